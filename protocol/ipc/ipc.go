@@ -1,0 +1,347 @@
+package ipc
+
+// Type is the type word of a ring record (shmqueue keeps 0 for its own pad records).
+type Type uint16
+
+// Records from connsrv to logicsrv (ring 12345).
+const (
+	TypeHello        Type = 1  // Hello: a connsrv has attached
+	TypeSkip         Type = 2  // no payload that means anything: a claim that had to be given up
+	TypeAppend       Type = 3  // Append: one RecordBatch for one partition
+	TypePublish      Type = 4  // Publish: one RecordBatch for an exchange
+	TypeInitProducer Type = 5  // InitProducer
+	TypeAdmin        Type = 6  // Admin: create, delete, describe …
+	TypeWait         Type = 7  // Wait: park until more than Beyond is visible
+	TypeUnwait       Type = 8  // Unwait
+	TypeSubscribe    Type = 9  // Subscribe: a consumer of a queue
+	TypeUnsubscribe  Type = 10 // Unsubscribe
+	TypeCredit       Type = 11 // Credit
+	TypeAck          Type = 12 // Ack: ack, nack or reject of offset ranges
+	TypeCommit       Type = 13 // CommitOffsets
+	TypeOffsets      Type = 14 // FetchOffsets
+	TypeConnClosed   Type = 15 // ConnClosed
+	TypeSubState     Type = 16 // SubState: part of the answer to a Marker
+	TypeResyncEnd    Type = 17 // ResyncEnd: the last part of it, one for each event loop
+)
+
+// Records from logicsrv to connsrv (ring 54321).
+const (
+	TypeMarker     Type = 64 // Marker: tell all soft state again
+	TypeError      Type = 65 // Error: the refusal of a request
+	TypeAppended   Type = 66 // Appended: answers Append
+	TypePublished  Type = 67 // Published: answers Publish
+	TypeProducer   Type = 68 // Producer: answers InitProducer
+	TypeAdminReply Type = 69 // AdminReply
+	TypeVisible    Type = 70 // Visible: answers Wait
+	TypeSubscribed Type = 71 // Subscribed: answers Subscribe
+	TypeSubClosed  Type = 72 // SubClosed: the queue of a consumer is gone, or Unsubscribe is done
+	TypeDeliver    Type = 73 // Deliver: hand these offsets to this consumer
+	TypeAcked      Type = 74 // Done: answers Ack, where an answer was asked for
+	TypeCommitted  Type = 75 // Done: answers CommitOffsets
+	TypeOffsetList Type = 76 // OffsetList: answers FetchOffsets
+	TypeIndexGone  Type = 77 // IndexGone: forget what you know of this index
+)
+
+// Records from logicsrv to persistsrv (ring 65432).
+const (
+	TypeEntry      Type = 128 // Entry: append this to the commit log (journal.Entry with body references)
+	TypeCheckpoint Type = 129 // CheckpointPart
+	TypeConfigure  Type = 130 // Configure: index settings told again at each start of logicsrv
+)
+
+// Level is a durability level: the name of the cursor that an acknowledgement waits for.
+type Level uint8
+
+const (
+	LevelUnset  Level = 0
+	LevelMemory Level = 1 // none: acknowledged when decided, visible when written
+	LevelPage   Level = 2 // written: in the page cache, survives any process
+	LevelDisk   Level = 3 // synced: survives power loss
+	LevelQuorum Level = 4 // committed by a cluster; refused by a broker that stands alone
+)
+
+// Head begins every record between connsrv and logicsrv.
+// Epoch is connsrv's (its successor drops what bears another), Conn the connection
+// (event loop in the low 8 bits, a counter above, never reused within an epoch), Req
+// the number that connsrv gave the request (unique within its epoch; 0: no answer wanted).
+type Head struct {
+	Epoch uint64
+	Conn  uint64
+	Req   uint64
+}
+
+// Hello says that a connsrv has attached with Head.Epoch. Answered by a Marker.
+type Hello struct {
+	Head
+	Loops uint32 // how many ResyncEnd records answer a Marker
+}
+
+// BatchMeta is what logicsrv needs to know of a RecordBatch without touching its bytes;
+// connsrv has read it from the batch after it verified magic, length, count and CRC.
+type BatchMeta struct {
+	Count      uint32 // records in it; lastOffsetDelta + 1
+	CRC        uint32 // the batch's own CRC32C, of bytes 21…
+	MaxTimeMS  int64
+	ProducerID int64 // -1: not idempotent
+	Epoch      int16
+	BaseSeq    int32
+	Length     uint32 // bytes of the whole batch, header included
+}
+
+// Append asks for a batch to be stored in a partition.
+// Its record's payload: the encoded Append (AppendSize bytes), then the batch.
+type Append struct {
+	Head
+	Index uint64 // the partition's index
+	Level Level  // what the acknowledgement waits for; LevelUnset: the topic's
+	Batch BatchMeta
+}
+
+// Publish asks for a batch to be routed through an exchange. All its records share the
+// routing key and the headers that a headers exchange looks at.
+// Payload: the encoded Publish (a multiple of 8 bytes), then the batch.
+type Publish struct {
+	Head
+	Level      Level // LevelUnset: the highest level of the queues it reaches
+	Mandatory  bool  // unroutable is an error (errcode.Unroutable) instead of success with 0 queues
+	Batch      BatchMeta
+	Exchange   string
+	RoutingKey string
+	Headers    []Header
+}
+
+// Header is one message header, for routing by a headers exchange.
+type Header struct{ Key, Value string }
+
+// InitProducer asks for an id for an idempotent producer.
+type InitProducer struct {
+	Head
+	ProducerID int64 // -1: a new id; otherwise the epoch of this one is raised
+	Epoch      int16
+}
+
+// Admin carries one command of package admin.
+type Admin struct {
+	Head
+	Command uint16 // admin.Command
+	Body    []byte // as package admin encodes it
+}
+
+// Wait asks to be told once the visible end of an index is greater than Beyond
+// (at once where it is already). Parked in logicsrv until then; told again after a Marker.
+type Wait struct {
+	Head
+	Index  uint64
+	Beyond uint64
+}
+
+// Unwait takes a Wait back: Target is its Req.
+type Unwait struct {
+	Head
+	Target uint64
+}
+
+// Subscribe makes a consumer of a queue. Sub is unique within the connection.
+type Subscribe struct {
+	Head
+	Sub       uint64
+	Index     uint64 // the queue's index
+	Limit     uint64 // as Credit.Limit
+	AutoAck   bool   // delivered is acknowledged
+	Exclusive bool
+}
+
+// Unsubscribe ends a consumer; what it holds goes back to the queue unless Keep.
+type Unsubscribe struct {
+	Head
+	Sub uint64
+}
+
+// Credit sets how many messages may be delivered to a consumer in all, counted from its
+// Subscribe. Absolute, so that telling it twice is harmless.
+type Credit struct {
+	Head
+	Sub   uint64
+	Limit uint64
+}
+
+// Verdict is what a consumer says of delivered messages.
+type Verdict uint8
+
+const (
+	VerdictAck     Verdict = 1 // done
+	VerdictRequeue Verdict = 2 // back to its place in the queue
+	VerdictReject  Verdict = 3 // drop it (dead-letter it where that is configured)
+)
+
+// Range is offsets [First, First+Count).
+type Range struct {
+	First uint64
+	Count uint32
+}
+
+// Ack passes a verdict on offsets; it describes itself, so that no table of deliveries is
+// needed to apply it.
+type Ack struct {
+	Head
+	Sub     uint64
+	Index   uint64
+	Verdict Verdict
+	Ranges  []Range
+}
+
+// OffsetCommit is one committed position of a group.
+type OffsetCommit struct {
+	Index    uint64
+	Offset   uint64 // the next offset to read
+	Metadata string
+}
+
+// CommitOffsets stores positions of a group.
+type CommitOffsets struct {
+	Head
+	Group   string
+	Level   Level // LevelUnset: the topic's
+	Offsets []OffsetCommit
+}
+
+// FetchOffsets asks for committed positions; no Indexes: all of the group.
+type FetchOffsets struct {
+	Head
+	Group   string
+	Indexes []uint64
+}
+
+// ConnClosed says that a connection is gone: its waits and consumers end, what it held goes back.
+type ConnClosed struct{ Head }
+
+// SubState tells one consumer again, in answer to a Marker.
+type SubState struct {
+	Head
+	Term, Ask uint64 // of the Marker
+	Sub       uint64
+	Index     uint64
+	Limit     uint64
+	Delivered uint64 // messages delivered to it so far
+	AutoAck   bool
+	Exclusive bool
+	InHand    []Range // delivered, no verdict put into the ring yet
+}
+
+// ResyncEnd ends one event loop's answer to a Marker.
+type ResyncEnd struct {
+	Head
+	Term, Ask uint64
+	Loop      uint32
+	Loops     uint32
+}
+
+// Marker asks connsrv for all its soft state. All that earlier logicsrvs sent lies before it.
+type Marker struct {
+	Term uint64 // logicsrv's
+	Ask  uint64 // counts the markers of a term; only the answer to the latest counts
+}
+
+// Error refuses a request.
+type Error struct {
+	Head
+	Code uint16 // errcode.Code
+	Text string
+}
+
+// Appended answers Append.
+type Appended struct {
+	Head
+	Index     uint64
+	Base      uint64 // offset of the first record
+	Duplicate bool   // stored before, at Base
+}
+
+// Published answers Publish.
+type Published struct {
+	Head
+	Queues    uint32 // how many queues and partitions it reached
+	Duplicate bool
+}
+
+// Producer answers InitProducer.
+type Producer struct {
+	Head
+	ProducerID int64
+	Epoch      int16
+}
+
+// AdminReply answers Admin with the encoded reply of package admin.
+type AdminReply struct {
+	Head
+	Command uint16
+	Body    []byte
+}
+
+// Visible answers Wait: offsets below End may be read.
+type Visible struct {
+	Head
+	Index uint64
+	End   uint64
+}
+
+// Subscribed answers Subscribe.
+type Subscribed struct {
+	Head
+	Sub uint64
+}
+
+// SubClosed says that a consumer has ended. Req is 0 where nobody asked.
+type SubClosed struct {
+	Head
+	Sub  uint64
+	Code uint16 // errcode.OK after Unsubscribe
+	Text string
+}
+
+// Deliver hands offsets [First, First+Count) of a queue to a consumer. Attempts is how
+// often they have been delivered before (0: the first time).
+type Deliver struct {
+	Head
+	Sub      uint64
+	Index    uint64
+	First    uint64
+	Count    uint32
+	Attempts uint16
+}
+
+// Done answers a request that has no result of its own.
+type Done struct{ Head }
+
+// OffsetList answers FetchOffsets; an index without a commit is left out.
+type OffsetList struct {
+	Head
+	Offsets []OffsetCommit
+}
+
+// IndexGone is told to every event loop after a topic or queue was deleted.
+type IndexGone struct{ Index uint64 }
+
+// CheckpointPart carries a piece of logicsrv's checkpoint; persistsrv writes it to a
+// temporary file, and with the last piece syncs and renames it.
+type CheckpointPart struct {
+	LSN         uint64 // the state is that after this LSN
+	ResultsFrom uint64 // entries from this LSN on may bear results of inputs not yet released
+	Part, Parts uint32
+	Bytes       []byte
+}
+
+// IndexSettings is what persistsrv needs to know of an index.
+type IndexSettings struct {
+	Index          uint64
+	RetentionBytes int64 // 0: no limit
+	RetentionMS    int64 // 0: no limit
+}
+
+// Configure tells settings of existing indexes again, and, in its last part, that an
+// index which was in no part is no longer wanted.
+type Configure struct {
+	Term        uint64
+	Part, Parts uint32
+	Settings    []IndexSettings
+}

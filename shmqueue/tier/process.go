@@ -1,0 +1,294 @@
+package tier
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Version and Commit are set by the build.
+var (
+	Version = "unversioned"
+	Commit  = "unknown"
+)
+
+// Exit codes of a daemon. The supervisor starts again only after the others.
+const (
+	ExitOK     = 0
+	ExitFailed = 1
+	ExitUsage  = 2 // bad configuration, arguments or environment
+	ExitInUse  = 3 // another process holds the lock, or the segments are another broker's
+)
+
+// ErrInUse marks an error that only the end of another process can mend.
+var ErrInUse = errors.New("in use")
+
+// Names of the daemons, in the order of their start.
+var Daemons = []string{"persistsrv", "logicsrv", "connsrv"}
+
+// Paths are the files of one daemon.
+type Paths struct{ Lock, PID, Ready, Log string }
+
+// PathsOf returns the files of the daemon of that name.
+func PathsOf(c *Config, name string) Paths {
+	run := filepath.Join(c.RunDir, name)
+	return Paths{run + ".lock", run + ".pid", run + ".ready", filepath.Join(c.LogDir, name+".log")}
+}
+
+// BellPath is the FIFO that wakes connsrv.
+func BellPath(c *Config) string { return filepath.Join(c.RunDir, "conn.bell") }
+
+// Process is a running daemon.
+type Process struct {
+	Name   string
+	Config *Config // as at the start; OnReload tells of newer ones
+	Log    *slog.Logger
+
+	paths Paths
+	lock  *os.File
+	logs  *logFile
+	level slog.LevelVar
+
+	mu        sync.Mutex
+	dumpState func(io.Writer)
+	onReload  func(*Config)
+	loadAgain func() (*Config, error)
+}
+
+// Main runs a daemon and returns its exit code: configuration, lock, log, signals, then
+// run, whose context ends at signal 15 or 2.
+func Main(name string, run func(context.Context, *Process) error) int {
+	load := func(out io.Writer) (*Config, error) {
+		c, rest, err := Load("", os.Environ(), os.Args[1:], out)
+		if err == nil && len(rest) > 0 {
+			err = fmt.Errorf("%w: unexpected argument %q", ErrUsage, rest[0])
+		}
+		return c, err
+	}
+	if len(os.Args) == 2 && strings.TrimLeft(os.Args[1], "-") == "version" {
+		fmt.Println(name, Version, Commit, runtime.Version())
+		return ExitOK
+	}
+	c, err := load(os.Stdout)
+	if errors.Is(err, flag.ErrHelp) {
+		return ExitOK
+	}
+	var p *Process
+	if err == nil {
+		p, err = Open(name, c)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		return exitCode(err)
+	}
+	p.loadAgain = func() (*Config, error) { return load(io.Discard) }
+	defer p.close()
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	go p.watchSignals(stop)
+	p.Log.Info("starting", "version", Version, "commit", Commit, "pid", os.Getpid())
+	if err := run(ctx, p); err != nil {
+		p.Log.Error("stopped", "err", err)
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		return exitCode(err)
+	}
+	p.Log.Info("stopped")
+	return ExitOK
+}
+
+func exitCode(err error) int {
+	switch {
+	case errors.Is(err, ErrUsage):
+		return ExitUsage
+	case errors.Is(err, ErrInUse):
+		return ExitInUse
+	}
+	return ExitFailed
+}
+
+// Open takes the daemon's lock and opens its log. An error wraps ErrUsage where the
+// directories are of no use, ErrInUse where another process holds the lock.
+func Open(name string, c *Config) (*Process, error) {
+	p := &Process{Name: name, Config: c, paths: PathsOf(c, name)}
+	for _, d := range []string{c.DataDir, c.RunDir, c.LogDir} {
+		if err := os.MkdirAll(d, 0o750); err != nil {
+			return nil, fmt.Errorf("%w: directory: %w", ErrUsage, err)
+		}
+	}
+	lock, err := TakeLock(p.paths.Lock)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	p.lock = lock
+	if err := os.WriteFile(p.paths.PID, fmt.Appendln(nil, os.Getpid()), 0o644); err != nil {
+		return nil, fmt.Errorf("%w: pid file: %w", ErrUsage, err)
+	}
+	_ = os.Remove(p.paths.Ready) // left by a predecessor; absent otherwise
+	if p.logs, err = openLog(p.paths.Log); err != nil {
+		return nil, fmt.Errorf("%w: log: %w", ErrUsage, err)
+	}
+	p.setLevel(c.LogLevel)
+	p.Log = slog.New(slog.NewTextHandler(p.logs, &slog.HandlerOptions{Level: &p.level})).With("tier", name)
+	return p, nil
+}
+
+// TakeLock creates and locks a lock file. The lock ends with the process, however it ends.
+// The error wraps ErrInUse while another process holds it, and names that process.
+func TakeLock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("%w: lock: %w", ErrUsage, err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		holder, _ := io.ReadAll(io.LimitReader(f, 32))
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%w: lock %s is held by process %s: it is running already; stop it first", ErrInUse, path, strings.TrimSpace(string(holder)))
+		}
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	err = f.Truncate(0)
+	if err == nil {
+		_, err = f.WriteAt(fmt.Appendln(nil, os.Getpid()), 0)
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return f, nil
+}
+
+// LockHolder returns the pid of the process that holds a lock, 0 if nobody does.
+func LockHolder(path string) (int, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+	if err == nil {
+		return 0, nil
+	}
+	if !errors.Is(err, unix.EWOULDBLOCK) {
+		return 0, fmt.Errorf("lock %s: %w", path, err)
+	}
+	line, _ := bufio.NewReader(f).ReadString('\n')
+	pid, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil {
+		return 0, fmt.Errorf("lock %s is held, but holds no process id", path)
+	}
+	return pid, nil
+}
+
+func (p *Process) setLevel(name string) {
+	// The name was checked with the configuration; UnmarshalText knows the same words.
+	var l slog.Level
+	if l.UnmarshalText([]byte(name)) == nil {
+		p.level.Set(l)
+	}
+}
+
+// Ready says that the daemon serves.
+func (p *Process) Ready() error {
+	tmp := p.paths.Ready + ".tmp"
+	if err := os.WriteFile(tmp, fmt.Appendln(nil, os.Getpid()), 0o644); err != nil {
+		return fmt.Errorf("ready file: %w", err)
+	}
+	return os.Rename(tmp, p.paths.Ready)
+}
+
+// close leaves nothing but the empty lock file and the log.
+func (p *Process) close() {
+	os.Remove(p.paths.Ready)
+	os.Remove(p.paths.PID)
+	p.logs.close()
+	p.lock.Close()
+}
+
+// OnState sets what signal 3 writes besides the goroutines' stacks. It is called from
+// another goroutine than the daemon's loop.
+func (p *Process) OnState(dump func(io.Writer)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dumpState = dump
+}
+
+// OnReload sets who is told of a newer configuration (signal 1), from another goroutine.
+func (p *Process) OnReload(f func(*Config)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.onReload = f
+}
+
+// watchSignals: 15 and 2 stop, 1 reloads, 3 writes state and stacks, 10 reopens the log.
+func (p *Process) watchSignals(stop context.CancelFunc) {
+	ch := make(chan os.Signal, 16)
+	signal.Notify(ch, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
+	signal.Ignore(syscall.SIGPIPE)
+	for s := range ch {
+		switch s {
+		case syscall.SIGTERM, syscall.SIGINT:
+			p.Log.Info("stopping", "signal", s.String())
+			os.Remove(p.paths.Ready)
+			stop()
+		case syscall.SIGHUP:
+			p.reload()
+		case syscall.SIGQUIT:
+			p.writeState()
+		case syscall.SIGUSR1:
+			if err := p.logs.reopen(); err != nil {
+				p.Log.Error("reopening the log failed", "err", err)
+			}
+			p.Log.Info("log reopened")
+		default:
+			p.Log.Warn("signal has no meaning yet", "signal", s.String())
+		}
+	}
+}
+
+func (p *Process) reload() {
+	next, err := p.loadAgain()
+	if err != nil {
+		p.Log.Error("reload refused, the old configuration stays", "err", err)
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	changed, restart := p.Config.Differences(next)
+	p.setLevel(next.LogLevel)
+	if p.onReload != nil {
+		p.onReload(next)
+	}
+	p.Log.Info("configuration reloaded", "changed", changed, "need_restart", restart)
+}
+
+func (p *Process) writeState() {
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	p.mu.Lock()
+	dump := p.dumpState
+	p.mu.Unlock()
+	var b strings.Builder
+	if dump != nil {
+		dump(&b)
+	}
+	p.Log.Info("state", "state", b.String(), "goroutines", runtime.NumGoroutine())
+	fmt.Fprintf(p.logs, "%s\n", stacks)
+}

@@ -135,6 +135,9 @@ type Wait struct {
 	Beyond uint64
 }
 
+// WaitNow as Wait.Beyond parks nothing: the visible end is answered at once, whatever it is.
+const WaitNow = ^uint64(0)
+
 // Unwait takes a Wait back: Target is its Req.
 type Unwait struct {
 	Head

@@ -1,0 +1,6 @@
+//go:build !invariants
+
+package invariant
+
+// Enabled says whether this build makes the expensive checks as well.
+const Enabled = false

@@ -1,0 +1,2 @@
+// Package core is the state of one shard of logicsrv: pure and deterministic.
+package core

@@ -10,4 +10,3 @@
 //  1. Check and Fail are in every build. What is too dear for that stands behind Enabled,
 //     which the build tag invariants sets.
 package invariant
-

@@ -1,0 +1,78 @@
+# TriMQ. `make` builds into bin/, `make demo` shows it at work, `make test` passes all tests.
+SHELL   := /bin/bash
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unversioned)
+COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+LDFLAGS := -X github.com/trimq/trimq/shmqueue/tier.Version=$(VERSION) -X github.com/trimq/trimq/shmqueue/tier.Commit=$(COMMIT)
+BUILD   := CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)'
+# The race detector needs a C compiler; without one the tests run without it, and say so.
+RACE    := $(shell command -v $$($(GO) env CC) >/dev/null 2>&1 && echo -race)
+HISTORIES ?= 10000
+FUZZTIME  ?= 10s
+
+DAEMONS  := connsrv logicsrv persistsrv
+PROGRAMS := $(DAEMONS:%=bin/%) bin/mq_server bin/trimq bin/mq_perf
+
+.PHONY: all demo test unit faults sim e2e lint bench fuzz config clean FORCE
+
+all: $(PROGRAMS)
+
+$(DAEMONS:%=bin/%): bin/%: FORCE
+	@$(BUILD) -o $@ ./$*
+bin/mq_server: FORCE
+	@$(BUILD) -o $@ ./scripts/server
+bin/trimq: FORCE
+	@$(BUILD) -o $@ ./clients/cli
+bin/mq_perf: FORCE
+	@$(BUILD) -o $@ ./clients/perf
+FORCE:
+
+# A real corpus through the real daemons, two of which are killed on the way.
+demo: all
+	@$(GO) run ./scripts/demo
+
+test: all lint unit faults sim e2e
+	@echo "make test: all passed$(if $(RACE),, (no C compiler: the race detector was SKIPPED))"
+
+lint:
+	@echo "== vet and staticcheck"
+	@test -z "$$(gofmt -l connsrv logicsrv persistsrv shmqueue protocol clients scripts)" || { gofmt -l .; echo "gofmt the files above"; exit 1; }
+	@$(GO) vet ./...
+	@$(GO) vet -tags failpoints ./...
+	@$(GO) tool -modfile=scripts/tools/go.mod staticcheck ./...
+
+# Everything but what starts the real daemons.
+unit:
+	@echo "== unit tests $(RACE)"
+	@$(GO) test $(RACE) -timeout 10m $$($(GO) list ./... | grep -v -e /scripts/e2e -e /logicsrv/sim)
+
+# Tests that need the hooks which a release build does not contain.
+faults:
+	@echo "== tests with failpoints"
+	@$(GO) test -tags failpoints -timeout 10m ./shmqueue/... ./persistsrv/... ./logicsrv/shell/... ./protocol/failpoint/...
+
+# $(HISTORIES) simulated histories, and every planted mistake caught.
+sim:
+	@echo "== simulator: $(HISTORIES) histories"
+	@TRIMQ_TEST_HISTORIES=$(HISTORIES) $(GO) test -tags failpoints -timeout 30m ./logicsrv/sim/...
+
+# Real daemons, real sockets, real kills.
+e2e: all
+	@echo "== end to end"
+	@$(GO) test -count=1 -timeout 15m ./scripts/e2e/...
+
+# Every claim about speed: rings, codecs, core, log.
+bench:
+	@$(GO) test -run '^$$' -bench . -benchmem ./shmqueue/... ./protocol/... ./logicsrv/core/... ./persistsrv/... ./connsrv/...
+
+# Each fuzz test for FUZZTIME.
+fuzz:
+	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p 2>/dev/null | grep ^Fuzz); do \
+	  echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p || exit 1; done; done
+
+# The documented configuration file, from the settings in the code.
+config:
+	@$(GO) run ./scripts/config >docs/trimq.toml.tmp && mv docs/trimq.toml.tmp docs/trimq.toml
+
+clean:
+	@rm -rf bin

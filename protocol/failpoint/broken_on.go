@@ -1,0 +1,11 @@
+//go:build failpoints
+
+package failpoint
+
+// Rule is the one rule of the restart protocol that this program breaks on purpose, so that
+// the simulator can show that it would notice. Empty: none. Set it before anything runs.
+var Rule string
+
+// Broken says whether a rule is to be broken on purpose. Rules are named in
+// logicsrv/sim/mutants.go.
+func Broken(rule string) bool { return Rule == rule }

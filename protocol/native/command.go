@@ -1,0 +1,112 @@
+package native
+
+import (
+	"strconv"
+
+	"github.com/trimq/trimq/protocol/admin"
+)
+
+// Command says what a frame is. The administrative numbers are those of package admin.
+type Command uint16
+
+// Commands. 23–29, 35–39 and 43–49 are free, 50–59 are kept for groups.
+const (
+	CmdCreateExchange = Command(admin.CmdCreateExchange) // 1
+	CmdCreateQueue    = Command(admin.CmdCreateQueue)    // 2
+	CmdCreateBinding  = Command(admin.CmdCreateBinding)  // 3
+	CmdPublish        = Command(4)
+	CmdHello          = Command(5)
+	CmdAuth           = Command(6)
+	CmdPing           = Command(7)
+	CmdInfo           = Command(8)
+	CmdProduce        = Command(10)
+	CmdFetch          = Command(11)
+	CmdListOffsets    = Command(12)
+	CmdInitProducer   = Command(13)
+	CmdCommitOffsets  = Command(14)
+	CmdFetchOffsets   = Command(15)
+	CmdDescribe       = Command(admin.CmdDescribe)       // 16
+	CmdCreateTopic    = Command(admin.CmdCreateTopic)    // 17
+	CmdDeleteTopic    = Command(admin.CmdDeleteTopic)    // 18
+	CmdAddPartitions  = Command(admin.CmdAddPartitions)  // 19
+	CmdDeleteExchange = Command(admin.CmdDeleteExchange) // 20
+	CmdDeleteQueue    = Command(admin.CmdDeleteQueue)    // 21
+	CmdDeleteBinding  = Command(admin.CmdDeleteBinding)  // 22
+	CmdSubscribe      = Command(30)
+	CmdUnsubscribe    = Command(31)
+	CmdCredit         = Command(32)
+	CmdAck            = Command(33)
+	CmdPull           = Command(34) // reserved: answered with UnsupportedCommand
+	CmdDeliver        = Command(40) // server to client
+	CmdSubClosed      = Command(41) // server to client
+	CmdGoodbye        = Command(42) // server to client
+)
+
+// kind tells who sends a command and what it carries.
+type kind uint8
+
+const (
+	kindRequest kind = 1 << iota
+	kindServer       // the server sends it unasked
+	kindAdmin
+	kindBatch
+)
+
+type commandRow struct {
+	name string
+	kind kind
+}
+
+var commands = [...]commandRow{
+	CmdCreateExchange: {"CREATE_EXCHANGE", kindRequest | kindAdmin},
+	CmdCreateQueue:    {"CREATE_QUEUE", kindRequest | kindAdmin},
+	CmdCreateBinding:  {"CREATE_BINDING", kindRequest | kindAdmin},
+	CmdPublish:        {"PUBLISH", kindRequest | kindBatch},
+	CmdHello:          {"HELLO", kindRequest},
+	CmdAuth:           {"AUTH", kindRequest},
+	CmdPing:           {"PING", kindRequest},
+	CmdInfo:           {"INFO", kindRequest},
+	CmdProduce:        {"PRODUCE", kindRequest | kindBatch},
+	CmdFetch:          {"FETCH", kindRequest},
+	CmdListOffsets:    {"LIST_OFFSETS", kindRequest},
+	CmdInitProducer:   {"INIT_PRODUCER", kindRequest},
+	CmdCommitOffsets:  {"COMMIT_OFFSETS", kindRequest},
+	CmdFetchOffsets:   {"FETCH_OFFSETS", kindRequest},
+	CmdDescribe:       {"DESCRIBE", kindRequest | kindAdmin},
+	CmdCreateTopic:    {"CREATE_TOPIC", kindRequest | kindAdmin},
+	CmdDeleteTopic:    {"DELETE_TOPIC", kindRequest | kindAdmin},
+	CmdAddPartitions:  {"ADD_PARTITIONS", kindRequest | kindAdmin},
+	CmdDeleteExchange: {"DELETE_EXCHANGE", kindRequest | kindAdmin},
+	CmdDeleteQueue:    {"DELETE_QUEUE", kindRequest | kindAdmin},
+	CmdDeleteBinding:  {"DELETE_BINDING", kindRequest | kindAdmin},
+	CmdSubscribe:      {"SUBSCRIBE", kindRequest},
+	CmdUnsubscribe:    {"UNSUBSCRIBE", kindRequest},
+	CmdCredit:         {"CREDIT", kindRequest},
+	CmdAck:            {"ACK", kindRequest},
+	CmdPull:           {"PULL", 0},
+	CmdDeliver:        {"DELIVER", kindServer | kindBatch},
+	CmdSubClosed:      {"SUB_CLOSED", kindServer},
+	CmdGoodbye:        {"GOODBYE", kindServer},
+}
+
+func (c Command) is(k kind) bool { return int(c) < len(commands) && commands[c].kind&k != 0 }
+
+// Request tells that clients may send the command.
+func (c Command) Request() bool { return c.is(kindRequest) }
+
+// ServerSent tells that the server sends the command unasked.
+func (c Command) ServerSent() bool { return c.is(kindServer) }
+
+// Admin tells that the body is package admin's.
+func (c Command) Admin() bool { return c.is(kindAdmin) }
+
+// CarriesBatch tells that a record batch ends the body of the request.
+func (c Command) CarriesBatch() bool { return c.is(kindBatch) }
+
+// String is the name in the documents.
+func (c Command) String() string {
+	if int(c) < len(commands) && commands[c].name != "" {
+		return commands[c].name
+	}
+	return "command " + strconv.Itoa(int(c))
+}

@@ -1,0 +1,273 @@
+package commitlog
+
+// Little endian throughout. CRC is CRC32C (Castagnoli) of all bytes of the header before it.
+//
+// Header of a segment of the log, file offset 0:
+//
+//	| magic u64 | version u32 | shard u32 | position u64 | base LSN u64 | created ms i64 | capacity u64 | 0 [12] | crc u32 |
+//	0           8             12          16             24             32               40             48       60      64
+//
+// Then journal entries in their disk form, each a multiple of 8 bytes.
+//
+// Header of a segment of an index, file offset 0:
+//
+//	| magic u64 | version u32 | slots u32 | index u64 | base offset u64 | created ms i64 | 0 u32 | crc u32 | start u64 | 0 u64 |
+//	0           8             12          16          24                32               40      44        48          56      64
+//
+// start is outside the CRC because it moves: offsets below it are no longer there. It is
+// stored as one aligned word. Then slots entries of 40 bytes, unused ones zero:
+//
+//	| offset u64 | position u64 | length u32 | count u32 | max time ms i64 | flags u32 | crc u32 |
+//	0            8              16           20          24                32          36       40
+//
+// Version ladder: 1.
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"strconv"
+	"strings"
+)
+
+const (
+	Version = 1
+
+	SegmentMagic    uint64 = 0x01474f4c514d5254 // "TRMQLOG\x01"
+	IndexMagic      uint64 = 0x01584449514d5254 // "TRMQIDX\x01"
+	CheckpointMagic uint64 = 0x01504b43514d5254 // "TRMQCKP\x01", of the index checkpoint
+
+	SegmentHeaderSize = 64
+	IndexHeaderSize   = 64
+	IndexEntrySize    = 40
+	IndexStartOffset  = 48 // where the start word lies in an index segment
+
+	// Alignment of entries in the log.
+	Alignment = 8
+)
+
+// Names in a data directory.
+const (
+	LogDir              = "commitlog"
+	IndexDir            = "index"
+	CheckpointDir       = "checkpoint"
+	MarkerName          = "TRIMQ"
+	LockName            = "LOCK"
+	IndexCheckpointName = "index.ckpt"
+	TmpSuffix           = ".tmp" // of files that are not finished; removed at start
+)
+
+// MarkerText is the content of the marker file.
+const MarkerText = "TriMQ data directory, format 1\n"
+
+// Flags of an index entry.
+const (
+	FlagRebase  uint32 = 1 // the base offset inside the batch is another one: a reader patches it
+	FlagDamaged uint32 = 2 // the batch in the log failed its check: reading it is an error
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+var le = binary.LittleEndian
+
+// FormatError says what is wrong with bytes that should be in one of these formats.
+type FormatError struct {
+	What string // "segment header", …
+	Why  string
+}
+
+func (e *FormatError) Error() string { return e.What + ": " + e.Why }
+
+func formatErrorf(what, format string, args ...any) error {
+	return &FormatError{What: what, Why: fmt.Sprintf(format, args...)}
+}
+
+// SegmentHeader begins a segment of the log.
+type SegmentHeader struct {
+	Shard     uint32
+	Position  uint64 // log position of its first entry
+	BaseLSN   uint64 // LSN of its first entry
+	CreatedMS int64
+	Capacity  uint64 // bytes that the file may grow to, header included
+}
+
+// Append encodes the header.
+func (h *SegmentHeader) Append(b []byte) []byte {
+	at := len(b)
+	b = le.AppendUint64(b, SegmentMagic)
+	b = le.AppendUint32(b, Version)
+	b = le.AppendUint32(b, h.Shard)
+	b = le.AppendUint64(b, h.Position)
+	b = le.AppendUint64(b, h.BaseLSN)
+	b = le.AppendUint64(b, uint64(h.CreatedMS))
+	b = le.AppendUint64(b, h.Capacity)
+	b = append(b, make([]byte, 12)...)
+	return le.AppendUint32(b, crc32.Checksum(b[at:], castagnoli))
+}
+
+// DecodeSegmentHeader decodes the first SegmentHeaderSize bytes of a segment.
+func DecodeSegmentHeader(b []byte) (SegmentHeader, error) {
+	const what = "segment header"
+	if len(b) < SegmentHeaderSize {
+		return SegmentHeader{}, formatErrorf(what, "%d bytes, want %d", len(b), SegmentHeaderSize)
+	}
+	if m := le.Uint64(b); m != SegmentMagic {
+		return SegmentHeader{}, formatErrorf(what, "magic %#x, want %#x", m, SegmentMagic)
+	}
+	if v := le.Uint32(b[8:]); v != Version {
+		return SegmentHeader{}, formatErrorf(what, "version %d, this program reads %d", v, Version)
+	}
+	if got, want := crc32.Checksum(b[:60], castagnoli), le.Uint32(b[60:]); got != want {
+		return SegmentHeader{}, formatErrorf(what, "crc %#x, header says %#x", got, want)
+	}
+	return SegmentHeader{
+		Shard:     le.Uint32(b[12:]),
+		Position:  le.Uint64(b[16:]),
+		BaseLSN:   le.Uint64(b[24:]),
+		CreatedMS: int64(le.Uint64(b[32:])),
+		Capacity:  le.Uint64(b[40:]),
+	}, nil
+}
+
+// IndexHeader begins a segment of an index.
+type IndexHeader struct {
+	Slots     uint32
+	Index     uint64
+	Base      uint64 // offset of the first entry that belongs here
+	CreatedMS int64
+	Start     uint64 // offsets below it are no longer there
+}
+
+// Append encodes the header.
+func (h *IndexHeader) Append(b []byte) []byte {
+	at := len(b)
+	b = le.AppendUint64(b, IndexMagic)
+	b = le.AppendUint32(b, Version)
+	b = le.AppendUint32(b, h.Slots)
+	b = le.AppendUint64(b, h.Index)
+	b = le.AppendUint64(b, h.Base)
+	b = le.AppendUint64(b, uint64(h.CreatedMS))
+	b = le.AppendUint32(b, 0)
+	b = le.AppendUint32(b, crc32.Checksum(b[at:], castagnoli))
+	b = le.AppendUint64(b, h.Start)
+	return le.AppendUint64(b, 0)
+}
+
+// DecodeIndexHeader decodes the first IndexHeaderSize bytes of an index segment.
+func DecodeIndexHeader(b []byte) (IndexHeader, error) {
+	const what = "index header"
+	if len(b) < IndexHeaderSize {
+		return IndexHeader{}, formatErrorf(what, "%d bytes, want %d", len(b), IndexHeaderSize)
+	}
+	if m := le.Uint64(b); m != IndexMagic {
+		return IndexHeader{}, formatErrorf(what, "magic %#x, want %#x", m, IndexMagic)
+	}
+	if v := le.Uint32(b[8:]); v != Version {
+		return IndexHeader{}, formatErrorf(what, "version %d, this program reads %d", v, Version)
+	}
+	if got, want := crc32.Checksum(b[:44], castagnoli), le.Uint32(b[44:]); got != want {
+		return IndexHeader{}, formatErrorf(what, "crc %#x, header says %#x", got, want)
+	}
+	h := IndexHeader{
+		Slots:     le.Uint32(b[12:]),
+		Index:     le.Uint64(b[16:]),
+		Base:      le.Uint64(b[24:]),
+		CreatedMS: int64(le.Uint64(b[32:])),
+		Start:     le.Uint64(b[48:]),
+	}
+	if h.Slots == 0 || h.Slots > maxSlots {
+		return IndexHeader{}, formatErrorf(what, "%d slots, want 1 to %d", h.Slots, maxSlots)
+	}
+	return h, nil
+}
+
+// maxSlots bounds what a damaged header can make a reader map (1 GiB).
+const maxSlots = 1 << 30 / IndexEntrySize
+
+// Entry is one slot of an index: where one batch of it lies.
+type Entry struct {
+	Offset    uint64 // of the batch's first record in this index
+	Position  uint64 // log position of the batch's first byte
+	Length    uint32 // bytes of the batch
+	Count     uint32 // records in it
+	MaxTimeMS int64  // latest record time in the index up to here, so that it never falls
+	Flags     uint32
+}
+
+// End is the offset after the batch.
+func (e *Entry) End() uint64 { return e.Offset + uint64(e.Count) }
+
+// Append encodes the entry.
+func (e *Entry) Append(b []byte) []byte {
+	at := len(b)
+	b = le.AppendUint64(b, e.Offset)
+	b = le.AppendUint64(b, e.Position)
+	b = le.AppendUint32(b, e.Length)
+	b = le.AppendUint32(b, e.Count)
+	b = le.AppendUint64(b, uint64(e.MaxTimeMS))
+	b = le.AppendUint32(b, e.Flags)
+	return le.AppendUint32(b, crc32.Checksum(b[at:], castagnoli))
+}
+
+// DecodeEntry decodes one slot; ok tells whether it is used and whole.
+func DecodeEntry(b []byte) (e Entry, ok bool) {
+	if len(b) < IndexEntrySize || crc32.Checksum(b[:36], castagnoli) != le.Uint32(b[36:]) {
+		return Entry{}, false
+	}
+	return Entry{
+		Offset:    le.Uint64(b),
+		Position:  le.Uint64(b[8:]),
+		Length:    le.Uint32(b[16:]),
+		Count:     le.Uint32(b[20:]),
+		MaxTimeMS: int64(le.Uint64(b[24:])),
+		Flags:     le.Uint32(b[32:]),
+	}, true
+}
+
+// SegmentName is the name of the log segment that begins at position.
+func SegmentName(position uint64) string { return fmt.Sprintf("%s/%020d.log", LogDir, position) }
+
+// IndexPath is the directory of an index.
+func IndexPath(index uint64) string { return fmt.Sprintf("%s/%016x", IndexDir, index) }
+
+// IndexName is the name of the index segment that begins at offset base.
+func IndexName(index, base uint64) string { return fmt.Sprintf("%s/%020d.idx", IndexPath(index), base) }
+
+// CheckpointName is the name of logicsrv's checkpoint at lsn.
+func CheckpointName(lsn uint64) string {
+	return fmt.Sprintf("%s/checkpoint-%020d.ckpt", CheckpointDir, lsn)
+}
+
+// ParseSegmentName reads the position out of a name without directory.
+func ParseSegmentName(name string) (position uint64, ok bool) {
+	return parseName(name, "", ".log", 20, 10)
+}
+
+// ParseIndexDir reads the index id out of a directory's name.
+func ParseIndexDir(name string) (index uint64, ok bool) { return parseName(name, "", "", 16, 16) }
+
+// ParseIndexName reads the base offset out of a name without directory.
+func ParseIndexName(name string) (base uint64, ok bool) { return parseName(name, "", ".idx", 20, 10) }
+
+// ParseCheckpointName reads the LSN out of a name without directory.
+func ParseCheckpointName(name string) (lsn uint64, ok bool) {
+	return parseName(name, "checkpoint-", ".ckpt", 20, 10)
+}
+
+func parseName(name, prefix, suffix string, digits, base int) (uint64, bool) {
+	s, ok := strings.CutPrefix(name, prefix)
+	if !ok {
+		return 0, false
+	}
+	if s, ok = strings.CutSuffix(s, suffix); !ok || len(s) != digits {
+		return 0, false
+	}
+	for _, c := range []byte(s) {
+		lower := c >= '0' && c <= '9' || base == 16 && c >= 'a' && c <= 'f'
+		if !lower {
+			return 0, false
+		}
+	}
+	v, err := strconv.ParseUint(s, base, 64)
+	return v, err == nil
+}

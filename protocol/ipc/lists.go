@@ -1,0 +1,77 @@
+package ipc
+
+import "github.com/trimq/trimq/protocol/wire"
+
+// Limits of what one record may hold.
+const (
+	MaxHeaders = 1 << 12 // of one Publish or one binding
+	MaxOffsets = 1 << 16 // of one CommitOffsets, FetchOffsets or OffsetList
+)
+
+// AppendHeaders appends a list of headers; package admin's bindings use it too.
+func AppendHeaders(b []byte, headers []Header) []byte {
+	b = wire.AppendUvarint(b, uint64(len(headers)))
+	for i := range headers {
+		b = wire.AppendString(b, headers[i].Key)
+		b = wire.AppendString(b, headers[i].Value)
+	}
+	return b
+}
+
+// ReadHeaders reads a list of headers, copying the strings.
+func ReadHeaders(c *wire.Cursor) []Header {
+	n := c.Count(2, MaxHeaders)
+	if n == 0 {
+		return nil
+	}
+	headers := make([]Header, n)
+	for i := range headers {
+		headers[i] = Header{c.String(), c.String()}
+	}
+	return headers
+}
+
+// AppendOffsetCommits appends a list of committed offsets; admin and journal use it too.
+func AppendOffsetCommits(b []byte, offsets []OffsetCommit) []byte {
+	b = wire.AppendUvarint(b, uint64(len(offsets)))
+	for i := range offsets {
+		b = wire.AppendU64(b, offsets[i].Index)
+		b = wire.AppendU64(b, offsets[i].Offset)
+		b = wire.AppendString(b, offsets[i].Metadata)
+	}
+	return b
+}
+
+// ReadOffsetCommits reads a list of committed offsets, copying the strings.
+func ReadOffsetCommits(c *wire.Cursor) []OffsetCommit {
+	n := c.Count(17, MaxOffsets)
+	if n == 0 {
+		return nil
+	}
+	offsets := make([]OffsetCommit, n)
+	for i := range offsets {
+		offsets[i] = OffsetCommit{c.U64(), c.U64(), c.String()}
+	}
+	return offsets
+}
+
+func appendRanges(b []byte, ranges []Range) []byte {
+	b = wire.AppendUvarint(b, uint64(len(ranges)))
+	for i := range ranges {
+		b = wire.AppendU64(b, ranges[i].First)
+		b = wire.AppendU32(b, ranges[i].Count)
+	}
+	return b
+}
+
+func readRanges(c *wire.Cursor) []Range {
+	n := c.Count(rangeSize, 1<<24)
+	if n == 0 {
+		return nil
+	}
+	ranges := make([]Range, n)
+	for i := range ranges {
+		ranges[i] = Range{c.U64(), c.U32()}
+	}
+	return ranges
+}

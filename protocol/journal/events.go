@@ -1,0 +1,184 @@
+package journal
+
+import (
+	"github.com/trimq/trimq/protocol/admin"
+	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/ipc"
+)
+
+// EventType is the first thing in an event. Types are part of the log's format: never renumber.
+type EventType uint8
+
+const (
+	EvAppended         EventType = 1  // Appended
+	EvRouted           EventType = 2  // Routed
+	EvAcked            EventType = 3  // Acked
+	EvReturned         EventType = 4  // Returned
+	EvProducerCreated  EventType = 5  // ProducerCreated
+	EvOffsetsCommitted EventType = 6  // OffsetsCommitted
+	EvRejected         EventType = 7  // Rejected
+	EvDuplicate        EventType = 8  // Duplicate
+	EvUnchanged        EventType = 9  // Unchanged
+	EvTopicCreated     EventType = 10 // TopicCreated
+	EvTopicDeleted     EventType = 11 // TopicDeleted
+	EvPartitionsAdded  EventType = 12 // PartitionsAdded
+	EvExchangeCreated  EventType = 13 // ExchangeCreated
+	EvExchangeDeleted  EventType = 14 // ExchangeDeleted
+	EvQueueCreated     EventType = 15 // QueueCreated
+	EvQueueDeleted     EventType = 16 // QueueDeleted
+	EvBindingCreated   EventType = 17 // BindingCreated
+	EvBindingDeleted   EventType = 18 // BindingDeleted
+)
+
+// NoProducer is the ProducerID of a batch that is not idempotent.
+const NoProducer = -1
+
+// Each event begins with Pos: the position in ring 12345 (under the entry's Nonce) of the
+// input that caused it; 0 where no input did.
+
+// Appended: a batch became offsets [Base, Base+Count) of a partition.
+type Appended struct {
+	Pos        uint64
+	Index      uint64
+	Base       uint64
+	Count      uint32
+	BaseSeq    int32
+	ProducerID int64
+	Epoch      int16
+}
+
+// Target is where a routed batch went.
+type Target struct {
+	Index uint64
+	Base  uint64
+}
+
+// Routed: a batch went through an exchange and became offsets [Base, Base+Count) of each
+// target. No targets: it was unroutable and not mandatory.
+type Routed struct {
+	Pos        uint64
+	Exchange   uint64 // id, see ExchangeCreated
+	Count      uint32
+	BaseSeq    int32
+	ProducerID int64
+	Epoch      int16
+	Targets    []Target
+}
+
+// Acked: offsets of a queue are done with, for good.
+type Acked struct {
+	Pos     uint64
+	Index   uint64
+	Verdict ipc.Verdict // VerdictAck or VerdictReject
+	Ranges  []ipc.Range
+}
+
+// Returned: offsets of a queue came back undone; each counts one more attempt.
+type Returned struct {
+	Pos    uint64
+	Index  uint64
+	Ranges []ipc.Range
+}
+
+// ProducerCreated: the id is in use, with this epoch (also where the epoch was raised).
+type ProducerCreated struct {
+	Pos        uint64
+	ProducerID int64
+	Epoch      int16
+}
+
+// OffsetsCommitted: positions of a group.
+type OffsetsCommitted struct {
+	Pos     uint64
+	Group   string
+	Offsets []ipc.OffsetCommit
+}
+
+// Rejected: the input was refused and changed nothing; it must stay refused.
+type Rejected struct {
+	Pos  uint64
+	Code errcode.Code
+	Text string
+}
+
+// Duplicate: the input repeats a batch of an idempotent producer; the first one's result.
+type Duplicate struct {
+	Pos    uint64
+	Index  uint64 // of Appended; 0 where it was routed
+	Base   uint64
+	Queues uint32 // of Published
+}
+
+// Unchanged: the input asked for what is so already (a create of an equal thing, an ack of
+// what is acknowledged) and succeeded.
+type Unchanged struct {
+	Pos   uint64
+	Index uint64 // of an existing queue
+}
+
+// TopicCreated: the topic's partitions 0 … are these indexes. It was created at the entry's time.
+type TopicCreated struct {
+	Pos            uint64
+	ID             uint64
+	UUID           [16]byte
+	Name           string
+	Level          ipc.Level
+	RetentionBytes int64
+	RetentionMS    int64
+	Indexes        []uint64
+}
+
+// TopicDeleted ends a topic, its partitions and the offsets committed for them.
+type TopicDeleted struct {
+	Pos uint64
+	ID  uint64
+}
+
+// PartitionsAdded: these indexes are the topic's next partitions.
+type PartitionsAdded struct {
+	Pos     uint64
+	ID      uint64
+	Indexes []uint64
+}
+
+// ExchangeCreated makes an exchange.
+type ExchangeCreated struct {
+	Pos     uint64
+	ID      uint64
+	Name    string
+	Type    admin.ExchangeType
+	Durable bool
+}
+
+// ExchangeDeleted ends an exchange and its bindings.
+type ExchangeDeleted struct {
+	Pos uint64
+	ID  uint64
+}
+
+// QueueCreated makes a queue.
+type QueueCreated struct {
+	Pos     uint64
+	Index   uint64 // is also its id
+	Name    string
+	Level   ipc.Level
+	Durable bool
+}
+
+// QueueDeleted ends a queue, its messages and its bindings.
+type QueueDeleted struct {
+	Pos   uint64
+	Index uint64
+}
+
+// BindingCreated binds a queue or topic, by name, to an exchange.
+type BindingCreated struct {
+	Pos     uint64
+	Binding admin.CreateBinding
+}
+
+// BindingDeleted takes a binding away.
+type BindingDeleted struct {
+	Pos     uint64
+	Binding admin.CreateBinding
+}

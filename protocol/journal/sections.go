@@ -1,0 +1,137 @@
+package journal
+
+// The sections that the ring form and the disk form of an entry share. They are drawn at
+// the top of entry.go.
+
+import (
+	"fmt"
+
+	"github.com/trimq/trimq/protocol/ipc"
+)
+
+// counts are the sizes of the sections, as a header tells them.
+type counts struct{ events, ops, items, bodies uint64 }
+
+func (e *Entry) putCounts(b []byte) {
+	le.PutUint32(b[0:], uint32(len(e.Events)))
+	le.PutUint32(b[4:], uint32(len(e.Ops)))
+	le.PutUint32(b[8:], uint32(len(e.Items)))
+	le.PutUint32(b[12:], uint32(len(e.Bodies)))
+}
+
+func readCounts(b []byte) counts {
+	return counts{
+		uint64(le.Uint32(b)), uint64(le.Uint32(b[4:])),
+		uint64(le.Uint32(b[8:])), uint64(le.Uint32(b[12:])),
+	}
+}
+
+func (e *Entry) appendSections(b []byte) []byte {
+	b = append(b, e.Events...)
+	for i := range e.Ops {
+		b = e.Ops[i].append(b)
+	}
+	for i := range e.Items {
+		b = e.Items[i].append(b)
+	}
+	for i := range e.Bodies {
+		b = e.Bodies[i].append(b)
+	}
+	return b
+}
+
+// decodeSections reads sections that fill b exactly; only after the lengths were compared
+// does it allocate.
+func (e *Entry) decodeSections(n counts, b []byte) error {
+	e.Events, e.Ops, e.Items, e.Bodies = nil, e.Ops[:0], e.Items[:0], e.Bodies[:0]
+	if e.Level > ipc.LevelQuorum {
+		return fmt.Errorf("%w: level %d", ErrEntry, e.Level)
+	}
+	if n.events%8 != 0 || n.events+n.ops*OpSize+n.items*ItemSize+n.bodies*BodySize != uint64(len(b)) {
+		return fmt.Errorf("%w: %d bytes for %d of events, %d ops, %d items, %d bodies",
+			ErrEntry, len(b), n.events, n.ops, n.items, n.bodies)
+	}
+	if n.events > 0 {
+		e.Events = b[:n.events:n.events]
+	}
+	b = b[n.events:]
+	for i := uint64(0); i < n.ops; i, b = i+1, b[OpSize:] {
+		op, err := readOp(b)
+		if err != nil {
+			return err
+		}
+		e.Ops = append(e.Ops, op)
+	}
+	for i := uint64(0); i < n.items; i, b = i+1, b[ItemSize:] {
+		it := readItem(b)
+		if uint64(it.Body) >= n.bodies {
+			return fmt.Errorf("%w: item of body %d among %d", ErrEntry, it.Body, n.bodies)
+		}
+		e.Items = append(e.Items, it)
+	}
+	for i := uint64(0); i < n.bodies; i, b = i+1, b[BodySize:] {
+		if le.Uint32(b[28:]) != 0 {
+			return fmt.Errorf("%w: body %d with padding that is not zero", ErrEntry, i)
+		}
+		e.Bodies = append(e.Bodies, readBody(b))
+	}
+	return nil
+}
+
+func (op *IndexOp) append(b []byte) []byte {
+	var e [OpSize]byte
+	e[0] = byte(op.Kind)
+	le.PutUint64(e[8:], op.Index)
+	le.PutUint64(e[16:], op.Offset)
+	le.PutUint64(e[24:], uint64(op.Settings.RetentionBytes))
+	le.PutUint64(e[32:], uint64(op.Settings.RetentionMS))
+	return append(b, e[:]...)
+}
+
+// readOp gives the settings the op's own index, which is not encoded twice.
+func readOp(b []byte) (IndexOp, error) {
+	op := IndexOp{Kind: OpKind(b[0]), Index: le.Uint64(b[8:]), Offset: le.Uint64(b[16:])}
+	op.Settings = ipc.IndexSettings{
+		Index:          op.Index,
+		RetentionBytes: int64(le.Uint64(b[24:])),
+		RetentionMS:    int64(le.Uint64(b[32:])),
+	}
+	if op.Kind < OpCreate || op.Kind > OpConfigure || le.Uint64(b)>>8 != 0 {
+		return op, fmt.Errorf("%w: op of kind %d", ErrEntry, op.Kind)
+	}
+	return op, nil
+}
+
+func (it *IndexItem) append(b []byte) []byte {
+	var e [ItemSize]byte
+	le.PutUint64(e[0:], it.Index)
+	le.PutUint64(e[8:], it.Base)
+	le.PutUint64(e[16:], uint64(it.MaxTimeMS))
+	le.PutUint32(e[24:], it.Count)
+	le.PutUint32(e[28:], it.Body)
+	return append(b, e[:]...)
+}
+
+func readItem(b []byte) IndexItem {
+	return IndexItem{
+		Index: le.Uint64(b), Base: le.Uint64(b[8:]), MaxTimeMS: int64(le.Uint64(b[16:])),
+		Count: le.Uint32(b[24:]), Body: le.Uint32(b[28:]),
+	}
+}
+
+func (x *Body) append(b []byte) []byte {
+	var e [BodySize]byte
+	le.PutUint64(e[0:], x.RingPos)
+	le.PutUint64(e[8:], x.Base)
+	le.PutUint32(e[16:], x.Length)
+	le.PutUint32(e[20:], x.CRC)
+	le.PutUint32(e[24:], uint32(x.Epoch))
+	return append(b, e[:]...)
+}
+
+func readBody(b []byte) Body {
+	return Body{
+		RingPos: le.Uint64(b), Base: le.Uint64(b[8:]),
+		Length: le.Uint32(b[16:]), CRC: le.Uint32(b[20:]), Epoch: int32(le.Uint32(b[24:])),
+	}
+}

@@ -14,6 +14,9 @@ type Input struct {
 	// Known is what the journal holds of this input (its events, encoded) when it is read
 	// again after a restart. The core repeats the answer and decides nothing.
 	Known []byte
+	// Refuse, if not empty, is why this input is given up undecided (the core died of it
+	// before): it is rejected with errcode.Internal and this text, and the rejection journaled.
+	Refuse string
 }
 
 // Output is one record for ring 54321.
@@ -55,6 +58,10 @@ func (c *Core) Begin(term, written, synced uint64) {}
 
 // Step takes one input in.
 func (c *Core) Step(nowMS int64, in Input) {}
+
+// TurnBytes is what the entry of the turn so far would take in ring 65432 (Entry.RingSize);
+// the shell ends the turn before it outgrows a record.
+func (c *Core) TurnBytes() int { return 0 }
 
 // Advance tells that persistsrv has moved its cursors.
 func (c *Core) Advance(written, synced uint64) {}

@@ -1,0 +1,88 @@
+package golden
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// fakeT records failures instead of failing.
+type fakeT struct {
+	testing.TB
+	failed string
+}
+
+func (f *fakeT) Helper()                           {}
+func (f *fakeT) Errorf(format string, args ...any) { f.failed += format }
+func (f *fakeT) Fatalf(format string, args ...any) { f.failed += format; panic(f) }
+
+func failure(t *testing.T, run func(testing.TB)) string {
+	t.Helper()
+	f := &fakeT{TB: t}
+	func() {
+		defer func() {
+			if r := recover(); r != nil && r != any(f) {
+				panic(r)
+			}
+		}()
+		run(f)
+	}()
+	return f.failed
+}
+
+func TestCheckFreezesAFile(t *testing.T) {
+	t.Chdir(t.TempDir())
+	before := *update
+	t.Cleanup(func() { *update = before })
+
+	*update = false
+	if failure(t, func(tb testing.TB) { Check(tb, "x_v1_a", "n:2", []byte{1, 2}) }) == "" {
+		t.Error("a missing file passes")
+	}
+	*update = true
+	Check(t, "x_v1_a", "n:2", []byte{1, 2})
+	if failure(t, func(tb testing.TB) { Check(tb, "x_v1_a", "n:2", []byte{1, 3}) }) == "" {
+		t.Error("-update rewrites a file that exists")
+	}
+	*update = false
+	Check(t, "x_v1_a", "n:2", []byte{1, 2})
+	if got := Read(t, "x_v1_a"); string(got) != "\x01\x02" {
+		t.Errorf("read %x", got)
+	}
+}
+
+func TestAnnotate(t *testing.T) {
+	text, err := annotate("a:1 name:s n:v rest:*", []byte{7, 2, 'h', 'i', 0x81, 1, 9, 9})
+	want := "000000  07                                a\n" +
+		"000001  026869                            name\n" +
+		"000004  8101                              n\n" +
+		"000006  0909                              rest\n"
+	if err != nil || text != want {
+		t.Errorf("%v\n%s", err, text)
+	}
+	for _, bad := range []string{"a:1", "a:9", "a", "a:x", "a:7 s:s"} {
+		if _, err := annotate(bad, []byte{1, 2, 3, 4, 5, 6, 7, 200}); err == nil {
+			t.Errorf("layout %q fits", bad)
+		}
+	}
+}
+
+func TestListConstants(t *testing.T) {
+	folder := t.TempDir()
+	src := "package p\nimport \"fmt\"\ntype T uint8\nconst (\n A T = iota + 1\n B\n)\nconst s = \"x\"\nfunc f() { fmt.Println() }\n"
+	if err := os.WriteFile(filepath.Join(folder, "p.go"), []byte(src), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	text, err := listConstants(folder)
+	if err != nil || text != "A = 1\nB = 2\ns = \"x\"\n" {
+		t.Errorf("%v\n%s", err, text)
+	}
+	src = strings.Replace(src, "\"x\"", "fmt.S", 1)
+	if err := os.WriteFile(filepath.Join(folder, "p.go"), []byte(src), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := listConstants(folder); err == nil {
+		t.Error("a constant of unknown value is not reported")
+	}
+}

@@ -73,3 +73,9 @@ func (c *Core) EndTurn(nowMS int64, nonce, pos uint64) (entry *journal.Entry, ou
 
 // Settings lists what persistsrv needs to know of every index, in order of index.
 func (c *Core) Settings() []ipc.IndexSettings { return nil }
+
+// TurnFull asks for EndTurn before the next Step: the entry is about to outgrow its record.
+func (c *Core) TurnFull() bool { return false }
+
+// Busy says that a turn without any input would still have something to do.
+func (c *Core) Busy() bool { return false }

@@ -1,0 +1,44 @@
+package shmqueue
+
+// Counters of logicsrv. A new row goes to the end, with the next number.
+const (
+	LogicInputs       CounterID = 0
+	LogicTurns        CounterID = 1
+	LogicEntries      CounterID = 2
+	LogicEvents       CounterID = 3
+	LogicReplies      CounterID = 4
+	LogicMalformed    CounterID = 5
+	LogicDuplicates   CounterID = 6
+	LogicDeliveries   CounterID = 7
+	LogicStarts       CounterID = 8
+	LogicRecoveryNS   CounterID = 9
+	LogicLSN          CounterID = 10
+	LogicTerm         CounterID = 11
+	LogicGateWaiting  CounterID = 12
+	LogicTopics       CounterID = 13
+	LogicQueues       CounterID = 14
+	LogicPartitions   CounterID = 15
+	LogicCheckpoints  CounterID = 16
+	LogicCheckpointed CounterID = 17
+)
+
+var logicStats = [...]Row{
+	LogicInputs:       {Name: "trimq_logic_inputs_total", Help: "Records read from the request ring.", Kind: KindCounter},
+	LogicTurns:        {Name: "trimq_logic_turns_total", Help: "Turns of the core.", Kind: KindCounter},
+	LogicEntries:      {Name: "trimq_logic_entries_total", Help: "Entries handed to persistsrv.", Kind: KindCounter},
+	LogicEvents:       {Name: "trimq_logic_events_total", Help: "Events in those entries.", Kind: KindCounter},
+	LogicReplies:      {Name: "trimq_logic_replies_total", Help: "Records put into the response ring.", Kind: KindCounter},
+	LogicMalformed:    {Name: "trimq_logic_malformed_total", Help: "Inputs that could not be understood.", Kind: KindCounter},
+	LogicDuplicates:   {Name: "trimq_logic_duplicates_total", Help: "Batches of idempotent producers that were stored before.", Kind: KindCounter},
+	LogicDeliveries:   {Name: "trimq_logic_deliveries_total", Help: "Messages handed to consumers of queues.", Kind: KindCounter},
+	LogicStarts:       {Name: "trimq_logic_starts_total", Help: "Starts of logicsrv.", Kind: KindCounter},
+	LogicRecoveryNS:   {Name: "trimq_logic_recovery_seconds", Help: "How long the last recovery took.", Kind: KindGauge, Scale: 1e9},
+	LogicLSN:          {Name: "trimq_logic_lsn", Help: "LSN of the last entry.", Kind: KindGauge},
+	LogicTerm:         {Name: "trimq_logic_term", Help: "Term of logicsrv.", Kind: KindGauge},
+	LogicGateWaiting:  {Name: "trimq_logic_gate_waiting", Help: "Replies that wait for a cursor.", Kind: KindGauge},
+	LogicTopics:       {Name: "trimq_logic_topics", Help: "Topics.", Kind: KindGauge},
+	LogicQueues:       {Name: "trimq_logic_queues", Help: "Queues.", Kind: KindGauge},
+	LogicPartitions:   {Name: "trimq_logic_partitions", Help: "Partitions.", Kind: KindGauge},
+	LogicCheckpoints:  {Name: "trimq_logic_checkpoints_total", Help: "Checkpoints taken.", Kind: KindCounter},
+	LogicCheckpointed: {Name: "trimq_logic_checkpoint_bytes", Help: "Size of the last checkpoint.", Kind: KindGauge},
+}

@@ -1,0 +1,44 @@
+package shmqueue
+
+// Counters of persistsrv. A new row goes to the end, with the next number.
+const (
+	PersistEntries     CounterID = 0
+	PersistBytes       CounterID = 1
+	PersistWrites      CounterID = 2
+	PersistSyncs       CounterID = 3
+	PersistSyncNS      CounterID = 4
+	PersistSyncErrors  CounterID = 5
+	PersistWriteErrors CounterID = 6
+	PersistSegments    CounterID = 7
+	PersistLogBytes    CounterID = 8
+	PersistWritten     CounterID = 9
+	PersistSynced      CounterID = 10
+	PersistDiskFull    CounterID = 11
+	PersistStarts      CounterID = 12
+	PersistRecoveryNS  CounterID = 13
+	PersistTornBytes   CounterID = 14
+	PersistRebuilt     CounterID = 15
+	PersistRetired     CounterID = 16
+	PersistDiskFree    CounterID = 17
+)
+
+var persistStats = [...]Row{
+	PersistEntries:     {Name: "trimq_persist_entries_total", Help: "Entries appended to the commit log.", Kind: KindCounter},
+	PersistBytes:       {Name: "trimq_persist_appended_bytes_total", Help: "Bytes appended to the commit log.", Kind: KindCounter},
+	PersistWrites:      {Name: "trimq_persist_writes_total", Help: "Gathered writes.", Kind: KindCounter},
+	PersistSyncs:       {Name: "trimq_persist_syncs_total", Help: "Syncs of the commit log.", Kind: KindCounter},
+	PersistSyncNS:      {Name: "trimq_persist_sync_seconds_total", Help: "Time spent in syncs.", Kind: KindCounter, Scale: 1e9},
+	PersistSyncErrors:  {Name: "trimq_persist_sync_errors_total", Help: "Syncs that failed.", Kind: KindCounter},
+	PersistWriteErrors: {Name: "trimq_persist_write_errors_total", Help: "Writes that failed.", Kind: KindCounter},
+	PersistSegments:    {Name: "trimq_persist_segments", Help: "Segments of the commit log.", Kind: KindGauge},
+	PersistLogBytes:    {Name: "trimq_persist_log_bytes", Help: "Size of the commit log.", Kind: KindGauge},
+	PersistWritten:     {Name: "trimq_persist_written_lsn", Help: "Last LSN in the page cache.", Kind: KindGauge},
+	PersistSynced:      {Name: "trimq_persist_synced_lsn", Help: "Last LSN on the disk.", Kind: KindGauge},
+	PersistDiskFull:    {Name: "trimq_persist_disk_full", Help: "1 while new messages are refused for want of disk space.", Kind: KindGauge},
+	PersistStarts:      {Name: "trimq_persist_starts_total", Help: "Starts of persistsrv.", Kind: KindCounter},
+	PersistRecoveryNS:  {Name: "trimq_persist_recovery_seconds", Help: "How long the last recovery took.", Kind: KindGauge, Scale: 1e9},
+	PersistTornBytes:   {Name: "trimq_persist_torn_bytes_total", Help: "Bytes cut off the log's end in recoveries.", Kind: KindCounter},
+	PersistRebuilt:     {Name: "trimq_persist_rebuilt_indexes_total", Help: "Indexes rebuilt from the log.", Kind: KindCounter},
+	PersistRetired:     {Name: "trimq_persist_retired_segments_total", Help: "Segments removed by retention.", Kind: KindCounter},
+	PersistDiskFree:    {Name: "trimq_persist_disk_free_bytes", Help: "Free bytes of the data directory's file system.", Kind: KindGauge},
+}

@@ -1,0 +1,249 @@
+package ipc
+
+import (
+	"bytes"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/trimq/trimq/protocol/golden"
+)
+
+// codec is one record type with an example of it.
+type codec struct {
+	name   string
+	layout string // as docs/formats/ipc.md draws it
+	record []byte
+	check  func(t *testing.T)             // decode(record) is the example
+	redo   func(b []byte) ([]byte, error) // encode(decode(b))
+}
+
+type appender[T any] interface {
+	*T
+	Append([]byte) []byte
+}
+
+func record[T any, P appender[T]](name, layout string, v T, decode func([]byte) (T, error)) codec {
+	encoded := P(&v).Append(nil)
+	return codec{
+		name: name, layout: layout, record: encoded,
+		check: func(t *testing.T) {
+			got, err := decode(encoded)
+			if err != nil || !reflect.DeepEqual(got, v) {
+				t.Errorf("%v\nhave %+v\nwant %+v", err, got, v)
+			}
+		},
+		redo: func(b []byte) ([]byte, error) {
+			got, err := decode(b)
+			if err != nil {
+				return nil, err
+			}
+			return P(&got).Append(nil), nil
+		},
+	}
+}
+
+// withBatch is record for the two types that have a batch behind them.
+func withBatch[T any, P appender[T]](
+	name, layout string, v T, batch string, decode func([]byte) (T, int, error),
+) codec {
+	whole := append(P(&v).Append(nil), batch...)
+	c := record[T, P](name, layout, v, func([]byte) (T, error) {
+		got, off, err := decode(whole)
+		if err == nil && string(whole[off:]) != batch {
+			return got, errors.New("the batch is not where it should be")
+		}
+		return got, err
+	})
+	c.record = whole
+	c.redo = func(b []byte) ([]byte, error) {
+		got, off, err := decode(b)
+		if err != nil {
+			return nil, err
+		}
+		return append(P(&got).Append(nil), b[off:]...), nil
+	}
+	return c
+}
+
+const (
+	headLayout  = "epoch:8 conn:8 req:8 "
+	offsLayout  = "count:v index:8 offset:8 metadata:s index:8 offset:8 metadata:s"
+	metaLayout  = "batch.producer:8 batch.maxTimeMS:8 batch.count:4 batch.crc:4 batch.length:4 batch.baseSeq:4 "
+	batchLayout = "batch:*"
+)
+
+var (
+	head    = Head{Epoch: 0x0102030405060708, Conn: 0x1112131415161718, Req: 0x2122232425262728}
+	commits = []OffsetCommit{{Index: 7, Offset: 1 << 40, Metadata: "m"}, {Index: 8}}
+	meta    = BatchMeta{
+		Count: 3, CRC: 0xCAFEF00D, MaxTimeMS: 1_700_000_000_123, ProducerID: 42,
+		Epoch: 5, BaseSeq: 900, Length: 11,
+	}
+)
+
+// codecs lists every record of this package.
+func codecs() []codec {
+	return []codec{
+		record("hello", headLayout+"loops:4", Hello{head, 4}, DecodeHello),
+		withBatch("append", headLayout+"index:8 "+metaLayout+"batch.epoch:2 level:1 zero:13 "+batchLayout,
+			Append{head, 9, LevelDisk, meta}, "hello batch", DecodeAppend),
+		withBatch("publish", headLayout+metaLayout+"batch.epoch:2 level:1 mandatory:1 bodyOff:4 "+
+			"exchange:s routingKey:s headers:v key:s value:s key:s value:s pad:5 "+batchLayout,
+			Publish{
+				head, LevelPage, true, meta, "orders", "eu.de",
+				[]Header{{"format", "pdf"}, {"", ""}},
+			}, "hello batch", DecodePublish),
+		record("init_producer", headLayout+"producer:8 epoch:2", InitProducer{head, -1, -1}, DecodeInitProducer),
+		record("producer", headLayout+"producer:8 epoch:2", Producer{head, 77, 3}, DecodeProducer),
+		record("admin", headLayout+"command:2 body:s", Admin{head, 17, []byte("body")}, DecodeAdmin),
+		record("admin_reply", headLayout+"command:2 body:s", AdminReply{head, 17, []byte("reply")}, DecodeAdminReply),
+		record("wait", headLayout+"index:8 beyond:8", Wait{head, 9, 1000}, DecodeWait),
+		record("unwait", headLayout+"target:8", Unwait{head, 55}, DecodeUnwait),
+		record("subscribe", headLayout+"sub:8 index:8 limit:8 autoAck:1 exclusive:1",
+			Subscribe{head, 1, 9, 500, false, true}, DecodeSubscribe),
+		record("subscribed", headLayout+"sub:8", Subscribed{head, 1}, DecodeSubscribed),
+		record("unsubscribe", headLayout+"sub:8", Unsubscribe{head, 1}, DecodeUnsubscribe),
+		record("sub_closed", headLayout+"sub:8 code:2 text:s", SubClosed{head, 1, 13, "queue deleted"}, DecodeSubClosed),
+		record("credit", headLayout+"sub:8 limit:8", Credit{head, 1, 600}, DecodeCredit),
+		record("ack", headLayout+"sub:8 index:8 verdict:1 zero:3 ranges:4 first:8 count:4 first:8 count:4",
+			Ack{head, 1, 9, VerdictRequeue, []Range{{10, 5}, {20, 1}}}, DecodeAck),
+		record("commit_offsets", headLayout+"group:s level:1 "+offsLayout,
+			CommitOffsets{head, "g", LevelDisk, commits}, DecodeCommitOffsets),
+		record("fetch_offsets", headLayout+"group:s count:v index:8 index:8",
+			FetchOffsets{head, "g", []uint64{7, 8}}, DecodeFetchOffsets),
+		record("offset_list", headLayout+offsLayout, OffsetList{head, commits}, DecodeOffsetList),
+		record("conn_closed", headLayout, ConnClosed{head}, DecodeConnClosed),
+		record("sub_state", headLayout+"term:8 ask:8 sub:8 index:8 limit:8 delivered:8 autoAck:1 exclusive:1 inHand:v first:8 count:4",
+			SubState{head, 3, 1, 1, 9, 500, 123, true, false, []Range{{118, 5}}}, DecodeSubState),
+		record("resync_end", headLayout+"term:8 ask:8 loop:4 loops:4", ResyncEnd{head, 3, 1, 0, 2}, DecodeResyncEnd),
+		record("marker", "term:8 ask:8", Marker{3, 1}, DecodeMarker),
+		record("error", headLayout+"code:2 text:s", Error{head, 12, "no topic x"}, DecodeError),
+		record("appended", headLayout+"index:8 base:8 duplicate:1 zero:7", Appended{head, 9, 1000, true}, DecodeAppended),
+		record("published", headLayout+"queues:4 duplicate:1 zero:3", Published{head, 20, true}, DecodePublished),
+		record("visible", headLayout+"index:8 end:8", Visible{head, 9, 1003}, DecodeVisible),
+		record("deliver", headLayout+"sub:8 index:8 first:8 count:4 attempts:2 zero:2",
+			Deliver{head, 1, 9, 118, 5, 2}, DecodeDeliver),
+		record("done", headLayout, Done{head}, DecodeDone),
+		record("index_gone", "index:8", IndexGone{9}, DecodeIndexGone),
+		record("checkpoint_part", "lsn:8 resultsFrom:8 part:4 parts:4 bytes:*",
+			CheckpointPart{99, 90, 1, 2, []byte("state")}, DecodeCheckpointPart),
+		record("configure", "term:8 part:4 parts:4 count:v index:8 retentionBytes:8 retentionMS:8",
+			Configure{3, 0, 1, []IndexSettings{{9, 1 << 30, 3_600_000}}}, DecodeConfigure),
+	}
+}
+
+func TestRecordsRoundTrip(t *testing.T) {
+	for _, c := range codecs() {
+		t.Run(c.name, c.check)
+	}
+}
+
+func TestGolden(t *testing.T) {
+	for _, c := range codecs() {
+		golden.Check(t, "ipc_v1_"+c.name, c.layout, c.record)
+		if again, err := c.redo(golden.Read(t, "ipc_v1_"+c.name)); err != nil || !bytes.Equal(again, c.record) {
+			t.Errorf("%s: the golden file reads as %x, %v", c.name, again, err)
+		}
+	}
+	golden.Constants(t, "ipc_v1_constants")
+}
+
+// No record is complete when a byte is missing, or one too many.
+func TestRecordsRefuseOtherLengths(t *testing.T) {
+	for _, c := range codecs() {
+		for n := range c.record {
+			if c.name == "checkpoint_part" && n >= CheckpointPartFixed {
+				break // its bytes run to the end
+			}
+			if _, err := c.redo(c.record[:n]); !errors.Is(err, ErrMalformed) {
+				t.Errorf("%s of %d of %d bytes: %v", c.name, n, len(c.record), err)
+			}
+		}
+		if _, err := c.redo(append(c.record[:len(c.record):len(c.record)], 0)); err == nil && c.name != "checkpoint_part" {
+			t.Errorf("%s with a byte behind it is accepted", c.name)
+		}
+	}
+}
+
+func TestRecordsRefuseBadValues(t *testing.T) {
+	set := func(at int, v byte) func([]byte) { return func(b []byte) { b[at] = v } }
+	for _, c := range []struct {
+		record, what string
+		mutate       func([]byte)
+	}{
+		{"append", "level", set(66, 9)},
+		{"append", "padding", set(67, 1)},
+		{"append", "padding", set(79, 1)},
+		{"append", "length", set(56, 12)},
+		{"publish", "level", set(58, 9)},
+		{"publish", "bool", set(59, 2)},
+		{"publish", "bodyOff beyond the end", set(63, 1)},
+		{"publish", "bodyOff that is no multiple of 8", set(60, 60)},
+		{"publish", "bodyOff before the strings", set(60, 8)},
+		{"publish", "string longer than the record", set(64, 0x7f)},
+		{"publish", "padding", set(95, 1)},
+		{"ack", "verdict 0", set(40, 0)},
+		{"ack", "verdict 4", set(40, 4)},
+		{"ack", "padding", set(41, 1)},
+		{"ack", "ranges", set(47, 1)},
+		{"appended", "bool", set(40, 2)},
+		{"appended", "padding", set(47, 1)},
+		{"published", "bool", set(28, 2)},
+		{"deliver", "padding", set(54, 1)},
+		{"subscribe", "bool", set(48, 2)},
+		{"commit_offsets", "level", set(26, 9)},
+		{"admin", "length in two bytes", func(b []byte) { b[26], b[27] = 0x83, 0 }},
+		{"checkpoint_part", "part of more than there are", set(16, 2)},
+		{"configure", "part of more than there are", set(8, 2)},
+		{"configure", "count", set(16, 0x7f)},
+	} {
+		b := find(t, c.record)
+		c.mutate(b)
+		if _, err := redo(t, c.record)(b); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s with a bad %s: %v", c.record, c.what, err)
+		}
+	}
+}
+
+func find(t testing.TB, name string) []byte {
+	for _, c := range codecs() {
+		if c.name == name {
+			return bytes.Clone(c.record)
+		}
+	}
+	t.Fatal(name)
+	return nil
+}
+
+func redo(t testing.TB, name string) func([]byte) ([]byte, error) {
+	for _, c := range codecs() {
+		if c.name == name {
+			return c.redo
+		}
+	}
+	t.Fatal(name)
+	return nil
+}
+
+func TestPublishSize(t *testing.T) {
+	for _, n := range []int{0, 1, 5, 127, 128, 300} {
+		m := Publish{Exchange: strings.Repeat("x", n), Headers: make([]Header, n)}
+		if have := len(m.Append(nil)); have != m.Size() || have%8 != 0 {
+			t.Errorf("%d: %d bytes, Size says %d", n, have, m.Size())
+		}
+	}
+	if have := len((&Ack{Ranges: make([]Range, 3)}).Append(nil)); have != AckSize(3) {
+		t.Errorf("ack of %d bytes, AckSize says %d", have, AckSize(3))
+	}
+}
+
+func TestPeekHead(t *testing.T) {
+	if h, ok := PeekHead(find(t, "deliver")); !ok || h != head {
+		t.Errorf("%v %v", h, ok)
+	}
+	if _, ok := PeekHead(make([]byte, HeadSize-1)); ok {
+		t.Error("a head of 23 bytes")
+	}
+}

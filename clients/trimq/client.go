@@ -1,0 +1,159 @@
+package trimq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/trimq/trimq/protocol/native"
+)
+
+// Client is a user's handle on a broker: administration, and the maker of producers and
+// consumers. It is safe for use by many goroutines.
+type Client struct {
+	addrs  []string
+	opt    options
+	calls  *calls
+	topics *topicTable
+
+	mu     sync.Mutex
+	closed bool
+	parts  []closer // producers and consumers, to be closed with the client
+}
+
+type closer interface {
+	Close(ctx context.Context) error
+}
+
+// NewClient makes a client without waiting for a connection. Addresses are host:port, or a
+// host alone for port 7420; with several, the client uses one that answers.
+func NewClient(addrs []string, opts ...Option) (*Client, error) {
+	if len(addrs) == 0 {
+		return nil, errors.New("trimq: no broker address")
+	}
+	c := &Client{opt: newOptions(opts)}
+	for _, a := range addrs {
+		full, err := withPort(a)
+		if err != nil {
+			return nil, err
+		}
+		c.addrs = append(c.addrs, full)
+	}
+	c.calls = &calls{waiting: map[uint64]*call{}}
+	c.calls.link = newLink(c, c.calls, controlSlab, native.DefaultMaxFrame)
+	c.calls.link.start()
+	c.topics = startTopicTable(c)
+	return c, nil
+}
+
+// controlSlab is the read buffer of links that carry small frames, in bytes.
+const controlSlab = 16 << 10
+
+// Dial makes a client and waits until it is connected, or until ctx ends: it tells then why
+// no broker was reached.
+func Dial(ctx context.Context, addrs []string, opts ...Option) (*Client, error) {
+	c, err := NewClient(addrs, opts...)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.Ping(ctx); err != nil {
+		c.Close(ctx)
+		return nil, fmt.Errorf("trimq: dial %s: %w", strings.Join(addrs, ","), err)
+	}
+	return c, nil
+}
+
+func withPort(addr string) (string, error) {
+	if _, _, err := net.SplitHostPort(addr); err == nil {
+		return addr, nil
+	}
+	full := net.JoinHostPort(strings.Trim(addr, "[]"), strconv.Itoa(native.DefaultPort))
+	if _, _, err := net.SplitHostPort(full); err != nil || addr == "" {
+		return "", fmt.Errorf("trimq: broker address %q is not host:port", addr)
+	}
+	return full, nil
+}
+
+// Ping measures a round trip to the broker's connection tier.
+func (c *Client) Ping(ctx context.Context) (time.Duration, error) {
+	began := time.Now()
+	body, _, err := c.calls.do(ctx, native.CmdPing, &native.Ping{Token: uint64(began.UnixNano())})
+	if err != nil {
+		return 0, err
+	}
+	if pong, err := native.DecodePing(body); err != nil || pong.Token != uint64(began.UnixNano()) {
+		return 0, protocolError("PING came back as %d %v", pong.Token, err)
+	}
+	return time.Since(began), nil
+}
+
+// BrokerInfo is what a broker tells of itself.
+type BrokerInfo = native.InfoReply
+
+// Info asks the broker for its state.
+func (c *Client) Info(ctx context.Context) (BrokerInfo, error) {
+	return request(ctx, c, native.CmdInfo, native.Empty{}, native.DecodeInfoReply)
+}
+
+// request is a call with a typed answer.
+func request[T any](ctx context.Context, c *Client, cmd native.Command, body native.Body, decode func([]byte) (T, error)) (T, error) {
+	var none T
+	reply, _, err := c.calls.do(ctx, cmd, body)
+	if err != nil {
+		return none, err
+	}
+	v, err := decode(reply)
+	if err != nil {
+		return none, fmt.Errorf("%w: %w", ErrProtocol, err)
+	}
+	return v, nil
+}
+
+// Close closes what the client has made, then the client. Producers deliver what they have
+// taken before they close, until ctx ends.
+func (c *Client) Close(ctx context.Context) error {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return nil
+	}
+	c.closed = true
+	parts := c.parts
+	c.parts = nil
+	c.mu.Unlock()
+	var errs []error
+	for _, p := range parts {
+		if err := p.Close(ctx); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	c.topics.close()
+	c.calls.close()
+	return errors.Join(errs...)
+}
+
+// adopt has p closed with the client.
+func (c *Client) adopt(p closer) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return ErrClosed
+	}
+	c.parts = append(c.parts, p)
+	return nil
+}
+
+// disown forgets p, which is closing by itself.
+func (c *Client) disown(p closer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if i := slices.Index(c.parts, p); i >= 0 {
+		c.parts = slices.Delete(c.parts, i, i+1)
+	}
+}

@@ -1,0 +1,2 @@
+// Package trimq is the Go client of TriMQ.
+package trimq

@@ -1,0 +1,125 @@
+package trimq
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/native"
+)
+
+// role is what a link carries: calls, a producer, a consumer. The link calls up, down and
+// refused from its own goroutine; between up and down, handle from the same goroutine and
+// gather from the writer's.
+type role interface {
+	// up begins a connection: what was unanswered on the last one is to be sent again.
+	up(c *conn)
+	// gather appends what is to be sent now. It returns after what time it wants to be asked
+	// again though nobody kicks; 0: not before.
+	gather(c *conn, o *outbox) time.Duration
+	// handle takes a frame; body is valid during the call unless s is retained. An error
+	// ends the connection.
+	handle(c *conn, h native.Header, body []byte, s *slab) error
+	// down ends a connection.
+	down(err error)
+	// refused reports an attempt to connect that failed; fatal: trying again will not help.
+	refused(err error, fatal bool)
+}
+
+// link keeps a connection to one of the brokers, for one role, until it is closed.
+type link struct {
+	addrs    []string
+	opt      *options
+	role     role
+	slabSize int
+	maxFrame int
+	turn     int // of addrs; the run goroutine's
+
+	kicked atomic.Bool
+	wake   chan struct{}
+	cancel context.CancelFunc
+	done   chan struct{} // closed when the run goroutine has ended
+}
+
+// newLink makes a link that start starts. slabSize is that of its read buffers; frames up to
+// maxFrame, or what the broker negotiates if that is more, are taken.
+func newLink(c *Client, r role, slabSize, maxFrame int) *link {
+	return &link{
+		addrs: c.addrs, opt: &c.opt, role: r, slabSize: slabSize, maxFrame: maxFrame,
+		turn: rand.N(len(c.addrs)), wake: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+}
+
+// start begins to connect.
+func (l *link) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	l.cancel = cancel
+	go l.run(ctx)
+}
+
+// kick makes the writer gather. Cheap where it has been kicked already.
+func (l *link) kick() {
+	if l.kicked.Swap(true) {
+		return
+	}
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// close ends the connection and waits for the link's goroutines.
+func (l *link) close() {
+	l.cancel()
+	<-l.done
+}
+
+func (l *link) run(ctx context.Context) {
+	defer close(l.done)
+	pause := backoff{min: l.opt.backoffMin, max: l.opt.backoffMax}
+	for ctx.Err() == nil {
+		addr := l.addrs[l.turn%len(l.addrs)]
+		l.turn++
+		c, err := connect(ctx, addr, l.opt, l.slabSize, l.maxFrame)
+		if err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			l.opt.log.Debug("connect failed", "addr", addr, "err", err)
+			l.role.refused(err, fatalRefusal(err))
+			if pause.sleep(ctx) != nil {
+				return
+			}
+			continue
+		}
+		l.opt.log.Debug("connected", "addr", addr, "conn", c.hello.Conn)
+		l.role.up(c)
+		l.kick()
+		err = c.serve(ctx, l)
+		l.role.down(err)
+		if ctx.Err() != nil {
+			return
+		}
+		l.opt.log.Warn("connection lost", "addr", addr, "conn", c.hello.Conn, "err", err)
+		if c.answered.Load() > 0 && !errors.Is(err, errGoodbye) {
+			l.turn-- // it served well: back to the same broker, at once
+			pause.reset()
+			continue
+		}
+		if pause.sleep(ctx) != nil {
+			return
+		}
+	}
+}
+
+// fatalRefusal tells refusals that stay the same however often one asks.
+func fatalRefusal(err error) bool {
+	switch codeOf(err) {
+	case errcode.AuthRequired, errcode.AuthFailed, errcode.AccessRefused, errcode.UnsupportedVersion:
+		return true
+	}
+	return errors.Is(err, ErrProtocol)
+}

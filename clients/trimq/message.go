@@ -1,0 +1,76 @@
+package trimq
+
+import (
+	"time"
+
+	"github.com/trimq/trimq/protocol/batch"
+	"github.com/trimq/trimq/protocol/ipc"
+)
+
+// Level is a durability level: what an acknowledgement waits for.
+type Level = ipc.Level
+
+// The levels, from the fastest to the safest.
+const (
+	LevelUnset  = ipc.LevelUnset  // the topic's or queue's own
+	LevelMemory = ipc.LevelMemory // nothing: acknowledged when decided
+	LevelPage   = ipc.LevelPage   // the page cache: survives any process
+	LevelDisk   = ipc.LevelDisk   // the disk: survives power loss
+	LevelQuorum = ipc.LevelQuorum // a cluster's majority
+)
+
+// Header is one property of a message. For routing by a headers exchange its value is
+// compared as a string.
+type Header = batch.RecordHeader
+
+// Choice names the partition that a message goes to. Its zero value lets the client choose:
+// by murmur2 of the key (as Kafka's clients do), or, without a key, one that it sticks to
+// until a batch is full.
+type Choice uint32
+
+// ToPartition chooses a partition by number.
+func ToPartition(n uint32) Choice { return Choice(n + 1) }
+
+// Message is what a producer sends: to a topic, or through an exchange.
+//
+// Produce encodes it before it returns and keeps nothing of it, so that the caller may use
+// the same Message, and the memory behind it, again at once.
+type Message struct {
+	Topic     string // a topic; empty: by Exchange and RoutingKey
+	Partition Choice // of the topic
+
+	Exchange   string // with Topic empty
+	RoutingKey string
+	Mandatory  bool // reaching no queue is ErrUnroutable instead of success
+
+	Key     []byte
+	Value   []byte
+	Headers []Header
+	Time    time.Time // zero: when its batch was begun
+
+	// Tag comes back in the Result, so that one function can serve as callback of many
+	// messages without a closure for each.
+	Tag uint64
+}
+
+// Result tells what has become of a message.
+type Result struct {
+	Tag       uint64 // the Message's
+	Partition uint32 // of a topic
+	Queues    uint32 // through an exchange: how many queues and partitions it reached
+	Offset    uint64 // in the partition; 0 through an exchange
+	Duplicate bool   // the broker had it already: an earlier try had arrived after all
+}
+
+// Record is a stored message as a consumer sees it. Key, Value and the headers' values alias
+// the buffer in which they came: see Fetch.Release.
+type Record struct {
+	Offset  uint64
+	TimeMS  int64 // Unix time in milliseconds, as the producer set it
+	Key     []byte
+	Value   []byte
+	Headers []Header
+}
+
+// Time is the record's time.
+func (r *Record) Time() time.Time { return time.UnixMilli(r.TimeMS) }

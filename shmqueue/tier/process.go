@@ -96,7 +96,7 @@ func Main(name string, run func(context.Context, *Process) error) int {
 		return exitCode(err)
 	}
 	p.loadAgain = func() (*Config, error) { return load(io.Discard) }
-	defer p.close()
+	defer p.Close()
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	go p.watchSignals(stop)
@@ -214,8 +214,8 @@ func (p *Process) Ready() error {
 	return os.Rename(tmp, p.paths.Ready)
 }
 
-// close leaves nothing but the empty lock file and the log.
-func (p *Process) close() {
+// Close leaves nothing but the empty lock file and the log.
+func (p *Process) Close() {
 	os.Remove(p.paths.Ready)
 	os.Remove(p.paths.PID)
 	p.logs.close()

@@ -106,7 +106,7 @@ func TestOpenReadyClose(t *testing.T) {
 	if b, err := os.ReadFile(paths.Log); err != nil || !strings.Contains(string(b), "after") {
 		t.Errorf("reopened log: %q %v", b, err)
 	}
-	p.close()
+	p.Close()
 	for _, gone := range []string{paths.Ready, paths.PID} {
 		if _, err := os.Stat(gone); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s is left: %v", gone, err)

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/trimq/trimq/shmqueue/tier"
+	"golang.org/x/sys/unix"
+)
+
+// target is a process, held by a pidfd so that a reused pid is never mistaken for it.
+type target struct {
+	pid int
+	fd  int
+}
+
+// openTarget finds the process that holds the lock of a daemon; nil where nobody does.
+func openTarget(c *tier.Config, name string) (*target, error) {
+	lock := tier.PathsOf(c, name).Lock
+	pid, err := tier.LockHolder(lock)
+	if err != nil || pid == 0 {
+		return nil, err
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("process %d of %s: %w", pid, name, err)
+	}
+	// Between reading the lock and opening the pidfd the process may have died and its pid
+	// may have been given away: it is the one only if it holds the lock still.
+	again, err := tier.LockHolder(lock)
+	if err != nil || again != pid {
+		unix.Close(fd)
+		return nil, err
+	}
+	return &target{pid, fd}, nil
+}
+
+func (t *target) signal(s syscall.Signal) error {
+	err := unix.PidfdSendSignal(t.fd, s, nil, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil // it is gone: whatever the signal wanted of it is moot
+	}
+	return err
+}
+
+// wait returns true once the process is dead, false after the time-out (negative: none).
+func (t *target) wait(timeout time.Duration) bool {
+	deadline := time.Now().Add(timeout)
+	for {
+		ms := -1
+		if timeout >= 0 {
+			ms = max(0, int(time.Until(deadline).Milliseconds()))
+		}
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(t.fd), Events: unix.POLLIN}}, ms)
+		if n == 1 {
+			return true
+		}
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return false
+		}
+		if timeout >= 0 && !time.Now().Before(deadline) {
+			return false
+		}
+	}
+}
+
+func (t *target) close() { unix.Close(t.fd) }
+
+// end is how a daemon ended.
+type end struct {
+	name   string
+	reason string
+	code   int // exit code; -1: by a signal, or not our child
+}
+
+// spawn starts a daemon, or adopts the one that runs already, and reports its end.
+func spawn(c *tier.Config, bin, name string, flags []string, ends chan<- end) (pid int, adopted bool, err error) {
+	running, err := openTarget(c, name)
+	if err != nil {
+		return 0, false, err
+	}
+	if running != nil {
+		go func() {
+			running.wait(-1)
+			running.close()
+			ends <- end{name, "ended (was adopted, its exit code is not known)", -1}
+		}()
+		return running.pid, true, nil
+	}
+	cmd := exec.Command(filepath.Join(bin, name), flags...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	// What a daemon prints before it has its log, and the trace of a panic, belong beside the log.
+	output, err := os.OpenFile(outputPath(c, name), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
+	if err != nil {
+		return 0, false, err
+	}
+	defer output.Close()
+	cmd.Stdout, cmd.Stderr = output, output
+	if err := cmd.Start(); err != nil {
+		return 0, false, fmt.Errorf("starting %s: %w", name, err)
+	}
+	go func() {
+		err := cmd.Wait()
+		e := end{name, "exited", cmd.ProcessState.ExitCode()}
+		if err != nil {
+			e.reason = err.Error()
+		}
+		ends <- e
+	}()
+	return cmd.Process.Pid, false, nil
+}
+
+func outputPath(c *tier.Config, name string) string {
+	return filepath.Join(c.LogDir, name+".out")
+}
+
+// isReady tells whether the daemon with that pid has said that it serves.
+func isReady(c *tier.Config, name string, pid int) bool {
+	b, err := os.ReadFile(tier.PathsOf(c, name).Ready)
+	return err == nil && strings.TrimSpace(string(b)) == strconv.Itoa(pid)
+}
+
+// tail returns the last lines of a file, for an error message.
+func tail(path string, lines int) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	all := strings.Split(strings.TrimSpace(string(b)), "\n")
+	return "  " + strings.Join(all[max(0, len(all)-lines):], "\n  ")
+}

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/trimq/trimq/shmqueue/tier"
+)
+
+// fakeDaemon is a shell script that takes its lock, says it is ready and waits, as the real ones do.
+const fakeDaemon = `#!/bin/bash
+name=$(basename "$0")
+exec 9<>"$RUN/$name.lock"
+flock -n 9 || exit 3
+echo $$ >"$RUN/$name.lock"
+echo started >>"$RUN/$name.starts"
+echo $$ >"$RUN/$name.ready"
+trap 'rm -f "$RUN/$name.ready"; exit 0' TERM
+while :; do sleep 0.02 9>&-; done
+`
+
+// world is a supervisor over scripts instead of daemons.
+type world struct {
+	t       *testing.T
+	c       *tier.Config
+	signals chan os.Signal
+	done    chan error
+}
+
+func newWorld(t *testing.T, scripts map[string]string) *world {
+	t.Helper()
+	dir := t.TempDir()
+	t.Setenv("RUN", filepath.Join(dir, "run"))
+	c, _, err := tier.Load("", nil, []string{"-data-dir", dir, "-drain-timeout-ms", "100", "-shm-key-base", "1879048192"}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []string{c.RunDir, c.LogDir, filepath.Join(dir, "bin")} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range tier.Daemons {
+		text := fakeDaemon
+		if s, ok := scripts[name]; ok {
+			text = s
+		}
+		if err := os.WriteFile(filepath.Join(dir, "bin", name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := &world{t, c, make(chan os.Signal, 4), make(chan error, 1)}
+	s := newSupervisor(c, filepath.Join(dir, "bin"), nil, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	go func() { w.done <- s.loop(w.signals) }()
+	t.Cleanup(func() {
+		w.signals <- syscall.SIGTERM
+		if err := <-w.done; err != nil {
+			t.Error(err)
+		}
+		for _, name := range tier.Daemons {
+			if pid, _ := tier.LockHolder(tier.PathsOf(c, name).Lock); pid != 0 {
+				t.Errorf("%s is left as process %d", name, pid)
+			}
+		}
+	})
+	return w
+}
+
+// until waits for a state; it fails only after a time that no healthy run needs.
+func (w *world) until(what string, ok func(serverState) bool) serverState {
+	w.t.Helper()
+	var s serverState
+	for range 3000 {
+		var err error
+		if s, err = readState(w.c); err == nil && ok(s) {
+			return s
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	w.t.Fatalf("never %s: %+v", what, s)
+	return s
+}
+
+func (w *world) starts(name string) int {
+	b, _ := os.ReadFile(filepath.Join(w.c.RunDir, name+".starts"))
+	return strings.Count(string(b), "started")
+}
+
+func TestDeadTierIsStartedAgain(t *testing.T) {
+	w := newWorld(t, nil)
+	first := w.until("all ready", func(s serverState) bool { return s.all(stateReady) })
+	old := first.Tiers[1].PID
+	if err := signalOne(w.c, "logicsrv", syscall.SIGKILL, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	s := w.until("logicsrv back", func(s serverState) bool { return s.all(stateReady) && s.Tiers[1].PID != old })
+	if s.Tiers[1].Restarts != 1 || w.starts("logicsrv") != 2 || w.starts("connsrv") != 1 {
+		t.Errorf("restarts %d, starts %d and %d", s.Tiers[1].Restarts, w.starts("logicsrv"), w.starts("connsrv"))
+	}
+}
+
+func TestStoppedTierStaysStoppedUntilStart(t *testing.T) {
+	w := newWorld(t, nil)
+	w.until("all ready", func(s serverState) bool { return s.all(stateReady) })
+	if err := signalOne(w.c, "connsrv", syscall.SIGTERM, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	w.until("connsrv stopped", func(s serverState) bool { return s.Tiers[2].State == stateStopped })
+	if n := w.starts("connsrv"); n != 1 {
+		t.Errorf("started %d times", n)
+	}
+	w.signals <- syscall.SIGHUP // what start sends
+	w.until("connsrv back", func(s serverState) bool { return s.all(stateReady) })
+}
+
+func TestCrashLoopEndsInAClearState(t *testing.T) {
+	w := newWorld(t, map[string]string{"logicsrv": "#!/bin/bash\necho boom >&2\nexit 1\n"})
+	s := w.until("logicsrv given up", func(s serverState) bool { return s.Tiers[1].State == stateFailed })
+	if !strings.Contains(s.Tiers[1].Reason, "crash loop") {
+		t.Errorf("reason %q", s.Tiers[1].Reason)
+	}
+	if s.Tiers[0].State != stateReady {
+		t.Errorf("persistsrv is %s: it must not suffer", s.Tiers[0].State)
+	}
+	if got := tail(outputPath(w.c, "logicsrv"), 1); !strings.Contains(got, "boom") {
+		t.Errorf("last words %q", got)
+	}
+}
+
+func TestBadConfigurationIsNotTriedAgain(t *testing.T) {
+	w := newWorld(t, map[string]string{"persistsrv": "#!/bin/bash\necho started >>$RUN/persistsrv.starts\nexit 2\n"})
+	s := w.until("given up", func(s serverState) bool { return s.Tiers[0].State == stateFailed })
+	if n := w.starts("persistsrv"); n != 1 || s.Tiers[0].Restarts != 0 {
+		t.Errorf("%d starts, %d restarts", n, s.Tiers[0].Restarts)
+	}
+	if w.starts("connsrv") != 0 {
+		t.Error("connsrv was started though persistsrv never served")
+	}
+}
+
+func TestSupervisorAdoptsWhatRuns(t *testing.T) {
+	w := newWorld(t, nil)
+	before := w.until("all ready", func(s serverState) bool { return s.all(stateReady) })
+	s := newSupervisor(w.c, "/nonexistent", nil, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	s.wanted()
+	for range tier.Daemons {
+		s.startDue()
+		s.noteReady()
+	}
+	for i, t2 := range s.tiers {
+		if t2.PID != before.Tiers[i].PID || t2.State != stateReady {
+			t.Errorf("%s: process %d, %s; want %d", t2.Name, t2.PID, t2.State, before.Tiers[i].PID)
+		}
+	}
+}
+
+func TestParseSignal(t *testing.T) {
+	for word, want := range map[string]syscall.Signal{"15": 15, "TERM": 15, "SIGTERM": 15, "term": 15, "9": 9, "hup": 1, "SIGUSR1": 10, "34": 34} {
+		if s, err := parseSignal(word); s != want || err != nil {
+			t.Errorf("%s: %d %v", word, s, err)
+		}
+	}
+	for _, word := range []string{"0", "65", "-1", "TREM", "", "9x"} {
+		if s, err := parseSignal(word); !errors.Is(err, tier.ErrUsage) {
+			t.Errorf("%q: %d %v", word, s, err)
+		}
+	}
+}
+
+func TestStopNamesItsArguments(t *testing.T) {
+	c := tier.Default()
+	c.RunDir = t.TempDir()
+	for _, words := range [][]string{nil, {"15", "logicsrv", "x"}, {"15", "mq_logic"}, {"nonsense"}} {
+		if err := stop(c, words, io.Discard); !errors.Is(err, tier.ErrUsage) {
+			t.Errorf("%q: %v", words, err)
+		}
+	}
+	for _, words := range [][]string{{"15"}, {"9"}, {"1"}, {"9", "connsrv"}} {
+		if err := stop(c, words, io.Discard); err == nil || !strings.Contains(err.Error(), c.RunDir) {
+			t.Errorf("nothing runs, stop %q: %v", words, err)
+		}
+	}
+}

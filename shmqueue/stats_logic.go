@@ -20,6 +20,10 @@ const (
 	LogicPartitions   CounterID = 15
 	LogicCheckpoints  CounterID = 16
 	LogicCheckpointed CounterID = 17
+	LogicInputBytes   CounterID = 18
+	LogicParked       CounterID = 19
+	LogicResponseFull CounterID = 20
+	LogicUnreleased   CounterID = 21
 )
 
 var logicStats = [...]Row{
@@ -41,4 +45,8 @@ var logicStats = [...]Row{
 	LogicPartitions:   {Name: "trimq_logic_partitions", Help: "Partitions.", Kind: KindGauge},
 	LogicCheckpoints:  {Name: "trimq_logic_checkpoints_total", Help: "Checkpoints taken.", Kind: KindCounter},
 	LogicCheckpointed: {Name: "trimq_logic_checkpoint_bytes", Help: "Size of the last checkpoint.", Kind: KindGauge},
+	LogicInputBytes:   {Name: "trimq_logic_input_bytes_total", Help: "Bytes of those records.", Kind: KindCounter},
+	LogicParked:       {Name: "trimq_logic_parked_inputs_total", Help: "Inputs given up because the core died of them.", Kind: KindCounter},
+	LogicResponseFull: {Name: "trimq_logic_response_ring_full_total", Help: "Times that a reply had to wait for room in the response ring.", Kind: KindCounter},
+	LogicUnreleased:   {Name: "trimq_logic_unreleased_turns", Help: "Turns whose inputs still lie in the request ring.", Kind: KindGauge},
 }

@@ -1,0 +1,98 @@
+package shell
+
+import (
+	"github.com/trimq/trimq/logicsrv/core"
+	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/shmqueue"
+)
+
+// counts are this process's; publishCounters adds what is new to the shared ones.
+type counts struct {
+	inputs, inputBytes uint64
+	turns, events      uint64
+	entries, outputs   uint64
+	checkpoints        uint64
+	parked             uint64
+	malformed          uint64
+	deliveries         uint64
+	responseFull       uint64
+}
+
+// publishCounters shows the counts in the metrics segment. Nothing in the message path touches
+// shared counters: once per loop is enough.
+func (s *Shell) publishCounters() {
+	c := s.opt.Counters
+	if c == nil {
+		return
+	}
+	n := s.n
+	s.n = counts{}
+	add := func(id shmqueue.CounterID, v uint64) {
+		if v != 0 {
+			c.Add(id, v)
+		}
+	}
+	add(shmqueue.LogicInputs, n.inputs)
+	add(shmqueue.LogicInputBytes, n.inputBytes)
+	add(shmqueue.LogicTurns, n.turns)
+	add(shmqueue.LogicEvents, n.events)
+	add(shmqueue.LogicEntries, n.entries)
+	add(shmqueue.LogicReplies, n.outputs)
+	add(shmqueue.LogicCheckpoints, n.checkpoints)
+	add(shmqueue.LogicParked, n.parked)
+	add(shmqueue.LogicMalformed, n.malformed)
+	add(shmqueue.LogicDeliveries, n.deliveries)
+	add(shmqueue.LogicResponseFull, n.responseFull)
+	if n.inputs|n.outputs != 0 {
+		c.Set(shmqueue.LogicLSN, s.lastLSN)
+		c.Set(shmqueue.LogicGateWaiting, uint64(s.gate.count))
+		c.Set(shmqueue.LogicUnreleased, uint64(s.turns.len()))
+		c.Set(shmqueue.LogicCheckpointed, uint64(len(s.checkpoint.blob)))
+		c.Set(shmqueue.LogicTerm, s.rec.Term)
+	}
+}
+
+// countOutput counts what the metrics tell apart.
+func (n *counts) countOutput(o *core.Output) {
+	switch o.Type {
+	case ipc.TypeDeliver:
+		if m, err := ipc.DecodeDeliver(o.Record); err == nil {
+			n.deliveries += uint64(m.Count)
+		}
+	case ipc.TypeError:
+		if m, err := ipc.DecodeError(o.Record); err == nil && errcode.Code(m.Code) == errcode.Malformed {
+			n.malformed++
+		}
+	}
+}
+
+// started shows that this logicsrv is running, and how long it took to get there.
+func (s *Shell) started() {
+	r := &s.rec.Recovery
+	if c := s.opt.Counters; c != nil {
+		c.Add(shmqueue.LogicStarts, 1)
+		c.Set(shmqueue.LogicRecoveryNS, uint64(r.WaitMS+r.LoadMS+r.ReplayMS+r.SettleMS)*1e6)
+		c.Set(shmqueue.LogicTerm, r.Term)
+		c.Set(shmqueue.LogicLSN, r.LastLSN)
+	}
+	if s.opt.Log != nil {
+		s.opt.Log.Info("recovered", "term", r.Term, "checkpoint_lsn", r.CheckpointLSN, "lsn", r.LastLSN, "entries", r.Entries,
+			"known", r.Known, "head", r.Head, "pos", r.Position,
+			"wait_ms", r.WaitMS, "load_ms", r.LoadMS, "replay_ms", r.ReplayMS, "settle_ms", r.SettleMS)
+		if r.CheckpointErr != nil {
+			s.opt.Log.Warn("a newer checkpoint was passed over", "err", r.CheckpointErr)
+		}
+	}
+}
+
+// logState writes where everything stands to the log, for signal 3.
+func (s *Shell) logState() {
+	if s.opt.Log == nil {
+		return
+	}
+	s.opt.Log.Info("state", "phase", int(s.phase), "term", s.rec.Term, "lsn", s.lastLSN, "cursors", s.cur,
+		"read", s.readPos, "head", s.opt.RingA.Head(), "tail", s.opt.RingA.Tail(),
+		"held", s.gate.count, "held_bytes", s.gate.bytes, "turns", s.turns.len(), "entry_waits", s.entryLSN,
+		"checkpoint_lsn", s.checkpoint.lsn)
+}

@@ -1,0 +1,114 @@
+package shell
+
+import (
+	"runtime"
+	"time"
+
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/shmqueue"
+)
+
+const (
+	// spins is how often Run looks again before it sleeps, while work keeps coming.
+	spins = 64
+	// maxSleep bounds a sleep, for the checkpoint that is due by time.
+	maxSleep = 500 * time.Millisecond
+	// recoverySleep is for waits at the start in which nobody rings.
+	recoverySleep = 2 * time.Millisecond
+	// drainLimitMS is how long Stop waits for persistsrv and connsrv.
+	drainLimitMS = 10_000
+)
+
+// Run steps until Stop, and returns once everything taken in is durable, handed over and in a
+// checkpoint. An error is final.
+func (s *Shell) Run() error {
+	idle := 0
+	var deadline int64
+	for {
+		progress, err := s.Step()
+		if err != nil {
+			return err
+		}
+		if s.dump.CompareAndSwap(true, false) {
+			s.logState()
+		}
+		if s.stop.Load() {
+			if deadline == 0 {
+				deadline = s.now + drainLimitMS
+			}
+			if s.drained() || s.now >= deadline {
+				return nil
+			}
+		}
+		s.publishCounters()
+		if progress {
+			idle = 0
+			continue
+		}
+		if idle++; idle < spins {
+			runtime.Gosched()
+			continue
+		}
+		s.sleep()
+		idle = spins / 2
+	}
+}
+
+// Stop makes Run return after it has drained. Safe from any goroutine.
+func (s *Shell) Stop() {
+	s.stop.Store(true)
+	s.bell.Ring()
+}
+
+// DumpState makes Run log where everything stands. Safe from any goroutine.
+func (s *Shell) DumpState() {
+	s.dump.Store(true)
+	s.bell.Ring()
+}
+
+// drained tells whether nothing is left to be done, and asks for the last checkpoint.
+func (s *Shell) drained() bool {
+	if s.phase != running {
+		return true
+	}
+	if s.turns.len() > 0 || s.gate.count > 0 || s.entryLSN != 0 || s.in.Ready() {
+		return false
+	}
+	if s.checkpoint.parts == 0 && s.checkpoint.lsn != s.lastLSN {
+		s.checkpoint.wanted = true
+		return false
+	}
+	return s.checkpoint.parts == 0 && s.opt.RingC.Head() == s.opt.RingC.Tail()
+}
+
+// sleep waits for the bell.
+func (s *Shell) sleep() {
+	timeout := maxSleep
+	if s.phase != running || s.stop.Load() {
+		timeout = recoverySleep
+	}
+	headB, headC := s.opt.RingB.Head(), s.opt.RingC.Head()
+	s.bell.Sleep(func() bool { return s.stillIdle(headB, headC) }, timeout)
+}
+
+// stillIdle looks, after the sleep flag is set, at everything that would have rung the bell.
+func (s *Shell) stillIdle(headB, headC uint64) bool {
+	if s.stop.Load() || s.dump.Load() {
+		return false
+	}
+	if s.phase != running {
+		return true
+	}
+	c := s.opt.RingC
+	switch {
+	case c.Word(shmqueue.WordWritten).Load() != s.cur[ipc.LevelPage],
+		c.Word(shmqueue.WordSynced).Load() != s.cur[ipc.LevelDisk],
+		c.Word(shmqueue.WordStatus).Load() != s.opt.RingB.Word(shmqueue.WordStatus).Load():
+		return false
+	case s.entryLSN != 0 || s.checkpoint.parts != 0:
+		return c.Head() == headC
+	case s.gate.count > 0 && s.opt.RingB.Head() != headB:
+		return false
+	}
+	return !s.gateHasRoom() || !s.in.Ready() && !s.core.Busy()
+}

@@ -1,0 +1,370 @@
+package shell
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+
+	"github.com/trimq/trimq/logicsrv/core"
+	"github.com/trimq/trimq/protocol/commitlog"
+	"github.com/trimq/trimq/protocol/failpoint"
+	"github.com/trimq/trimq/protocol/invariant"
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/shmqueue"
+)
+
+// Limits of a shell, with their units. A zero field takes its default.
+type Limits struct {
+	TurnInputs       int    // inputs decided together; default 1024
+	TurnBytes        int    // bytes of those inputs; default 4 MiB
+	HeldOutputs      int    // outputs that wait for their cursor; default 65536
+	HeldBytes        int    // their bytes; default 16 MiB
+	CheckpointBytes  uint64 // input bytes between two checkpoints; default 64 MiB
+	CheckpointEvents uint64 // entries' events between two checkpoints; default 1,000,000
+	CheckpointMS     int64  // time between two checkpoints while anything changed; default 30,000
+}
+
+// Options says what a shell works on.
+type Options struct {
+	Core   core.Config
+	RingA  *shmqueue.Ring // 12345: inputs, and the bodies that entries refer to
+	RingB  *shmqueue.Ring // 54321: outputs
+	RingC  *shmqueue.Ring // 65432: entries, checkpoints; persistsrv's cursors
+	LogFS  commitlog.FS   // the data directory, read at recovery only
+	Now    func() int64   // Unix time in milliseconds
+	Limits Limits
+	Log    *slog.Logger // nil: none
+
+	// Park is told of an input that was given up because the core died of it; nil: only logged.
+	Park func(Parked)
+	// Counters are logicsrv's in the metrics segment; nil: none.
+	Counters *shmqueue.Counters
+}
+
+// Shell is logicsrv's loop. It is used by one goroutine, except for Stop and DumpState.
+type Shell struct {
+	opt    Options
+	core   *core.Core
+	in     *shmqueue.Consumer
+	out    *shmqueue.Producer
+	logOut *shmqueue.Producer
+	bell   *shmqueue.Bell // logicsrv's own
+
+	phase phase
+	rec   recovery
+	known map[uint64][]byte // journaled events of inputs in [head, knownEnd)
+	// Invariant: nil once an input at or beyond knownEnd has been read.
+	knownEnd uint64
+
+	now     int64   // never falls
+	cur     cursors // what each level has reached; memory's is the last LSN in ring 65432
+	told    [2]uint64
+	readPos uint64 // ring 12345 has been read up to here
+	lastLSN uint64 // of the core
+
+	entry    []byte // encoded entry
+	entryLSN uint64 // of the one that waits for room in ring 65432; 0: none
+	gate     gate
+	turns    turnQueue
+
+	checkpoint checkpoint
+	ringLog    bool // ring 65432 got something in this Step
+	ringConn   bool // ring 54321 got something, or ring 12345 has the room that was wanted
+	n          counts
+	stop       atomic.Bool
+	dump       atomic.Bool
+}
+
+// ErrDamagedLog is wrapped by errors of recovery that a human has to look at.
+var ErrDamagedLog = errors.New("the commit log cannot be replayed")
+
+// New takes over logicsrv's ends of the three rings. The caller holds logicsrv's lock, which
+// proves that its predecessor is dead. The recovery itself happens in the first calls of Step.
+func New(opt Options) (*Shell, error) {
+	opt.Limits = opt.Limits.orDefault()
+	s := &Shell{opt: opt, bell: opt.RingA.Bell()}
+	var err error
+	if s.in, err = opt.RingA.Consumer(); err != nil {
+		return nil, fmt.Errorf("take over the end of ring 12345: %w", err)
+	}
+	if s.out, err = opt.RingB.Producer(); err != nil {
+		return nil, fmt.Errorf("take over the end of ring 54321: %w", err)
+	}
+	if s.logOut, err = opt.RingC.Producer(); err != nil {
+		return nil, fmt.Errorf("take over the end of ring 65432: %w", err)
+	}
+	s.now = opt.Now()
+	s.beginRecovery()
+	failpoint.Hit("logic.attached")
+	return s, nil
+}
+
+// Step does what can be done without waiting. It returns false when there was nothing to do.
+// An error is final: the process exits and its successor recovers.
+func (s *Shell) Step() (progress bool, err error) {
+	s.now = max(s.now, s.opt.Now())
+	s.ringLog, s.ringConn = false, false
+	progress = s.mirrorStatus()
+	if s.phase != running {
+		moved, err := s.recoverStep()
+		if err != nil {
+			return false, err
+		}
+		progress = moved || progress
+	} else {
+		progress = s.runStep() || progress
+	}
+	s.ringBells()
+	return progress, nil
+}
+
+// runStep is one turn of the running shell, in the order of the rule: what persistsrv has made
+// durable is handed over, what is handed over is released, and only then comes new work.
+func (s *Shell) runStep() (progress bool) {
+	if s.readCursors() {
+		progress = true
+	}
+	if s.handEntry() {
+		progress = true
+	}
+	if s.flushGate() {
+		progress = true
+	}
+	if s.releaseInputs() {
+		progress = true
+	}
+	if s.entryLSN == 0 && s.gateHasRoom() && s.decideTurn() {
+		progress = true
+		s.releaseInputs()
+	}
+	if s.stepCheckpoint() {
+		progress = true
+	}
+	return progress
+}
+
+// decideTurn lets the core see the cursors and one turn of inputs, and hands over the result.
+// REQUIRES: no entry waits for room.
+func (s *Shell) decideTurn() bool {
+	advanced := s.advance()
+	inputs, size := s.readInputs()
+	if inputs == 0 && !advanced && !s.core.Busy() {
+		return false
+	}
+	entry, outputs := s.core.EndTurn(s.now, s.opt.RingA.Nonce(), s.readPos)
+	t := turn{pos: s.readPos, reached: s.lastLSN, level: ipc.LevelMemory, body: size}
+	if entry != nil {
+		invariant.Check(entry.LSN == s.lastLSN+1, "entry lsn=%d behind lsn=%d", entry.LSN, s.lastLSN)
+		s.lastLSN = entry.LSN
+		t.lsn, t.level, t.reached = entry.LSN, entry.Level, entry.LSN
+		s.entry = entry.AppendRing(s.entry[:0])
+		s.entryLSN = entry.LSN
+		events := countEvents(entry.Events)
+		s.checkpoint.count(events, size)
+		s.n.entries++
+		s.n.events += uint64(events)
+		s.handEntry()
+	}
+	var number uint64
+	if inputs > 0 {
+		number = s.turns.push(t)
+	}
+	for i := range outputs {
+		s.n.countOutput(&outputs[i])
+		s.pass(number, &outputs[i])
+	}
+	s.n.turns++
+	s.n.inputs += uint64(inputs)
+	s.n.inputBytes += uint64(size)
+	return true
+}
+
+// advance tells the core of cursors that have moved since it was told last.
+func (s *Shell) advance() bool {
+	written, synced := s.cur[ipc.LevelPage], s.cur[ipc.LevelDisk]
+	if s.told == [2]uint64{written, synced} {
+		return false
+	}
+	s.told = [2]uint64{written, synced}
+	s.core.Advance(written, synced)
+	return true
+}
+
+// readInputs steps the core through the next inputs of ring 12345, up to a turn's limits.
+func (s *Shell) readInputs() (inputs, size int) {
+	lim := &s.opt.Limits
+	for inputs < lim.TurnInputs && size < lim.TurnBytes && !s.core.TurnFull() {
+		r, ok := s.in.Next()
+		if !ok {
+			break
+		}
+		inputs++
+		size += len(r.Payload)
+		s.readPos = r.End
+		if ipc.Type(r.Type) == ipc.TypeSkip {
+			continue
+		}
+		s.stepInput(&r)
+	}
+	return inputs, size
+}
+
+// handEntry puts the waiting entry into ring 65432; false where it has no room.
+func (s *Shell) handEntry() bool {
+	if s.entryLSN == 0 {
+		return false
+	}
+	failpoint.Hit("logic.entry.before")
+	if !s.put(s.logOut, uint16(ipc.TypeEntry), s.entry) {
+		return false
+	}
+	failpoint.Hit("logic.entry.after")
+	s.cur[ipc.LevelMemory] = s.entryLSN
+	s.entryLSN = 0
+	s.ringLog = true
+	return true
+}
+
+// put puts a record into a ring; false where the ring is full, and then the other side rings
+// our bell once it has released some.
+func (s *Shell) put(p *shmqueue.Producer, typ uint16, record ...[]byte) bool {
+	_, err := p.Put(typ, 0, record...)
+	if err == nil {
+		return true
+	}
+	invariant.Check(errors.Is(err, shmqueue.ErrFull), "record of type %d: %v", typ, err)
+	p.WantSpace()
+	// The other side may have released between our look and our wish.
+	_, err = p.Put(typ, 0, record...)
+	return err == nil
+}
+
+// pass hands an output over at once where its level allows, and keeps it otherwise.
+func (s *Shell) pass(number uint64, o *core.Output) {
+	item := heldOutput{lsn: o.Gate, turn: number, typ: o.Type}
+	invariant.Check(o.Gate <= s.lastLSN, "output of type %d waits for lsn=%d, the last is %d", o.Type, o.Gate, s.lastLSN)
+	if s.gate.open(o.Level, o.Gate, &s.cur) && s.putOutput(item, o.Record) {
+		return
+	}
+	if number != 0 {
+		s.turns.at(number).outputs++
+	}
+	s.gate.hold(o.Level, item, o.Record)
+}
+
+func (s *Shell) putOutput(item heldOutput, record []byte) bool {
+	failpoint.Hit("logic.output")
+	if !s.put(s.out, uint16(item.typ), record) {
+		s.n.responseFull++
+		return false
+	}
+	s.n.outputs++
+	s.ringConn = true
+	return true
+}
+
+// flushGate hands over what has reached its level.
+func (s *Shell) flushGate() bool {
+	if s.gate.count == 0 {
+		return false
+	}
+	return s.gate.flush(&s.cur, func(item heldOutput, record []byte) bool {
+		if !s.putOutput(item, record) {
+			return false
+		}
+		if item.turn != 0 {
+			s.turns.at(item.turn).outputs--
+		}
+		return true
+	})
+}
+
+func (s *Shell) gateHasRoom() bool {
+	return s.gate.count < s.opt.Limits.HeldOutputs && s.gate.bytes < s.opt.Limits.HeldBytes
+}
+
+// releaseInputs gives ring 12345 back as far as the rule allows (invariant 3 in doc.go).
+func (s *Shell) releaseInputs() bool {
+	released := false
+	var pos uint64
+	for t := s.turns.front(); t != nil && s.releasable(t); t = s.turns.front() {
+		pos, released = t.pos, true
+		s.turns.pop()
+	}
+	if !released {
+		return false
+	}
+	failpoint.Hit("logic.release.before")
+	if s.in.Release(pos) {
+		s.ringConn = true
+	}
+	failpoint.Hit("logic.release.after")
+	return true
+}
+
+func (s *Shell) releasable(t *turn) bool {
+	if t.outputs > 0 {
+		return false
+	}
+	return t.lsn == 0 || s.cur.reached(max(t.level, ipc.LevelPage), t.lsn)
+}
+
+// readCursors looks at persistsrv's cursors.
+func (s *Shell) readCursors() bool {
+	// SYNC: pairs with persistsrv's stores; synced first, so that it is never above written.
+	synced := s.opt.RingC.Word(shmqueue.WordSynced).Load()
+	written := s.opt.RingC.Word(shmqueue.WordWritten).Load()
+	if synced == s.cur[ipc.LevelDisk] && written == s.cur[ipc.LevelPage] {
+		return false
+	}
+	invariant.Check(written >= s.cur[ipc.LevelPage], "written fell from lsn=%d to %d", s.cur[ipc.LevelPage], written)
+	invariant.Check(synced >= s.cur[ipc.LevelDisk], "synced fell from lsn=%d to %d", s.cur[ipc.LevelDisk], synced)
+	invariant.Check(written <= s.lastLSN, "written lsn=%d, the last is %d", written, s.lastLSN)
+	s.cur[ipc.LevelPage], s.cur[ipc.LevelDisk] = written, synced
+	return true
+}
+
+// mirrorStatus shows connsrv what persistsrv says of itself (a full disk above all).
+func (s *Shell) mirrorStatus() bool {
+	status := s.opt.RingC.Word(shmqueue.WordStatus).Load()
+	mirror := s.opt.RingB.Word(shmqueue.WordStatus)
+	if mirror.Load() == status {
+		return false
+	}
+	mirror.Store(status)
+	s.ringConn = true
+	return true
+}
+
+// ringBells wakes the neighbours for which this Step has left something.
+func (s *Shell) ringBells() {
+	if s.ringLog {
+		s.opt.RingC.Bell().Ring()
+	}
+	if s.ringConn {
+		s.opt.RingB.Bell().Ring()
+	}
+}
+
+func (l Limits) orDefault() Limits {
+	set := func(v *int, d int) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	set(&l.TurnInputs, 1024)
+	set(&l.TurnBytes, 4<<20)
+	set(&l.HeldOutputs, 65536)
+	set(&l.HeldBytes, 16<<20)
+	if l.CheckpointBytes == 0 {
+		l.CheckpointBytes = 64 << 20
+	}
+	if l.CheckpointEvents == 0 {
+		l.CheckpointEvents = 1_000_000
+	}
+	if l.CheckpointMS == 0 {
+		l.CheckpointMS = 30_000
+	}
+	return l
+}

@@ -36,7 +36,8 @@ func (b *Builder) Reserve(headroom, capacity int) {
 // Reset forgets the records and keeps the memory. Batches that Seal gave become invalid.
 func (b *Builder) Reset() {
 	b.count = 0
-	b.buf = b.buf[:0]
+	// Add looks at the capacity alone, so it must not exceed what a batch may hold.
+	b.buf = b.buf[:0:min(cap(b.buf), b.headroom+MaxBytes)]
 	b.sealed = nil
 }
 
@@ -103,7 +104,7 @@ func (b *Builder) grow(end int) bool {
 	if end-b.headroom > MaxBytes {
 		return false
 	}
-	bigger := make([]byte, len(b.buf), max(end, 2*cap(b.buf)))
+	bigger := make([]byte, len(b.buf), max(end, min(2*cap(b.buf), b.headroom+MaxBytes)))
 	copy(bigger, b.buf)
 	b.buf = bigger
 	return true

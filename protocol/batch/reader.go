@@ -103,8 +103,8 @@ func (r *Reader) Count() int { return r.count }
 // Err tells why Next gave false; nil after the last record.
 func (r *Reader) Err() error { return r.err }
 
-// TakeBuffer hands the memory over that the current batch was decompressed into (nil if it
-// was not compressed): records may then outlive the next Reset.
+// TakeBuffer hands the memory over that batches are decompressed into: the records of the
+// current batch, where it was compressed, then outlive the next Reset.
 func (r *Reader) TakeBuffer() []byte {
 	buf := r.buf
 	r.buf = nil

@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"errors"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -62,10 +63,10 @@ func zstdDecompress(dst, src []byte, limit int) ([]byte, error) {
 		if err == nil {
 			return out, nil
 		}
-		if err != zstd.ErrDecoderSizeExceeded || want >= limit { //nolint:errorlint // the decoder returns it bare
+		if !errors.Is(err, zstd.ErrDecoderSizeExceeded) || cap(dst) >= limit {
 			return dst, fail(errcode.InvalidBatch, "zstd: %v (at most %d bytes)", err, limit)
 		}
-		want = min(limit, 4*max(want, cap(dst)))
+		want = min(limit, 4*max(1024, cap(dst)))
 	}
 }
 

@@ -9,7 +9,7 @@
 // Invariants:
 //
 //  1. Both functions are part of stored truth (keys stay in their partition): frozen by tests.
-//  2. No allocation.
+//  2. Partition, which may be called for every message, does not allocate.
 //  3. This package is the only one that imports murmur3.
 //
 // Goroutines: none. If the process dies here, nothing is lost: there is no state.

@@ -45,8 +45,8 @@ var rows = [...]row{
 	Damaged:             {"damaged", false},
 }
 
-// Count is how many codes there are; they are 0 … Count-1.
-const Count = len(rows)
+// Count is how many codes there are; they are 0 … Count()-1.
+func Count() int { return len(rows) }
 
 // Known says whether the code is one of ours.
 func (c Code) Known() bool { return int(c) < len(rows) }

@@ -21,7 +21,7 @@ func Constants(t testing.TB, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	compare(t, name+".txt", []byte(text))
+	Lines(t, name, text)
 }
 
 // noImports fails every import: constants of a format depend on no other package, and

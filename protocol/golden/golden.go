@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -33,10 +34,32 @@ func Check(t testing.TB, name, layout string, b []byte) {
 	compare(t, name+".txt", []byte(text))
 }
 
-// Text compares a text with the golden file of this name.
-func Text(t testing.TB, name, text string) {
+// Lines compares the lines of a list with the golden text of this name. A list may grow:
+// -update adds lines that are new. None may change or go.
+func Lines(t testing.TB, name, list string) {
 	t.Helper()
-	compare(t, name+".txt", []byte(text))
+	path := filepath.Join(dir, name+".txt")
+	want, err := os.ReadFile(path)
+	if err != nil {
+		compare(t, name+".txt", []byte(list))
+		return
+	}
+	have := strings.Split(list, "\n")
+	frozen := strings.Split(string(want), "\n")
+	for _, line := range frozen {
+		if !slices.Contains(have, line) {
+			t.Fatalf("%s: %q is no longer so. Data that relies on it exists: never renumber.", path, line)
+		}
+	}
+	if len(have) == len(frozen) {
+		return
+	}
+	if !*update {
+		t.Fatalf("%s lacks lines (go test -update adds them)", path)
+	}
+	if err := os.WriteFile(path, []byte(list), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Read returns the golden file's bytes, so that a decoder can show that it reads them.

@@ -52,6 +52,28 @@ func TestCheckFreezesAFile(t *testing.T) {
 	}
 }
 
+func TestLinesMayGrowOnly(t *testing.T) {
+	t.Chdir(t.TempDir())
+	before := *update
+	t.Cleanup(func() { *update = before })
+
+	*update = true
+	Lines(t, "x_v1_constants", "A = 1\nC = 3\n")
+	*update = false
+	if failure(t, func(tb testing.TB) { Lines(tb, "x_v1_constants", "A = 1\nB = 2\nC = 3\n") }) == "" {
+		t.Error("a line that is not frozen yet passes")
+	}
+	*update = true
+	Lines(t, "x_v1_constants", "A = 1\nB = 2\nC = 3\n")
+	for _, list := range []string{"A = 1\nB = 2\n", "A = 1\nB = 4\nC = 3\n"} {
+		if failure(t, func(tb testing.TB) { Lines(tb, "x_v1_constants", list) }) == "" {
+			t.Errorf("%q passes", list)
+		}
+	}
+	*update = false
+	Lines(t, "x_v1_constants", "A = 1\nB = 2\nC = 3\n")
+}
+
 func TestAnnotate(t *testing.T) {
 	text, err := annotate("a:1 name:s n:v rest:*", []byte{7, 2, 'h', 'i', 0x81, 1, 9, 9})
 	want := "000000  07                                a\n" +

@@ -14,6 +14,28 @@ const (
 	ConnRingFull         CounterID = 9
 	ConnStarts           CounterID = 10
 	ConnRefused          CounterID = 11
+	ConnProducedBytes    CounterID = 12
+	ConnPublished        CounterID = 13
+	ConnDirectBatches    CounterID = 14
+	ConnCopiedBatches    CounterID = 15
+	ConnCorruptBatches   CounterID = 16
+	ConnColdBytes        CounterID = 17
+	ConnDeliveries       CounterID = 18
+	ConnPushedBytes      CounterID = 19
+	ConnAcked            CounterID = 20
+	ConnReplies          CounterID = 21
+	ConnStaleReplies     CounterID = 22
+	ConnMarkers          CounterID = 23
+	ConnDiskFull         CounterID = 24
+	ConnWaits            CounterID = 25
+	ConnEpoch            CounterID = 26
+	ConnClosedPeer       CounterID = 32 // and the other reasons behind it, in reactor's order
+	ConnClosedDone       CounterID = 33
+	ConnClosedHandshake  CounterID = 34
+	ConnClosedIdle       CounterID = 35
+	ConnClosedSlow       CounterID = 36
+	ConnClosedWrite      CounterID = 37
+	ConnClosedDrain      CounterID = 38
 )
 
 var connStats = [...]Row{
@@ -24,9 +46,33 @@ var connStats = [...]Row{
 	ConnRequests:         {Name: "trimq_conn_requests_total", Help: "Requests received.", Kind: KindCounter},
 	ConnRequestErrors:    {Name: "trimq_conn_request_errors_total", Help: "Requests answered with an error.", Kind: KindCounter},
 	ConnProtocolErrors:   {Name: "trimq_conn_protocol_errors_total", Help: "Connections closed for bytes that are no valid frame.", Kind: KindCounter},
-	ConnProducedMessages: {Name: "trimq_conn_produced_messages_total", Help: "Messages put into the request ring.", Kind: KindCounter},
-	ConnFetchedBytes:     {Name: "trimq_conn_fetched_bytes_total", Help: "Bytes of batches sent to consumers.", Kind: KindCounter},
+	ConnProducedMessages: {Name: "trimq_conn_produced_messages_total", Help: "Messages put into the request ring, produced and published.", Kind: KindCounter},
+	ConnFetchedBytes:     {Name: "trimq_conn_fetched_bytes_total", Help: "Bytes of batches sent in answers to fetches.", Kind: KindCounter},
 	ConnRingFull:         {Name: "trimq_conn_ring_full_total", Help: "Times that a socket had to wait for room in the request ring.", Kind: KindCounter},
 	ConnStarts:           {Name: "trimq_conn_starts_total", Help: "Starts of connsrv.", Kind: KindCounter},
 	ConnRefused:          {Name: "trimq_conn_refused_total", Help: "Connections refused for a limit.", Kind: KindCounter},
+	ConnProducedBytes:    {Name: "trimq_conn_produced_bytes_total", Help: "Bytes of batches put into the request ring.", Kind: KindCounter},
+	ConnPublished:        {Name: "trimq_conn_published_messages_total", Help: "Messages among them that were published to exchanges.", Kind: KindCounter},
+	ConnDirectBatches:    {Name: "trimq_conn_batches_total", Help: "Batches put into the request ring, by the way they took.", Kind: KindCounter, Label: "way", Value: "direct"},
+	ConnCopiedBatches:    {Name: "trimq_conn_batches_total", Help: "Batches put into the request ring, by the way they took.", Kind: KindCounter, Label: "way", Value: "copied"},
+	ConnCorruptBatches:   {Name: "trimq_conn_invalid_batches_total", Help: "Batches refused: wrong checksum or format.", Kind: KindCounter},
+	ConnColdBytes:        {Name: "trimq_conn_cold_bytes_total", Help: "Bytes sent that were not in the page cache (sendfile).", Kind: KindCounter},
+	ConnDeliveries:       {Name: "trimq_conn_delivered_messages_total", Help: "Messages pushed to consumers of queues.", Kind: KindCounter},
+	ConnPushedBytes:      {Name: "trimq_conn_pushed_bytes_total", Help: "Bytes of batches pushed to consumers of queues and partitions.", Kind: KindCounter},
+	ConnAcked:            {Name: "trimq_conn_verdicts_total", Help: "Messages on which consumers passed a verdict.", Kind: KindCounter},
+	ConnReplies:          {Name: "trimq_conn_replies_total", Help: "Records taken from the response ring.", Kind: KindCounter},
+	ConnStaleReplies:     {Name: "trimq_conn_stale_replies_total", Help: "Records among them that nobody waits for: repeated after a restart, or for a connection that is gone.", Kind: KindCounter},
+	ConnMarkers:          {Name: "trimq_conn_markers_total", Help: "Markers of logicsrv answered with the soft state.", Kind: KindCounter},
+	ConnDiskFull:         {Name: "trimq_conn_disk_full_refusals_total", Help: "Batches refused because the disk is nearly full.", Kind: KindCounter},
+	ConnWaits:            {Name: "trimq_conn_waits_total", Help: "Waits for more to become visible that were put into the request ring.", Kind: KindCounter},
+	ConnEpoch:            {Name: "trimq_conn_epoch", Help: "Epoch of connsrv.", Kind: KindGauge},
+	ConnClosedPeer:       {Name: "trimq_conn_closed_total", Help: closedHelp, Kind: KindCounter, Label: "reason", Value: "peer"},
+	ConnClosedDone:       {Name: "trimq_conn_closed_total", Help: closedHelp, Kind: KindCounter, Label: "reason", Value: "done"},
+	ConnClosedHandshake:  {Name: "trimq_conn_closed_total", Help: closedHelp, Kind: KindCounter, Label: "reason", Value: "handshake_timeout"},
+	ConnClosedIdle:       {Name: "trimq_conn_closed_total", Help: closedHelp, Kind: KindCounter, Label: "reason", Value: "idle_timeout"},
+	ConnClosedSlow:       {Name: "trimq_conn_closed_total", Help: closedHelp, Kind: KindCounter, Label: "reason", Value: "slow"},
+	ConnClosedWrite:      {Name: "trimq_conn_closed_total", Help: closedHelp, Kind: KindCounter, Label: "reason", Value: "write_error"},
+	ConnClosedDrain:      {Name: "trimq_conn_closed_total", Help: closedHelp, Kind: KindCounter, Label: "reason", Value: "drain_timeout"},
 }
+
+const closedHelp = "Connections closed, by reason."

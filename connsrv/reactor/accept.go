@@ -1,0 +1,214 @@
+package reactor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/trimq/trimq/protocol/hash"
+)
+
+type remoteAddr = netip.AddrPort
+
+// listenBacklog is what the kernel keeps for us while we are busy.
+const listenBacklog = 4096
+
+// maxRefusals is how many connections beyond the limit are told why before they are closed.
+const maxRefusals = 64
+
+// listener accepts in the first loop and spreads connections over all.
+type listener struct {
+	group *Group
+	fd    int
+	addr  netip.AddrPort
+	spare int // a descriptor to give up when there are none left
+}
+
+// Listen binds HOST:PORT: each address that the host name has; no host means all of them,
+// IPv6 and IPv4. It returns the port, which the kernel has chosen where 0 was given.
+func (g *Group) Listen(address string) (port uint16, err error) {
+	host, portText, err := net.SplitHostPort(address)
+	if err != nil {
+		return 0, fmt.Errorf("listen address %q: %w", address, err)
+	}
+	p, err := net.DefaultResolver.LookupPort(context.Background(), "tcp", portText)
+	if err != nil {
+		return 0, fmt.Errorf("listen address %q: %w", address, err)
+	}
+	addrs, err := listenAddrs(host)
+	if err != nil {
+		return 0, fmt.Errorf("listen address %q: %w", address, err)
+	}
+	var errs []error
+	for _, a := range addrs {
+		ln, err := g.bind(netip.AddrPortFrom(a, uint16(p)))
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		g.listeners = append(g.listeners, ln)
+		p = int(ln.addr.Port()) // the same for the next address
+	}
+	// A host without IPv6 names ::1 all the same: one address that works is enough.
+	if len(errs) == len(addrs) || len(errs) > 0 && !onlyNoFamily(errs) {
+		return 0, fmt.Errorf("listen on %s: %w", address, errors.Join(errs...))
+	}
+	return uint16(p), nil
+}
+
+func onlyNoFamily(errs []error) bool {
+	for _, err := range errs {
+		if !errors.Is(err, unix.EADDRNOTAVAIL) && !errors.Is(err, unix.EAFNOSUPPORT) {
+			return false
+		}
+	}
+	return true
+}
+
+func listenAddrs(host string) ([]netip.Addr, error) {
+	if host == "" {
+		if fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err == nil {
+			unix.Close(fd)
+			return []netip.Addr{netip.IPv6Unspecified()}, nil
+		}
+		return []netip.Addr{netip.IPv4Unspecified()}, nil
+	}
+	if a, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{a}, nil
+	}
+	return net.DefaultResolver.LookupNetIP(context.Background(), "ip", host)
+}
+
+// bind makes one listening socket. The unspecified IPv6 address takes IPv4 as well.
+func (g *Group) bind(at netip.AddrPort) (*listener, error) {
+	at = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+	family := unix.AF_INET6
+	var sa unix.Sockaddr
+	if at.Addr().Is4() {
+		family = unix.AF_INET
+		sa = &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()}
+	} else {
+		sa = &unix.SockaddrInet6{Port: int(at.Port()), Addr: at.Addr().As16()}
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("socket for %s: %w", at, err)
+	}
+	err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	if err == nil && family == unix.AF_INET6 {
+		only := 1
+		if at.Addr().IsUnspecified() {
+			only = 0
+		}
+		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, only)
+	}
+	if err == nil {
+		err = unix.Bind(fd, sa)
+	}
+	if err == nil {
+		err = unix.Listen(fd, listenBacklog)
+	}
+	var bound unix.Sockaddr
+	if err == nil {
+		bound, err = unix.Getsockname(fd)
+	}
+	spare := -1
+	if err == nil {
+		spare, err = openSpare()
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("%s: %w", at, err)
+	}
+	return &listener{group: g, fd: fd, addr: addrOf(bound), spare: spare}, nil
+}
+
+func openSpare() (int, error) {
+	return unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+}
+
+func addrOf(sa unix.Sockaddr) netip.AddrPort {
+	switch a := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
+	}
+	return netip.AddrPort{}
+}
+
+func (ln *listener) close() {
+	if ln.fd >= 0 {
+		unix.Close(ln.fd)
+		unix.Close(ln.spare)
+		ln.fd = -1
+	}
+}
+
+// accept takes all connections that wait. Called by the first loop for an edge.
+func (ln *listener) accept() {
+	g := ln.group
+	for ln.fd >= 0 {
+		fd, sa, err := unix.Accept4(ln.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		switch {
+		case err == nil:
+			ln.place(fd, addrOf(sa))
+		case err == unix.EAGAIN:
+			return
+		case err == unix.EMFILE || err == unix.ENFILE:
+			ln.refuseForWant()
+		case err == unix.EINTR || err == unix.ECONNABORTED:
+		default:
+			g.log.Warn("accept failed", "err", err)
+			g.loops[0].Call(ln.accept) // no new edge would come for those that wait
+			return
+		}
+	}
+}
+
+// place hands a new socket to its loop.
+func (ln *listener) place(fd int, remote netip.AddrPort) {
+	g := ln.group
+	beyond := int(g.open.Add(1)) - g.limits.Load().MaxConnections
+	if beyond > 0 {
+		g.counters.Refused()
+	}
+	if beyond > maxRefusals {
+		g.open.Add(-1)
+		unix.Close(fd)
+		return
+	}
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+		g.log.Debug("no TCP_NODELAY", "err", err)
+	}
+	name := remote.Addr().As16()
+	key := append(name[:], strconv.Itoa(int(remote.Port()))...)
+	l := g.loops[hash.Murmur3(key)%uint64(len(g.loops))]
+	if l.Number == 0 {
+		l.adopt(fd, remote, beyond > 0)
+	} else {
+		l.Call(func() { l.adopt(fd, remote, beyond > 0) })
+	}
+}
+
+// refuseForWant closes a waiting connection when there are no descriptors left: the spare
+// one makes room for it. Otherwise it would wait, and its edge would be lost.
+func (ln *listener) refuseForWant() {
+	g := ln.group
+	g.log.Warn("no descriptors left for another connection: raise the limit of open files", "connections", g.Connections())
+	g.counters.Refused()
+	unix.Close(ln.spare)
+	if fd, _, err := unix.Accept4(ln.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC); err == nil {
+		unix.Close(fd)
+	}
+	spare, err := openSpare()
+	if err != nil {
+		spare = -1
+	}
+	ln.spare = spare
+}

@@ -1,0 +1,57 @@
+package session
+
+import (
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/shmqueue"
+)
+
+// resync is a loop's answer to a Marker: every connection's consumers and waits, then one
+// ResyncEnd. It may stop where the ring is full and go on later, with the state that holds
+// then: a command that goes into the ring in between is told by itself, before or after
+// what is told of its connection.
+type resync struct {
+	busy   bool
+	begun  bool // the current room has been asked
+	marker ipc.Marker
+	rooms  []Protocol // not told yet
+}
+
+// Marked begins the answer to a marker. A newer one replaces an answer that is under way:
+// only the answer to the latest counts.
+func (l *Lane) Marked(m ipc.Marker, rooms func() []Protocol) {
+	l.Counters.Add(shmqueue.ConnMarkers, 1)
+	l.resync = resync{busy: true, marker: m, rooms: rooms()}
+	l.continueResync(rooms)
+}
+
+// continueResync goes on with an answer; true: it is complete.
+func (l *Lane) continueResync(func() []Protocol) bool {
+	r := &l.resync
+	if !r.busy {
+		return true
+	}
+	if !l.flushBacklog() {
+		return false
+	}
+	for len(r.rooms) > 0 {
+		if !r.rooms[0].Resync(r.marker, !r.begun) {
+			r.begun = true
+			return false
+		}
+		r.begun = false
+		r.rooms[0] = nil
+		r.rooms = r.rooms[1:]
+	}
+	end := ipc.ResyncEnd{
+		Head: l.Head(uint64(l.Loop), 0),
+		Term: r.marker.Term, Ask: r.marker.Ask, Loop: l.Loop, Loops: l.Loops,
+	}
+	if !l.Put(nil, ipc.TypeResyncEnd, end.Append(l.Scratch())) {
+		return false
+	}
+	l.resync = resync{}
+	if len(l.waiting) > 0 {
+		l.wants.Store(1)
+	}
+	return true
+}

@@ -1,0 +1,52 @@
+package session
+
+// Sub is one consumer of a connection: of a queue, where logicsrv decides what it gets, or
+// of a partition, from which connsrv pushes by itself.
+type Sub struct {
+	ID    uint64 // the client's number, unique within the connection
+	Index uint64
+
+	Queue     bool
+	AutoAck   bool
+	Exclusive bool
+	Closing   bool // an Unsubscribe is in the ring: tell it no more
+	Answered  bool // Subscribed has come
+
+	Limit     uint64 // what the client lets us deliver in all: messages of a queue, bytes of a partition
+	Told      uint64 // queue: the limit that logicsrv knows; never above Limit
+	Delivered uint64 // in all, in the same unit
+
+	InHand InHand // queue, unless AutoAck
+
+	Next uint64 // partition: the offset to push next
+	Wait uint64 // partition: the number of the Wait that is parked for it, or 0
+}
+
+// aheadMessages bounds what logicsrv may deliver to one consumer beyond what its connection
+// has sent on: a client that gives endless credit and does not read costs that much memory.
+const aheadMessages = 4096
+
+// TopUp returns the limit that logicsrv should know, when the connection has room; false:
+// it knows it.
+func (s *Sub) TopUp() (limit uint64, tell bool) {
+	limit = min(s.Limit, s.Delivered+aheadMessages)
+	// Telling each small step would cost a record per delivery.
+	if limit <= s.Told || limit < s.Limit && limit-s.Told < aheadMessages/2 {
+		return s.Told, false
+	}
+	return limit, true
+}
+
+// Park is a fetch that waits for more to become visible.
+type Park struct {
+	Req        uint64 // of its Wait; changes when it waits on
+	Index      uint64
+	Offset     uint64
+	Beyond     uint64 // of its Wait
+	MaxBytes   int
+	MinBytes   int
+	DeadlineMS int64
+	Asking     bool // its Wait is a WaitNow
+	Times      bool // LIST_OFFSETS by time or end instead of a fetch
+	TimeMS     int64
+}

@@ -9,8 +9,8 @@
 //
 // Invariants:
 //  1. `go test -update` writes files that are missing and never rewrites one: what a released
-//     version wrote stays readable, so a changed format takes a new version number. Lists of constants may grow, but no line of them
-//     may change.
+//     version wrote stays readable, so a changed format takes a new version number. A list of
+//     constants may grow, but no line of it may change.
 //  2. A layout must use up all bytes exactly.
 //  3. Constants lists every package-level constant of the package under test, found by
 //     parsing it, so none can be forgotten or renumbered unseen.

@@ -21,6 +21,7 @@ package journal
 //	QueueDeleted      | index u64 |
 //	BindingCreated    | admin.CreateBinding |
 //	BindingDeleted    | admin.CreateBinding |
+//	ProducersExpired  | list of producer i64 | (expired.go)
 
 import (
 	"encoding/binary"

@@ -34,7 +34,7 @@ const (
 const NoProducer = -1
 
 // Each event begins with Pos: the position in ring 12345 (under the entry's Nonce) of the
-// input that caused it; 0 where no input did.
+// input that caused it; NoInput where none did.
 
 // Appended: a batch became offsets [Base, Base+Count) of a partition.
 type Appended struct {

@@ -1,0 +1,261 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"reflect"
+	"testing"
+
+	"github.com/trimq/trimq/protocol/golden"
+	"github.com/trimq/trimq/protocol/ipc"
+)
+
+// exampleBody is a RecordBatch as far as an entry looks at it, and its row in the table.
+func exampleBody(n int, base uint64) ([]byte, Body) {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(i)
+	}
+	x := Body{RingPos: 4096 + base, Length: uint32(n), Base: base, Epoch: 7}
+	b[16] = 2
+	x.CRC = crc32.Checksum(b[21:], castagnoli)
+	p := x.Prefix()
+	copy(b, p[:])
+	binary.BigEndian.PutUint32(b[17:], x.CRC)
+	return b, x
+}
+
+func exampleEntry() Entry {
+	_, first := exampleBody(70, 1000)
+	_, second := exampleBody(61, 7)
+	events := (&Appended{4096, 9, 1000, 3, 900, 42, 5}).Append(nil)
+	events = (&Unchanged{8192, 0}).Append(events)
+	return Entry{
+		LSN: 77, Term: 3, Shard: 1, Level: ipc.LevelDisk,
+		Nonce: 0xfeedface, Pos: 12288, TimeMS: 1_700_000_000_123,
+		Events: events,
+		Ops: []IndexOp{{
+			Kind: OpCreate, Index: 9,
+			Settings: ipc.IndexSettings{Index: 9, RetentionBytes: 1 << 30, RetentionMS: 3_600_000},
+		}, {Kind: OpTrim, Index: 10, Offset: 500, Settings: ipc.IndexSettings{Index: 10}}},
+		Items:  []IndexItem{{9, 1000, 3, 0, 1_700_000_000_100}, {10, 7, 1, 1, 1_700_000_000_101}},
+		Bodies: []Body{first, second},
+	}
+}
+
+const sectionsLayout = "event0:56 event1:24 " +
+	"op.kind:1 zero:7 op.index:8 op.offset:8 op.retentionBytes:8 op.retentionMS:8 " +
+	"op.kind:1 zero:7 op.index:8 op.offset:8 op.retentionBytes:8 op.retentionMS:8 " +
+	"item.index:8 item.base:8 item.maxTimeMS:8 item.count:4 item.body:4 " +
+	"item.index:8 item.base:8 item.maxTimeMS:8 item.count:4 item.body:4 " +
+	"body.ringPos:8 body.base:8 body.length:4 body.crc:4 body.epoch:4 zero:4 " +
+	"body.ringPos:8 body.base:8 body.length:4 body.crc:4 body.epoch:4 zero:4 "
+
+func TestEntryGolden(t *testing.T) {
+	e := exampleEntry()
+	ring := e.AppendRing(nil)
+	golden.Check(t, "entry_v1_ring", "lsn:8 term:8 nonce:8 pos:8 timeMS:8 shard:4 level:1 zero:3 "+
+		"eventBytes:4 ops:4 items:4 bodies:4 "+sectionsLayout, ring)
+	disk := e.AppendDisk(nil, 70)
+	for i, n := range []int{70, 61} {
+		body, _ := exampleBody(n, e.Bodies[i].Base)
+		disk = append(disk, body...)
+	}
+	disk = append(disk, make([]byte, e.DiskSize()-len(disk))...)
+	golden.Check(t, "entry_v1_disk", "magic:4 headCRC:4 version:2 level:1 zero:1 headBytes:4 bodyBytes:8 "+
+		"lsn:8 term:8 synced:8 nonce:8 pos:8 timeMS:8 shard:4 eventBytes:4 ops:4 items:4 bodies:4 zero:4 "+
+		sectionsLayout+"body0:70 body1:61 pad:5", disk)
+
+	if got, err := DecodeRing(golden.Read(t, "entry_v1_ring")); err != nil || !reflect.DeepEqual(got, e) {
+		t.Errorf("ring: %v\nhave %+v\nwant %+v", err, got, e)
+	}
+	got, synced, headLen, totalLen, err := DecodeDisk(golden.Read(t, "entry_v1_disk"))
+	if err != nil || !reflect.DeepEqual(got, e) || synced != 70 ||
+		headLen != e.HeadSize() || totalLen != len(disk) {
+		t.Errorf("disk: %v synced %d head %d total %d\nhave %+v\nwant %+v", err, synced, headLen, totalLen, got, e)
+	}
+}
+
+func TestEntrySizes(t *testing.T) {
+	e := exampleEntry()
+	if have := len(e.AppendRing(nil)); have != e.RingSize() {
+		t.Errorf("ring form of %d bytes, RingSize says %d", have, e.RingSize())
+	}
+	disk := e.AppendDisk(nil, 70)
+	if len(disk) != e.HeadSize() || e.BodyBytes() != 131 || e.DiskSize() != len(disk)+136 {
+		t.Errorf("%d of %d bytes, bodies %d, in all %d", len(disk), e.HeadSize(), e.BodyBytes(), e.DiskSize())
+	}
+	if a, b := e.BodyOffset(0), e.BodyOffset(1); a != uint64(len(disk)) || b != a+70 {
+		t.Errorf("bodies at %d and %d", a, b)
+	}
+	head, total, lsn, err := PeekDisk(disk[:DiskHeaderSize])
+	if err != nil || head != len(disk) || total != e.DiskSize() || lsn != 77 {
+		t.Errorf("peek: %d %d %d %v", head, total, lsn, err)
+	}
+	var empty Entry
+	if got, err := DecodeRing(empty.AppendRing(nil)); err != nil || !reflect.DeepEqual(got, empty) {
+		t.Errorf("empty: %+v %v", got, err)
+	}
+}
+
+// Any single flipped bit of the head is noticed.
+func TestDiskHeadNoticesEveryBit(t *testing.T) {
+	e := exampleEntry()
+	disk := e.AppendDisk(nil, 70)
+	for i := range len(disk) * 8 {
+		disk[i/8] ^= 1 << (i % 8)
+		if _, _, _, _, err := DecodeDisk(disk); err == nil {
+			t.Fatalf("bit %d of byte %d", i%8, i/8)
+		}
+		disk[i/8] ^= 1 << (i % 8)
+	}
+	for n := range disk {
+		if _, _, _, _, err := DecodeDisk(disk[:n]); !errors.Is(err, ErrShort) {
+			t.Fatalf("%d of %d bytes: %v", n, len(disk), err)
+		}
+	}
+}
+
+// patched flips what a wrong writer, not a bad disk, could have written: the CRC fits.
+func patched(disk []byte, change func([]byte)) []byte {
+	b := bytes.Clone(disk)
+	change(b)
+	le.PutUint32(b[4:], crc32.Checksum(b[8:], castagnoli))
+	return b
+}
+
+func TestDiskRefusesBadValues(t *testing.T) {
+	e := exampleEntry()
+	disk := e.AppendDisk(nil, 70)
+	for name, x := range map[string]struct {
+		change func(b []byte)
+		want   error
+	}{
+		"magic":               {func(b []byte) { b[0] = 'X' }, ErrMagic},
+		"version":             {func(b []byte) { b[8] = 9 }, ErrVersion},
+		"level":               {func(b []byte) { b[10] = 5 }, ErrEntry},
+		"padding":             {func(b []byte) { b[11] = 1 }, ErrEntry},
+		"padding at the end":  {func(b []byte) { b[95] = 1 }, ErrEntry},
+		"head too long":       {func(b []byte) { le.PutUint32(b[12:], MaxHeadBytes+8) }, ErrEntry},
+		"head unaligned":      {func(b []byte) { le.PutUint32(b[12:], 97) }, ErrEntry},
+		"head too short":      {func(b []byte) { le.PutUint32(b[12:], 88) }, ErrEntry},
+		"head beyond":         {func(b []byte) { le.PutUint32(b[12:], uint32(len(b)+8)) }, ErrShort},
+		"bodies too long":     {func(b []byte) { le.PutUint64(b[16:], MaxBodyBytes+1) }, ErrEntry},
+		"bodies of other sum": {func(b []byte) { le.PutUint64(b[16:], 130) }, ErrEntry},
+		"huge event bytes":    {func(b []byte) { le.PutUint32(b[76:], 0xfffffff8) }, ErrEntry},
+		"huge ops":            {func(b []byte) { le.PutUint32(b[80:], 0xffffffff) }, ErrEntry},
+		"huge items":          {func(b []byte) { le.PutUint32(b[84:], 0xffffffff) }, ErrEntry},
+		"huge bodies":         {func(b []byte) { le.PutUint32(b[88:], 0xffffffff) }, ErrEntry},
+		"op kind":             {func(b []byte) { b[96+80] = 5 }, ErrEntry},
+		"op padding":          {func(b []byte) { b[96+81] = 1 }, ErrEntry},
+		"item of no body":     {func(b []byte) { b[96+80+80+28] = 2 }, ErrEntry},
+		"body padding":        {func(b []byte) { b[len(b)-1] = 1 }, ErrEntry},
+	} {
+		if _, _, _, _, err := DecodeDisk(patched(disk, x.change)); !errors.Is(err, x.want) {
+			t.Errorf("%s: %v, want %v", name, err, x.want)
+		}
+	}
+}
+
+func TestRingRefusesOtherLengths(t *testing.T) {
+	e := exampleEntry()
+	ring := e.AppendRing(nil)
+	for n := range ring {
+		if _, err := DecodeRing(ring[:n]); !errors.Is(err, ErrEntry) {
+			t.Errorf("%d of %d bytes: %v", n, len(ring), err)
+		}
+	}
+	if _, err := DecodeRing(append(ring, 0)); !errors.Is(err, ErrEntry) {
+		t.Errorf("a byte behind it: %v", err)
+	}
+	ring[45] = 1
+	if _, err := DecodeRing(ring); !errors.Is(err, ErrEntry) {
+		t.Errorf("padding: %v", err)
+	}
+}
+
+func TestBodyVerify(t *testing.T) {
+	b, x := exampleBody(70, 1000)
+	if err := x.Verify(b); err != nil {
+		t.Fatal(err)
+	}
+	for i := range len(b) * 8 {
+		b[i/8] ^= 1 << (i % 8)
+		if err := x.Verify(b); !errors.Is(err, ErrBody) {
+			t.Fatalf("bit %d of byte %d: %v", i%8, i/8, err)
+		}
+		b[i/8] ^= 1 << (i % 8)
+	}
+	if err := x.Verify(b[:69]); !errors.Is(err, ErrBody) {
+		t.Error(err)
+	}
+	short := Body{Length: 20}
+	if err := short.Verify(make([]byte, 20)); !errors.Is(err, ErrBody) {
+		t.Error(err)
+	}
+}
+
+func TestEntryReusesMemory(t *testing.T) {
+	e := exampleEntry()
+	ring, disk := e.AppendRing(nil), e.AppendDisk(nil, 70)
+	buf := make([]byte, 0, 4096)
+	var into Entry
+	run := func() {
+		if err := into.DecodeRing(ring); err != nil {
+			t.Fatal(err)
+		}
+		buf = into.AppendDisk(buf[:0], 70)
+		if _, _, _, err := into.DecodeDisk(disk); err != nil {
+			t.Fatal(err)
+		}
+		buf = into.AppendRing(buf[:0])
+	}
+	run()
+	if n := testing.AllocsPerRun(100, run); n != 0 {
+		t.Errorf("%v allocs", n)
+	}
+}
+
+func TestCheckpoint(t *testing.T) {
+	blob := []byte("the state of logicsrv")
+	file := AppendCheckpoint(nil, 77, 70, blob)
+	golden.Check(t, "checkpoint_v1_example", "magic:8 crc:4 version:2 zero:2 lsn:8 resultsFrom:8 length:8 blob:*", file)
+	lsn, from, got, err := DecodeCheckpoint(golden.Read(t, "checkpoint_v1_example"))
+	if err != nil || lsn != 77 || from != 70 || !bytes.Equal(got, blob) {
+		t.Errorf("%d %d %q %v", lsn, from, got, err)
+	}
+	for i := range len(file) * 8 {
+		file[i/8] ^= 1 << (i % 8)
+		if _, _, _, err := DecodeCheckpoint(file); !errors.Is(err, ErrCheckpoint) {
+			t.Fatalf("bit %d of byte %d: %v", i%8, i/8, err)
+		}
+		file[i/8] ^= 1 << (i % 8)
+	}
+	for n := range file {
+		if _, _, _, err := DecodeCheckpoint(file[:n]); !errors.Is(err, ErrCheckpoint) {
+			t.Fatalf("%d of %d bytes: %v", n, len(file), err)
+		}
+	}
+	if _, _, _, err := DecodeCheckpoint(append(file, 0)); !errors.Is(err, ErrCheckpoint) {
+		t.Error("a byte behind it is accepted")
+	}
+}
+
+func TestCheckpointName(t *testing.T) {
+	for _, lsn := range []uint64{0, 77, 1<<64 - 1} {
+		name := CheckpointName(lsn)
+		if got, ok := ParseCheckpointName(name); !ok || got != lsn {
+			t.Errorf("%s: %d %v", name, got, ok)
+		}
+	}
+	for _, name := range []string{
+		"", "checkpoint-77.ckpt", "checkpoint-00000000000000000077.tmp", "checkpoint-0000000000000000007x.ckpt",
+		"checkpoint-99999999999999999999.ckpt", "x00000000000000000077.ckpt",
+	} {
+		if _, ok := ParseCheckpointName(name); ok {
+			t.Errorf("%q is a checkpoint's name", name)
+		}
+	}
+}

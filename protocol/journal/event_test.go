@@ -1,0 +1,229 @@
+package journal
+
+import (
+	"bytes"
+	"errors"
+	"reflect"
+	"testing"
+
+	"github.com/trimq/trimq/protocol/admin"
+	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/golden"
+	"github.com/trimq/trimq/protocol/ipc"
+)
+
+// eventCodec is one event type with an example of it.
+type eventCodec struct {
+	name, layout string
+	typ          EventType
+	encoded      []byte
+	check        func(t *testing.T)
+	redo         func(b []byte) ([]byte, error)
+}
+
+type appender[T any] interface {
+	*T
+	Append([]byte) []byte
+}
+
+func event[T any, P appender[T]](typ EventType, name, layout string, v T, decode func(Event) (T, error)) eventCodec {
+	encoded := P(&v).Append(nil)
+	first := func(b []byte) (T, error) {
+		r := Events(b)
+		ev, ok := r.Next()
+		if !ok {
+			var none T
+			return none, errors.Join(r.Err(), ErrEvent)
+		}
+		if len(ev.Raw) != len(b) {
+			var none T
+			return none, errors.New("more than one event")
+		}
+		return decode(ev)
+	}
+	return eventCodec{
+		name: name, typ: typ, layout: "length:4 type:1 zero:3 pos:8 " + layout, encoded: encoded,
+		check: func(t *testing.T) {
+			got, err := first(encoded)
+			if err != nil || !reflect.DeepEqual(got, v) {
+				t.Errorf("%v\nhave %+v\nwant %+v", err, got, v)
+			}
+		},
+		redo: func(b []byte) ([]byte, error) {
+			got, err := first(b)
+			if err != nil {
+				return nil, err
+			}
+			return P(&got).Append(nil), nil
+		},
+	}
+}
+
+const (
+	rangesLayout  = "ranges:4 first:8 count:4 first:8 count:4 "
+	bindingLayout = "exchange:s queue:s routingKey:s matchAny:1 headers:v key:s value:s "
+)
+
+func eventCodecs() []eventCodec {
+	ranges := []ipc.Range{{First: 10, Count: 5}, {First: 20, Count: 1}}
+	binding := admin.CreateBinding{
+		Exchange: "orders", Queue: "eu", RoutingKey: "eu.#",
+		MatchAny: true, Headers: []ipc.Header{{Key: "format", Value: "pdf"}},
+	}
+	return []eventCodec{
+		event(EvAppended, "appended", "index:8 base:8 count:4 baseSeq:4 producer:8 epoch:2 zero:6",
+			Appended{4096, 9, 1000, 3, 900, 42, 5}, DecodeAppended),
+		event(EvRouted, "routed", "exchange:8 count:4 baseSeq:4 producer:8 epoch:2 zero:2 targets:4 index:8 base:8 index:8 base:8",
+			Routed{4096, 2, 3, -1, NoProducer, -1, []Target{{9, 1000}, {10, 7}}}, DecodeRouted),
+		event(EvAcked, "acked", "index:8 verdict:1 zero:3 "+rangesLayout,
+			Acked{4096, 9, ipc.VerdictReject, ranges}, DecodeAcked),
+		event(EvReturned, "returned", "index:8 zero:4 "+rangesLayout, Returned{4096, 9, ranges}, DecodeReturned),
+		event(EvProducerCreated, "producer_created", "producer:8 epoch:2 pad:6", ProducerCreated{4096, 42, 5}, DecodeProducerCreated),
+		event(EvOffsetsCommitted, "offsets_committed", "group:s offsets:v index:8 offset:8 metadata:s pad:2",
+			OffsetsCommitted{4096, "gr", []ipc.OffsetCommit{{Index: 9, Offset: 7, Metadata: "m"}}}, DecodeOffsetsCommitted),
+		event(EvRejected, "rejected", "code:2 text:s pad:5", Rejected{4096, errcode.NotFound, "no x"[:0]}, DecodeRejected),
+		event(EvDuplicate, "duplicate", "index:8 base:8 queues:4 pad:4", Duplicate{4096, 9, 1000, 2}, DecodeDuplicate),
+		event(EvUnchanged, "unchanged", "index:8", Unchanged{4096, 9}, DecodeUnchanged),
+		event(EvTopicCreated, "topic_created", "id:8 uuid:16 level:1 retentionBytes:8 retentionMS:8 name:s indexes:v index:8 index:8 pad:1",
+			TopicCreated{4096, 3, [16]byte{1, 15: 16}, "logs", ipc.LevelDisk, 1 << 30, 3_600_000, []uint64{9, 10}}, DecodeTopicCreated),
+		event(EvTopicDeleted, "topic_deleted", "id:8", TopicDeleted{4096, 3}, DecodeTopicDeleted),
+		event(EvPartitionsAdded, "partitions_added", "id:8 indexes:v index:8 pad:7", PartitionsAdded{4096, 3, []uint64{11}}, DecodePartitionsAdded),
+		event(EvExchangeCreated, "exchange_created", "id:8 type:1 durable:1 name:s pad:7",
+			ExchangeCreated{4096, 2, "orders", admin.Headers, true}, DecodeExchangeCreated),
+		event(EvExchangeDeleted, "exchange_deleted", "id:8", ExchangeDeleted{4096, 2}, DecodeExchangeDeleted),
+		event(EvQueueCreated, "queue_created", "index:8 level:1 durable:1 name:s pad:3",
+			QueueCreated{4096, 9, "eu", ipc.LevelPage, true}, DecodeQueueCreated),
+		event(EvQueueDeleted, "queue_deleted", "index:8", QueueDeleted{4096, 9}, DecodeQueueDeleted),
+		event(EvBindingCreated, "binding_created", bindingLayout+"pad:*", BindingCreated{4096, binding}, DecodeBindingCreated),
+		event(EvBindingDeleted, "binding_deleted", bindingLayout+"pad:*", BindingDeleted{4096, binding}, DecodeBindingDeleted),
+		event(EvProducersExpired, "producers_expired", "producers:v producer:8 producer:8 pad:*",
+			ProducersExpired{4096, []int64{42, 43}}, DecodeProducersExpired),
+	}
+}
+
+func TestEventsRoundTrip(t *testing.T) {
+	seen := map[EventType]bool{}
+	for _, c := range eventCodecs() {
+		t.Run(c.name, c.check)
+		if c.encoded[4] != byte(c.typ) || seen[c.typ] {
+			t.Errorf("%s has type %d", c.name, c.encoded[4])
+		}
+		seen[c.typ] = true
+		if len(c.encoded)%8 != 0 {
+			t.Errorf("%s takes %d bytes", c.name, len(c.encoded))
+		}
+	}
+	if len((&Appended{}).Append(nil)) != AppendedSize {
+		t.Error("AppendedSize is wrong")
+	}
+}
+
+func TestEventsGolden(t *testing.T) {
+	for _, c := range eventCodecs() {
+		golden.Check(t, "event_v1_"+c.name, c.layout, c.encoded)
+		if again, err := c.redo(golden.Read(t, "event_v1_"+c.name)); err != nil || !bytes.Equal(again, c.encoded) {
+			t.Errorf("%s: the golden file reads as %x, %v", c.name, again, err)
+		}
+	}
+	golden.Constants(t, "journal_v1_constants")
+}
+
+// Every event refuses a body that is cut, one that goes on, and one of another type.
+func TestEventsRefuseBadBodies(t *testing.T) {
+	body := func(ev Event, b []byte) []byte {
+		return endEvent(append(beginEvent(nil, ev.Type, ev.Pos), b...), 0)
+	}
+	for _, c := range eventCodecs() {
+		r := Events(c.encoded)
+		ev, _ := r.Next()
+		for n := range ev.Body {
+			if _, err := c.redo(body(ev, ev.Body[:n])); !errors.Is(err, ErrEvent) {
+				t.Errorf("%s with %d of %d bytes: %v", c.name, n, len(ev.Body), err)
+			}
+		}
+		if _, err := c.redo(body(ev, append(bytes.Clone(ev.Body), 0))); !errors.Is(err, ErrEvent) {
+			t.Errorf("%s with a byte behind it: %v", c.name, err)
+		}
+		ev.Type = 200
+		if _, err := c.redo(body(ev, ev.Body)); !errors.Is(err, ErrEvent) {
+			t.Errorf("%s as another type: %v", c.name, err)
+		}
+	}
+}
+
+func TestEventReader(t *testing.T) {
+	var all []byte
+	codecs := eventCodecs()
+	for _, c := range codecs {
+		all = append(all, c.encoded...)
+	}
+	r := Events(all)
+	for _, c := range codecs {
+		ev, ok := r.Next()
+		if !ok || ev.Type != c.typ || ev.Pos != 4096 || !bytes.Equal(ev.Raw, c.encoded) {
+			t.Fatalf("%s: %v %+v", c.name, ok, ev)
+		}
+	}
+	if _, ok := r.Next(); ok || r.Err() != nil {
+		t.Errorf("behind the last: %v, %v", ok, r.Err())
+	}
+
+	for name, mutate := range map[string]func(b []byte) []byte{
+		"header cut":          func(b []byte) []byte { return b[:15] },
+		"body cut":            func(b []byte) []byte { return b[:len(b)-8] },
+		"huge length":         func(b []byte) []byte { le.PutUint32(b, 0xffffffff); return b },
+		"header padding":      func(b []byte) []byte { b[7] = 1; return b },
+		"body padding":        func(b []byte) []byte { b[len(b)-1] = 1; return b },
+		"garbage behind it":   func(b []byte) []byte { return append(b, 1) },
+		"padding that is cut": func(b []byte) []byte { return b[:len(b)-1] },
+	} {
+		r := Events(mutate((&ProducerCreated{1, 2, 3}).Append(nil)))
+		for {
+			if _, ok := r.Next(); !ok {
+				break
+			}
+		}
+		if !errors.Is(r.Err(), ErrEvent) {
+			t.Errorf("%s: %v", name, r.Err())
+		}
+		if _, ok := r.Next(); ok {
+			t.Errorf("%s: goes on after the error", name)
+		}
+	}
+}
+
+// Decode keeps the memory of the slice that it fills.
+func TestDecodeReusesMemory(t *testing.T) {
+	routed := (&Routed{Pos: 1, Targets: []Target{{1, 2}, {3, 4}}}).Append(nil)
+	acked := (&Acked{Pos: 1, Verdict: ipc.VerdictAck, Ranges: []ipc.Range{{First: 1, Count: 2}}}).Append(nil)
+	appended := (&Appended{Pos: 1}).Append(nil)
+	var intoRouted Routed
+	var intoAcked Acked
+	buf := make([]byte, 0, 512)
+	run := func() {
+		var err error
+		for _, b := range [][]byte{routed, acked, appended} {
+			r := Events(b)
+			ev, _ := r.Next()
+			switch ev.Type {
+			case EvRouted:
+				err = intoRouted.Decode(ev)
+				buf = intoRouted.Append(buf[:0])
+			case EvAcked:
+				err = intoAcked.Decode(ev)
+				buf = intoAcked.Append(buf[:0])
+			default:
+				var a Appended
+				a, err = DecodeAppended(ev)
+				buf = a.Append(buf[:0])
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	run()
+	if n := testing.AllocsPerRun(100, run); n != 0 {
+		t.Errorf("%v allocs", n)
+	}
+}

@@ -1,45 +1,41 @@
 package native
 
-import (
-	"strconv"
-
-	"github.com/trimq/trimq/protocol/admin"
-)
+import "strconv"
 
 // Command says what a frame is. The administrative numbers are those of package admin.
 type Command uint16
 
 // Commands. 23–29, 35–39 and 43–49 are free, 50–59 are kept for groups.
 const (
-	CmdCreateExchange = Command(admin.CmdCreateExchange) // 1
-	CmdCreateQueue    = Command(admin.CmdCreateQueue)    // 2
-	CmdCreateBinding  = Command(admin.CmdCreateBinding)  // 3
-	CmdPublish        = Command(4)
-	CmdHello          = Command(5)
-	CmdAuth           = Command(6)
-	CmdPing           = Command(7)
-	CmdInfo           = Command(8)
-	CmdProduce        = Command(10)
-	CmdFetch          = Command(11)
-	CmdListOffsets    = Command(12)
-	CmdInitProducer   = Command(13)
-	CmdCommitOffsets  = Command(14)
-	CmdFetchOffsets   = Command(15)
-	CmdDescribe       = Command(admin.CmdDescribe)       // 16
-	CmdCreateTopic    = Command(admin.CmdCreateTopic)    // 17
-	CmdDeleteTopic    = Command(admin.CmdDeleteTopic)    // 18
-	CmdAddPartitions  = Command(admin.CmdAddPartitions)  // 19
-	CmdDeleteExchange = Command(admin.CmdDeleteExchange) // 20
-	CmdDeleteQueue    = Command(admin.CmdDeleteQueue)    // 21
-	CmdDeleteBinding  = Command(admin.CmdDeleteBinding)  // 22
-	CmdSubscribe      = Command(30)
-	CmdUnsubscribe    = Command(31)
-	CmdCredit         = Command(32)
-	CmdAck            = Command(33)
-	CmdPull           = Command(34) // reserved: answered with UnsupportedCommand
-	CmdDeliver        = Command(40) // server to client
-	CmdSubClosed      = Command(41) // server to client
-	CmdGoodbye        = Command(42) // server to client
+	CmdCreateExchange Command = 1
+	CmdCreateQueue    Command = 2
+	CmdCreateBinding  Command = 3
+	CmdPublish        Command = 4
+	CmdHello          Command = 5
+	CmdAuth           Command = 6
+	CmdPing           Command = 7
+	CmdInfo           Command = 8
+	CmdProduce        Command = 10
+	CmdFetch          Command = 11
+	CmdListOffsets    Command = 12
+	CmdInitProducer   Command = 13
+	CmdCommitOffsets  Command = 14
+	CmdFetchOffsets   Command = 15
+	CmdDescribe       Command = 16
+	CmdCreateTopic    Command = 17
+	CmdDeleteTopic    Command = 18
+	CmdAddPartitions  Command = 19
+	CmdDeleteExchange Command = 20
+	CmdDeleteQueue    Command = 21
+	CmdDeleteBinding  Command = 22
+	CmdSubscribe      Command = 30
+	CmdUnsubscribe    Command = 31
+	CmdCredit         Command = 32
+	CmdAck            Command = 33
+	CmdPull           Command = 34 // reserved: answered with UnsupportedCommand
+	CmdDeliver        Command = 40 // server to client
+	CmdSubClosed      Command = 41 // server to client
+	CmdGoodbye        Command = 42 // server to client
 )
 
 // kind tells who sends a command and what it carries.

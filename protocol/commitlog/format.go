@@ -271,3 +271,10 @@ func parseName(name, prefix, suffix string, digits, base int) (uint64, bool) {
 	v, err := strconv.ParseUint(s, base, 64)
 	return v, err == nil
 }
+
+// putOffset sets the base offset of a RecordBatch, which is big endian.
+func putOffset(batch []byte, base uint64) {
+	for i := range 8 {
+		batch[i] = byte(base >> (56 - 8*i))
+	}
+}

@@ -1,0 +1,126 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+)
+
+// ListIndexes returns the ids of all indexes in order. A directory that is not there is no index.
+func ListIndexes(fsys FS) ([]uint64, error) {
+	names, err := fsys.List(IndexDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the indexes: %w", err)
+	}
+	var ids []uint64
+	for _, name := range names {
+		id, ok := ParseIndexDir(name)
+		if !ok {
+			return nil, fmt.Errorf("%s/%s is not an index: move it away", IndexDir, name)
+		}
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
+
+// ListIndexFiles returns the base offsets of an index's segments in order.
+func ListIndexFiles(fsys FS, index uint64) ([]uint64, error) {
+	names, err := fsys.List(IndexPath(index))
+	if err != nil {
+		return nil, fmt.Errorf("list index %#x: %w", index, err)
+	}
+	var bases []uint64
+	for _, name := range names {
+		if strings.HasSuffix(name, TmpSuffix) {
+			continue
+		}
+		base, ok := ParseIndexName(name)
+		if !ok {
+			return nil, fmt.Errorf("%s/%s is not a segment of an index: move it away", IndexPath(index), name)
+		}
+		bases = append(bases, base)
+	}
+	slices.Sort(bases)
+	return bases, nil
+}
+
+// ReadIndexFile reads one segment of an index: its header, and its entries up to the first
+// slot that is not in use or not whole. used is how many slots the file has bytes for; more
+// used than entries means that the rest is zero or damaged.
+func ReadIndexFile(fsys FS, index, base uint64) (h IndexHeader, entries []Entry, used int, err error) {
+	name := IndexName(index, base)
+	b, err := readWhole(fsys, name)
+	if err != nil {
+		return h, nil, 0, fmt.Errorf("read %s: %w", name, err)
+	}
+	if h, err = DecodeIndexHeader(b); err != nil {
+		return h, nil, 0, fmt.Errorf("%s: %w", name, err)
+	}
+	if h.Index != index || h.Base != base {
+		return h, nil, 0, formatErrorf("index header", "index %#x from offset %d in a file named %s", h.Index, h.Base, name)
+	}
+	b = b[IndexHeaderSize:]
+	used = min(len(b)/IndexEntrySize, int(h.Slots))
+	for i := range used {
+		e, ok := DecodeEntry(b[i*IndexEntrySize:])
+		if !ok {
+			break
+		}
+		entries = append(entries, e)
+	}
+	return h, entries, used, nil
+}
+
+// ReadIndex reads a whole index: the earliest offset that is there, and all entries, those
+// below it included as long as their file is. For tools and tests.
+func ReadIndex(fsys FS, index uint64) (start uint64, entries []Entry, err error) {
+	bases, err := ListIndexFiles(fsys, index)
+	if err != nil {
+		return 0, nil, err
+	}
+	for _, base := range bases {
+		h, es, _, err := ReadIndexFile(fsys, index, base)
+		if err != nil {
+			return 0, nil, err
+		}
+		start = max(start, h.Start)
+		entries = append(entries, es...)
+	}
+	return start, entries, nil
+}
+
+// ReadBatch reads the bytes that an index entry points to, with the offset that they have in
+// that index. For tools and tests: connsrv uses a View.
+func ReadBatch(fsys FS, e Entry) ([]byte, error) {
+	segs, err := ListSegments(fsys)
+	if err != nil {
+		return nil, err
+	}
+	i, found := slices.BinarySearchFunc(segs, e.Position, func(s SegmentFile, p uint64) int { return compare(s.Position, p) })
+	if !found {
+		i--
+	}
+	if i < 0 || e.Position+uint64(e.Length) > segs[i].End {
+		return nil, fmt.Errorf("%w: no segment holds position %d", ErrDamaged, e.Position)
+	}
+	f, err := fsys.Open(segs[i].Name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b := make([]byte, e.Length)
+	if _, err := f.ReadAt(b, SegmentHeaderSize+int64(e.Position-segs[i].Position)); err != nil && err != io.EOF {
+		return nil, err
+	}
+	if e.Flags&FlagRebase != 0 && len(b) >= 8 {
+		putOffset(b, e.Offset)
+	}
+	return b, nil
+}

@@ -1,0 +1,230 @@
+package commitlog
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/trimq/trimq/protocol/journal"
+)
+
+// scanChunk is what a scanner reads at least.
+const scanChunk = 256 << 10
+
+// BadEntry says that no whole entry begins at a place.
+type BadEntry struct {
+	Segment  string
+	Position uint64
+	Why      error
+	// Known is true where the head is whole and only a body fails its check: the entry that
+	// came with the error can be used but for its bodies.
+	Known bool
+}
+
+func (e *BadEntry) Error() string {
+	return fmt.Sprintf("segment %s, position %d: %v", e.Segment, e.Position, e.Why)
+}
+
+func (e *BadEntry) Unwrap() error { return e.Why }
+
+// Scanner reads entries of one segment at given places, and finds the next valid one behind
+// damage. Persistsrv's recovery, Reader and Verify stand on it.
+type Scanner struct {
+	f      File
+	seg    SegmentFile
+	end    int64 // file offset behind the last byte that belongs to the segment
+	buf    []byte
+	bufOff int64
+	entry  journal.Entry
+	probe  journal.Entry
+	Bodies bool // check bodies too
+}
+
+// NewScanner scans an open segment; f stays the caller's.
+func NewScanner(f File, seg SegmentFile) *Scanner {
+	return &Scanner{f: f, seg: seg, end: SegmentHeaderSize + int64(seg.End-seg.Position)}
+}
+
+// Extend tells the scanner that the segment has grown.
+func (s *Scanner) Extend(end uint64) {
+	s.end = SegmentHeaderSize + int64(end-s.seg.Position)
+	s.buf = s.buf[:0]
+}
+
+func (s *Scanner) offset(position uint64) int64 {
+	return SegmentHeaderSize + int64(position-s.seg.Position)
+}
+
+func (s *Scanner) position(off int64) uint64 {
+	return s.seg.Position + uint64(off-SegmentHeaderSize)
+}
+
+// view returns n bytes of the file; errShort where the segment ends before. They are good
+// until the next call.
+func (s *Scanner) view(off int64, n int) ([]byte, error) {
+	if off < 0 || int64(n) > s.end-off {
+		return nil, errShort
+	}
+	if at := off - s.bufOff; at >= 0 && at+int64(n) <= int64(len(s.buf)) {
+		return s.buf[at : at+int64(n)], nil
+	}
+	want := int(min(int64(max(n, scanChunk)), s.end-off))
+	if cap(s.buf) < want {
+		s.buf = make([]byte, want)
+	}
+	s.buf = s.buf[:want]
+	m, err := s.f.ReadAt(s.buf, off)
+	s.buf, s.bufOff = s.buf[:m], off
+	if m < n {
+		if err == io.EOF || err == nil {
+			return nil, errShort
+		}
+		return nil, fmt.Errorf("read segment %s at position %d: %w", s.seg.Name, s.position(off), err)
+	}
+	return s.buf[:n], nil
+}
+
+var errShort = errors.New("entry goes beyond the end of the segment")
+
+// At reads the entry at a position. io.EOF where the segment ends, *BadEntry where there is
+// no whole entry; other errors come from the file system. The entry is good until the next call.
+func (s *Scanner) At(position uint64) (*journal.Entry, Place, error) {
+	off := s.offset(position)
+	if off == s.end {
+		return nil, Place{}, io.EOF
+	}
+	p, err := s.head(&s.entry, off)
+	if err != nil {
+		return nil, p, s.bad(position, err)
+	}
+	if s.Bodies {
+		if err := s.checkBodies(&s.entry, off); err != nil {
+			bad := s.bad(position, err)
+			if b, ok := bad.(*BadEntry); ok {
+				b.Known = true
+				return &s.entry, p, b
+			}
+			return nil, p, bad
+		}
+		// Bodies may have taken the buffer that the events point into.
+		if _, err := s.head(&s.entry, off); err != nil {
+			return nil, p, s.bad(position, err)
+		}
+	}
+	return &s.entry, p, nil
+}
+
+// head decodes the entry's head at a file offset.
+func (s *Scanner) head(e *journal.Entry, off int64) (Place, error) {
+	p := Place{Segment: s.seg.Name, Position: s.position(off), Offset: off}
+	b, err := s.view(off, journal.DiskHeaderSize)
+	if err != nil {
+		return p, err
+	}
+	head, total, _, err := journal.PeekDisk(b)
+	if err != nil {
+		return p, err
+	}
+	if int64(total) > s.end-off {
+		return p, errShort
+	}
+	if b, err = s.view(off, head); err != nil {
+		return p, err
+	}
+	synced, head, total, err := e.DecodeDisk(b)
+	if err != nil {
+		return p, err
+	}
+	p.HeadLen, p.Length, p.Synced = head, total, synced
+	return p, nil
+}
+
+func (s *Scanner) checkBodies(e *journal.Entry, off int64) error {
+	at := off + int64(e.HeadSize())
+	for i := range e.Bodies {
+		b, err := s.view(at, int(e.Bodies[i].Length))
+		if err != nil {
+			return fmt.Errorf("body %d: %w", i, err)
+		}
+		if err := e.Bodies[i].Verify(b); err != nil {
+			return fmt.Errorf("body %d: %w", i, err)
+		}
+		at += int64(e.Bodies[i].Length)
+	}
+	return nil
+}
+
+// bad sorts an error: formats make a *BadEntry, the file system's own pass.
+func (s *Scanner) bad(position uint64, err error) error {
+	for _, known := range []error{
+		errShort, journal.ErrEntry, journal.ErrShort, journal.ErrMagic,
+		journal.ErrVersion, journal.ErrChecksum, journal.ErrBody,
+	} {
+		if errors.Is(err, known) {
+			return &BadEntry{Segment: s.seg.Name, Position: position, Why: err}
+		}
+	}
+	return err
+}
+
+// FindNext returns the place of the first entry at or behind a position whose head is whole,
+// whose LSN is above afterLSN, and behind which another such entry or the segment's end
+// follows: a message that looks like an entry is no entry. ok is false if there is none.
+func (s *Scanner) FindNext(position, afterLSN uint64) (p Place, lsn uint64, ok bool, err error) {
+	magic := []byte(journal.DiskMagic)
+	off := (s.offset(position) + Alignment - 1) &^ (Alignment - 1)
+	for off+journal.DiskHeaderSize <= s.end {
+		n := int(min(scanChunk, s.end-off))
+		b, err := s.view(off, n)
+		if err != nil {
+			return Place{}, 0, false, err
+		}
+		i := bytes.Index(b, magic)
+		if i < 0 {
+			off += int64(max(Alignment, (n-len(magic))&^(Alignment-1)))
+			continue
+		}
+		off += int64(i &^ (Alignment - 1))
+		if i%Alignment == 0 {
+			if p, err := s.candidate(off, afterLSN); err != nil || p.Length > 0 {
+				return p, s.probe.LSN, err == nil, err
+			}
+		}
+		off += Alignment
+	}
+	return Place{}, 0, false, nil
+}
+
+// candidate says whether an entry begins at off, by a Place with a length.
+func (s *Scanner) candidate(off int64, afterLSN uint64) (Place, error) {
+	p, err := s.head(&s.probe, off)
+	if err != nil || s.probe.LSN <= afterLSN {
+		return Place{}, s.onlyIO(err)
+	}
+	if next := off + int64(p.Length); next < s.end {
+		var follower journal.Entry
+		if _, err := s.head(&follower, next); err != nil || follower.LSN != s.probe.LSN+1 {
+			if err := s.onlyIO(err); err != nil {
+				return Place{}, err
+			}
+			// The follower may be damaged as well; then the bodies must speak for this one.
+			if s.checkBodies(&s.probe, off) != nil {
+				return Place{}, nil
+			}
+		}
+	}
+	return p, nil
+}
+
+// onlyIO passes errors of the file system.
+func (s *Scanner) onlyIO(err error) error {
+	if err == nil {
+		return nil
+	}
+	var b *BadEntry
+	if err = s.bad(0, err); errors.As(err, &b) {
+		return nil
+	}
+	return err
+}

@@ -1,6 +1,7 @@
 package shmqueue
 
 import (
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -13,9 +14,15 @@ import (
 //
 // The sleeper sets the flag and looks for work once more; the ringer makes work and then looks
 // at the flag. Both are sequentially consistent, so at least one of them sees the other.
+//
+// A ringer may die after it made work and before it woke the sleeper, even with the flag
+// already cleared. So the first Ring of a process wakes whatever the flag says, and the rule
+// for its callers is: a daemon that starts rings once every bell that it ever rings.
+// (Ring.Producer does it for the bell in its own ring.)
 type Bell struct {
 	line *bellLine
 	wake func()
+	rung atomic.Bool // this process has woken the sleeper once
 }
 
 // The futex operations, without the private flag: the waiter is another process.
@@ -25,20 +32,26 @@ const (
 )
 
 // SetWake says how this process wakes the sleeper of a bell which does not sleep on the futex
-// (connsrv sleeps in epoll: a byte into its FIFO wakes it). Set it before the first Ring.
-func (b *Bell) SetWake(wake func()) { b.wake = wake }
+// (connsrv sleeps in epoll: a byte into its FIFO wakes it). Set it before other
+// goroutines ring; the next Ring wakes in any case.
+func (b *Bell) SetWake(wake func()) {
+	b.wake = wake
+	b.rung.Store(false)
+}
 
-// Ring wakes the sleeper if it sleeps, and says whether it did. Any goroutine may call it.
+// Ring wakes the sleeper if it sleeps, and says whether it tried. Any goroutine may call it.
 func (b *Bell) Ring() (wake bool) {
-	return b.line.sleeping.Load() != 0 && b.rouse()
+	// SYNC: pairs with Arm and Sleep.
+	return (b.line.sleeping.Load() != 0 || !b.rung.Load()) && b.rouse()
 }
 
 // rouse takes the flag; the one that gets it wakes the sleeper.
 func (b *Bell) rouse() bool {
-	if !b.line.sleeping.CompareAndSwap(1, 0) {
+	taken := b.line.sleeping.CompareAndSwap(1, 0)
+	failpoint.Hit("bell.ring")
+	if first := b.rung.CompareAndSwap(false, true); !taken && !first {
 		return false
 	}
-	failpoint.Hit("bell.ring")
 	b.line.wakes.Add(1)
 	failpoint.Hit("bell.ring")
 	if b.wake != nil {

@@ -67,6 +67,10 @@ func (c *Consumer) Next() (Record, bool) {
 			continue
 		}
 		c.count++
+		if mutantEarlyHead {
+			c.r.h.head.Store(c.read)
+			failpoint.Hit("ring.release")
+		}
 		return Record{
 			Pos:        pos,
 			End:        pos + size,
@@ -90,15 +94,10 @@ func (c *Consumer) admit(pos, size uint64) bool {
 }
 
 // fail records why the record at pos cannot be read. It returns false, for Next.
+//
+//go:noinline
 func (c *Consumer) fail(pos, meta uint64) bool {
-	c.err = &RecordError{
-		Pos:    pos,
-		Length: uint32(meta),
-		Type:   uint16(meta >> 32),
-		Head:   c.head,
-		Tail:   c.r.h.tail.Load(),
-		Why:    "its length leads beyond the tail or the end of the data area; the ring is damaged: " + mendRing,
-	}
+	c.err = damaged(pos, meta, c.head, c.r.h.tail.Load())
 	return false
 }
 

@@ -55,5 +55,6 @@
 //	consumer, before Release               head unmoved                  reads from head again
 //	consumer, after Release                head moved                    reads from the new head
 //	sleeper, with the flag set             flag set, nobody asleep       one useless wake, then clear
+//	ringer, before it woke the sleeper     flag set or clear             rings each of its bells once at start
 //	creator, before the magic              half a header                 Attach completes it
 package shmqueue

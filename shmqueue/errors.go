@@ -40,6 +40,14 @@ func (e *RecordError) Error() string {
 		e.Pos, e.Type, e.Length, e.Head, e.Tail, e.Why)
 }
 
+// damaged is the error for a record whose length cannot be right.
+func damaged(pos, meta, head, tail uint64) *RecordError {
+	return &RecordError{
+		Pos: pos, Length: uint32(meta), Type: uint16(meta >> 32), Head: head, Tail: tail,
+		Why: "its length leads beyond the tail or the end of the data area; the ring is damaged: " + mendRing,
+	}
+}
+
 // SegmentError says why a SysV segment cannot be used.
 type SegmentError struct {
 	Key  int

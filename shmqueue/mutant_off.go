@@ -7,5 +7,7 @@ package shmqueue
 const (
 	mutantNoRepair   = false // a take-over cuts nothing
 	mutantNoScrub    = false // a cut leaves the stamps behind it
+	mutantNoRing     = false // a take-over leaves the consumer asleep
 	mutantEarlyStamp = false // the stamp is stored before the payload
+	mutantEarlyHead  = false // head moves before the record has been seen
 )

@@ -11,5 +11,7 @@ const MutantVariable = "TRIMQ_RING_MUTANT"
 var (
 	mutantNoRepair   = os.Getenv(MutantVariable) == "no-repair"   // a take-over cuts nothing
 	mutantNoScrub    = os.Getenv(MutantVariable) == "no-scrub"    // a cut leaves the stamps behind it
+	mutantNoRing     = os.Getenv(MutantVariable) == "no-ring"     // a take-over leaves the consumer asleep
 	mutantEarlyStamp = os.Getenv(MutantVariable) == "early-stamp" // the stamp is stored before the payload
+	mutantEarlyHead  = os.Getenv(MutantVariable) == "early-head"  // head moves before the record has been seen
 )

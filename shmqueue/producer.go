@@ -63,6 +63,8 @@ func (p *Producer) Claim(n int, typ, flags uint16) (Slot, error) {
 }
 
 // refuse says why a claim cannot be made.
+//
+//go:noinline
 func (p *Producer) refuse(n int, typ uint16) error {
 	invariant.Check(n >= 0, "claim of %d bytes", n)
 	invariant.Check(typ != padType, "claim of type %d, which is the pad's", typ)
@@ -95,6 +97,8 @@ func (p *Producer) reserve(size uint64) (uint64, error) {
 }
 
 // pad publishes a pad record of size bytes at pos.
+//
+//go:noinline
 func (p *Producer) pad(pos, size uint64) {
 	at := unsafe.Add(p.area, pos&p.mask)
 	*metaAt(at) = packMeta(int(size-RecordHeader), padType, 0)
@@ -104,6 +108,8 @@ func (p *Producer) pad(pos, size uint64) {
 }
 
 // refresh looks at head and says whether a claim up to end fits now.
+//
+//go:noinline
 func (p *Producer) refresh(end uint64) bool {
 	// SYNC: pairs with Consumer.Release: what lies below head is no longer read.
 	limit := p.r.h.head.Load() + p.capacity

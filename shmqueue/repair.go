@@ -31,10 +31,14 @@ func (r *Ring) Producer() (*Producer, error) {
 		epoch:    epoch,
 	}
 	p.limit.Store(r.h.head.Load() + r.capacity)
+	if !mutantNoRing {
+		r.bell.Ring() // the predecessor may have died between publishing and ringing
+	}
 	return p, nil
 }
 
-// Consumer takes the reading end over; it starts at head.
+// Consumer takes the reading end over; it starts at head. Ring the producer's bell once
+// afterwards: the predecessor may have died between releasing and ringing.
 // REQUIRES: the caller holds the lock file of the consuming daemon.
 func (r *Ring) Consumer() (*Consumer, error) {
 	if err := checkCursors(r.h); err != nil {
@@ -105,10 +109,7 @@ func (r *Ring) firstGap(head, tail uint64) (uint64, error) {
 		meta := *metaAt(r.at(pos))
 		size := RecordSize(int(uint32(meta)))
 		if size > r.capacity-pos&r.mask || size > tail-pos {
-			return 0, &RecordError{
-				Pos: pos, Length: uint32(meta), Type: uint16(meta >> 32), Head: head, Tail: tail,
-				Why: "its length leads beyond the tail or the end of the data area; the ring is damaged: " + mendRing,
-			}
+			return 0, damaged(pos, meta, head, tail)
 		}
 		pos += size
 	}

@@ -62,7 +62,8 @@ func (b *Batch) Add(n int, typ, flags uint16) ([]byte, bool) {
 // place writes a record's header, and its stamp unless it is the first.
 func (b *Batch) place(n int, size uint64, typ, flags uint16) []byte {
 	pos := b.next
-	at := unsafe.Add(b.p.area, pos&b.p.mask)
+	off := pos & b.p.mask
+	at := unsafe.Add(b.p.area, off)
 	*metaAt(at) = packMeta(n, typ, flags)
 	failpoint.Hit("ring.batch")
 	if pos != b.first || mutantEarlyStamp {
@@ -70,7 +71,8 @@ func (b *Batch) place(n int, size uint64, typ, flags uint16) []byte {
 		failpoint.Hit("ring.batch")
 	}
 	b.next = pos + size
-	return unsafe.Slice((*byte)(unsafe.Add(at, RecordHeader)), n)
+	off += RecordHeader
+	return b.p.bytes[off : off+uint64(n) : off+uint64(n)]
 }
 
 // Publish makes all records of the batch visible at once.

@@ -12,6 +12,7 @@ import (
 type Consumer struct {
 	r        *Ring
 	area     unsafe.Pointer
+	bytes    []byte
 	mask     uint64
 	nonce    uint64
 	capacity uint64
@@ -71,13 +72,14 @@ func (c *Consumer) Next() (Record, bool) {
 			c.r.h.head.Store(c.read)
 			failpoint.Hit("ring.release")
 		}
+		off += RecordHeader
 		return Record{
 			Pos:        pos,
 			End:        pos + size,
 			PayloadPos: pos + RecordHeader,
 			Type:       uint16(meta >> 32),
 			Flags:      uint16(meta >> 48),
-			Payload:    unsafe.Slice((*byte)(unsafe.Add(at, RecordHeader)), int(n)),
+			Payload:    c.bytes[off : off+n : off+n],
 		}, true
 	}
 }

@@ -1,9 +1,6 @@
 package shmqueue
 
-import (
-	"time"
-	"unsafe"
-)
+import "time"
 
 // Owner is who holds an end of a ring.
 type Owner struct {
@@ -84,7 +81,8 @@ func (r *Ring) Walk(show func(Record) bool) error {
 		fits := size <= r.capacity-pos&r.mask && size <= tail-pos
 		var payload []byte
 		if fits {
-			payload = append(payload, unsafe.Slice((*byte)(unsafe.Add(r.at(pos), RecordHeader)), n)...)
+			off := pos&r.mask + RecordHeader
+			payload = append(payload, r.bytes[off:off+uint64(n)]...)
 		}
 		if head := r.h.head.Load(); head > pos { // what we read may have been overwritten
 			pos = head

@@ -12,6 +12,7 @@ import (
 type Producer struct {
 	r        *Ring
 	area     unsafe.Pointer
+	bytes    []byte
 	mask     uint64
 	nonce    uint64
 	capacity uint64
@@ -50,13 +51,15 @@ func (p *Producer) Claim(n int, typ, flags uint16) (Slot, error) {
 	if err != nil {
 		return Slot{}, err
 	}
-	at := unsafe.Add(p.area, pos&p.mask)
+	off := pos & p.mask
+	at := unsafe.Add(p.area, off)
 	*metaAt(at) = packMeta(n, typ, flags)
 	failpoint.Hit("ring.header")
+	off += RecordHeader
 	return Slot{
 		Pos:        pos,
 		PayloadPos: pos + RecordHeader,
-		Payload:    unsafe.Slice((*byte)(unsafe.Add(at, RecordHeader)), n),
+		Payload:    p.bytes[off : off+uint64(n) : off+uint64(n)],
 		stamp:      stampAt(at),
 		value:      stampFor(pos, p.nonce),
 	}, nil

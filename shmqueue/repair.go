@@ -23,6 +23,7 @@ func (r *Ring) Producer() (*Producer, error) {
 	p := &Producer{
 		r:        r,
 		area:     r.area,
+		bytes:    r.bytes,
 		mask:     r.mask,
 		nonce:    r.nonce,
 		capacity: r.capacity,
@@ -49,6 +50,7 @@ func (r *Ring) Consumer() (*Consumer, error) {
 	return &Consumer{
 		r:        r,
 		area:     r.area,
+		bytes:    r.bytes,
 		mask:     r.mask,
 		nonce:    r.nonce,
 		capacity: r.capacity,

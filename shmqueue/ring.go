@@ -16,7 +16,8 @@ const mendRing = "stop all three daemons and remove the segment (ipcrm -M KEY): 
 type Ring struct {
 	mem      []byte
 	h        *header
-	area     unsafe.Pointer // the data area
+	area     unsafe.Pointer // the data area, for stamps and headers
+	bytes    []byte         // the same, for payloads: Go checks its bounds
 	capacity uint64
 	mask     uint64
 	nonce    uint64
@@ -82,6 +83,7 @@ func Open(mem []byte) (*Ring, error) {
 		mem:      mem,
 		h:        h,
 		area:     unsafe.Pointer(&mem[HeaderSize]),
+		bytes:    mem[HeaderSize:],
 		capacity: capacity,
 		mask:     capacity - 1,
 		nonce:    h.nonce.Load(),
@@ -141,7 +143,7 @@ func (r *Ring) At(pos uint64, n int) []byte {
 	if n < 0 || pos < head || pos > tail || uint64(n) > tail-pos || uint64(n) > r.capacity-off {
 		return nil
 	}
-	return unsafe.Slice((*byte)(unsafe.Add(r.area, off)), n)
+	return r.bytes[off : off+uint64(n) : off+uint64(n)]
 }
 
 // at is where the byte at pos lies.

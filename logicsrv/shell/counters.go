@@ -1,6 +1,8 @@
 package shell
 
 import (
+	"fmt"
+
 	"github.com/trimq/trimq/logicsrv/core"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
@@ -86,13 +88,16 @@ func (s *Shell) started() {
 	}
 }
 
-// logState writes where everything stands to the log, for signal 3.
+// Standing describes in one line where everything stands.
+func (s *Shell) Standing() string {
+	return fmt.Sprintf("phase=%d term=%d lsn=%d cursors=%v read=%d head=%d tail=%d held=%d held_bytes=%d turns=%d entry_waits=%d checkpoint_lsn=%d parts=%d",
+		s.phase, s.rec.Term, s.lastLSN, s.cur, s.readPos, s.opt.RingA.Head(), s.opt.RingA.Tail(),
+		s.gate.count, s.gate.bytes, s.turns.len(), s.entryLSN, s.checkpoint.lsn, s.checkpoint.parts)
+}
+
+// logState writes it to the log, for signal 3.
 func (s *Shell) logState() {
-	if s.opt.Log == nil {
-		return
+	if s.opt.Log != nil {
+		s.opt.Log.Info("state", "standing", s.Standing())
 	}
-	s.opt.Log.Info("state", "phase", int(s.phase), "term", s.rec.Term, "lsn", s.lastLSN, "cursors", s.cur,
-		"read", s.readPos, "head", s.opt.RingA.Head(), "tail", s.opt.RingA.Tail(),
-		"held", s.gate.count, "held_bytes", s.gate.bytes, "turns", s.turns.len(), "entry_waits", s.entryLSN,
-		"checkpoint_lsn", s.checkpoint.lsn)
 }

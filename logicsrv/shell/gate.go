@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/invariant"
 	"github.com/trimq/trimq/protocol/ipc"
 )
@@ -11,7 +12,9 @@ const levels = int(ipc.LevelQuorum) + 1
 // cursors are the LSNs that each level has reached.
 type cursors [levels]uint64
 
-func (c *cursors) reached(level ipc.Level, lsn uint64) bool { return c[level] >= lsn }
+func (c *cursors) reached(level ipc.Level, lsn uint64) bool {
+	return c[level] >= lsn || failpoint.Broken("early-reply")
+}
 
 // gate holds outputs back until their level has reached the LSN they were computed at.
 //
@@ -64,7 +67,7 @@ func (g *gate) open(level ipc.Level, lsn uint64, c *cursors) bool {
 func (g *gate) flush(c *cursors, put func(item heldOutput, record []byte) bool) (progress bool) {
 	for level := range g.lanes {
 		l := &g.lanes[level]
-		for l.first < len(l.items) && l.items[l.first].lsn <= c[level] {
+		for l.first < len(l.items) && c.reached(ipc.Level(level), l.items[l.first].lsn) {
 			item := l.items[l.first]
 			if !put(item, l.buf[l.start:l.start+int(item.length)]) {
 				return progress

@@ -28,6 +28,9 @@ type Parked struct {
 func (s *Shell) stepInput(r *shmqueue.Record) {
 	in := core.Input{Pos: r.Pos, PayloadPos: r.PayloadPos, Type: ipc.Type(r.Type), Payload: r.Payload}
 	if s.known != nil {
+		if failpoint.Broken("read-from-position") && r.Pos < s.knownEnd {
+			return
+		}
 		if r.Pos < s.knownEnd {
 			in.Known = s.known[r.Pos]
 		} else {

@@ -41,7 +41,8 @@ type Recovery struct {
 	LoadMS        int64  // of the checkpoint
 	ReplayMS      int64
 	SettleMS      int64
-	CheckpointErr error // why the newest checkpoint was passed over
+	Digest        uint64 // of the replayed state; test builds only
+	CheckpointErr error  // why the newest checkpoint was passed over
 }
 
 // recovery is what the steps hand on to each other.
@@ -57,11 +58,18 @@ type recovery struct {
 // Recovered returns how the shell came up; false while it is still coming up.
 func (s *Shell) Recovered() (Recovery, bool) { return s.rec.Recovery, s.phase == running }
 
+// Digest is the fingerprint of the state that the live core has at its last LSN.
+// REQUIRES: Recovered.
+func (s *Shell) Digest() (lsn, digest uint64) { return s.core.LSN(), s.core.Digest() }
+
 // beginRecovery raises the term, so that this logicsrv's markers and their answers are told
 // from its predecessor's even if it dies in the next instruction.
 func (s *Shell) beginRecovery() {
 	word := s.opt.RingA.Word(shmqueue.WordTerm)
 	s.rec.Term = word.Load() + 1
+	if failpoint.Broken("term-not-raised") {
+		s.rec.Term = 1
+	}
 	word.Store(s.rec.Term)
 	failpoint.Hit("logic.term")
 	s.rec.Head = s.opt.RingA.Head()
@@ -109,7 +117,7 @@ func (s *Shell) logIsWhole() bool {
 	if status&shmqueue.StatusRecovered == 0 || status&shmqueue.StatusSyncFailed != 0 {
 		return false
 	}
-	return c.Word(shmqueue.WordRead).Load() == c.Tail()
+	return c.Word(shmqueue.WordRead).Load() == c.Tail() || failpoint.Broken("log-read-early")
 }
 
 // load reads the checkpoint and finds the log's place behind it.
@@ -169,7 +177,7 @@ func (s *Shell) replaySome() error {
 // under the ring's nonce speak of its positions. Position 0 is that of events which no input
 // has caused; the record there is the first Hello of the ring and has none.
 func (s *Shell) keepResults(e *journal.Entry) error {
-	if e.Nonce != s.opt.RingA.Nonce() && !failpoint.Broken("no-nonce") {
+	if e.Nonce != s.opt.RingA.Nonce() {
 		return nil
 	}
 	if e.Pos <= s.rec.Head || failpoint.Broken("no-known-results") {
@@ -195,6 +203,9 @@ func (s *Shell) endReplay() error {
 	s.rec.reader = nil
 	s.rec.LastLSN = s.core.LSN()
 	s.rec.Known = len(s.known)
+	if failpoint.Enabled {
+		s.rec.Digest = s.core.Digest()
+	}
 	if nonce, pos := s.core.Position(); nonce == s.opt.RingA.Nonce() {
 		s.rec.Position = pos
 		if tail := s.opt.RingA.Tail(); pos > tail {
@@ -209,7 +220,9 @@ func (s *Shell) endReplay() error {
 // begin makes the replayed core the live one.
 func (s *Shell) begin() {
 	word := s.opt.RingA.Word(shmqueue.WordTerm)
-	s.rec.Term = max(s.rec.Term, s.rec.logTerm+1)
+	if !failpoint.Broken("term-not-raised") {
+		s.rec.Term = max(s.rec.Term, s.rec.logTerm+1)
+	}
 	word.Store(s.rec.Term)
 	failpoint.Hit("logic.begin")
 	s.lastLSN = s.core.LSN()

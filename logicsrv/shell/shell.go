@@ -187,6 +187,9 @@ func (s *Shell) advance() bool {
 		return false
 	}
 	s.told = [2]uint64{written, synced}
+	if failpoint.Broken("visible-early") {
+		written, synced = s.cur[ipc.LevelMemory], s.cur[ipc.LevelMemory]
+	}
 	s.core.Advance(written, synced)
 	return true
 }
@@ -304,7 +307,10 @@ func (s *Shell) releaseInputs() bool {
 }
 
 func (s *Shell) releasable(t *turn) bool {
-	if t.outputs > 0 {
+	if failpoint.Broken("early-release-requests") {
+		return true
+	}
+	if t.outputs > 0 && !failpoint.Broken("release-before-handover") {
 		return false
 	}
 	return t.lsn == 0 || s.cur.reached(max(t.level, ipc.LevelPage), t.lsn)
@@ -322,6 +328,9 @@ func (s *Shell) readCursors() bool {
 	invariant.Check(synced >= s.cur[ipc.LevelDisk], "synced fell from lsn=%d to %d", s.cur[ipc.LevelDisk], synced)
 	invariant.Check(written <= s.lastLSN, "written lsn=%d, the last is %d", written, s.lastLSN)
 	s.cur[ipc.LevelPage], s.cur[ipc.LevelDisk] = written, synced
+	if failpoint.Broken("disk-means-page") {
+		s.cur[ipc.LevelDisk] = written
+	}
 	return true
 }
 

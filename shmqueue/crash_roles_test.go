@@ -52,6 +52,8 @@ func testSeq(payload []byte) (uint64, error) {
 	return seq, nil
 }
 
+var heldLock *os.File
+
 // lockFile takes the lock that stands for a daemon's; it waits for a predecessor's death.
 func lockFile(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
@@ -61,7 +63,8 @@ func lockFile(path string) error {
 	for {
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
 		if !errors.Is(err, unix.EINTR) {
-			return err // f stays open, and with it the lock
+			heldLock = f // a file that nobody refers to is closed, and the lock with it
+			return err
 		}
 	}
 }

@@ -115,11 +115,13 @@ func (l *Loop) Call(f func()) {
 	l.Nudge()
 }
 
-// Nudge ends the loop's sleep. Safe from any goroutine.
-func (l *Loop) Nudge() {
-	if l.sleeping.Load() {
-		l.waker.wake()
+// Nudge ends the loop's sleep; false: it does not sleep. Safe from any goroutine.
+func (l *Loop) Nudge() bool {
+	if !l.sleeping.Load() {
+		return false
 	}
+	l.waker.wake()
+	return true
 }
 
 // Conn returns the room of a connection, or nil.

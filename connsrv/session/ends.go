@@ -6,7 +6,7 @@ type Ends map[uint64]uint64
 
 // Raise takes a told end in and returns what is known now.
 func (e Ends) Raise(index, end uint64) uint64 {
-	if known := e[index]; known >= end {
+	if known, ok := e[index]; ok && known >= end {
 		return known
 	}
 	e[index] = end

@@ -42,11 +42,13 @@ type Lane struct {
 	unrung  bool          // records were put and the bell not rung
 	scratch []byte
 	resync  resync
+	reading Reading
+	ranges  []ipc.Range
 }
 
 // NewLane makes the lane of a loop.
 func NewLane(r *Rings, loop uint32) *Lane {
-	return &Lane{Rings: r, Loop: loop, Ends: Ends{}}
+	return &Lane{Rings: r, Loop: loop, Ends: Ends{}, scratch: make([]byte, 0, 4096), ranges: make([]ipc.Range, 0, 256)}
 }
 
 // Req gives a request its number.
@@ -142,12 +144,11 @@ func (l *Lane) Forget(who Link) {
 // any goroutine.
 func (l *Lane) Wants() uint64 { return l.wants.Load() }
 
-// Advance is called every turn: what waited for room goes on if there is some. rooms lists
-// the connections of the loop, for a resync under way.
-func (l *Lane) Advance(rooms func() []Protocol) {
+// Advance is called every turn: what waited for room goes on if there is some.
+func (l *Lane) Advance() {
 	if wants := l.wants.Load(); wants != 0 && l.Requests.Room() >= wants {
 		l.wants.Store(0)
-		if l.flushBacklog() && l.continueResync(rooms) {
+		if l.flushBacklog() && l.continueResync() {
 			waiting := l.waiting
 			l.waiting = nil
 			for _, w := range waiting {
@@ -189,3 +190,6 @@ func (l *Lane) Starved() (wait bool) {
 	l.Requests.WantSpace()
 	return l.Requests.Room() < wants
 }
+
+// Ranges is memory to decode ranges into, until the next use.
+func (l *Lane) Ranges() []ipc.Range { return l.ranges[:0] }

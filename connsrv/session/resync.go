@@ -18,14 +18,14 @@ type resync struct {
 
 // Marked begins the answer to a marker. A newer one replaces an answer that is under way:
 // only the answer to the latest counts.
-func (l *Lane) Marked(m ipc.Marker, rooms func() []Protocol) {
+func (l *Lane) Marked(m ipc.Marker, rooms []Protocol) {
 	l.Counters.Add(shmqueue.ConnMarkers, 1)
-	l.resync = resync{busy: true, marker: m, rooms: rooms()}
-	l.continueResync(rooms)
+	l.resync = resync{busy: true, marker: m, rooms: rooms}
+	l.continueResync()
 }
 
 // continueResync goes on with an answer; true: it is complete.
-func (l *Lane) continueResync(func() []Protocol) bool {
+func (l *Lane) continueResync() bool {
 	r := &l.resync
 	if !r.busy {
 		return true

@@ -1,0 +1,57 @@
+// Connsrv is the tier of TriMQ that owns the sockets: it speaks the protocols, and passes
+// what they ask for to logicsrv through shared memory. See ARCHITECTURE.md.
+//
+// It holds no hard state. If it dies its connections die with it; what clients had no
+// answer for they send again, and what consumers held goes back to its queue.
+package main
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/trimq/trimq/connsrv/adminhttp"
+	"github.com/trimq/trimq/connsrv/server"
+	"github.com/trimq/trimq/shmqueue/tier"
+)
+
+func main() { os.Exit(tier.Main("connsrv", run)) }
+
+func run(ctx context.Context, p *tier.Process) error {
+	memory, err := p.Attach()
+	if err != nil {
+		return err
+	}
+	cluster, err := tier.BrokerID(p.Config)
+	if err != nil {
+		return err
+	}
+	s, err := server.New(server.Options{
+		Config: p.Config, Requests: memory.Request.Ring(), Responses: memory.Response.Ring(),
+		Metrics: memory.Metrics, Log: p.Log, Cluster: cluster,
+	})
+	if err != nil {
+		return err
+	}
+	p.OnReload(s.Reload)
+	p.OnState(s.WriteState)
+	if p.Config.AdminListen != "" {
+		admin, err := adminhttp.Listen(adminhttp.Options{
+			Address: p.Config.AdminListen, Metrics: memory.Metrics, Ready: s.Ready, Log: p.Log,
+		})
+		if err != nil {
+			return err
+		}
+		defer func() {
+			closing, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			if err := admin.Close(closing); err != nil {
+				p.Log.Warn("closing the admin server", "err", err)
+			}
+		}()
+	}
+	return s.Run(ctx, func() error {
+		p.Log.Info("serving", "listen", p.Config.Listen, "port", s.Port(), "admin", p.Config.AdminListen)
+		return p.Ready()
+	})
+}

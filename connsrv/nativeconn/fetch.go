@@ -1,0 +1,237 @@
+package nativeconn
+
+import (
+	"encoding/binary"
+
+	"github.com/trimq/trimq/connsrv/session"
+	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/native"
+	"github.com/trimq/trimq/shmqueue"
+)
+
+// maxFetchWaitMS bounds a long poll.
+const maxFetchWaitMS = 10 * 60 * 1000
+
+// fetch reads a partition. What is known to be visible is answered at once; for the rest
+// logicsrv is asked to tell when there is more.
+func (c *Conn) fetch(h native.Header, body []byte) bool {
+	m, err := native.DecodeFetch(body)
+	if err != nil {
+		c.refuse(h, err)
+		return true
+	}
+	p := &session.Park{
+		Index: m.Index, Offset: m.Offset,
+		MaxBytes:   min(int(m.MaxBytes), c.settings.MaxFrame-batchRoom),
+		DeadlineMS: c.link.NowMS() + int64(min(m.MaxWaitMS, maxFetchWaitMS)),
+	}
+	p.MinBytes = min(int(m.MinBytes), p.MaxBytes)
+	if c.state == stateDraining {
+		p.DeadlineMS = 0
+	}
+	return c.continueFetch(h, p)
+}
+
+// continueFetch answers a fetch or parks it; false: there is no room in the ring.
+func (c *Conn) continueFetch(h native.Header, p *session.Park) bool {
+	end, known := c.lane.Ends[p.Index]
+	over := c.link.NowMS() >= p.DeadlineMS
+	if p.Offset < end {
+		r := c.lane.Reading()
+		defer r.Release()
+		if err := c.lane.Read(r, p.Index, p.Offset, end, p.MaxBytes); err != nil {
+			c.refuse(h, err)
+			return true
+		}
+		if r.Bytes >= p.MinBytes || over || r.End < end {
+			c.answerFetch(h, p, r, end)
+			return true
+		}
+	}
+	switch {
+	case p.Asking && p.Offset > end: // end is what logicsrv has just told
+		c.refuse(h, errcode.New(errcode.OffsetOutOfRange, "offset %d is beyond the end, %d", p.Offset, end))
+		return true
+	case p.Asking && over:
+		c.answerEmpty(h, p, end)
+		return true
+	}
+	p.Beyond = end
+	p.Asking = false
+	if over || p.Offset > end || !known {
+		// Is the offset beyond the true end, or do we only know an old one?
+		p.Beyond, p.Asking = ipc.WaitNow, true
+	}
+	return c.park(h, p)
+}
+
+// park puts a Wait for a fetch; false: no room.
+func (c *Conn) park(h native.Header, p *session.Park) bool {
+	req := c.lane.Req()
+	if !c.putWait(c.link, req, p.Index, p.Beyond) {
+		return false
+	}
+	p.Req = req
+	c.add(h, session.Request{Req: req, Park: p})
+	if !p.Asking && (c.deadlineMS == 0 || p.DeadlineMS < c.deadlineMS) {
+		c.deadlineMS = p.DeadlineMS
+		c.link.SetDeadline(p.DeadlineMS)
+	}
+	return true
+}
+
+// putWait puts a Wait into the ring; false: no room.
+func (c *Conn) putWait(who session.Link, req, index, beyond uint64) bool {
+	slot, ok := c.lane.Claim(who, ipc.WaitSize, ipc.TypeWait)
+	if !ok {
+		return false
+	}
+	m := ipc.Wait{Head: c.head(req), Index: index, Beyond: beyond}
+	m.Append(slot.Payload[:0])
+	slot.Publish()
+	c.told = true
+	c.lane.Counters.Add(shmqueue.ConnWaits, 1)
+	return true
+}
+
+// answerFetch sends what was read.
+func (c *Conn) answerFetch(h native.Header, p *session.Park, r *session.Reading, visible uint64) {
+	if h.Flags&native.FlagNoReply != 0 {
+		return
+	}
+	c.lane.Counters.Add(shmqueue.ConnFetchedBytes, uint64(r.Bytes))
+	const front = native.FrameHeaderSize + native.FetchReplySize
+	b := c.link.Append(front)
+	native.PutHeader(b, native.CmdFetch, native.FlagResponse, h.Correlation, native.FetchReplySize+r.Bytes)
+	reply := native.FetchReply{Index: p.Index, Start: r.Start, Visible: visible, NBytes: uint32(r.Bytes)}
+	reply.Put(b[native.FrameHeaderSize:])
+	c.writeSpans(r)
+}
+
+// writeSpans queues the ranges of the log. Where one batch lies in several indexes, its
+// base offset is that of another one and is replaced on the way out.
+func (c *Conn) writeSpans(r *session.Reading) {
+	for i := range r.Spans {
+		s := &r.Spans[i]
+		skip := 0
+		if s.Rebase {
+			skip = 8
+			binary.BigEndian.PutUint64(c.link.Append(skip), s.Base)
+		}
+		c.link.WriteRange(s.Seg, s.Off+int64(skip), s.Len-skip)
+	}
+}
+
+// answerEmpty answers a fetch for which there is nothing.
+func (c *Conn) answerEmpty(h native.Header, p *session.Park, visible uint64) {
+	start, err := c.lane.StartOf(p.Index)
+	if err != nil {
+		c.refuse(h, err)
+		return
+	}
+	c.respond(h, &native.FetchReply{Index: p.Index, Start: start, Visible: visible})
+}
+
+// visible takes the answer to a Wait in.
+func (c *Conn) visible(m *ipc.Visible, r *session.Request) {
+	switch {
+	case r.Sub != nil:
+		r.Sub.Wait = 0
+		c.push(r.Sub)
+	case r.Park == nil:
+	case r.Park.Times:
+		c.answerOffsets(header(r), r.Park, m.End)
+	default:
+		if !c.continueFetch(header(r), r.Park) {
+			// No room to wait on: what there is now is answer enough.
+			c.endPark(r)
+		}
+	}
+}
+
+// endPark answers a parked fetch with what there is.
+func (c *Conn) endPark(r *session.Request) {
+	h, p := header(r), r.Park
+	end := c.lane.Ends[p.Index]
+	if p.Offset >= end {
+		c.answerEmpty(h, p, end)
+		return
+	}
+	reading := c.lane.Reading()
+	defer reading.Release()
+	if err := c.lane.Read(reading, p.Index, p.Offset, end, p.MaxBytes); err != nil {
+		c.refuse(h, err)
+		return
+	}
+	c.answerFetch(h, p, reading, end)
+}
+
+// Deadline answers the long polls whose time is over.
+func (c *Conn) Deadline(nowMS int64) {
+	c.expireParks(nowMS)
+	c.closeIfDrained()
+}
+
+func (c *Conn) expireParks(nowMS int64) {
+	c.deadlineMS = 0
+	var over []uint64
+	c.pending.Each(func(r *session.Request) {
+		switch p := r.Park; {
+		case p == nil || p.Asking: // asking: the answer comes as soon as logicsrv can give it
+		case p.DeadlineMS <= nowMS:
+			over = append(over, r.Req)
+		case c.deadlineMS == 0 || p.DeadlineMS < c.deadlineMS:
+			c.deadlineMS = p.DeadlineMS
+		}
+	})
+	for _, req := range over {
+		if r, ok := c.take(req); ok {
+			c.unwait(req)
+			c.endPark(&r)
+		}
+	}
+	c.link.SetDeadline(c.deadlineMS)
+}
+
+// unwait takes a Wait back.
+func (c *Conn) unwait(req uint64) {
+	m := ipc.Unwait{Head: c.head(0), Target: req}
+	c.lane.PutLater(ipc.TypeUnwait, m.Append(c.lane.Scratch()))
+}
+
+// listOffsets asks for the visible end first: every form of it is bounded by that.
+func (c *Conn) listOffsets(h native.Header, body []byte) bool {
+	m, err := native.DecodeListOffsets(body)
+	if err != nil {
+		c.refuse(h, err)
+		return true
+	}
+	p := &session.Park{Index: m.Index, Beyond: ipc.WaitNow, Asking: true, Times: true, TimeMS: m.TimeMS}
+	return c.park(h, p)
+}
+
+// answerOffsets answers LIST_OFFSETS, now that the visible end is known.
+func (c *Conn) answerOffsets(h native.Header, p *session.Park, visible uint64) {
+	start, err := c.lane.StartOf(p.Index)
+	if err != nil {
+		c.refuse(h, err)
+		return
+	}
+	reply := native.ListOffsetsReply{Index: p.Index, Offset: visible, TimeMS: -1, Start: start, Visible: visible}
+	switch {
+	case p.TimeMS == native.TimeLatest:
+	case p.TimeMS == native.TimeEarliest:
+		reply.Offset = start
+	default:
+		offset, timeMS, found, err := c.lane.ByTime(p.Index, p.TimeMS)
+		if err != nil {
+			c.refuse(h, err)
+			return
+		}
+		if found && offset < visible {
+			reply.Offset, reply.TimeMS = offset, timeMS
+		}
+	}
+	c.respond(h, &reply)
+}

@@ -2,22 +2,72 @@ package core
 
 import "github.com/trimq/trimq/protocol/ipc"
 
-// Config bounds the state. A zero field takes the default that its constant names.
+// Config bounds the state. A zero field takes the default beside it.
 type Config struct {
 	Shard        uint32
-	DefaultLevel ipc.Level // of topics and durable queues that name none
+	DefaultLevel ipc.Level // of topics and durable queues that name none; disk
 
-	MaxTopics             int // topics
-	MaxPartitionsPerTopic int // partitions
-	MaxPartitions         int // partitions of all topics together
-	MaxQueues             int // queues
-	MaxExchanges          int // exchanges, predeclared ones included
-	MaxBindings           int // bindings of all exchanges together
-	MaxProducers          int // idempotent producers remembered
-	MaxGroups             int // groups with committed offsets
-	MaxGroupOffsets       int // committed offsets of one group
-	MaxConsumers          int // consumers of all queues together
-	MaxWaits              int // parked waits
+	MaxTopics             int // 20,000 topics
+	MaxPartitionsPerTopic int // 10,000 partitions
+	MaxPartitions         int // 200,000 partitions of all topics together
+	MaxQueues             int // 200,000 queues
+	MaxExchanges          int // 20,000 exchanges, the default one included
+	MaxBindings           int // 1,000,000 bindings of all exchanges together
+	MaxTargets            int // 4,096 queues and partitions that one batch may reach
+	MaxProducers          int // 100,000 idempotent producers remembered
+	MaxGroups             int // 20,000 groups with committed offsets
+	MaxGroupOffsets       int // 20,000 committed offsets of one group
+	MaxConsumers          int // 1,000,000 consumers of all queues together
+	MaxWaits              int // 1,000,000 parked waits
 
-	ProducerExpiryMS int64 // a producer that was silent for so long is forgotten
+	MaxEntryBytes    int   // 1 MiB: TurnFull at half of it; one input adds less than the other half
+	ProducerExpiryMS int64 // 86,400,000 ms: a producer silent for so long is forgotten
+}
+
+// Limits that are no matter of configuration, with their units.
+const (
+	maxNameBytes     = 255       // names of queues, exchanges, groups; routing keys
+	maxTopicName     = 249       // bytes, as Kafka's
+	maxHeaders       = 64        // headers of a binding
+	maxHeaderBytes   = 1024      // key and value of one together
+	maxMetadataBytes = 4096      // of a committed offset
+	maxRanges        = 4096      // ranges of one Ack
+	maxCommits       = 4096      // offsets of one commit
+	maxCount         = 1 << 24   // records of a batch
+	maxOffset        = 1 << 62   // no index grows beyond
+	maxLoops         = 256       // event loops of connsrv: a connection names its own in 8 bits
+	maxReplyBytes    = 512 << 10 // body of a Description
+	minBatchBytes    = 61        // header of a RecordBatch
+
+	maxTurnOutputBytes = 1 << 20 // records of one turn, before it asks for its end
+	maxTurnDeliveries  = 4096    // Deliver records of one turn
+	maxTurnReturns     = 8192    // ranges that go back to their queues in one turn
+	maxRun             = 4096    // messages of one Deliver
+)
+
+func orDefault[T int | int64](v *T, d T) {
+	if *v <= 0 {
+		*v = d
+	}
+}
+
+func (cfg Config) orDefault() Config {
+	if cfg.DefaultLevel < ipc.LevelMemory || cfg.DefaultLevel > ipc.LevelDisk {
+		cfg.DefaultLevel = ipc.LevelDisk
+	}
+	orDefault(&cfg.MaxTopics, 20_000)
+	orDefault(&cfg.MaxPartitionsPerTopic, 10_000)
+	orDefault(&cfg.MaxPartitions, 200_000)
+	orDefault(&cfg.MaxQueues, 200_000)
+	orDefault(&cfg.MaxExchanges, 20_000)
+	orDefault(&cfg.MaxBindings, 1_000_000)
+	orDefault(&cfg.MaxTargets, 4096)
+	orDefault(&cfg.MaxProducers, 100_000)
+	orDefault(&cfg.MaxGroups, 20_000)
+	orDefault(&cfg.MaxGroupOffsets, 20_000)
+	orDefault(&cfg.MaxConsumers, 1_000_000)
+	orDefault(&cfg.MaxWaits, 1_000_000)
+	orDefault(&cfg.MaxEntryBytes, 1<<20)
+	orDefault(&cfg.ProducerExpiryMS, 24*60*60*1000)
+	return cfg
 }

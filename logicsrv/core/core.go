@@ -1,14 +1,17 @@
 package core
 
 import (
+	"github.com/trimq/trimq/protocol/admin"
+	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/invariant"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
 )
 
 // Input is one record of ring 12345, in the order of the ring.
 type Input struct {
-	Pos        uint64   // ring position of the record: its identity together with the ring's nonce
-	PayloadPos uint64   // ring position of Payload's first byte; a body is found there by persistsrv
+	Pos        uint64   // ring position of the record: its identity, together with the ring's nonce
+	PayloadPos uint64   // ring position of Payload's first byte; persistsrv finds a body there
 	Type       ipc.Type // the record's type word
 	Payload    []byte   // valid during Step only
 	// Known is what the journal holds of this input (its events, encoded) when it is read
@@ -19,63 +22,243 @@ type Input struct {
 	Refuse string
 }
 
-// Output is one record for ring 54321.
+// Output is one record for ring 54321. Outputs with equal Gate and Level must keep their order.
 type Output struct {
-	// Gate and Level: the record may leave once the cursor of Level has reached Gate, and
-	// never before the entry of its own turn stands in ring 65432. LevelMemory: no cursor.
+	// Gate and Level: the record may leave once the cursor of Level has reached Gate, and not
+	// before the entry of its own turn stands in ring 65432. LevelMemory waits for that alone.
 	Gate   uint64
 	Level  ipc.Level
 	Type   ipc.Type
 	Record []byte // valid until the next EndTurn
 }
 
-// Core is the state of one shard.
-type Core struct{}
+// state is the hard state: the fold of all events. apply.go alone changes it, live and on
+// replay alike, and snapshot.go writes all of it and nothing else.
+type state struct {
+	lsn    uint64 // of the last entry
+	term   uint64 // of the logicsrv that made it
+	timeMS int64  // its time; never falls
+	nonce  uint64 // of ring 12345 when it was made
+	pos    uint64 // ring 12345 had been read up to here
+
+	lastID     uint64 // indexes, topics and exchanges are numbered from one count
+	lastPID    int64  // of idempotent producers
+	indexes    registry[uint64, *index]
+	topics     registry[string, *topic]
+	queues     registry[string, *index]
+	exchanges  registry[string, *exchange]
+	groups     registry[string, *group]
+	bindings   registry[string, *binding] // by identity
+	producers  producers
+	partitions int
+	topicByID  map[uint64]*topic
+	exchByID   map[uint64]*exchange
+	dests      map[string]*destination // queues and topics, by name
+}
+
+// Core is the state of one shard. It is used by one goroutine.
+type Core struct {
+	cfg Config
+	state
+
+	// Derived: follows from the hard state and the cursors.
+
+	written, synced uint64
+	lastDisk        uint64 // the last entry that has to be synced
+	toPage, toDisk  marks
+
+	// Soft: empty at the start of a term, told again by connsrv.
+
+	begun     bool
+	ownTerm   uint64
+	ask       uint64 // number of the latest marker
+	epoch     uint64 // connsrv's; 0: not known yet
+	told      [maxLoops]bool
+	toldLoops uint32
+	resynced  bool // the latest marker has been answered by all loops
+	conns     map[uint64]*conn
+	consumers map[subID]*consumer
+	waits     map[uint64]*wait // by request
+	freeWaits *wait
+	joining   []ipc.Subscribe // wait for the end of the resync
+	returning []*consumer     // have ended; what they held goes back to their queues
+	autoAcks  []autoAck       // handed out in the turn before
+	dirty     []*index        // queues that may have something to deliver
+	begunMS   int64           // time of the term's first turn
+	stats     Stats
+
+	endedInReplay []uint64 // indexes that connsrv may not have been told are gone
+
+	// The turn, and what decide works with.
+
+	turns [2]turn
+	turn  *turn
+	in    *Input // the input being decided
+
+	targets  []*index
+	routing  uint64 // counts routings, so that a destination is reached once in each
+	routeKey string
+	hit      func(*destination)
+	scratch  []byte
+	publish  ipc.Publish
+	ack      ipc.Ack
+	routed   journal.Routed
+	acked    journal.Acked
+	returned journal.Returned
+}
 
 // New returns the state before the first entry.
-func New(cfg Config) *Core { return &Core{} }
+func New(cfg Config) *Core {
+	c := &Core{cfg: cfg.orDefault()}
+	c.state = state{
+		indexes:   newRegistry[uint64, *index](),
+		topics:    newRegistry[string, *topic](),
+		queues:    newRegistry[string, *index](),
+		exchanges: newRegistry[string, *exchange](),
+		groups:    newRegistry[string, *group](),
+		bindings:  newRegistry[string, *binding](),
+		producers: producers{byID: make(map[int64]*producer)},
+		topicByID: make(map[uint64]*topic),
+		exchByID:  make(map[uint64]*exchange),
+		dests:     make(map[string]*destination),
+	}
+	c.lastID = uint64(cfg.Shard) << shardShift
+	c.lastPID = int64(cfg.Shard) << shardShift
+	standard := &exchange{id: c.lastID, typ: admin.Direct, durable: true}
+	c.exchanges.add("", standard)
+	c.exchByID[standard.id] = standard
+	c.conns = make(map[uint64]*conn)
+	c.consumers = make(map[subID]*consumer)
+	c.waits = make(map[uint64]*wait)
+	c.turn = &c.turns[0]
+	c.hit = func(d *destination) { c.reach(d, c.routeKey) }
+	return c
+}
 
-// Load returns the state that a checkpoint holds.
-func Load(cfg Config, blob []byte) (*Core, error) { return New(cfg), nil }
-
-// Replay applies one entry of the log. REQUIRES: e.LSN == LSN()+1, no Begin yet.
-func (c *Core) Replay(e *journal.Entry) error { return nil }
+// shardShift is where the shard stands in the ids of indexes, topics, exchanges and
+// producers, so that those of several shards never meet.
+const shardShift = 48
 
 // LSN is that of the last entry in the state.
-func (c *Core) LSN() uint64 { return 0 }
+func (c *Core) LSN() uint64 { return c.lsn }
+
+// Term is that of the logicsrv which made the last entry; a new one's must be higher.
+func (c *Core) Term() uint64 { return c.term }
 
 // Position tells how far ring 12345 had been read when the last entry was made.
-func (c *Core) Position() (nonce, pos uint64) { return 0, 0 }
-
-// Digest is a fingerprint of the hard state.
-func (c *Core) Digest() uint64 { return 0 }
-
-// Checkpoint appends the hard state to dst. REQUIRES: between EndTurn and the next Step.
-func (c *Core) Checkpoint(dst []byte) []byte { return dst }
+func (c *Core) Position() (nonce, pos uint64) { return c.nonce, c.pos }
 
 // Begin ends recovery: soft state is empty and asked for with the term's first Marker.
-func (c *Core) Begin(term, written, synced uint64) {}
+// REQUIRES: the log is written up to LSN.
+func (c *Core) Begin(term, written, synced uint64) {
+	invariant.Check(!c.begun, "term %d begins within term %d", term, c.ownTerm)
+	invariant.Check(term > c.term, "term %d begins behind an entry of term %d: it must be above Term()", term, c.term)
+	c.begun, c.ownTerm = true, term
+	c.showUpTo(written, synced)
+	for _, id := range c.endedInReplay {
+		m := ipc.IndexGone{Index: id}
+		c.turn.sent(gate{c.lastDisk, ipc.LevelDisk}, ipc.TypeIndexGone, m.Append(c.turn.recs))
+	}
+	c.endedInReplay = nil
+	c.turn.floors = c.turn.floors[:0]
+	c.sendMarker()
+}
 
-// Step takes one input in.
-func (c *Core) Step(nowMS int64, in Input) {}
+// Step takes one input in: decide, then apply what was decided. It never fails: what
+// cannot be decoded is answered with errcode.Malformed.
+func (c *Core) Step(nowMS int64, in Input) {
+	invariant.Check(c.begun, "step before begin")
+	c.openTurn(nowMS)
+	c.in = &in
+	c.stats.Inputs++
+	mark := len(c.turn.events)
+	switch {
+	case c.knownOutcome():
+		c.answerAgain()
+	case in.Refuse != "":
+		h, _ := ipc.PeekHead(in.Payload)
+		c.reject(h, errcode.Internal, in.Refuse)
+	default:
+		c.decide()
+	}
+	c.applyNew(mark)
+	c.in = nil
+}
 
-// TurnBytes is what the entry of the turn so far would take in ring 65432 (Entry.RingSize);
-// the shell ends the turn before it outgrows a record.
-func (c *Core) TurnBytes() int { return 0 }
+// decide turns the input into events in the turn's buffer and replies. It changes no hard
+// state; soft state it may.
+func (c *Core) decide() {
+	switch c.in.Type {
+	case ipc.TypeAppend:
+		c.decideAppend()
+	case ipc.TypePublish:
+		c.decidePublish()
+	case ipc.TypeAck:
+		c.decideAck()
+	case ipc.TypeWait:
+		c.decideWait()
+	case ipc.TypeCredit:
+		c.decideCredit()
+	case ipc.TypeCommit:
+		c.decideCommit()
+	case ipc.TypeOffsets:
+		c.decideOffsets()
+	case ipc.TypeInitProducer:
+		c.decideInitProducer()
+	case ipc.TypeAdmin:
+		c.decideAdmin()
+	case ipc.TypeUnwait:
+		c.decideUnwait()
+	case ipc.TypeSubscribe:
+		c.decideSubscribe()
+	case ipc.TypeUnsubscribe:
+		c.decideUnsubscribe()
+	case ipc.TypeConnClosed:
+		c.decideConnClosed()
+	case ipc.TypeHello:
+		c.decideHello()
+	case ipc.TypeSubState:
+		c.decideSubState()
+	case ipc.TypeResyncEnd:
+		c.decideResyncEnd()
+	case ipc.TypeSkip:
+	default:
+		c.malformed()
+	}
+}
 
-// Advance tells that persistsrv has moved its cursors.
-func (c *Core) Advance(written, synced uint64) {}
+// Advance tells that persistsrv has moved its cursors: messages become visible, waits are
+// answered, queues may deliver. Its outputs come with the next EndTurn. Before Begin it only
+// keeps the marks of a long replay few.
+func (c *Core) Advance(written, synced uint64) { c.showUpTo(written, synced) }
 
-// EndTurn closes the turn: entry is nil where nothing happened that must be kept.
+// EndTurn closes the turn: entry is nil where nothing happened that must be kept. pos is
+// how far ring 12345, with its nonce, has been read. Both results are valid until the next
+// EndTurn.
 func (c *Core) EndTurn(nowMS int64, nonce, pos uint64) (entry *journal.Entry, out []Output) {
-	return nil, nil
+	invariant.Check(c.begun, "turn ends before begin")
+	c.openTurn(nowMS)
+	c.expireProducers()
+	c.applyAutoAcks()
+	c.applyReturns()
+	c.deliverDirty()
+	return c.closeTurn(nonce, pos)
+}
+
+// Busy says that a turn without any input would still have something to do.
+func (c *Core) Busy() bool {
+	return len(c.autoAcks) > 0 || len(c.returning) > 0 || len(c.dirty) > 0
 }
 
 // Settings lists what persistsrv needs to know of every index, in order of index.
-func (c *Core) Settings() []ipc.IndexSettings { return nil }
-
-// TurnFull asks for EndTurn before the next Step: the entry is about to outgrow its record.
-func (c *Core) TurnFull() bool { return false }
-
-// Busy says that a turn without any input would still have something to do.
-func (c *Core) Busy() bool { return false }
+func (c *Core) Settings() []ipc.IndexSettings {
+	out := make([]ipc.IndexSettings, 0, c.indexes.len())
+	for id, ix := range c.indexes.all {
+		s := ipc.IndexSettings{Index: id}
+		if ix.topic != nil {
+			s = ix.topic.settings(id)
+		}
+		out = append(out, s)
+	}
+	return out
+}

@@ -1,0 +1,143 @@
+package core
+
+import (
+	"github.com/trimq/trimq/protocol/admin"
+	"github.com/trimq/trimq/protocol/invariant"
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/journal"
+)
+
+// An input whose outcome the journal holds is answered from its event: the effect stands,
+// the answer may be lost. What was refused is refused again, in the same words.
+
+// knownOutcome tells whether the known events are the input's whole outcome. Those of a
+// soft input are not: it is decided again, and what it did to hard state stays done once,
+// since after a restart nothing is in hand. But one that was given up stays given up.
+func (c *Core) knownOutcome() bool {
+	if len(c.in.Known) == 0 {
+		return false
+	}
+	switch c.in.Type {
+	case ipc.TypeAppend, ipc.TypePublish, ipc.TypeAck, ipc.TypeCommit, ipc.TypeInitProducer, ipc.TypeAdmin:
+		return true
+	}
+	events := journal.Events(c.in.Known)
+	ev, ok := events.Next()
+	return ok && ev.Type == journal.EvRejected
+}
+
+// answerAgain repeats the answer that follows from the input's first event.
+func (c *Core) answerAgain() {
+	c.stats.Repeated++
+	h, ok := ipc.PeekHead(c.in.Payload)
+	if !ok || h.Req == 0 {
+		return
+	}
+	events := journal.Events(c.in.Known)
+	ev, ok := events.Next()
+	if !ok || ev.Pos != c.in.Pos {
+		invariant.Check(false, "input at %d has no event of its own among the known ones: %v", c.in.Pos, events.Err())
+	}
+	err := c.answerFrom(h, ev)
+	invariant.Check(err == nil, "known event of the input at %d: %v", c.in.Pos, err)
+}
+
+// answerFrom words the answer of one event.
+func (c *Core) answerFrom(h ipc.Head, ev journal.Event) error {
+	t, g := c.turn, c.pastGate(c.askedLevel())
+	switch ev.Type {
+	case journal.EvAppended:
+		e, err := journal.DecodeAppended(ev)
+		m := ipc.Appended{Head: h, Index: e.Index, Base: e.Base}
+		t.sent(g, ipc.TypeAppended, m.Append(t.recs))
+		return err
+	case journal.EvRouted:
+		err := c.routed.Decode(ev)
+		m := ipc.Published{Head: h, Queues: uint32(len(c.routed.Targets))}
+		t.sent(g, ipc.TypePublished, m.Append(t.recs))
+		return err
+	case journal.EvDuplicate:
+		e, err := journal.DecodeDuplicate(ev)
+		if c.in.Type == ipc.TypePublish {
+			m := ipc.Published{Head: h, Queues: e.Queues, Duplicate: true}
+			t.sent(g, ipc.TypePublished, m.Append(t.recs))
+		} else {
+			m := ipc.Appended{Head: h, Index: e.Index, Base: e.Base, Duplicate: true}
+			t.sent(g, ipc.TypeAppended, m.Append(t.recs))
+		}
+		return err
+	case journal.EvRejected:
+		e, err := journal.DecodeRejected(ev)
+		m := ipc.Error{Head: h, Code: uint16(e.Code), Text: e.Text}
+		t.sent(c.pastGate(ipc.LevelDisk), ipc.TypeError, m.Append(t.recs))
+		return err
+	case journal.EvProducerCreated:
+		e, err := journal.DecodeProducerCreated(ev)
+		m := ipc.Producer{Head: h, ProducerID: e.ProducerID, Epoch: e.Epoch}
+		t.sent(g, ipc.TypeProducer, m.Append(t.recs))
+		return err
+	case journal.EvAcked, journal.EvReturned:
+		m := ipc.Done{Head: h}
+		t.sent(g, ipc.TypeAcked, m.Append(t.recs))
+		return nil
+	case journal.EvOffsetsCommitted:
+		m := ipc.Done{Head: h}
+		t.sent(g, ipc.TypeCommitted, m.Append(t.recs))
+		return nil
+	}
+	return c.answerAdminAgain(h, ev, g)
+}
+
+// answerAdminAgain words the answer of a command's event.
+func (c *Core) answerAdminAgain(h ipc.Head, ev journal.Event, g gate) error {
+	m, err := ipc.DecodeAdmin(c.in.Payload)
+	if err != nil {
+		return err
+	}
+	var made admin.Created
+	switch ev.Type {
+	case journal.EvUnchanged:
+		e, err := journal.DecodeUnchanged(ev)
+		if err != nil {
+			return err
+		}
+		made = admin.Created{Index: e.Index, Existed: true}
+	case journal.EvQueueCreated:
+		e, err := journal.DecodeQueueCreated(ev)
+		if err != nil {
+			return err
+		}
+		made.Index = e.Index
+	case journal.EvQueueDeleted:
+		e, err := journal.DecodeQueueDeleted(ev)
+		if err != nil {
+			return err
+		}
+		made.Index = e.Index
+	}
+	c.answerCreated(h, m.Command, made, g)
+	return nil
+}
+
+// askedLevel is the level that the answer to the input waits for; where the record leaves
+// it to the topic or queue, the strongest.
+func (c *Core) askedLevel() ipc.Level {
+	level := ipc.LevelUnset
+	switch c.in.Type {
+	case ipc.TypeAppend:
+		if m, _, err := ipc.DecodeAppend(c.in.Payload); err == nil {
+			level = m.Level
+			if ix, ok := c.indexes.get(m.Index); ok && level == ipc.LevelUnset {
+				level = ix.level
+			}
+		}
+	case ipc.TypePublish:
+		if _, err := c.publish.Decode(c.in.Payload); err == nil {
+			level = c.publish.Level
+		}
+	}
+	if level == ipc.LevelUnset {
+		return ipc.LevelDisk
+	}
+	return level
+}

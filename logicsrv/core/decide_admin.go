@@ -1,0 +1,116 @@
+package core
+
+import (
+	"github.com/trimq/trimq/protocol/admin"
+	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/journal"
+)
+
+// refused is why a command is not carried out; nil: it is.
+type refused = *errcode.Error
+
+// decideAdmin carries out a command. Creating what exists already with equal properties
+// succeeds and says so; with others it is refused.
+func (c *Core) decideAdmin() {
+	m, err := ipc.DecodeAdmin(c.in.Payload)
+	if err != nil {
+		c.malformed()
+		return
+	}
+	decide := c.command(admin.Command(m.Command))
+	if decide == nil {
+		c.refuse(m.Head, errcode.UnsupportedCommand, admin.Text(admin.Command(m.Command))+" is no command of this broker")
+		return
+	}
+	decide(m)
+}
+
+// command is the function that decides a command.
+func (c *Core) command(cmd admin.Command) func(ipc.Admin) {
+	switch cmd {
+	case admin.CmdCreateExchange:
+		return func(m ipc.Admin) { change(c, m, admin.DecodeCreateExchange, c.createExchange) }
+	case admin.CmdDeleteExchange:
+		return func(m ipc.Admin) { change(c, m, admin.DecodeDelete, c.deleteExchange) }
+	case admin.CmdCreateQueue:
+		return func(m ipc.Admin) { change(c, m, admin.DecodeCreateQueue, c.createQueue) }
+	case admin.CmdDeleteQueue:
+		return func(m ipc.Admin) { change(c, m, admin.DecodeDelete, c.deleteQueue) }
+	case admin.CmdCreateBinding:
+		return func(m ipc.Admin) { change(c, m, admin.DecodeCreateBinding, c.createBinding) }
+	case admin.CmdDeleteBinding:
+		return func(m ipc.Admin) { change(c, m, admin.DecodeCreateBinding, c.deleteBinding) }
+	case admin.CmdCreateTopic:
+		return func(m ipc.Admin) { change(c, m, admin.DecodeCreateTopic, c.createTopic) }
+	case admin.CmdDeleteTopic:
+		return func(m ipc.Admin) { change(c, m, admin.DecodeDelete, c.deleteTopic) }
+	case admin.CmdAddPartitions:
+		return func(m ipc.Admin) { change(c, m, admin.DecodeAddPartitions, c.addPartitions) }
+	case admin.CmdDescribe:
+		return c.decideDescribe
+	}
+	return nil
+}
+
+// change decides a command that changes hard state: decide appends the event, and says with
+// what it is answered, or why it is refused. All of them wait for the disk.
+func change[T any](c *Core, m ipc.Admin, decode func([]byte) (T, error), decide func(*T) (admin.Created, refused)) {
+	cmd, err := decode(m.Body)
+	if err != nil {
+		c.malformed()
+		return
+	}
+	made, no := decide(&cmd)
+	if no != nil {
+		c.reject(m.Head, no.Code, no.Text)
+		return
+	}
+	c.turn.raise(ipc.LevelDisk)
+	c.answerCreated(m.Head, m.Command, made, c.ownGate(ipc.LevelDisk))
+}
+
+func (c *Core) answerCreated(h ipc.Head, command uint16, made admin.Created, g gate) {
+	if h.Req == 0 {
+		return
+	}
+	c.scratch = made.Append(c.scratch[:0])
+	reply := ipc.AdminReply{Head: h, Command: command, Body: c.scratch}
+	c.turn.sent(g, ipc.TypeAdminReply, reply.Append(c.turn.recs))
+}
+
+// unchanged answers that what was asked for is so already.
+func (c *Core) unchanged(index uint64) (admin.Created, refused) {
+	ev := journal.Unchanged{Pos: c.in.Pos, Index: index}
+	c.turn.events = ev.Append(c.turn.events)
+	return admin.Created{Index: index, Existed: true}, nil
+}
+
+// decided takes an event over.
+func (c *Core) decided(ev interface{ Append([]byte) []byte }) {
+	c.turn.events = ev.Append(c.turn.events)
+}
+
+// op tells persistsrv about an index.
+func (c *Core) op(kind journal.OpKind, settings ipc.IndexSettings) {
+	c.turn.ops = append(c.turn.ops, journal.IndexOp{Kind: kind, Index: settings.Index, Settings: settings})
+}
+
+// levelOr resolves the level of a new topic or queue.
+func levelOr(level, otherwise ipc.Level) (ipc.Level, refused) {
+	switch {
+	case level == ipc.LevelUnset:
+		return otherwise, nil
+	case level > ipc.LevelDisk:
+		return 0, errcode.New(errcode.InvalidArgument, "level quorum needs a cluster; this broker stands alone")
+	}
+	return level, nil
+}
+
+// checked turns the result of a check into a refusal.
+func checked(code errcode.Code, text string) refused {
+	if code == errcode.OK {
+		return nil
+	}
+	return &errcode.Error{Code: code, Text: text}
+}

@@ -1,0 +1,171 @@
+package core
+
+import (
+	"slices"
+
+	"github.com/trimq/trimq/protocol/admin"
+	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/ipc"
+)
+
+// decideDescribe lists what there is, in order of name and in pages: a reply has a limit.
+func (c *Core) decideDescribe(m ipc.Admin) {
+	ask, err := admin.DecodeDescribe(m.Body)
+	if err != nil {
+		c.malformed()
+		return
+	}
+	if m.Req == 0 {
+		return
+	}
+	p := &page{ask: &ask, out: admin.Description{Kind: ask.Kind}}
+	switch ask.Kind {
+	case admin.KindTopic:
+		list(p, &c.topics, c.describeTopic)
+	case admin.KindExchange:
+		list(p, &c.exchanges, c.describeExchange)
+	case admin.KindQueue:
+		list(p, &c.queues, c.describeQueue)
+	case admin.KindGroup:
+		list(p, &c.groups, c.describeGroup)
+	case admin.KindBinding:
+		c.listBindings(p)
+	default:
+		c.refuse(m.Head, errcode.InvalidArgument, "topics, exchanges, queues, bindings and groups can be described")
+		return
+	}
+	c.scratch = p.out.Append(c.scratch[:0])
+	reply := ipc.AdminReply{Head: m.Head, Command: m.Command, Body: c.scratch}
+	c.turn.sent(c.readGate(), ipc.TypeAdminReply, reply.Append(c.turn.recs))
+}
+
+// page is a reply that is being filled.
+type page struct {
+	ask   *admin.Describe
+	out   admin.Description
+	n     int // things in it
+	bytes int
+}
+
+// take makes room for a thing of so many bytes; false: the page is full. The first thing
+// fits always.
+func (p *page) take(size int) bool {
+	if p.n > 0 && (p.bytes+size > maxReplyBytes || (p.ask.Max > 0 && p.n >= int(p.ask.Max)) || p.n >= admin.MaxNames) {
+		p.out.More = true
+		return false
+	}
+	p.n++
+	p.bytes += size
+	return true
+}
+
+// list describes the things that were asked for: by name, or all behind After.
+func list[V any](p *page, things *registry[string, V], describe func(p *page, name string, v V) bool) {
+	if len(p.ask.Names) > 0 {
+		names := slices.Compact(slices.Sorted(slices.Values(p.ask.Names)))
+		from, _ := slices.BinarySearch(names, p.ask.After+"\x00")
+		if p.ask.After == "" {
+			from = 0
+		}
+		for _, name := range names[from:] {
+			v, ok := things.get(name)
+			if !ok {
+				p.out.Missing = append(p.out.Missing, name)
+			} else if !describe(p, name, v) {
+				return
+			}
+		}
+		return
+	}
+	names := things.keys()
+	from, found := slices.BinarySearch(names, p.ask.After)
+	if found && p.ask.After != "" {
+		from++
+	}
+	for _, name := range names[from:] {
+		v, _ := things.get(name)
+		if !describe(p, name, v) {
+			return
+		}
+	}
+}
+
+func (c *Core) describeTopic(p *page, name string, t *topic) bool {
+	if !p.take(64 + len(name) + 24*len(t.partitions)) {
+		return false
+	}
+	d := admin.TopicInfo{
+		Name: t.name, UUID: t.uuid, Level: t.level, RetentionBytes: t.retentionBytes, RetentionMS: t.retentionMS,
+		CreatedMS: t.createdMS, Partitions: make([]admin.PartitionInfo, len(t.partitions)),
+	}
+	for i, ix := range t.partitions {
+		d.Partitions[i] = admin.PartitionInfo{Index: ix.id, Next: ix.next, Visible: ix.visible}
+	}
+	p.out.Topics = append(p.out.Topics, d)
+	return true
+}
+
+func (c *Core) describeExchange(p *page, name string, x *exchange) bool {
+	if !p.take(16 + len(name)) {
+		return false
+	}
+	p.out.Exchanges = append(p.out.Exchanges, admin.ExchangeInfo{
+		Name: x.name, Type: x.typ, Durable: x.durable, Bindings: uint32(x.bindings),
+	})
+	return true
+}
+
+func (c *Core) describeQueue(p *page, name string, ix *index) bool {
+	if !p.take(64 + len(name)) {
+		return false
+	}
+	q := ix.queue
+	p.out.Queues = append(p.out.Queues, admin.QueueInfo{
+		Name: q.name, Index: ix.id, Level: ix.level, Durable: q.durable,
+		Ready: q.depth(ix.next) - q.inHand.n, Unacked: q.inHand.n,
+		Next: ix.next, Floor: q.floor, Consumers: uint32(len(q.consumers)),
+	})
+	return true
+}
+
+func (c *Core) describeGroup(p *page, name string, g *group) bool {
+	size := 16 + len(name)
+	for i := range g.offsets {
+		size += 24 + len(g.offsets[i].Metadata)
+	}
+	if !p.take(size) {
+		return false
+	}
+	p.out.Groups = append(p.out.Groups, admin.GroupInfo{Name: g.name, Offsets: g.offsets})
+	return true
+}
+
+// listBindings lists bindings in order of exchange, queue and key. Names are names of
+// exchanges. After is "exchange", or "exchange NUL queue NUL key" of the last binding of
+// the page before; a page ends only where these three change.
+func (c *Core) listBindings(p *page) {
+	for _, name := range p.ask.Names {
+		if _, ok := c.exchanges.get(name); !ok {
+			p.out.Missing = append(p.out.Missing, name)
+		}
+	}
+	ids := c.bindings.keys()
+	from := 0
+	if p.ask.After != "" {
+		from, _ = slices.BinarySearch(ids, p.ask.After+"\x01")
+	}
+	var last *binding
+	for _, id := range ids[from:] {
+		b, _ := c.bindings.get(id)
+		if len(p.ask.Names) > 0 && !slices.Contains(p.ask.Names, b.exchange.name) {
+			continue
+		}
+		if last != nil && last.exchange == b.exchange && last.dest == b.dest && last.key == b.key {
+			p.n, p.bytes = p.n+1, p.bytes+len(id)
+		} else if !p.take(len(id)) {
+			return
+		}
+		last = b
+		p.out.Bindings = append(p.out.Bindings, admin.BindingInfo(b.info()))
+	}
+}

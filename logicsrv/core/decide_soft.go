@@ -1,0 +1,157 @@
+package core
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/ipc"
+)
+
+// Inputs that touch soft state alone leave no event and are decided again after a restart.
+
+// decideSubscribe makes a consumer, once it is known who else consumes.
+func (c *Core) decideSubscribe() {
+	m, err := ipc.DecodeSubscribe(c.in.Payload)
+	if err != nil {
+		c.malformed()
+		return
+	}
+	if !c.current(m.Epoch) {
+		return
+	}
+	if !c.resynced {
+		id := subID{m.Conn, m.Sub}
+		c.dropJoining(func(s *ipc.Subscribe) bool { return subID{s.Conn, s.Sub} == id })
+		if len(c.joining) >= c.cfg.MaxConsumers {
+			c.refuse(m.Head, errcode.LimitExceeded, "too many consumers")
+			return
+		}
+		c.joining = append(c.joining, m)
+		return
+	}
+	c.subscribe(&m)
+}
+
+// dropJoining takes Subscribes back that wait for the end of the resync.
+func (c *Core) dropJoining(gone func(*ipc.Subscribe) bool) {
+	c.joining = slices.DeleteFunc(c.joining, func(s ipc.Subscribe) bool { return gone(&s) })
+}
+
+func (c *Core) subscribe(m *ipc.Subscribe) {
+	ix, ok := c.indexes.get(m.Index)
+	if !ok || ix.queue == nil {
+		c.refuse(m.Head, errcode.UnknownIndex, fmt.Sprintf("index %d is no queue", m.Index))
+		return
+	}
+	id := subID{m.Conn, m.Sub}
+	if k := c.consumers[id]; k != nil {
+		if k.ix != ix {
+			c.refuse(m.Head, errcode.AlreadyExists, fmt.Sprintf("subscription %d consumes another queue", m.Sub))
+			return
+		}
+		k.limit = max(k.limit, m.Limit) // told again
+		c.touch(ix)
+		c.answerSubscribe(m)
+		return
+	}
+	if code, text := ix.queue.exclude(m.Exclusive); code != errcode.OK {
+		c.refuse(m.Head, code, text)
+		return
+	}
+	if len(c.consumers) >= c.cfg.MaxConsumers {
+		c.refuse(m.Head, errcode.LimitExceeded, fmt.Sprintf("at most %d consumers", c.cfg.MaxConsumers))
+		return
+	}
+	c.join(&consumer{subID: id, ix: ix, limit: m.Limit, autoAck: m.AutoAck, exclusive: m.Exclusive})
+	c.answerSubscribe(m)
+}
+
+// answerSubscribe goes at once, so that it stands before the first delivery. It reveals
+// nothing: who knows the queue's index has been told it at its own level.
+func (c *Core) answerSubscribe(m *ipc.Subscribe) {
+	if m.Req != 0 {
+		reply := ipc.Subscribed{Head: m.Head, Sub: m.Sub}
+		c.turn.sent(atOnce, ipc.TypeSubscribed, reply.Append(c.turn.recs))
+	}
+}
+
+// decideUnsubscribe ends a consumer.
+func (c *Core) decideUnsubscribe() {
+	m, err := ipc.DecodeUnsubscribe(c.in.Payload)
+	if err != nil {
+		c.malformed()
+		return
+	}
+	if !c.current(m.Epoch) {
+		return
+	}
+	id := subID{m.Conn, m.Sub}
+	c.dropJoining(func(s *ipc.Subscribe) bool { return subID{s.Conn, s.Sub} == id })
+	if k := c.consumers[id]; k != nil {
+		c.leave(k)
+	}
+	if m.Req != 0 { // also where it is gone already: the end is what was asked for
+		reply := ipc.SubClosed{Head: m.Head, Sub: m.Sub}
+		c.turn.sent(atOnce, ipc.TypeSubClosed, reply.Append(c.turn.recs))
+	}
+}
+
+// closeSub tells a consumer, unasked, that its queue is gone.
+func (c *Core) closeSub(h ipc.Head, sub uint64) {
+	m := ipc.SubClosed{
+		Head: ipc.Head{Epoch: h.Epoch, Conn: h.Conn}, Sub: sub,
+		Code: uint16(errcode.NotFound), Text: "the queue has been deleted",
+	}
+	c.turn.sent(atOnce, ipc.TypeSubClosed, m.Append(c.turn.recs))
+}
+
+// decideCredit raises how much a consumer may be given. A lower limit than before is an old
+// one, or takes back what has not been used: it holds from now on.
+func (c *Core) decideCredit() {
+	m, err := ipc.DecodeCredit(c.in.Payload)
+	if err != nil {
+		c.malformed()
+		return
+	}
+	if !c.current(m.Epoch) {
+		return
+	}
+	id := subID{m.Conn, m.Sub}
+	if k := c.consumers[id]; k != nil {
+		k.limit = m.Limit
+		c.touch(k.ix)
+		return
+	}
+	for i := range c.joining {
+		if s := &c.joining[i]; s.Conn == m.Conn && s.Sub == m.Sub {
+			s.Limit = m.Limit
+		}
+	}
+}
+
+// decideConnClosed ends all that a connection had.
+func (c *Core) decideConnClosed() {
+	m, err := ipc.DecodeConnClosed(c.in.Payload)
+	if err != nil {
+		c.malformed()
+		return
+	}
+	if !c.current(m.Epoch) {
+		return
+	}
+	c.dropJoining(func(s *ipc.Subscribe) bool { return s.Conn == m.Conn })
+	k := c.conns[m.Conn]
+	if k == nil {
+		return
+	}
+	delete(c.conns, m.Conn)
+	for _, sub := range k.subs {
+		c.detach(sub)
+	}
+	for w := k.waits; w != nil; {
+		next := w.connNext
+		c.unpark(w)
+		w = next
+	}
+}

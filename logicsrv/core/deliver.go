@@ -1,0 +1,99 @@
+package core
+
+import "github.com/trimq/trimq/protocol/ipc"
+
+// touch lists a queue that may have something to deliver.
+func (c *Core) touch(ix *index) {
+	if q := ix.queue; !q.dirty && len(q.consumers) > 0 {
+		q.dirty = true
+		c.dirty = append(c.dirty, ix)
+	}
+}
+
+// deliverDirty hands out what is ready in the queues that changed. A turn has a limit of
+// deliveries; the queue at which it is reached stays listed, and Busy.
+func (c *Core) deliverDirty() {
+	if !c.resynced {
+		return // nobody may be given what another may hold
+	}
+	left := maxTurnDeliveries
+	done := 0
+	for _, ix := range c.dirty {
+		if !ix.gone && !c.deliver(ix, &left) {
+			break
+		}
+		ix.queue.dirty = false
+		done++
+	}
+	rest := copy(c.dirty, c.dirty[done:])
+	clear(c.dirty[rest:])
+	c.dirty = c.dirty[:rest]
+}
+
+// deliver hands out a queue's ready messages in order of offset, to one consumer after the
+// other, each getting its share of what is ready, within its credit. It returns false when
+// the turn's limit came first.
+func (c *Core) deliver(ix *index, left *int) bool {
+	q := ix.queue
+	limit := min(ix.visible, q.floor+maxSpan/2)
+	for {
+		able := q.able()
+		if able == 0 {
+			return true
+		}
+		if *left == 0 {
+			return false
+		}
+		// A count that is off, as after acks of what was never delivered, costs fairness alone.
+		ready := max(q.ready(limit), 1)
+		share := min((ready+able-1)/able, maxRun)
+		k := q.nextConsumer()
+		first, next, attempts, ok := q.nextReady(q.scan, limit, min(share, k.credit()))
+		if !ok {
+			q.scan = max(q.scan, first)
+			return true
+		}
+		q.scan = next
+		q.inHand.add(first, next)
+		k.held.add(first, next)
+		k.delivered += next - first
+		c.hand(k, first, next, attempts)
+		*left--
+	}
+}
+
+// able is how many consumers have credit.
+func (q *queue) able() (n uint64) {
+	for _, k := range q.consumers {
+		if k.credit() > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// nextConsumer is the one with credit whose turn it is. REQUIRES: there is one.
+func (q *queue) nextConsumer() *consumer {
+	for {
+		q.turn++
+		if q.turn >= len(q.consumers) {
+			q.turn = 0
+		}
+		if k := q.consumers[q.turn]; k.credit() > 0 {
+			return k
+		}
+	}
+}
+
+// hand tells connsrv to deliver. What is visible is safe already, so it may go at once.
+func (c *Core) hand(k *consumer, first, next uint64, attempts uint16) {
+	m := ipc.Deliver{
+		Head: ipc.Head{Epoch: c.epoch, Conn: k.conn}, Sub: k.sub, Index: k.ix.id,
+		First: first, Count: uint32(next - first), Attempts: attempts,
+	}
+	c.turn.sent(atOnce, ipc.TypeDeliver, m.Append(c.turn.recs))
+	c.stats.Delivered += next - first
+	if k.autoAck {
+		c.autoAcks = append(c.autoAcks, autoAck{k, first, next})
+	}
+}

@@ -1,0 +1,74 @@
+package core
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/ipc"
+)
+
+// checkName validates the name of a queue, exchange or group: text that any protocol can
+// carry and any terminal can show.
+func checkName(what, name string) (errcode.Code, string) {
+	if name == "" || len(name) > maxNameBytes {
+		return errcode.InvalidArgument, fmt.Sprintf("the name of a %s has 1 to %d bytes, not %d", what, maxNameBytes, len(name))
+	}
+	if !utf8.ValidString(name) {
+		return errcode.InvalidArgument, fmt.Sprintf("the name of a %s is not UTF-8", what)
+	}
+	for _, r := range name {
+		if unicode.IsControl(r) {
+			return errcode.InvalidArgument, fmt.Sprintf("the name of a %s holds the control character %U", what, r)
+		}
+	}
+	return errcode.OK, ""
+}
+
+// checkTopicName is stricter: topics bear the names that Kafka allows.
+func checkTopicName(name string) (errcode.Code, string) {
+	if name == "" || len(name) > maxTopicName {
+		return errcode.InvalidArgument, fmt.Sprintf("the name of a topic has 1 to %d characters, not %d", maxTopicName, len(name))
+	}
+	if name == "." || name == ".." {
+		return errcode.InvalidArgument, fmt.Sprintf("a topic cannot be called %q", name)
+	}
+	for _, r := range []byte(name) {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '.', r == '_', r == '-':
+		default:
+			return errcode.InvalidArgument, fmt.Sprintf("the name of a topic holds letters, digits, '.', '_' and '-', not %q", string(rune(r)))
+		}
+	}
+	return errcode.OK, ""
+}
+
+// checkBindingParts validates what a binding gives besides names.
+func checkBindingParts(key string, headers []ipc.Header) (errcode.Code, string) {
+	if len(key) > maxNameBytes {
+		return errcode.InvalidArgument, fmt.Sprintf("a routing key has at most %d bytes, not %d", maxNameBytes, len(key))
+	}
+	if strings.IndexByte(key, 0) >= 0 {
+		return errcode.InvalidArgument, "the routing key of a binding cannot hold a NUL"
+	}
+	if len(headers) > maxHeaders {
+		return errcode.InvalidArgument, fmt.Sprintf("a binding has at most %d headers, not %d", maxHeaders, len(headers))
+	}
+	for _, h := range headers {
+		if n := len(h.Key) + len(h.Value); n > maxHeaderBytes {
+			return errcode.InvalidArgument, fmt.Sprintf("a header of a binding has at most %d bytes, not %d", maxHeaderBytes, n)
+		}
+	}
+	return errcode.OK, ""
+}
+
+// quoted shows a name of any length and content within a text of limited length.
+func quoted(name string) string {
+	const most = 80
+	if len(name) > most {
+		return fmt.Sprintf("%q… (%d bytes)", name[:most], len(name))
+	}
+	return fmt.Sprintf("%q", name)
+}

@@ -1,0 +1,148 @@
+package core
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/journal"
+)
+
+// group is what a consumer group has committed, in order of index.
+type group struct {
+	name    string
+	offsets []ipc.OffsetCommit
+}
+
+func (g *group) find(index uint64) (int, bool) {
+	return slices.BinarySearchFunc(g.offsets, index, func(o ipc.OffsetCommit, index uint64) int {
+		switch {
+		case o.Index < index:
+			return -1
+		case o.Index > index:
+			return 1
+		}
+		return 0
+	})
+}
+
+// set enters one committed position. It is part of apply.
+func (g *group) set(o ipc.OffsetCommit) {
+	i, ok := g.find(o.Index)
+	if !ok {
+		g.offsets = slices.Insert(g.offsets, i, ipc.OffsetCommit{Index: o.Index})
+	}
+	at := &g.offsets[i]
+	at.Offset = o.Offset
+	if at.Metadata != o.Metadata {
+		at.Metadata = strings.Clone(o.Metadata)
+	}
+}
+
+// decideCommit stores positions of a group, all of them or none.
+func (c *Core) decideCommit() {
+	m, err := ipc.DecodeCommitOffsets(c.in.Payload)
+	if err != nil {
+		c.malformed()
+		return
+	}
+	level, code, text := c.checkCommit(&m)
+	if code != errcode.OK {
+		c.reject(m.Head, code, text)
+		return
+	}
+	t := c.turn
+	ev := journal.OffsetsCommitted{Pos: c.in.Pos, Group: m.Group, Offsets: m.Offsets}
+	t.raise(level)
+	t.events = ev.Append(t.events)
+	c.stats.Commits++
+	if m.Req != 0 {
+		reply := ipc.Done{Head: m.Head}
+		t.sent(c.ownGate(level), ipc.TypeCommitted, reply.Append(t.recs))
+	}
+}
+
+// checkCommit returns the level that the commit waits for.
+func (c *Core) checkCommit(m *ipc.CommitOffsets) (ipc.Level, errcode.Code, string) {
+	if code, text := checkName("group", m.Group); code != errcode.OK {
+		return 0, code, text
+	}
+	if len(m.Offsets) == 0 || len(m.Offsets) > maxCommits {
+		return 0, errcode.InvalidArgument, fmt.Sprintf("%d offsets; 1 to %d can be committed at once", len(m.Offsets), maxCommits)
+	}
+	level := ipc.LevelMemory
+	added := 0
+	g, known := c.groups.get(m.Group)
+	for i := range m.Offsets {
+		o := &m.Offsets[i]
+		ix, ok := c.indexes.get(o.Index)
+		switch {
+		case !ok || ix.topic == nil:
+			return 0, errcode.UnknownIndex, fmt.Sprintf("index %d is no partition of a topic", o.Index)
+		case len(o.Metadata) > maxMetadataBytes:
+			return 0, errcode.InvalidArgument, fmt.Sprintf("metadata of %d bytes; at most %d are allowed", len(o.Metadata), maxMetadataBytes)
+		case o.Offset > maxOffset:
+			return 0, errcode.InvalidArgument, fmt.Sprintf("offset %d; offsets end at %d", o.Offset, uint64(maxOffset))
+		}
+		level = max(level, ix.level)
+		if !known {
+			added++
+		} else if _, ok := g.find(o.Index); !ok {
+			added++
+		}
+	}
+	if !known && c.groups.len() >= c.cfg.MaxGroups {
+		return 0, errcode.LimitExceeded, fmt.Sprintf("at most %d groups", c.cfg.MaxGroups)
+	}
+	if held := added + offsetsOf(g); held > c.cfg.MaxGroupOffsets {
+		return 0, errcode.LimitExceeded, fmt.Sprintf("at most %d committed offsets of a group", c.cfg.MaxGroupOffsets)
+	}
+	if m.Level != ipc.LevelUnset {
+		level = m.Level
+	}
+	if level > ipc.LevelDisk {
+		return 0, errcode.InvalidArgument, "level quorum needs a cluster; this broker stands alone"
+	}
+	return level, errcode.OK, ""
+}
+
+func offsetsOf(g *group) int {
+	if g == nil {
+		return 0
+	}
+	return len(g.offsets)
+}
+
+// decideOffsets reads committed positions.
+func (c *Core) decideOffsets() {
+	m, err := ipc.DecodeFetchOffsets(c.in.Payload)
+	if err != nil {
+		c.malformed()
+		return
+	}
+	if m.Req == 0 {
+		return
+	}
+	reply := ipc.OffsetList{Head: m.Head}
+	if g, ok := c.groups.get(m.Group); ok {
+		if len(m.Indexes) == 0 {
+			reply.Offsets = g.offsets
+		}
+		for _, index := range m.Indexes {
+			if i, ok := g.find(index); ok && len(reply.Offsets) < ipc.MaxOffsets {
+				reply.Offsets = append(reply.Offsets, g.offsets[i])
+			}
+		}
+	}
+	size := 0
+	for i := range reply.Offsets {
+		size += 24 + len(reply.Offsets[i].Metadata)
+	}
+	if size > maxReplyBytes {
+		c.refuse(m.Head, errcode.LimitExceeded, "the answer would be too long; ask for fewer indexes at once")
+		return
+	}
+	c.turn.sent(c.readGate(), ipc.TypeOffsetList, reply.Append(c.turn.recs))
+}

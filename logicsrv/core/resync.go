@@ -1,0 +1,141 @@
+package core
+
+import (
+	"github.com/trimq/trimq/protocol/ipc"
+)
+
+// Soft state is connsrv's, and reaches core in one way only: as the answer to the latest
+// marker, and what follows it in the ring. A Hello is no second way to become synced: read
+// again after a restart it would let us deliver what consumers already hold.
+//
+//	Begin, or a Hello ──► Marker(term, ask) ──► … SubState … ResyncEnd, from every loop
+//
+// Until the last ResyncEnd nothing is delivered and no new consumer joins.
+
+// sendMarker asks for all soft state.
+func (c *Core) sendMarker() {
+	c.ask++
+	c.resynced, c.toldLoops = false, 0
+	c.told = [maxLoops]bool{}
+	m := ipc.Marker{Term: c.ownTerm, Ask: c.ask}
+	c.turn.sent(atOnce, ipc.TypeMarker, m.Append(c.turn.recs))
+}
+
+// current tells whether soft state of this epoch counts. After a restart the epoch is not
+// known; the ring is in order, so the oldest record in it bears the lowest, and a Hello of
+// each later one comes before all else of it.
+func (c *Core) current(epoch uint64) bool {
+	if c.epoch == 0 {
+		c.epoch = epoch
+	}
+	return epoch == c.epoch && epoch != 0
+}
+
+// decideHello: a connsrv has attached. What its predecessor's connections held goes back.
+func (c *Core) decideHello() {
+	m, err := ipc.DecodeHello(c.in.Payload)
+	if err != nil || m.Epoch == 0 || m.Loops == 0 || m.Loops > maxLoops {
+		c.malformed()
+		return
+	}
+	if m.Epoch < c.epoch {
+		return
+	}
+	if m.Epoch > c.epoch {
+		c.dropSoft()
+		c.epoch = m.Epoch
+	}
+	c.sendMarker()
+}
+
+// dropSoft forgets all consumers and waits.
+func (c *Core) dropSoft() {
+	for _, ix := range c.queues.all {
+		for len(ix.queue.consumers) > 0 {
+			c.detach(ix.queue.consumers[0])
+		}
+	}
+	for _, ix := range c.indexes.all {
+		ix.waits = nil
+	}
+	clear(c.conns)
+	clear(c.waits)
+	c.freeWaits = nil
+	c.joining = c.joining[:0]
+}
+
+// decideSubState takes one consumer's state in.
+func (c *Core) decideSubState() {
+	m, err := ipc.DecodeSubState(c.in.Payload)
+	if err != nil {
+		c.malformed()
+		return
+	}
+	if !c.current(m.Epoch) || m.Term != c.ownTerm || m.Ask != c.ask || c.resynced {
+		return
+	}
+	id := subID{m.Conn, m.Sub}
+	if c.consumers[id] != nil {
+		return // told twice
+	}
+	ix, ok := c.indexes.get(m.Index)
+	if !ok || ix.queue == nil {
+		c.closeSub(m.Head, m.Sub)
+		return
+	}
+	c.dropJoining(func(s *ipc.Subscribe) bool { return subID{s.Conn, s.Sub} == id })
+	k := &consumer{
+		subID: id, ix: ix, limit: m.Limit, delivered: m.Delivered,
+		autoAck: m.AutoAck, exclusive: m.Exclusive,
+	}
+	c.join(k)
+	for _, r := range m.InHand {
+		c.holdAgain(k, r)
+	}
+}
+
+// holdAgain puts a range that connsrv reports in hand into the consumer's hand, less what
+// is acknowledged or, were connsrv wrong, in another's.
+func (c *Core) holdAgain(k *consumer, r ipc.Range) {
+	q := k.ix.queue
+	next := min(r.First+uint64(r.Count), k.ix.next)
+	if r.First >= next || (next > q.floor && next-q.floor > maxSpan/2) {
+		return
+	}
+	q.pending(r.First, next, func(first, next uint64) {
+		for at := q.inHand.nextClear(first); at < next; {
+			end := min(q.inHand.nextSet(at), next)
+			q.inHand.add(at, end)
+			k.held.add(at, end)
+			at = q.inHand.nextClear(end)
+		}
+	})
+}
+
+// decideResyncEnd: one loop has told all. With the last one the cut is consistent.
+func (c *Core) decideResyncEnd() {
+	m, err := ipc.DecodeResyncEnd(c.in.Payload)
+	if err != nil || m.Loops > maxLoops || m.Loop >= m.Loops {
+		c.malformed()
+		return
+	}
+	if !c.current(m.Epoch) || m.Term != c.ownTerm || m.Ask != c.ask || c.resynced || c.told[m.Loop] {
+		return
+	}
+	c.told[m.Loop] = true
+	c.toldLoops++
+	if c.toldLoops < m.Loops {
+		return
+	}
+	c.resynced = true
+	joining := c.joining
+	c.joining = nil
+	for i := range joining {
+		c.subscribe(&joining[i])
+	}
+	for _, ix := range c.queues.all {
+		if len(ix.queue.consumers) > 0 {
+			c.touch(ix)
+		}
+	}
+}

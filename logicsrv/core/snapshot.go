@@ -1,0 +1,207 @@
+package core
+
+// The checkpoint: all hard state and nothing else, in one fixed order, so that equal states
+// have equal bytes (digest.go rests on that). Little-endian; v is a uvarint, str and list
+// begin with a uvarint length; ids within a list are told as the difference to the one
+// before (dv).
+//
+//	| "TMQS" | version u16 | 0 u16 |
+//	| lsn v | term v | nonce u64 | pos v | timeMS v | shard v | lastID v | lastPID v |
+//	| list of topics      in order of name:
+//	|     name str | id v | uuid 16 | level u8 | retentionBytes v | retentionMS v | createdMS v | turn v
+//	|     | list of partitions: (id v | next v) |
+//	| list of queues      in order of name:
+//	|     name str | id v | level u8 | durable bool | next v | floor v | set | list of attempts: (first dv | length v | attempts v) |
+//	| list of exchanges   in order of name, the default one left out: name str | id v | type u8 | durable bool |
+//	| list of bindings    in order: exchange str | queue str | key str | matchAny bool | list of (key str | value str) |
+//	| list of producers   the one used longest ago first:
+//	|     id v | epoch v | used v | list of lanes: (to v | epoch v | next v | accepted v | list of (first v | last v | result v)) |
+//	| list of groups      in order of name: name str | list of (index v | offset v | metadata str) |
+//
+//	set     | 0 |                                              empty
+//	        | 1 | list of runs: (gap v | length v) |           gap from the floor, then from the run before
+//	        | 2 | base v | list of word u64 |                  bitmap from offset base, a multiple of 64
+//
+// The smaller form of a set is taken, runs if equal. What a CRC covers is the matter of the
+// envelope, journal.AppendCheckpoint. Version ladder: 1.
+
+import (
+	"github.com/trimq/trimq/protocol/invariant"
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/wire"
+)
+
+const (
+	snapshotMagic   = "TMQS"
+	snapshotVersion = 1
+)
+
+// Forms of a set.
+const (
+	setEmpty  = 0
+	setRuns   = 1
+	setBitmap = 2
+)
+
+// Checkpoint appends the hard state to dst. REQUIRES: between EndTurn and the next Step.
+func (c *Core) Checkpoint(dst []byte) []byte {
+	invariant.Check(!c.turn.open, "checkpoint within a turn behind lsn=%d", c.lsn)
+	b := append(dst, snapshotMagic...)
+	b = wire.AppendU16(wire.AppendU16(b, snapshotVersion), 0)
+	b = wire.AppendUvarint(wire.AppendUvarint(b, c.lsn), c.term)
+	b = wire.AppendU64(b, c.nonce)
+	b = wire.AppendUvarint(wire.AppendUvarint(b, c.pos), uint64(c.timeMS))
+	b = wire.AppendUvarint(b, uint64(c.cfg.Shard))
+	b = wire.AppendUvarint(wire.AppendUvarint(b, c.lastID), uint64(c.lastPID))
+	b = c.appendTopics(b)
+	b = c.appendQueues(b)
+	b = c.appendExchanges(b)
+	b = c.appendProducers(b)
+	return c.appendGroups(b)
+}
+
+func (c *Core) appendTopics(b []byte) []byte {
+	b = wire.AppendUvarint(b, uint64(c.topics.len()))
+	for _, t := range c.topics.all {
+		b = wire.AppendUvarint(wire.AppendString(b, t.name), t.id)
+		b = append(append(b, t.uuid[:]...), byte(t.level))
+		b = wire.AppendUvarint(wire.AppendUvarint(b, uint64(t.retentionBytes)), uint64(t.retentionMS))
+		b = wire.AppendUvarint(wire.AppendUvarint(b, uint64(t.createdMS)), uint64(t.turn))
+		b = wire.AppendUvarint(b, uint64(len(t.partitions)))
+		for _, ix := range t.partitions {
+			b = wire.AppendUvarint(wire.AppendUvarint(b, ix.id), ix.next)
+		}
+	}
+	return b
+}
+
+func (c *Core) appendQueues(b []byte) []byte {
+	b = wire.AppendUvarint(b, uint64(c.queues.len()))
+	for _, ix := range c.queues.all {
+		q := ix.queue
+		b = wire.AppendUvarint(wire.AppendString(b, q.name), ix.id)
+		b = wire.AppendBool(append(b, byte(ix.level)), q.durable)
+		b = wire.AppendUvarint(wire.AppendUvarint(b, ix.next), q.floor)
+		b = appendSet(b, q.floor, &q.acked)
+		b = wire.AppendUvarint(b, uint64(len(q.attempts)))
+		last := q.floor
+		for _, run := range q.attempts {
+			b = wire.AppendUvarint(wire.AppendUvarint(b, run.first-last), run.next-run.first)
+			b = wire.AppendUvarint(b, uint64(run.attempts))
+			last = run.next
+		}
+	}
+	return b
+}
+
+// appendSet encodes the offsets above floor that are in the set, in the smaller form.
+func appendSet(b []byte, floor uint64, s *offsetSet) []byte {
+	if s.empty() {
+		return append(b, setEmpty)
+	}
+	start := len(b)
+	first, end := s.nextSet(0), s.end()
+	base := first &^ 63
+	words := (end - base + 63) / 64
+	bitmapSize := 8 * words
+	var n uint64
+	for first, next := range s.runs {
+		_, _ = first, next
+		if n++; 2*n > bitmapSize {
+			return s.appendBitmap(append(b, setBitmap), base, words)
+		}
+	}
+	b = wire.AppendUvarint(append(b, setRuns), n)
+	last := floor
+	for first, next := range s.runs {
+		b = wire.AppendUvarint(wire.AppendUvarint(b, first-last), next-first)
+		last = next
+		if uint64(len(b)-start) > bitmapSize {
+			return s.appendBitmap(append(b[:start], setBitmap), base, words)
+		}
+	}
+	return b
+}
+
+// end is the offset behind the highest member. REQUIRES: not empty.
+func (s *offsetSet) end() uint64 {
+	from := (s.first + uint64(len(s.chunks)) - 1) * chunkOffsets
+	last := s.nextSet(from)
+	for {
+		next := s.nextClear(last)
+		if last = s.nextSet(next); last == noOffset {
+			return next
+		}
+	}
+}
+
+// appendBitmap encodes words of 64 offsets each, from base on.
+func (s *offsetSet) appendBitmap(b []byte, base, words uint64) []byte {
+	b = wire.AppendUvarint(wire.AppendUvarint(b, base), words)
+	for i := range words {
+		b = wire.AppendU64(b, s.word(base+64*i))
+	}
+	return b
+}
+
+// word is the membership of the 64 offsets from x on; x is a multiple of 64 within the span.
+func (s *offsetSet) word(x uint64) uint64 {
+	k := &s.chunks[x/chunkOffsets-s.first]
+	switch {
+	case k.n == 0:
+		return 0
+	case k.bits == nil:
+		return ^uint64(0)
+	}
+	return k.bits[x%chunkOffsets/64]
+}
+
+func (c *Core) appendExchanges(b []byte) []byte {
+	b = wire.AppendUvarint(b, uint64(c.exchanges.len()-1))
+	for _, x := range c.exchanges.all {
+		if x.router == nil {
+			continue
+		}
+		b = wire.AppendUvarint(wire.AppendString(b, x.name), x.id)
+		b = wire.AppendBool(append(b, byte(x.typ)), x.durable)
+	}
+	b = wire.AppendUvarint(b, uint64(c.bindings.len()))
+	for _, k := range c.bindings.all {
+		b = wire.AppendString(wire.AppendString(b, k.exchange.name), k.dest.name)
+		b = wire.AppendBool(wire.AppendString(b, k.key), k.matchAny)
+		b = ipc.AppendHeaders(b, k.headers)
+	}
+	return b
+}
+
+func (c *Core) appendProducers(b []byte) []byte {
+	b = wire.AppendUvarint(b, uint64(len(c.producers.byID)))
+	for p := c.producers.oldest; p != nil; p = p.newer {
+		b = wire.AppendUvarint(wire.AppendUvarint(b, uint64(p.id)), uint64(p.epoch))
+		b = wire.AppendUvarint(wire.AppendUvarint(b, uint64(p.used)), uint64(len(p.lanes)))
+		for i := range p.lanes {
+			l := &p.lanes[i]
+			b = wire.AppendUvarint(wire.AppendUvarint(b, l.to), uint64(l.epoch))
+			b = wire.AppendUvarint(wire.AppendUvarint(b, uint64(l.next)), l.accepted)
+			b = wire.AppendUvarint(b, uint64(l.n))
+			for _, k := range l.kept[:l.n] {
+				b = wire.AppendUvarint(wire.AppendUvarint(b, uint64(k.first)), uint64(k.last))
+				b = wire.AppendUvarint(b, k.result)
+			}
+		}
+	}
+	return b
+}
+
+func (c *Core) appendGroups(b []byte) []byte {
+	b = wire.AppendUvarint(b, uint64(c.groups.len()))
+	for _, g := range c.groups.all {
+		b = wire.AppendUvarint(wire.AppendString(b, g.name), uint64(len(g.offsets)))
+		for i := range g.offsets {
+			o := &g.offsets[i]
+			b = wire.AppendUvarint(wire.AppendUvarint(b, o.Index), o.Offset)
+			b = wire.AppendString(b, o.Metadata)
+		}
+	}
+	return b
+}

@@ -1,0 +1,302 @@
+package core
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/trimq/trimq/protocol/admin"
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/wire"
+)
+
+// ErrCheckpoint is wrapped by every error of Load.
+var ErrCheckpoint = errors.New("the checkpoint cannot be loaded")
+
+// errState is what a checkpoint holds that no state does.
+var errState = errors.New("holds what no state holds")
+
+// Limits of lists in a checkpoint, besides the bytes that are left: no state exceeds them.
+const (
+	loadThings  = 1 << 24
+	loadBatches = keptBatches
+)
+
+// loader reads a checkpoint into a new core.
+type loader struct {
+	wire.Cursor
+	c *Core
+}
+
+// Load returns the state that a checkpoint holds. blob is not kept.
+func Load(cfg Config, blob []byte) (*Core, error) {
+	l := &loader{wire.Read(blob), New(cfg)}
+	if err := l.head(); err != nil {
+		return nil, err
+	}
+	l.topics()
+	l.queues()
+	l.exchanges()
+	l.bindings()
+	l.producers()
+	l.groups()
+	if err := l.Done("checkpoint"); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCheckpoint, err)
+	}
+	return l.c, nil
+}
+
+// ensure makes the load fail unless ok, which is returned.
+func (l *loader) ensure(ok bool) bool {
+	if !ok {
+		l.Fail(errState)
+	}
+	return l.Err() == nil
+}
+
+// signed reads a number that fits in an int64.
+func (l *loader) signed() int64 {
+	v := l.Uvarint()
+	l.ensure(v <= math.MaxInt64)
+	return int64(v)
+}
+
+// small reads a number up to limit.
+func (l *loader) small(limit uint64) uint64 {
+	v := l.Uvarint()
+	if !l.ensure(v <= limit) {
+		return 0
+	}
+	return v
+}
+
+func (l *loader) head() error {
+	if string(l.Raw(len(snapshotMagic))) != snapshotMagic {
+		return fmt.Errorf("%w: no magic", ErrCheckpoint)
+	}
+	if version := l.U16(); version != snapshotVersion {
+		return fmt.Errorf("%w: version %d; this build reads %d", ErrCheckpoint, version, snapshotVersion)
+	}
+	l.Zero(2)
+	s := &l.c.state
+	s.lsn, s.term, s.nonce, s.pos = l.Uvarint(), l.Uvarint(), l.U64(), l.Uvarint()
+	s.timeMS = l.signed()
+	shard := l.Uvarint()
+	s.lastID, s.lastPID = l.Uvarint(), l.signed()
+	if l.Err() == nil && shard != uint64(l.c.cfg.Shard) {
+		return fmt.Errorf("%w: of shard %d, not %d", ErrCheckpoint, shard, l.c.cfg.Shard)
+	}
+	return nil
+}
+
+// id reads an id that is in use.
+func (l *loader) id() uint64 {
+	v := l.Uvarint()
+	l.ensure(v <= l.c.lastID && v > uint64(l.c.cfg.Shard)<<shardShift)
+	return v
+}
+
+func (l *loader) level() ipc.Level {
+	v := ipc.Level(l.U8())
+	l.ensure(v >= ipc.LevelMemory && v <= ipc.LevelDisk)
+	return v
+}
+
+// index enters an index of its own id.
+func (l *loader) index(ix *index) bool {
+	_, taken := l.c.indexes.get(ix.id)
+	if !l.ensure(!taken && ix.next <= maxOffset) {
+		return false
+	}
+	ix.visible = ix.next // a checkpoint is in place once its LSN is synced
+	l.c.indexes.add(ix.id, ix)
+	return true
+}
+
+func (l *loader) topics() {
+	c := l.c
+	for range l.Count(24, loadThings) {
+		t := &topic{name: l.String(), id: l.id()}
+		copy(t.uuid[:], l.Raw(len(t.uuid)))
+		t.level, t.retentionBytes, t.retentionMS, t.createdMS = l.level(), l.signed(), l.signed(), l.signed()
+		t.turn = uint32(l.small(math.MaxUint32))
+		n := l.Count(2, loadThings)
+		_, taken := c.dests[t.name]
+		if !l.ensure(n > 0 && !taken && c.topicByID[t.id] == nil) {
+			return
+		}
+		t.partitions = make([]*index, 0, n)
+		for range n {
+			ix := &index{id: l.id(), level: t.level, next: l.Uvarint(), topic: t}
+			if !l.index(ix) {
+				return
+			}
+			t.partitions = append(t.partitions, ix)
+		}
+		c.partitions += n
+		t.dest = &destination{name: t.name, topic: t}
+		c.topics.add(t.name, t)
+		c.topicByID[t.id], c.dests[t.name] = t, t.dest
+	}
+}
+
+func (l *loader) queues() {
+	for range l.Count(8, loadThings) {
+		q := &queue{name: l.String()}
+		ix := &index{id: l.id(), level: l.level(), queue: q}
+		q.durable, ix.next, q.floor = l.Bool(), l.Uvarint(), l.Uvarint()
+		_, taken := l.c.dests[q.name]
+		if !l.ensure(!taken && q.floor <= ix.next && ix.next <= maxOffset) {
+			return
+		}
+		l.set(ix)
+		l.attempts(ix)
+		if l.Err() != nil || !l.index(ix) {
+			return
+		}
+		l.c.addQueue(ix)
+	}
+}
+
+// set reads the offsets that are acknowledged above the floor.
+func (l *loader) set(ix *index) {
+	q := ix.queue
+	top := min(ix.next, q.floor+maxSpan/2)
+	switch l.U8() {
+	case setEmpty:
+	case setRuns:
+		at := q.floor
+		for range l.Count(2, loadThings) {
+			first := at + l.small(maxOffset)
+			next := first + l.small(maxOffset)
+			// Runs do not touch each other, nor the floor: there is one form of a set.
+			if !l.ensure(first > at && next > first && next <= top) {
+				return
+			}
+			q.acked.add(first, next)
+			at = next
+		}
+		l.ensure(!q.acked.empty())
+	case setBitmap:
+		base := l.Uvarint()
+		words := l.Count(1, maxSpan/64)
+		if !l.ensure(base%64 == 0 && base < top && uint64(words) <= (top-base+63)/64 && words > 0 && words*8 <= l.Left()) {
+			return
+		}
+		q.acked.load(base, l.Raw(8*words))
+		l.ensure(!q.acked.empty())
+		if l.Err() == nil {
+			l.ensure(q.acked.nextSet(0) > q.floor && q.acked.end() <= top)
+		}
+	default:
+		l.ensure(false)
+	}
+}
+
+func (l *loader) attempts(ix *index) {
+	q := ix.queue
+	n := l.Count(3, loadThings)
+	if n == 0 {
+		return
+	}
+	q.attempts = make(attemptRuns, 0, n)
+	at := q.floor
+	for i := range n {
+		run := attemptRun{first: at + l.small(maxOffset)}
+		run.next = run.first + l.small(maxOffset)
+		run.attempts = uint16(l.small(uint64(maxAttempts)))
+		apart := i == 0 || run.first > at || run.attempts != q.attempts[i-1].attempts
+		if !l.ensure(run.next > run.first && run.next <= ix.next && run.attempts > 0 && apart) {
+			return
+		}
+		q.attempts = append(q.attempts, run)
+		at = run.next
+	}
+}
+
+func (l *loader) exchanges() {
+	for range l.Count(4, loadThings) {
+		x := &exchange{name: l.String(), id: l.id(), typ: admin.ExchangeType(l.U8()), durable: l.Bool()}
+		x.router = newRouter(x.typ)
+		_, taken := l.c.exchanges.get(x.name)
+		if !l.ensure(x.router != nil && !taken && l.c.exchByID[x.id] == nil) {
+			return
+		}
+		l.c.addExchange(x)
+	}
+}
+
+func (l *loader) bindings() {
+	c := l.c
+	for range l.Count(5, loadThings) {
+		m := admin.CreateBinding{Exchange: l.String(), Queue: l.String(), RoutingKey: l.String(), MatchAny: l.Bool()}
+		m.Headers = ipc.ReadHeaders(&l.Cursor)
+		if l.Err() != nil {
+			return
+		}
+		if err := c.applyBindingCreated(&m); err != nil {
+			l.Fail(err)
+			return
+		}
+	}
+}
+
+func (l *loader) producers() {
+	t := &l.c.producers
+	for range l.Count(4, loadThings) {
+		p := &producer{id: l.signed(), epoch: int16(l.small(math.MaxInt16)), used: l.signed()}
+		n := l.Count(5, loadThings)
+		if !l.ensure(t.byID[p.id] == nil && p.id <= l.c.lastPID) {
+			return
+		}
+		if n > 0 {
+			p.lanes = make([]lane, 0, min(n, 1024))
+		}
+		for range n {
+			if !l.lane(p) {
+				return
+			}
+		}
+		used := p.used
+		t.byID[p.id] = p
+		t.touch(p, used)
+	}
+}
+
+func (l *loader) lane(p *producer) bool {
+	k := lane{to: l.Uvarint(), epoch: int16(l.small(math.MaxInt16)), next: int32(l.small(math.MaxInt32)), accepted: l.Uvarint()}
+	n := l.Count(3, loadBatches)
+	for i := range n {
+		k.kept[i] = keptBatch{int32(l.small(math.MaxInt32)), int32(l.small(math.MaxInt32)), l.Uvarint()}
+	}
+	k.n = uint8(n)
+	if !l.ensure(n > 0 && (len(p.lanes) == 0 || p.lanes[len(p.lanes)-1].to < k.to)) {
+		return false
+	}
+	p.lanes = append(p.lanes, k)
+	return true
+}
+
+func (l *loader) groups() {
+	c := l.c
+	for range l.Count(2, loadThings) {
+		g := &group{name: strings.Clone(l.String())}
+		n := l.Count(3, loadThings)
+		_, taken := c.groups.get(g.name)
+		if !l.ensure(n > 0 && !taken) {
+			return
+		}
+		g.offsets = make([]ipc.OffsetCommit, 0, min(n, 1024))
+		for range n {
+			o := ipc.OffsetCommit{Index: l.Uvarint(), Offset: l.Uvarint(), Metadata: l.String()}
+			ix, ok := c.indexes.get(o.Index)
+			last := len(g.offsets) - 1
+			if !l.ensure(ok && ix.topic != nil && (last < 0 || g.offsets[last].Index < o.Index)) {
+				return
+			}
+			g.offsets = append(g.offsets, o)
+		}
+		c.groups.add(g.name, g)
+	}
+}

@@ -1,0 +1,32 @@
+package core
+
+// Stats counts what this core has done since it was made, and what it holds now.
+type Stats struct {
+	Inputs     uint64 // Step calls
+	Malformed  uint64 // inputs that could not be decoded
+	Repeated   uint64 // inputs answered from the journal after a restart
+	Batches    uint64 // stored in partitions by Append
+	Routed     uint64 // batches that went through an exchange
+	Records    uint64 // in both
+	Duplicates uint64 // batches of idempotent producers that were stored before
+	Rejected   uint64 // inputs refused with an event
+	Commits    uint64 // of offsets
+	Delivered  uint64 // messages handed to consumers
+	Acked      uint64 // messages done with
+	Returned   uint64 // messages that came back undone
+
+	Topics, Partitions, Queues, Exchanges, Bindings uint64
+	Producers, Groups, Consumers, Waits             uint64
+	Resynced                                        bool // the latest marker has been answered
+}
+
+// Stats returns the counts.
+func (c *Core) Stats() Stats {
+	s := c.stats
+	s.Topics, s.Partitions = uint64(c.topics.len()), uint64(c.partitions)
+	s.Queues, s.Exchanges = uint64(c.queues.len()), uint64(c.exchanges.len())
+	s.Bindings, s.Producers = uint64(c.bindings.len()), uint64(len(c.producers.byID))
+	s.Groups, s.Consumers = uint64(c.groups.len()), uint64(len(c.consumers))
+	s.Waits, s.Resynced = uint64(len(c.waits)), c.resynced
+	return s
+}

@@ -1,0 +1,67 @@
+package core
+
+import (
+	"encoding/binary"
+
+	"github.com/trimq/trimq/protocol/hash"
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/wire"
+)
+
+// index is what offsets belong to: a partition of a topic, or a queue. Exactly one of
+// topic and queue is set.
+type index struct {
+	// Hard state.
+
+	id    uint64
+	level ipc.Level // what a message waits for before it is visible
+	next  uint64    // offset that the next message gets
+	topic *topic
+	queue *queue
+
+	// Derived and soft state, see visibility.go and waits.go.
+
+	visible uint64 // offsets below may be read. Invariant: visible <= next
+	markLSN uint64 // the entry of the last mark
+	markAt  uint64 // its number
+	gone    bool   // deleted; marks may still refer to it
+	waits   *wait  // parked on it
+}
+
+// topic is a named list of partitions.
+type topic struct {
+	id             uint64
+	uuid           [16]byte
+	name           string
+	level          ipc.Level
+	retentionBytes int64
+	retentionMS    int64
+	createdMS      int64
+	turn           uint32 // counts the batches routed here, for those without a key
+	partitions     []*index
+	dest           *destination
+}
+
+// choose picks the partition of a routed batch: by hash of its key, in turn without one.
+func (t *topic) choose(key []byte) *index {
+	n := uint32(len(t.partitions))
+	if len(key) == 0 {
+		return t.partitions[t.turn%n]
+	}
+	return t.partitions[hash.Partition(key, n)]
+}
+
+// topicUUID tells a topic from a later one of the same name. Core has no randomness, so it
+// is made of numbers that never come together again.
+func topicUUID(shard uint32, id, term uint64, timeMS int64) (uuid [16]byte) {
+	seed := wire.AppendU64(wire.AppendU64(wire.AppendU64(wire.AppendU32(nil, shard), id), term), uint64(timeMS))
+	binary.BigEndian.PutUint64(uuid[:8], hash.Murmur3(seed))
+	binary.BigEndian.PutUint64(uuid[8:], hash.Murmur3(append(seed, 1)))
+	uuid[6] = uuid[6]&0x0f | 0x80 // version 8: a scheme of our own
+	uuid[8] = uuid[8]&0x3f | 0x80 // the usual variant
+	return uuid
+}
+
+func (t *topic) settings(index uint64) ipc.IndexSettings {
+	return ipc.IndexSettings{Index: index, RetentionBytes: t.retentionBytes, RetentionMS: t.retentionMS}
+}

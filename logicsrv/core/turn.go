@@ -1,0 +1,252 @@
+package core
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/invariant"
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/journal"
+)
+
+// turn collects what one turn decides. There are two: what EndTurn has handed out stays
+// valid while the next turn is under way.
+type turn struct {
+	open   bool
+	timeMS int64 // of all that happens in it
+	level  ipc.Level
+	events []byte
+	ops    []journal.IndexOp
+	items  []journal.IndexItem
+	bodies []journal.Body
+	floors []*index // queues whose floor has moved
+	out    []Output
+	recs   []byte // records of out, back to back
+	entry  journal.Entry
+
+	order, moved []uint32 // for grouping bodies
+	sorted       []journal.Body
+}
+
+// openTurn begins a turn unless one is under way. Its time is the first one told, and never
+// falls behind an earlier entry's: replay sees the same times.
+func (c *Core) openTurn(nowMS int64) {
+	t := c.turn
+	if t.open {
+		return
+	}
+	t.open = true
+	t.timeMS = max(nowMS, c.timeMS)
+	if c.begunMS == 0 {
+		c.begunMS = t.timeMS
+	}
+}
+
+// empty forgets what the turn before the last one held. Outputs may gather before openTurn:
+// those of Begin and Advance.
+func (t *turn) empty() {
+	t.level = ipc.LevelUnset
+	t.events, t.ops, t.items, t.bodies = t.events[:0], t.ops[:0], t.items[:0], t.bodies[:0]
+	t.floors, t.out, t.recs = t.floors[:0], t.out[:0], t.recs[:0]
+}
+
+// TurnBytes is how many bytes the entry of the turn so far would take.
+func (c *Core) TurnBytes() int { return c.turn.entrySize() }
+
+// TurnFull asks for EndTurn before the next Step: the entry is about to outgrow its record.
+func (c *Core) TurnFull() bool {
+	t := c.turn
+	return t.open && (t.entrySize() >= c.cfg.MaxEntryBytes/2 || len(t.recs) >= maxTurnOutputBytes)
+}
+
+func (t *turn) entrySize() int {
+	return len(t.events) + journal.BodySize*len(t.bodies) + journal.ItemSize*len(t.items) + journal.OpSize*len(t.ops)
+}
+
+// nextLSN is the LSN that the turn's entry will have.
+func (c *Core) nextLSN() uint64 { return c.lsn + 1 }
+
+// raise makes sure that the entry reaches this level. Every event is preceded by one.
+func (t *turn) raise(level ipc.Level) { t.level = max(t.level, level) }
+
+// closeTurn makes the entry, and turns to the other buffer.
+func (c *Core) closeTurn(nonce, pos uint64) (*journal.Entry, []Output) {
+	t := c.turn
+	c.trimIndexes()
+	t.open = false
+	c.turn = &c.turns[0]
+	if t == c.turn {
+		c.turn = &c.turns[1]
+	}
+	c.turn.empty()
+	if len(t.events) == 0 {
+		invariant.Check(len(t.ops)+len(t.items)+len(t.bodies) == 0, "a turn without events has %d ops, %d items", len(t.ops), len(t.items))
+		return nil, t.out
+	}
+	t.groupBodies()
+	if nonce == c.nonce {
+		pos = max(pos, c.pos) // inputs read again lie below what was reached
+	}
+	t.entry = journal.Entry{
+		LSN: c.nextLSN(), Term: c.ownTerm, Shard: c.cfg.Shard, Level: max(t.level, ipc.LevelMemory),
+		Nonce: nonce, Pos: pos, TimeMS: t.timeMS,
+		Events: t.events, Ops: t.ops, Items: t.items, Bodies: t.bodies,
+	}
+	c.commit(&t.entry)
+	return &t.entry, t.out
+}
+
+// trimIndexes tells persistsrv which messages of queues are no longer needed: in steps of
+// trimStep, and once more when a queue has run empty.
+func (c *Core) trimIndexes() {
+	for _, ix := range c.turn.floors {
+		q := ix.queue
+		if ix.gone || q.floor == q.trimmed || (q.floor-q.trimmed < trimStep && q.floor != ix.next) {
+			continue
+		}
+		q.trimmed = q.floor
+		c.turn.ops = append(c.turn.ops, journal.IndexOp{Kind: journal.OpTrim, Index: ix.id, Offset: q.floor})
+	}
+}
+
+// trimStep is how many messages a queue's floor moves before persistsrv is told.
+const trimStep = 1024
+
+// addBody appends a body for the indexes that items will name.
+func (t *turn) addBody(in *Input, bodyOff int, m *ipc.BatchMeta, base uint64) (body uint32) {
+	t.bodies = append(t.bodies, journal.Body{
+		RingPos: in.PayloadPos + uint64(bodyOff), Length: m.Length, CRC: m.CRC, Base: base,
+	})
+	return uint32(len(t.bodies) - 1)
+}
+
+// groupBodies brings bodies of one index side by side, so that a fetch reads few, large
+// ranges of the log. A body's first item is the index that it is grouped by; items keep
+// their order, in which the offsets of an index rise.
+func (t *turn) groupBodies() {
+	if grouped(t.items) {
+		return
+	}
+	t.order = t.order[:0]
+	for i := range t.items {
+		if i == 0 || t.items[i].Body != t.items[i-1].Body {
+			t.order = append(t.order, uint32(i)) // the first item of each body
+		}
+	}
+	invariant.Check(len(t.order) == len(t.bodies), "%d bodies with items, %d bodies", len(t.order), len(t.bodies))
+	slices.SortStableFunc(t.order, func(a, b uint32) int {
+		return cmp.Compare(t.items[a].Index, t.items[b].Index)
+	})
+	t.sorted = t.sorted[:0]
+	for _, item := range t.order {
+		t.sorted = append(t.sorted, t.bodies[t.items[item].Body])
+	}
+	// Where each body has gone: order now says which item led to the i-th; turn it round.
+	t.moved = append(t.moved[:0], t.order...)
+	for i, item := range t.order {
+		t.moved[t.items[item].Body] = uint32(i)
+	}
+	for i := range t.items {
+		t.items[i].Body = t.moved[t.items[i].Body]
+	}
+	t.bodies, t.sorted = t.sorted, t.bodies
+}
+
+// grouped tells whether the first items of the bodies are in order of index already, which
+// is so for one producer and one partition.
+func grouped(items []journal.IndexItem) bool {
+	last := -1
+	for i := range items {
+		if i > 0 && items[i].Body == items[i-1].Body {
+			continue
+		}
+		if last >= 0 && items[i].Index < items[last].Index {
+			return false
+		}
+		last = i
+	}
+	return true
+}
+
+// gate is when a reply may leave.
+type gate struct {
+	lsn   uint64
+	level ipc.Level
+}
+
+// atOnce is the gate of what reveals nothing that could be lost.
+var atOnce = gate{0, ipc.LevelMemory}
+
+// ownGate is that of a reply to an input whose event is in this turn.
+func (c *Core) ownGate(level ipc.Level) gate { return gate{c.nextLSN(), level} }
+
+// readGate is the gate of a reply that reveals the state as it is now, reads and refusals:
+// what it saw must not be lost in a power cut any more. Where all that has to be synced has
+// been, the page cache is enough, for it survives any process.
+func (c *Core) readGate() gate {
+	unsynced := c.lastDisk > c.synced
+	switch t := c.turn; {
+	case len(t.events) > 0 && (unsynced || t.level >= ipc.LevelDisk):
+		t.raise(ipc.LevelDisk)
+		return gate{c.nextLSN(), ipc.LevelDisk}
+	case len(t.events) > 0:
+		return gate{c.nextLSN(), ipc.LevelPage}
+	case unsynced:
+		return gate{c.lastDisk, ipc.LevelDisk}
+	default:
+		return gate{c.lsn, ipc.LevelPage}
+	}
+}
+
+// pastGate is the gate of an answer that an earlier entry, it is not known which, holds.
+func (c *Core) pastGate(level ipc.Level) gate {
+	switch {
+	case level >= ipc.LevelDisk:
+		return gate{c.lastDisk, ipc.LevelDisk}
+	case level == ipc.LevelPage:
+		return gate{c.lsn, ipc.LevelPage}
+	default:
+		return gate{c.lsn, ipc.LevelMemory}
+	}
+}
+
+// sent makes an output of the record that was just encoded behind recs, as returned by the
+// Append of its type: t.sent(g, typ, m.Append(t.recs)).
+func (t *turn) sent(g gate, typ ipc.Type, recs []byte) {
+	start := len(t.recs)
+	t.recs = recs
+	t.out = append(t.out, Output{g.lsn, g.level, typ, recs[start:len(recs):len(recs)]})
+}
+
+// reject refuses the input with an event, since it could have changed hard state: it must
+// be refused again after a restart.
+func (c *Core) reject(h ipc.Head, code errcode.Code, text string) {
+	t := c.turn
+	ev := journal.Rejected{Pos: c.in.Pos, Code: code, Text: text}
+	t.raise(ipc.LevelMemory)
+	t.events = ev.Append(t.events)
+	c.stats.Rejected++
+	c.refuse(h, code, text)
+}
+
+// refuse refuses an input that could not have changed hard state.
+func (c *Core) refuse(h ipc.Head, code errcode.Code, text string) {
+	if h.Req == 0 {
+		return
+	}
+	m := ipc.Error{Head: h, Code: uint16(code), Text: text}
+	c.turn.sent(c.readGate(), ipc.TypeError, m.Append(c.turn.recs))
+}
+
+// malformed refuses an input that cannot be decoded: a property of its bytes alone, so it
+// needs no event to be refused again.
+func (c *Core) malformed() {
+	c.stats.Malformed++
+	h, ok := ipc.PeekHead(c.in.Payload)
+	if !ok || h.Req == 0 {
+		return
+	}
+	m := ipc.Error{Head: h, Code: uint16(errcode.Malformed), Text: "the record cannot be decoded"}
+	c.turn.sent(atOnce, ipc.TypeError, m.Append(c.turn.recs))
+}

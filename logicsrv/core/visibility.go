@@ -1,0 +1,86 @@
+package core
+
+import "github.com/trimq/trimq/protocol/ipc"
+
+// mark says that, once the cursor has reached lsn, offsets of an index below end may be read.
+type mark struct {
+	lsn uint64
+	ix  *index
+	end uint64
+}
+
+// marks is a FIFO of marks, in order of LSN: one for each entry and index, so its length is
+// bounded by what is on its way to the disk.
+type marks struct {
+	buf   []mark
+	first int
+	base  uint64 // number of buf[first]; marks are counted from 0
+}
+
+// note records that ix now ends at ix.next, as of lsn.
+func (m *marks) note(lsn uint64, ix *index) {
+	if ix.markLSN == lsn && ix.markAt >= m.base && lsn != 0 {
+		m.buf[m.first+int(ix.markAt-m.base)].end = ix.next
+		return
+	}
+	ix.markLSN, ix.markAt = lsn, m.base+uint64(len(m.buf)-m.first)
+	if m.first > 1024 && m.first >= len(m.buf)/2 {
+		m.buf = m.buf[:copy(m.buf, m.buf[m.first:])]
+		m.first = 0
+	}
+	m.buf = append(m.buf, mark{lsn, ix, ix.next})
+}
+
+// pop returns the first mark that cursor has reached.
+func (m *marks) pop(cursor uint64) (mark, bool) {
+	if m.first == len(m.buf) || m.buf[m.first].lsn > cursor {
+		return mark{}, false
+	}
+	k := m.buf[m.first]
+	m.buf[m.first].ix = nil // let a deleted index go
+	m.first++
+	m.base++
+	if m.first == len(m.buf) {
+		m.buf, m.first = m.buf[:0], 0
+	}
+	return k, true
+}
+
+// marksOf is the FIFO of the cursor that makes messages of this level visible: memory and
+// page are visible once written, since readers read the log.
+func (c *Core) marksOf(level ipc.Level) *marks {
+	if level >= ipc.LevelDisk {
+		return &c.toDisk
+	}
+	return &c.toPage
+}
+
+// appended is what apply does after it has moved ix.next: the messages become visible when
+// the cursor of their index's level has passed this entry. Derived state: not in checkpoints.
+func (c *Core) appended(ix *index, lsn uint64) {
+	c.marksOf(ix.level).note(lsn, ix)
+}
+
+// showUpTo makes visible what the cursors have reached.
+func (c *Core) showUpTo(written, synced uint64) {
+	c.written, c.synced = max(c.written, written), max(c.synced, synced)
+	for k, ok := c.toPage.pop(c.written); ok; k, ok = c.toPage.pop(c.written) {
+		c.show(k.ix, k.end)
+	}
+	for k, ok := c.toDisk.pop(c.synced); ok; k, ok = c.toDisk.pop(c.synced) {
+		c.show(k.ix, k.end)
+	}
+}
+
+func (c *Core) show(ix *index, end uint64) {
+	if ix.gone || end <= ix.visible {
+		return
+	}
+	ix.visible = end
+	if ix.waits != nil {
+		c.wakeWaits(ix)
+	}
+	if ix.queue != nil {
+		c.touch(ix)
+	}
+}

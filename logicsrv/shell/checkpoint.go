@@ -42,7 +42,7 @@ func countEvents(b []byte) (n int) {
 	return n
 }
 
-func (c *checkpoint) due(lim *Limits, now int64) bool {
+func (c *checkpoint) due(lim *CheckpointLimits, now int64) bool {
 	return c.wanted || c.bytes >= lim.CheckpointBytes || c.events >= lim.CheckpointEvents || now-c.sinceMS >= lim.CheckpointMS
 }
 
@@ -53,12 +53,16 @@ func (s *Shell) stepCheckpoint() bool {
 	if s.entryLSN != 0 {
 		return false
 	}
+	if l := s.reload.Load(); l != nil {
+		s.reload.CompareAndSwap(l, nil)
+		s.opt.Limits.CheckpointLimits = l.orDefault()
+	}
 	if c.parts == 0 {
 		if s.lastLSN == c.lsn {
 			c.sinceMS, c.wanted = s.now, false
 			return false
 		}
-		if !c.due(&s.opt.Limits, s.now) {
+		if !c.due(&s.opt.Limits.CheckpointLimits, s.now) {
 			return false
 		}
 		s.beginCheckpoint()
@@ -101,3 +105,6 @@ func (s *Shell) resultsFrom() uint64 {
 	}
 	return s.lastLSN + 1
 }
+
+// SetCheckpointLimits changes them while the shell runs. Safe from any goroutine.
+func (s *Shell) SetCheckpointLimits(l CheckpointLimits) { s.reload.Store(&l) }

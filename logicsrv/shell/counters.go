@@ -86,6 +86,9 @@ func (s *Shell) started() {
 			s.opt.Log.Warn("a newer checkpoint was passed over", "err", r.CheckpointErr)
 		}
 	}
+	if s.opt.Running != nil {
+		s.opt.Running(*r)
+	}
 }
 
 // Standing describes in one line where everything stands.

@@ -174,8 +174,7 @@ func (s *Shell) replaySome() error {
 }
 
 // keepResults remembers the events of inputs that ring 12345 still holds. Only entries made
-// under the ring's nonce speak of its positions. Position 0 is that of events which no input
-// has caused; the record there is the first Hello of the ring and has none.
+// under the ring's nonce speak of its positions.
 func (s *Shell) keepResults(e *journal.Entry) error {
 	if e.Nonce != s.opt.RingA.Nonce() {
 		return nil
@@ -189,7 +188,7 @@ func (s *Shell) keepResults(e *journal.Entry) error {
 		if !ok {
 			return events.Err()
 		}
-		if ev.Pos >= s.rec.Head && ev.Pos != 0 {
+		if ev.Pos >= s.rec.Head && ev.Pos != journal.NoInput {
 			s.known[ev.Pos] = append(s.known[ev.Pos], ev.Raw...)
 		}
 	}

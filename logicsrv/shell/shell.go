@@ -11,18 +11,24 @@ import (
 	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/invariant"
 	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/journal"
 	"github.com/trimq/trimq/shmqueue"
 )
 
 // Limits of a shell, with their units. A zero field takes its default.
 type Limits struct {
-	TurnInputs       int    // inputs decided together; default 1024
-	TurnBytes        int    // bytes of those inputs; default 4 MiB
-	HeldOutputs      int    // outputs that wait for their cursor; default 65536
-	HeldBytes        int    // their bytes; default 16 MiB
-	CheckpointBytes  uint64 // input bytes between two checkpoints; default 64 MiB
-	CheckpointEvents uint64 // entries' events between two checkpoints; default 1,000,000
-	CheckpointMS     int64  // time between two checkpoints while anything changed; default 30,000
+	TurnInputs  int // inputs decided together; default 1024
+	TurnBytes   int // bytes of those inputs; default 4 MiB
+	HeldOutputs int // outputs that wait for their cursor; default 65536
+	HeldBytes   int // their bytes; default 16 MiB
+	CheckpointLimits
+}
+
+// CheckpointLimits say when a checkpoint is due: whichever comes first.
+type CheckpointLimits struct {
+	CheckpointBytes  uint64 // input bytes since the last one; default 64 MiB
+	CheckpointEvents uint64 // events since then; default 1,000,000
+	CheckpointMS     int64  // time since then, if anything changed; default 30,000
 }
 
 // Options says what a shell works on.
@@ -36,6 +42,8 @@ type Options struct {
 	Limits Limits
 	Log    *slog.Logger // nil: none
 
+	// Running is told once the recovery is through; nil: nobody.
+	Running func(Recovery)
 	// Park is told of an input that was given up because the core died of it; nil: only logged.
 	Park func(Parked)
 	// Counters are logicsrv's in the metrics segment; nil: none.
@@ -74,6 +82,7 @@ type Shell struct {
 	n          counts
 	stop       atomic.Bool
 	dump       atomic.Bool
+	reload     atomic.Pointer[CheckpointLimits]
 }
 
 // ErrDamagedLog is wrapped by errors of recovery that a human has to look at.
@@ -83,6 +92,9 @@ var ErrDamagedLog = errors.New("the commit log cannot be replayed")
 // proves that its predecessor is dead. The recovery itself happens in the first calls of Step.
 func New(opt Options) (*Shell, error) {
 	opt.Limits = opt.Limits.orDefault()
+	if room := opt.RingC.MaxRecord() - journal.RingHeaderSize; opt.Core.MaxEntryBytes == 0 || opt.Core.MaxEntryBytes > room {
+		opt.Core.MaxEntryBytes = min(room, 1<<20)
+	}
 	s := &Shell{opt: opt, bell: opt.RingA.Bell()}
 	var err error
 	if s.in, err = opt.RingA.Consumer(); err != nil {
@@ -366,6 +378,11 @@ func (l Limits) orDefault() Limits {
 	set(&l.TurnBytes, 4<<20)
 	set(&l.HeldOutputs, 65536)
 	set(&l.HeldBytes, 16<<20)
+	l.CheckpointLimits = l.CheckpointLimits.orDefault()
+	return l
+}
+
+func (l CheckpointLimits) orDefault() CheckpointLimits {
 	if l.CheckpointBytes == 0 {
 		l.CheckpointBytes = 64 << 20
 	}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/trimq/trimq/logicsrv/core"
+	"github.com/trimq/trimq/logicsrv/shell"
+	"github.com/trimq/trimq/protocol/commitlog"
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/shmqueue"
+	"github.com/trimq/trimq/shmqueue/tier"
+)
+
+func main() { os.Exit(tier.Main("logicsrv", run)) }
+
+func run(ctx context.Context, p *tier.Process) error {
+	memory, err := p.Attach()
+	if err != nil {
+		return err
+	}
+	bell, err := openBell(tier.BellPath(p.Config))
+	if err != nil {
+		return err
+	}
+	defer bell.Close()
+	memory.Response.Ring().Bell().SetWake(bell.ring)
+	parked := parkingLot{dir: p.Config.DataDir, log: p.Log}
+	var notReady error
+	s, err := shell.New(shell.Options{
+		Core:     core.Config{DefaultLevel: level(p.Config.DefaultLevel)},
+		RingA:    memory.Request.Ring(),
+		RingB:    memory.Response.Ring(),
+		RingC:    memory.Log.Ring(),
+		LogFS:    commitlog.DirFS(p.Config.DataDir),
+		Now:      func() int64 { return time.Now().UnixMilli() },
+		Limits:   shell.Limits{TurnInputs: p.Config.TurnInputs, CheckpointLimits: checkpointLimits(p.Config)},
+		Log:      p.Log,
+		Counters: memory.Metrics.Tier(shmqueue.TierLogic),
+		Running:  func(shell.Recovery) { notReady = p.Ready() },
+		Park:     parked.keep,
+	})
+	if err != nil {
+		return err
+	}
+	p.OnReload(func(c *tier.Config) { s.SetCheckpointLimits(checkpointLimits(c)) })
+	p.OnState(func(w io.Writer) {
+		fmt.Fprint(w, "standing follows in a line of its own")
+		s.DumpState()
+	})
+	defer context.AfterFunc(ctx, s.Stop)()
+	err = s.Run()
+	return errors.Join(err, notReady, memory.Detach())
+}
+
+func checkpointLimits(c *tier.Config) shell.CheckpointLimits {
+	return shell.CheckpointLimits{
+		CheckpointBytes:  uint64(c.CheckpointBytes),
+		CheckpointEvents: uint64(c.CheckpointEvents),
+		CheckpointMS:     int64(c.CheckpointSeconds) * 1000,
+	}
+}
+
+// level is the durability level of a name that the configuration has checked.
+func level(name string) ipc.Level {
+	switch name {
+	case "memory":
+		return ipc.LevelMemory
+	case "page":
+		return ipc.LevelPage
+	}
+	return ipc.LevelDisk
+}

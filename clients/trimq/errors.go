@@ -19,8 +19,6 @@ var (
 	ErrUnknownOutcome = errors.New("trimq: outcome unknown")
 	// ErrNoPartition: the topic has no partition of this number.
 	ErrNoPartition = errors.New("trimq: no such partition")
-	// ErrStale: the delivery belongs to a connection that is gone; the broker delivers it again.
-	ErrStale = errors.New("trimq: delivery was returned to its queue")
 	// ErrCorrupt: a batch's checksum does not fit, or it cannot be decoded.
 	ErrCorrupt = errors.New("trimq: corrupt batch")
 )

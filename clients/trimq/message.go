@@ -1,6 +1,7 @@
 package trimq
 
 import (
+	"math"
 	"time"
 
 	"github.com/trimq/trimq/protocol/batch"
@@ -58,9 +59,12 @@ type Result struct {
 	Tag       uint64 // the Message's
 	Partition uint32 // of a topic
 	Queues    uint32 // through an exchange: how many queues and partitions it reached
-	Offset    uint64 // in the partition; 0 through an exchange
+	Offset    uint64 // in the partition, or UnknownOffset; 0 through an exchange
 	Duplicate bool   // the broker had it already: an earlier try had arrived after all
 }
+
+// UnknownOffset is the offset of a duplicate so old that the broker knows only that it has it.
+const UnknownOffset = math.MaxUint64
 
 // Record is a stored message as a consumer sees it. Key, Value and the headers' values alias
 // the buffer in which they came: see Fetch.Release.

@@ -20,11 +20,12 @@ const (
 
 	defaultBatchBytes  = 256 << 10
 	defaultBufferBytes = 32 << 20
+	defaultRetryFor    = 30 * time.Second
 	minBatchBytes      = 1 << 10
 	maxBatchBytes      = 4 << 20
 	maxLinger          = time.Minute
 
-	defaultFetchBytes = 1 << 20
+	defaultFetchBytes = 1<<20 - fetchMargin // with it a frame is 1 MiB
 	minFetchBytes     = 1 << 10
 	maxFetchBytes     = 64 << 20
 	defaultFetchWait  = 500 * time.Millisecond
@@ -106,6 +107,7 @@ type producerOptions struct {
 	batchBytes  int
 	bufferBytes int64
 	idempotent  bool
+	retryFor    time.Duration
 	byKey       bool // exchanges: order only within a routing key
 }
 
@@ -134,13 +136,18 @@ func WithBufferBytes(n int64) ProducerOption { return func(o *producerOptions) {
 // connection may then be stored twice, or out of order.
 func WithoutIdempotence() ProducerOption { return func(o *producerOptions) { o.idempotent = false } }
 
+// WithRetryFor sets how long a batch that the broker refuses for now (a full disk, a tier that
+// is down) is sent again before it is reported as failed (default 30 s). What cannot reach a
+// broker at all waits until Close.
+func WithRetryFor(d time.Duration) ProducerOption { return func(o *producerOptions) { o.retryFor = d } }
+
 // WithOrderByRoutingKey lets messages for an exchange overtake each other unless they share
 // their routing key. Without it an exchange gets all messages of this producer in order,
 // which makes batches small where routing keys alternate.
 func WithOrderByRoutingKey() ProducerOption { return func(o *producerOptions) { o.byKey = true } }
 
 func newProducerOptions(opts []ProducerOption) producerOptions {
-	o := producerOptions{batchBytes: defaultBatchBytes, bufferBytes: defaultBufferBytes, idempotent: true}
+	o := producerOptions{batchBytes: defaultBatchBytes, bufferBytes: defaultBufferBytes, idempotent: true, retryFor: defaultRetryFor}
 	for _, set := range opts {
 		set(&o)
 	}

@@ -1,0 +1,93 @@
+package trimq
+
+import (
+	"slices"
+
+	"github.com/trimq/trimq/protocol/ipc"
+)
+
+// rangeSet is a set of offsets as sorted, disjoint, non-adjacent ranges [first, next).
+type rangeSet struct{ list []span }
+
+type span struct{ first, next uint64 }
+
+// find is the index of the first range that ends at or behind offset.
+func (r *rangeSet) find(offset uint64) int {
+	if n := len(r.list); n > 0 && r.list[n-1].next < offset {
+		return n // the usual case: in order
+	}
+	i, _ := slices.BinarySearchFunc(r.list, offset, func(s span, at uint64) int {
+		if s.next < at {
+			return -1
+		}
+		return 1
+	})
+	return i
+}
+
+// add puts [first, next) in.
+func (r *rangeSet) add(first, next uint64) {
+	if first >= next {
+		return
+	}
+	i := r.find(first)
+	j := i
+	for j < len(r.list) && r.list[j].first <= next {
+		first, next = min(first, r.list[j].first), max(next, r.list[j].next)
+		j++
+	}
+	if j == i {
+		r.list = slices.Insert(r.list, i, span{first, next})
+		return
+	}
+	r.list[i] = span{first, next}
+	r.list = slices.Delete(r.list, i+1, j)
+}
+
+// remove takes [first, next) out and tells how many of them were in.
+func (r *rangeSet) remove(first, next uint64) (removed uint64) {
+	for i := r.find(first); i < len(r.list) && r.list[i].first < next; {
+		s := r.list[i]
+		a, b := max(s.first, first), min(s.next, next)
+		if a >= b {
+			i++
+			continue
+		}
+		removed += b - a
+		switch {
+		case a == s.first && b == s.next:
+			r.list = slices.Delete(r.list, i, i+1)
+		case a == s.first:
+			r.list[i].first = b
+			i++
+		case b == s.next:
+			r.list[i].next = a
+			i++
+		default:
+			r.list[i].next = a
+			r.list = slices.Insert(r.list, i+1, span{b, s.next})
+			return removed
+		}
+	}
+	return removed
+}
+
+func (r *rangeSet) empty() bool { return len(r.list) == 0 }
+func (r *rangeSet) clear()      { r.list = r.list[:0] }
+
+// take moves at most n ranges out, in the form of an ACK.
+func (r *rangeSet) take(n int) []ipc.Range {
+	const most = 1<<32 - 1 // a Range counts 32 bits
+	var out []ipc.Range
+	used := 0
+	for used < len(r.list) && len(out) < n {
+		s := &r.list[used]
+		count := min(s.next-s.first, most)
+		out = append(out, ipc.Range{First: s.first, Count: uint32(count)})
+		if s.first += count; s.first == s.next {
+			used++
+		}
+	}
+	r.list = slices.Delete(r.list, 0, used)
+	return out
+}

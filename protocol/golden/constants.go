@@ -57,10 +57,35 @@ func listConstants(folder string) (string, error) {
 		if !ok || name == "_" {
 			continue
 		}
+		value := c.Val().ExactString()
 		if c.Val().Kind() == constant.Unknown {
-			return "", fmt.Errorf("constant %s depends on another package", name)
+			// It is made of another package's constants, which that package's list freezes.
+			if value = written(files, name); value == "" {
+				return "", fmt.Errorf("constant %s has no value here and no expression of its own", name)
+			}
 		}
-		fmt.Fprintf(&out, "%s = %s\n", name, c.Val().ExactString())
+		fmt.Fprintf(&out, "%s = %s\n", name, value)
 	}
 	return out.String(), nil
+}
+
+// written is the expression that a constant is given in the source.
+func written(files []*ast.File, name string) (expr string) {
+	for _, file := range files {
+		for _, decl := range file.Decls {
+			consts, ok := decl.(*ast.GenDecl)
+			if !ok || consts.Tok != token.CONST {
+				continue
+			}
+			for _, spec := range consts.Specs {
+				values, ok := spec.(*ast.ValueSpec)
+				for i := 0; ok && i < len(values.Names) && i < len(values.Values); i++ {
+					if values.Names[i].Name == name {
+						expr = types.ExprString(values.Values[i])
+					}
+				}
+			}
+		}
+	}
+	return expr
 }

@@ -71,6 +71,9 @@ func load(root string) (*tree, error) {
 			}
 			return nil
 		}
+		if ext := path.Ext(rel); ext == ".test" || ext == ".prof" {
+			return nil // left by go test; git ignores them
+		}
 		t.files = append(t.files, rel)
 		if path.Ext(rel) != ".go" || strings.Contains(rel, "testdata/") {
 			return nil

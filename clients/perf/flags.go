@@ -14,9 +14,9 @@ func join(groups ...[]cli.Flag) []cli.Flag {
 	return all
 }
 
-// commonFlags also sets the defaults of what a subcommand has no flags for, so that check
+// connectionFlags also sets the defaults of what a subcommand has no flags for, so that check
 // finds sound values there.
-func commonFlags(s *settings) []cli.Flag {
+func connectionFlags(s *settings) []cli.Flag {
 	*s = settings{
 		partitions: 1, levelName: "topic", size: minSize, producers: 1, codecName: "none", sample: 1,
 		consumers: 1, commit: commitNone, rate: 1,

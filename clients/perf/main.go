@@ -36,19 +36,19 @@ func newApp() *cli.App {
 		Commands: []*cli.Command{
 			{
 				Name: modeProduce, Usage: "send as fast as the broker acknowledges",
-				Flags: join(commonFlags(s), sharedFlags(s, 1_000_000, time.Minute), producerFlags(s)), Action: action(s, produce),
+				Flags: join(connectionFlags(s), sharedFlags(s, 1_000_000, time.Minute), producerFlags(s)), Action: action(s, produce),
 			},
 			{
 				Name: modeConsume, Usage: "read a topic from its beginning and check every message",
-				Flags: join(commonFlags(s), sharedFlags(s, 0, time.Minute), consumerFlags(s)), Action: action(s, consume),
+				Flags: join(connectionFlags(s), sharedFlags(s, 0, time.Minute), consumerFlags(s)), Action: action(s, consume),
 			},
 			{
 				Name: modeE2E, Usage: "send and receive at once; latency from send to receipt",
-				Flags: join(commonFlags(s), sharedFlags(s, 1_000_000, time.Minute), producerFlags(s), consumerFlags(s)), Action: action(s, e2e),
+				Flags: join(connectionFlags(s), sharedFlags(s, 1_000_000, time.Minute), producerFlags(s), consumerFlags(s)), Action: action(s, e2e),
 			},
 			{
 				Name: modeRate, Usage: "send at a fixed rate; latency from the time a message was due",
-				Flags: join(commonFlags(s), sharedFlags(s, 0, 10*time.Second), producerFlags(s), consumerFlags(s), rateFlags(s)), Action: action(s, atRate),
+				Flags: join(connectionFlags(s), sharedFlags(s, 0, 10*time.Second), producerFlags(s), consumerFlags(s), rateFlags(s)), Action: action(s, atRate),
 			},
 		},
 	}

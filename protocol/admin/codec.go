@@ -11,7 +11,7 @@ package admin
 //	AddPartitions   | name string | total u32 |
 //	Delete          | name string | ifUnused bool | ifEmpty bool |
 //	Describe        | kind u8 | list of name string | after string | max u32 |
-//	Created         | index u64 | existed bool |     (answers the create commands)
+//	Created         | index u64 | existed bool |     (answers all but Describe)
 
 import (
 	"strconv"

@@ -2,6 +2,8 @@ package admin
 
 import (
 	"bytes"
+	"fmt"
+	"os"
 	"reflect"
 	"runtime"
 	"strings"
@@ -138,16 +140,23 @@ func TestBodiesRefuseBadValues(t *testing.T) {
 }
 
 func TestText(t *testing.T) {
+	text, err := os.ReadFile("../../docs/formats/admin.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	seen := map[string]bool{}
 	for _, cmd := range []Command{
 		CmdCreateExchange, CmdCreateQueue, CmdCreateBinding, CmdCreateTopic, CmdDeleteTopic,
 		CmdAddPartitions, CmdDeleteExchange, CmdDeleteQueue, CmdDeleteBinding, CmdDescribe,
 	} {
-		text := Text(cmd)
-		if seen[text] || strings.HasPrefix(text, "command-") {
-			t.Errorf("%d is called %q", cmd, text)
+		name := Text(cmd)
+		if seen[name] || strings.HasPrefix(name, "command-") {
+			t.Errorf("%d is called %q", cmd, name)
 		}
-		seen[text] = true
+		seen[name] = true
+		if row := fmt.Sprintf("\n| %s | %d |", name, cmd); !strings.Contains(string(text), row) {
+			t.Errorf("the document has no row %q", row)
+		}
 	}
 	if Text(99) != "command-99" {
 		t.Error(Text(99))

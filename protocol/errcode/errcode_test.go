@@ -3,6 +3,7 @@ package errcode
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -23,6 +24,18 @@ func TestTexts(t *testing.T) {
 		seen[c.String()] = true
 	}
 	golden.Lines(t, "errcode_v1_texts", out.String())
+
+	const document = "../../docs/formats/admin.md"
+	text, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for c := Code(0); int(c) < Count(); c++ {
+		row := fmt.Sprintf("\n| %d | %s | %s |", uint16(c), c, map[bool]string{false: "no", true: "yes"}[c.Retriable()])
+		if !strings.Contains(string(text), row) {
+			t.Errorf("%s has no row %q", document, row)
+		}
+	}
 }
 
 func TestUnknownCode(t *testing.T) {

@@ -8,9 +8,11 @@ import (
 	"go/parser"
 	"go/token"
 	"go/types"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode"
 )
 
 // Constants compares all package-level constants of the package in the working directory,
@@ -88,4 +90,32 @@ func written(files []*ast.File, name string) (expr string) {
 		}
 	}
 	return expr
+}
+
+// Documented checks that a table of the document has a row for each constant of the package
+// whose name begins with prefix: a row that begins with its value.
+func Documented(t testing.TB, document, prefix string) {
+	t.Helper()
+	list, err := listConstants(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := 0
+	for line := range strings.Lines(list) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " = ")
+		if rest, ok := strings.CutPrefix(name, prefix); !ok || rest == "" || !unicode.IsUpper(rune(rest[0])) {
+			continue
+		}
+		rows++
+		if !strings.Contains(string(text), "\n| "+value+" | ") {
+			t.Errorf("%s has no row for %s, which is %s", document, name, value)
+		}
+	}
+	if rows == 0 {
+		t.Errorf("no constant begins with %s", prefix)
+	}
 }

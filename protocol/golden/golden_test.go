@@ -108,3 +108,21 @@ func TestListConstants(t *testing.T) {
 		t.Errorf("made of another package's: %v\n%s", err, text)
 	}
 }
+
+func TestDocumented(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for name, text := range map[string]string{
+		"p.go": "package p\nconst (\n TypeA = 1\n TypeB = 22\n Types = 3\n)\n",
+		"d.md": "| n | name |\n| 1 | A |\n| 2 | B |\n",
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := failure(t, func(tb testing.TB) { Documented(tb, "d.md", "Type") }); strings.Count(got, "no row") != 1 {
+		t.Errorf("TypeB alone has no row: %q", got)
+	}
+	if failure(t, func(tb testing.TB) { Documented(tb, "d.md", "Event") }) == "" {
+		t.Error("a prefix of no constant passes")
+	}
+}

@@ -148,6 +148,7 @@ func TestGolden(t *testing.T) {
 		}
 	}
 	golden.Constants(t, "ipc_v1_constants")
+	golden.Documented(t, "../../docs/formats/ipc.md", "Type")
 }
 
 // No record is complete when a byte is missing, or one too many.

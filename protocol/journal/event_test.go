@@ -126,6 +126,7 @@ func TestEventsGolden(t *testing.T) {
 		}
 	}
 	golden.Constants(t, "journal_v1_constants")
+	golden.Documented(t, "../../docs/formats/journal.md", "Ev")
 }
 
 // Every event refuses a body that is cut, one that goes on, and one of another type.

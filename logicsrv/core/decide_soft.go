@@ -27,10 +27,30 @@ func (c *Core) decideSubscribe() {
 			c.refuse(m.Head, errcode.LimitExceeded, "too many consumers")
 			return
 		}
+		if ix, ok := c.indexes.get(m.Index); !ok || ix.queue == nil {
+			c.refuse(m.Head, errcode.UnknownIndex, fmt.Sprintf("index %d is no queue", m.Index))
+			return
+		}
+		// Answered now: once the record is released, nobody would repeat the request.
 		c.joining = append(c.joining, m)
+		c.answerSubscribe(&m)
 		return
 	}
 	c.subscribe(&m)
+}
+
+// joinLate makes a consumer of a Subscribe that has been answered while soft state was told.
+func (c *Core) joinLate(m *ipc.Subscribe) {
+	ix, ok := c.indexes.get(m.Index)
+	if !ok || ix.queue == nil {
+		c.closeSub(m.Head, m.Sub)
+		return
+	}
+	if code, text := ix.queue.exclude(m.Exclusive); code != errcode.OK {
+		c.endSub(m.Head, m.Sub, code, text)
+		return
+	}
+	c.join(&consumer{subID: subID{m.Conn, m.Sub}, ix: ix, limit: m.Limit, autoAck: m.AutoAck, exclusive: m.Exclusive})
 }
 
 // dropJoining takes Subscribes back that wait for the end of the resync.
@@ -99,9 +119,14 @@ func (c *Core) decideUnsubscribe() {
 
 // closeSub tells a consumer, unasked, that its queue is gone.
 func (c *Core) closeSub(h ipc.Head, sub uint64) {
+	c.endSub(h, sub, errcode.NotFound, "the queue has been deleted")
+}
+
+// endSub tells a consumer, unasked, that it is none any longer.
+func (c *Core) endSub(h ipc.Head, sub uint64, code errcode.Code, text string) {
 	m := ipc.SubClosed{
 		Head: ipc.Head{Epoch: h.Epoch, Conn: h.Conn}, Sub: sub,
-		Code: uint16(errcode.NotFound), Text: "the queue has been deleted",
+		Code: uint16(code), Text: text,
 	}
 	c.turn.sent(atOnce, ipc.TypeSubClosed, m.Append(c.turn.recs))
 }

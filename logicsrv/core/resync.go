@@ -131,7 +131,7 @@ func (c *Core) decideResyncEnd() {
 	joining := c.joining
 	c.joining = nil
 	for i := range joining {
-		c.subscribe(&joining[i])
+		c.joinLate(&joining[i])
 	}
 	for _, ix := range c.queues.all {
 		if len(ix.queue.consumers) > 0 {

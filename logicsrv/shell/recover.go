@@ -48,10 +48,8 @@ type Recovery struct {
 // recovery is what the steps hand on to each other.
 type recovery struct {
 	Recovery
-	since  int64 // when the phase began
-	reader *commitlog.Reader
-	// the highest term in the log
-	logTerm  uint64
+	since    int64 // when the phase began
+	reader   *commitlog.Reader
 	configAt int
 }
 
@@ -155,6 +153,9 @@ func (s *Shell) replaySome() error {
 		if errors.Is(err, io.EOF) {
 			return s.endReplay()
 		}
+		if gap := (*commitlog.Damage)(nil); errors.As(err, &gap) && gap.NextLSN <= s.rec.CheckpointLSN+1 {
+			continue // below the checkpoint: dead segments have been removed
+		}
 		if err != nil {
 			return fmt.Errorf("%w: after lsn=%d: %w", ErrDamagedLog, s.core.LSN(), err)
 		}
@@ -167,7 +168,6 @@ func (s *Shell) replaySome() error {
 		if err := s.core.Replay(e); err != nil {
 			return fmt.Errorf("%w: replay lsn=%d at %+v: %w", ErrDamagedLog, e.LSN, place, err)
 		}
-		s.rec.logTerm = max(s.rec.logTerm, e.Term)
 		s.rec.Entries++
 	}
 	return nil
@@ -220,7 +220,7 @@ func (s *Shell) endReplay() error {
 func (s *Shell) begin() {
 	word := s.opt.RingA.Word(shmqueue.WordTerm)
 	if !failpoint.Broken("term-not-raised") {
-		s.rec.Term = max(s.rec.Term, s.rec.logTerm+1)
+		s.rec.Term = max(s.rec.Term, s.core.Term()+1)
 	}
 	word.Store(s.rec.Term)
 	failpoint.Hit("logic.begin")

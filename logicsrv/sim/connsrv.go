@@ -1,0 +1,342 @@
+//go:build failpoints
+
+package sim
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"github.com/trimq/trimq/protocol/failpoint"
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/shmqueue"
+)
+
+// connsrv is the model of connsrv: it owns the soft state, tells it again in answer to a
+// marker, keeps what it asked until it is answered, and always drains ring 54321.
+type connsrv struct {
+	w     *world
+	epoch uint64
+	out   *shmqueue.Producer
+	in    *shmqueue.Consumer
+	loops []*loop
+	conns []*conn
+
+	lastConn uint64
+	lastReq  uint64
+	pending  map[uint64]*request
+}
+
+// loop is one event loop: the records that it has not got into ring 12345 yet, in order.
+type loop struct {
+	number int
+	outbox []outgoing
+}
+
+// outgoing is one record for ring 12345. before and after are called around the moment in
+// which it enters the ring; a death may lie between them.
+type outgoing struct {
+	typ           ipc.Type
+	conn          uint64 // 0: of the loop
+	head, body    []byte
+	before, after func()
+}
+
+// request is one that has not been answered. Parked ones are told again after a marker.
+type request struct {
+	req    uint64
+	conn   *conn
+	parked *ipc.Wait
+	reply  func(typ ipc.Type, record []byte)
+}
+
+// conn is a client's connection.
+type conn struct {
+	id   uint64
+	loop *loop
+	subs []*subscription
+	user client
+}
+
+// subscription is a consumer as connsrv knows it.
+type subscription struct {
+	sub       uint64
+	index     uint64
+	limit     uint64
+	delivered uint64
+	autoAck   bool
+	inHand    []uint64 // offsets, ascending
+	owner     *consumer
+}
+
+// startConnsrv takes over connsrv's ends of the rings, as its main would.
+func startConnsrv(w *world) (*connsrv, error) {
+	c := &connsrv{w: w, pending: map[uint64]*request{}}
+	var err error
+	if c.out, err = w.ringA.Producer(); err != nil {
+		return nil, err
+	}
+	if c.in, err = w.ringB.Consumer(); err != nil {
+		return nil, err
+	}
+	c.epoch = c.out.Epoch()
+	for i := range w.plan.loops {
+		c.loops = append(c.loops, &loop{number: i})
+	}
+	hello := ipc.Hello{Head: ipc.Head{Epoch: c.epoch}, Loops: uint32(len(c.loops))}
+	c.send(c.loops[0], outgoing{typ: ipc.TypeHello, head: hello.Append(nil)})
+	return c, nil
+}
+
+// step drains some of ring 54321 and moves what loops have into ring 12345.
+func (c *connsrv) step() (progress bool) {
+	for range 1 + c.w.rng.IntN(16) {
+		r, ok := c.in.Next()
+		if !ok {
+			break
+		}
+		c.take(ipc.Type(r.Type), r.Payload)
+		failpoint.Hit("conn.taken")
+		if c.in.Release(r.End) {
+			c.w.ringA.Bell().Ring()
+		}
+		progress = true
+	}
+	for _, l := range c.loops {
+		if c.flush(l) {
+			progress = true
+		}
+	}
+	return progress
+}
+
+// flush puts a loop's records into ring 12345 as far as there is room; now and then several
+// under one claim.
+func (c *connsrv) flush(l *loop) (progress bool) {
+	for len(l.outbox) > 0 {
+		n := 1
+		if len(l.outbox) > 1 && c.w.rng.IntN(3) == 0 {
+			n = 2 + c.w.rng.IntN(min(len(l.outbox), 4)-1)
+		}
+		part := l.outbox[:n]
+		for i := range part {
+			if part[i].before != nil {
+				part[i].before()
+			}
+		}
+		done, err := c.put(part)
+		for i := range part[:done] {
+			if part[i].after != nil {
+				part[i].after()
+			}
+		}
+		l.outbox = l.outbox[done:]
+		progress = progress || done > 0
+		if err != nil {
+			c.w.stats.ringFull++
+			c.out.WantSpace()
+			return progress
+		}
+	}
+	return progress
+}
+
+func (c *connsrv) put(part []outgoing) (int, error) {
+	if len(part) == 1 {
+		if _, err := c.out.Put(uint16(part[0].typ), 0, part[0].head, part[0].body); err != nil {
+			return 0, err
+		}
+		return 1, nil
+	}
+	messages := make([]shmqueue.Message, len(part))
+	for i := range part {
+		messages[i] = shmqueue.Message{Type: uint16(part[i].typ), Payload: append(slices.Clip(part[i].head), part[i].body...)}
+	}
+	return c.out.PutBatch(messages)
+}
+
+func (c *connsrv) send(l *loop, o outgoing) { l.outbox = append(l.outbox, o) }
+
+// crowded tells a client that its loop has stopped reading sockets.
+func (c *connsrv) crowded(l *loop) bool { return len(l.outbox) > 12 }
+
+// open makes a connection.
+func (c *connsrv) open(user client) *conn {
+	l := c.loops[c.w.rng.IntN(len(c.loops))]
+	c.lastConn++
+	k := &conn{id: c.lastConn<<8 | uint64(l.number), loop: l, user: user}
+	c.conns = append(c.conns, k)
+	return k
+}
+
+// close ends a connection: what it asked is forgotten, what it held goes back, and what is not
+// in ring 12345 yet was never read from its socket.
+func (c *connsrv) close(k *conn) {
+	c.conns = slices.DeleteFunc(c.conns, func(x *conn) bool { return x == k })
+	for _, req := range sortedKeys(c.pending) {
+		if c.pending[req].conn == k {
+			delete(c.pending, req)
+		}
+	}
+	for _, s := range k.subs {
+		c.w.giveBack(s)
+	}
+	k.loop.outbox = slices.DeleteFunc(k.loop.outbox, func(o outgoing) bool { return o.conn == k.id })
+	closed := ipc.ConnClosed{Head: ipc.Head{Epoch: c.epoch, Conn: k.id}}
+	c.send(k.loop, outgoing{typ: ipc.TypeConnClosed, head: closed.Append(nil)})
+}
+
+// ask sends a request; reply is called once, unless the connection or connsrv ends first.
+func (c *connsrv) ask(k *conn, typ ipc.Type, encode func(ipc.Head) []byte, body []byte, reply func(ipc.Type, []byte)) *outgoing {
+	c.lastReq++
+	c.pending[c.lastReq] = &request{req: c.lastReq, conn: k, reply: reply}
+	c.send(k.loop, outgoing{typ: typ, conn: k.id, head: encode(ipc.Head{Epoch: c.epoch, Conn: k.id, Req: c.lastReq}), body: body})
+	return &k.loop.outbox[len(k.loop.outbox)-1]
+}
+
+// tell sends a record that is not answered.
+func (c *connsrv) tell(k *conn, typ ipc.Type, encode func(ipc.Head) []byte) *outgoing {
+	c.send(k.loop, outgoing{typ: typ, conn: k.id, head: encode(ipc.Head{Epoch: c.epoch, Conn: k.id})})
+	return &k.loop.outbox[len(k.loop.outbox)-1]
+}
+
+// park sends a Wait and remembers it for the next marker.
+func (c *connsrv) park(k *conn, index, beyond uint64, reply func(ipc.Type, []byte)) {
+	c.lastReq++
+	wait := &ipc.Wait{Head: ipc.Head{Epoch: c.epoch, Conn: k.id, Req: c.lastReq}, Index: index, Beyond: beyond}
+	c.pending[c.lastReq] = &request{req: c.lastReq, conn: k, parked: wait, reply: reply}
+	c.send(k.loop, outgoing{typ: ipc.TypeWait, conn: k.id, head: wait.Append(nil)})
+}
+
+// take looks at one record of ring 54321.
+func (c *connsrv) take(typ ipc.Type, b []byte) {
+	switch typ {
+	case ipc.TypeMarker:
+		m, err := ipc.DecodeMarker(b)
+		c.w.must(err, "decode a marker")
+		c.answerMarker(m)
+		return
+	case ipc.TypeIndexGone:
+		_, err := ipc.DecodeIndexGone(b)
+		c.w.must(err, "decode an index gone")
+		return
+	}
+	if len(b) < ipc.HeadSize {
+		c.w.fail("record of type %d with %d bytes from logicsrv", typ, len(b))
+	}
+	epoch, id, req := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint64(b[16:])
+	if epoch != c.epoch {
+		c.w.stats.oldEpoch++
+		return
+	}
+	switch typ {
+	case ipc.TypeDeliver:
+		c.deliver(id, b)
+		return
+	case ipc.TypeSubClosed:
+		c.subClosed(id, b)
+	}
+	r := c.pending[req]
+	if req == 0 || r == nil {
+		c.w.stats.unknownReply++
+		return
+	}
+	delete(c.pending, req)
+	r.reply(typ, b)
+}
+
+func (c *connsrv) find(id, sub uint64) (*conn, *subscription) {
+	for _, k := range c.conns {
+		if k.id != id {
+			continue
+		}
+		for _, s := range k.subs {
+			if s.sub == sub {
+				return k, s
+			}
+		}
+		return k, nil
+	}
+	return nil, nil
+}
+
+func (c *connsrv) deliver(id uint64, b []byte) {
+	d, err := ipc.DecodeDeliver(b)
+	c.w.must(err, "decode a delivery")
+	_, s := c.find(id, d.Sub)
+	if s == nil {
+		c.w.stats.staleDelivery++ // its consumer has gone; logicsrv is about to hear of it
+		return
+	}
+	c.w.delivered(s, &d)
+}
+
+func (c *connsrv) subClosed(id uint64, b []byte) {
+	m, err := ipc.DecodeSubClosed(b)
+	c.w.must(err, "decode the end of a consumer")
+	k, s := c.find(id, m.Sub)
+	if s == nil {
+		return
+	}
+	k.subs = slices.DeleteFunc(k.subs, func(x *subscription) bool { return x == s })
+	c.w.giveBack(s)
+	s.owner.closed(s)
+}
+
+// answerMarker tells all soft state again, each loop its own, behind what the loop has sent
+// so far.
+func (c *connsrv) answerMarker(m ipc.Marker) {
+	c.w.stats.markers++
+	for _, l := range c.loops {
+		for _, k := range c.conns {
+			if k.loop == l {
+				c.retell(k, m)
+			}
+		}
+		end := ipc.ResyncEnd{Head: ipc.Head{Epoch: c.epoch}, Term: m.Term, Ask: m.Ask, Loop: uint32(l.number), Loops: uint32(len(c.loops))}
+		c.send(l, outgoing{typ: ipc.TypeResyncEnd, head: end.Append(nil)})
+	}
+}
+
+func (c *connsrv) retell(k *conn, m ipc.Marker) {
+	for _, s := range k.subs {
+		state := ipc.SubState{
+			Head: ipc.Head{Epoch: c.epoch, Conn: k.id}, Term: m.Term, Ask: m.Ask,
+			Sub: s.sub, Index: s.index, Limit: s.limit, Delivered: s.delivered, AutoAck: s.autoAck,
+			InHand: ranges(s.inHand),
+		}
+		if failpoint.Broken("in-hand-not-retold") {
+			state.InHand = nil
+		}
+		c.send(k.loop, outgoing{typ: ipc.TypeSubState, conn: k.id, head: state.Append(nil)})
+	}
+	if failpoint.Broken("waits-not-retold") {
+		return
+	}
+	for _, req := range sortedKeys(c.pending) {
+		if r := c.pending[req]; r.conn == k && r.parked != nil {
+			c.send(k.loop, outgoing{typ: ipc.TypeWait, conn: k.id, head: r.parked.Append(nil)})
+		}
+	}
+}
+
+// ranges folds ascending offsets into ranges.
+func ranges(offsets []uint64) (out []ipc.Range) {
+	for _, o := range offsets {
+		if n := len(out); n > 0 && out[n-1].First+uint64(out[n-1].Count) == o {
+			out[n-1].Count++
+		} else {
+			out = append(out, ipc.Range{First: o, Count: 1})
+		}
+	}
+	return out
+}
+
+// sortedKeys makes a walk over a map the same in every run.
+func sortedKeys[V any](m map[uint64]V) []uint64 {
+	keys := make([]uint64, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

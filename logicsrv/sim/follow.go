@@ -1,0 +1,297 @@
+//go:build failpoints
+
+package sim
+
+import (
+	"errors"
+	"hash/fnv"
+	"io"
+	"sort"
+
+	"github.com/trimq/trimq/protocol/commitlog"
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/journal"
+)
+
+// shadowLog is what the log has held so far, read from its files and kept beside it.
+type shadowLog struct {
+	last    uint64   // LSN read last
+	prints  []uint64 // fingerprint of each entry, by LSN-1
+	indexes map[uint64]*shadowIndex
+	pending bool // the power was cut; the log has not been read since
+	promise uint64
+}
+
+// shadowIndex is one partition or queue.
+type shadowIndex struct {
+	level   ipc.Level
+	created uint64 // LSN
+	deleted uint64 // LSN; 0: it is there
+	next    uint64
+	batches []shadowBatch
+}
+
+type shadowBatch struct {
+	base, end uint64
+	lsn       uint64
+	m         *message
+}
+
+func (x *shadowIndex) find(offset uint64) *shadowBatch {
+	i := sort.Search(len(x.batches), func(i int) bool { return x.batches[i].end > offset })
+	if i == len(x.batches) || x.batches[i].base > offset {
+		return nil
+	}
+	return &x.batches[i]
+}
+
+func (w *world) shadow(index uint64) *shadowIndex {
+	x := w.log.indexes[index]
+	if x == nil {
+		x = &shadowIndex{}
+		w.log.indexes[index] = x
+	}
+	return x
+}
+
+// follow reads what has come to the log since the last time.
+func (w *world) follow() {
+	if w.log.pending {
+		return
+	}
+	w.readLog(w.log.last+1, func(r *commitlog.Reader, e *journal.Entry) {
+		if e.LSN != w.log.last+1 {
+			w.fail("the log goes on with lsn=%d after lsn=%d", e.LSN, w.log.last)
+		}
+		w.log.prints = append(w.log.prints, w.fingerprint(r, e))
+		w.log.last = e.LSN
+		w.absorb(r, e)
+	})
+}
+
+// readLog calls f for every entry from an LSN on.
+func (w *world) readLog(from uint64, f func(*commitlog.Reader, *journal.Entry)) {
+	was := w.running
+	w.running = observer
+	defer func() { w.running = was }()
+	r, err := commitlog.NewReader(w.disk.read(), from)
+	w.must(err, "open the log")
+	for {
+		e, place, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if gap := (*commitlog.Damage)(nil); errors.As(err, &gap) && gap.Removed {
+			w.stats.gaps++
+			continue
+		}
+		if err != nil {
+			w.fail("read the log: %v (at %+v)", err, place)
+		}
+		if e.LSN < from {
+			continue
+		}
+		f(r, e)
+	}
+	w.must(r.Close(), "close the log")
+}
+
+func (w *world) body(r *commitlog.Reader, i int, lsn uint64) []byte {
+	b, err := r.Body(i, w.bodyBuf[:0])
+	if err != nil {
+		w.fail("body %d of entry lsn=%d: %v", i, lsn, err)
+	}
+	w.bodyBuf = b
+	return b
+}
+
+func (w *world) fingerprint(r *commitlog.Reader, e *journal.Entry) uint64 {
+	h := fnv.New64a()
+	w.printBuf = e.AppendRing(w.printBuf[:0])
+	h.Write(w.printBuf)
+	for i := range e.Bodies {
+		h.Write(w.body(r, i, e.LSN))
+	}
+	return h.Sum64()
+}
+
+// absorb takes one entry into the shadow and checks it.
+func (w *world) absorb(r *commitlog.Reader, e *journal.Entry) {
+	w.absorbEvents(e)
+	for i := range e.Ops {
+		if op := &e.Ops[i]; op.Kind == journal.OpDelete {
+			w.shadow(op.Index).deleted = e.LSN
+		}
+	}
+	bodies := make([]*message, len(e.Bodies))
+	for i := range e.Bodies {
+		m := w.messageOf(w.body(r, i, e.LSN), e.LSN)
+		if m.lsn != 0 {
+			w.fail("%v is stored twice: in entry lsn=%d and again in lsn=%d", m, m.lsn, e.LSN)
+		}
+		if m.refused {
+			w.fail("%v was refused and is stored in entry lsn=%d", m, e.LSN)
+		}
+		m.lsn = e.LSN
+		bodies[i] = m
+	}
+	for i := range e.Items {
+		it := &e.Items[i]
+		if int(it.Body) >= len(bodies) {
+			w.fail("item %d of entry lsn=%d names body %d of %d", i, e.LSN, it.Body, len(bodies))
+		}
+		w.absorbItem(it, bodies[it.Body], e.LSN)
+	}
+}
+
+func (w *world) absorbItem(it *journal.IndexItem, m *message, lsn uint64) {
+	x := w.shadow(it.Index)
+	if it.Base != x.next || it.Count != m.meta.Count {
+		w.fail("entry lsn=%d puts %v at [%d, +%d) of index %d, which ends at %d", lsn, m, it.Base, it.Count, it.Index, x.next)
+	}
+	if m.index != 0 && m.index != it.Index {
+		w.fail("%v is stored in index %d", m, it.Index)
+	}
+	for i := len(x.batches) - 1; i >= 0 && i >= len(x.batches)-32; i-- {
+		if before := x.batches[i].m; before.owner == m.owner {
+			if before.order >= m.order {
+				w.fail("index %d: %v comes behind %v", it.Index, m, before)
+			}
+			break
+		}
+	}
+	x.next += uint64(it.Count)
+	x.batches = append(x.batches, shadowBatch{base: it.Base, end: x.next, lsn: lsn, m: m})
+	m.places = append(m.places, place{it.Index, it.Base})
+}
+
+// absorbEvents learns the levels of indexes.
+func (w *world) absorbEvents(e *journal.Entry) {
+	events := journal.Events(e.Events)
+	for ev, ok := events.Next(); ok; ev, ok = events.Next() {
+		switch ev.Type {
+		case journal.EvTopicCreated:
+			t, err := journal.DecodeTopicCreated(ev)
+			w.must(err, "decode an event")
+			w.topicLevel[t.ID] = t.Level
+			for _, index := range t.Indexes {
+				w.learn(index, t.Level, e.LSN)
+			}
+		case journal.EvPartitionsAdded:
+			t, err := journal.DecodePartitionsAdded(ev)
+			w.must(err, "decode an event")
+			for _, index := range t.Indexes {
+				w.learn(index, w.topicLevel[t.ID], e.LSN)
+			}
+		case journal.EvQueueCreated:
+			q, err := journal.DecodeQueueCreated(ev)
+			w.must(err, "decode an event")
+			w.learn(q.Index, q.Level, e.LSN)
+		}
+	}
+	w.must(events.Err(), "read the events of an entry")
+}
+
+func (w *world) learn(index uint64, level ipc.Level, lsn uint64) {
+	x := w.shadow(index)
+	if x.created != 0 {
+		w.fail("index %d is created a second time, in entry lsn=%d", index, lsn)
+	}
+	x.created, x.level = lsn, level
+}
+
+// powerCutPromise notes what the log promised at the moment of the cut. REQUIRES: follow before it.
+func (w *world) powerCutPromise(synced uint64) {
+	if !w.log.pending {
+		w.checkClaims()
+	}
+	w.claims = w.claims[:0]
+	w.log.promise = max(w.log.promise, synced)
+	w.log.pending = true
+}
+
+// compareLog reads the whole log again after persistsrv's recovery: what it holds must be
+// what it held, and after a power cut at least what was promised.
+func (w *world) compareLog() {
+	last := uint64(0)
+	w.readLog(0, func(r *commitlog.Reader, e *journal.Entry) {
+		if e.LSN > w.log.last {
+			if w.log.pending {
+				w.fail("after a power cut the log holds lsn=%d, before it ended at lsn=%d", e.LSN, w.log.last)
+			}
+			return
+		}
+		last = e.LSN
+		if got := w.fingerprint(r, e); got != w.log.prints[e.LSN-1] {
+			w.fail("entry lsn=%d has changed", e.LSN)
+		}
+	})
+	if !w.log.pending {
+		if last < w.log.last {
+			w.fail("the log ends at lsn=%d, it had lsn=%d and the power was not cut", last, w.log.last)
+		}
+		return
+	}
+	w.log.pending = false
+	w.trace("after the power cut the log ends at lsn=%d, it had lsn=%d, synced was %d", last, w.log.last, w.log.promise)
+	if last < w.log.promise {
+		w.fail("after a power cut the log ends at lsn=%d, synced was %d", last, w.log.promise)
+	}
+	w.forgetBeyond(last)
+	w.log.promise = 0
+}
+
+// forgetBeyond takes out of the shadow and the ledger what the power cut has taken.
+func (w *world) forgetBeyond(last uint64) {
+	w.log.last = last
+	w.log.prints = w.log.prints[:last]
+	for _, index := range sortedKeys(w.log.indexes) {
+		x := w.log.indexes[index]
+		n := len(x.batches)
+		for n > 0 && x.batches[n-1].lsn > last {
+			n--
+		}
+		x.batches = x.batches[:n]
+		x.next = 0
+		if n > 0 {
+			x.next = x.batches[n-1].end
+		}
+		if x.deleted > last {
+			x.deleted = 0
+		}
+		if x.created > last {
+			delete(w.log.indexes, index)
+		}
+	}
+	for _, m := range w.messages {
+		w.cutMessage(m, last)
+	}
+	for lsn := range w.digests {
+		if lsn > last {
+			delete(w.digests, lsn)
+		}
+	}
+	for _, c := range w.clients {
+		if f, ok := c.(*fetcher); ok {
+			x := w.shadow(w.indexOf(f.topic, f.partition))
+			f.powerCut(x.next, x.level == ipc.LevelDisk)
+		}
+	}
+}
+
+// cutMessage settles what a power cut means for one message.
+func (w *world) cutMessage(m *message, last uint64) {
+	stored := m.lsn != 0 && m.lsn <= last
+	if m.lsn > last {
+		m.lsn, m.places = 0, nil
+	}
+	if stored {
+		return
+	}
+	if m.acked && !(m.index == 0 && m.queues == 0) {
+		m.lost = true
+	}
+	if m.meta.ProducerID >= 0 && m.offered {
+		w.cutIDs[m.meta.ProducerID] = true
+	}
+}

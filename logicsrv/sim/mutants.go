@@ -1,0 +1,38 @@
+//go:build failpoints
+
+package sim
+
+// Mutant is one rule of the restart protocol that can be broken on purpose.
+type Mutant struct {
+	Name string // as package failpoint's Broken knows it
+	What string // what goes wrong
+}
+
+// Mutants lists them all. Every one must be noticed within a hundred histories.
+var Mutants = []Mutant{
+	{"early-reply", "logicsrv hands replies over before their entry has reached its level"},
+	{"disk-means-page", "logicsrv takes the written cursor for the synced one"},
+	{"early-release-requests", "logicsrv releases requests as soon as they are decided"},
+	{"release-before-handover", "logicsrv releases requests whose replies are not in ring 54321"},
+	{"visible-early", "messages become visible when they are decided"},
+	{"no-nonce", "rings made after a boot have the nonce of the ones before"},
+	{"no-known-results", "a restarted logicsrv does not look for results in the log"},
+	{"read-from-position", "a restarted logicsrv skips what it had read, instead of answering it again"},
+	{"log-read-early", "a restarted logicsrv reads the log before persistsrv has appended all of ring 65432"},
+	{"waits-not-retold", "connsrv does not tell parked waits again"},
+	{"in-hand-not-retold", "connsrv does not tell what consumers hold"},
+	{"sync-skipped", "a sync does nothing"},
+}
+
+// Hunt plays histories with a broken rule until one shows it. It returns how many it took and
+// the violation; an empty one where none of them did.
+func Hunt(mutant string, first uint64, histories int) (played int, why string) {
+	var s Simulator
+	for seed := first; seed < first+uint64(histories); seed++ {
+		played++
+		if r := s.Run(Options{Seed: seed, Mutant: mutant}); r.Violation != "" {
+			return played, r.Violation
+		}
+	}
+	return played, ""
+}

@@ -1,0 +1,82 @@
+//go:build failpoints
+
+package sim
+
+import (
+	"math/rand/v2"
+
+	lshell "github.com/trimq/trimq/logicsrv/shell"
+	pshell "github.com/trimq/trimq/persistsrv/shell"
+)
+
+// plan is what a seed decides before its history begins.
+type plan struct {
+	steps      int // with faults
+	faultEvery int // steps between two faults, on average
+	downtime   int // steps until a dead tier is started again, at most
+	reach      int // crossings until a set fuse burns down, at most
+	syncEvery  int // persistsrv's sync runs in one of so many of its turns
+	inline     bool
+	calmStart  bool // the faults begin when everything is created
+
+	capacityA, capacityB, capacityC uint64
+
+	loops       int
+	window      int
+	clientDeath int // a client dies in one tick of so many
+	maxBody     int
+	churn       bool // things are created and deleted on the way
+
+	limits   lshell.Limits
+	settings pshell.Settings
+
+	weights [faultKinds]int
+}
+
+func makePlan(r *rand.Rand) plan {
+	pick := func(v ...int) int { return v[r.IntN(len(v))] }
+	p := plan{
+		steps:      300 + r.IntN(700),
+		faultEvery: pick(15, 30, 60, 120, 400),
+		downtime:   pick(1, 4, 12, 30),
+		reach:      pick(3, 12, 60, 200),
+		syncEvery:  pick(1, 2, 6),
+		inline:     r.IntN(4) == 0,
+		calmStart:  r.IntN(4) != 0,
+
+		capacityA: uint64(pick(16, 32, 64)) << 10,
+		capacityB: uint64(pick(16, 32)) << 10,
+		capacityC: uint64(pick(16, 32)) << 10,
+
+		loops:       1 + r.IntN(2),
+		window:      1 + r.IntN(4),
+		clientDeath: pick(60, 200, 1000, 1000000),
+		churn:       r.IntN(3) == 0,
+	}
+	p.maxBody = int(p.capacityA / 16)
+	p.limits = lshell.Limits{
+		TurnInputs:  pick(1, 3, 8, 64),
+		TurnBytes:   pick(512, 4096, 1<<20),
+		HeldOutputs: pick(4, 16, 1000),
+		CheckpointLimits: lshell.CheckpointLimits{
+			CheckpointBytes:  uint64(pick(2<<10, 8<<10, 1<<20)),
+			CheckpointEvents: uint64(pick(10, 40, 1000)),
+			CheckpointMS:     int64(pick(200, 2000)),
+		},
+	}
+	p.settings = pshell.Settings{
+		SegmentBytes:     int64(pick(4, 16, 64)) << 10,
+		SegmentSeconds:   pick(2, 3600),
+		IndexEntries:     pick(4, 16, 256),
+		DiskReserveBytes: -1,
+		PageFlushMS:      int64(pick(50, 500)),
+		RetentionCheckMS: 200,
+		FlushBytes:       int64(pick(4, 64)) << 10,
+		RoundBytes:       int64(pick(2, 8, 64)) << 10,
+	}
+	p.weights = [faultKinds]int{
+		killOne: 20, killPair: 4, killAll: 2, cutPower: pick(0, 1, 4), stall: 6,
+		fillDisk: pick(0, 0, 2), breakSync: pick(0, 0, 1),
+	}
+	return p
+}

@@ -1,0 +1,96 @@
+//go:build failpoints
+
+package sim
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+
+	"github.com/trimq/trimq/protocol/ipc"
+)
+
+// Options names a history.
+type Options struct {
+	Seed   uint64
+	Mutant string    // a rule to break, of Mutants; empty: none
+	Trace  io.Writer // nil: none
+}
+
+// Result is how a history ended.
+type Result struct {
+	Violation string // empty: none
+	Step      int
+	Stats     Stats
+}
+
+// Simulator plays histories one after the other.
+type Simulator struct{ mem memory }
+
+// epochMS is when every history begins.
+const epochMS = 1_700_000_000_000
+
+// Run plays one history.
+func (s *Simulator) Run(o Options) (result Result) {
+	r := rand.New(rand.NewPCG(o.Seed, 0x7472696d71))
+	w := &world{
+		ledger: newLedger(), rng: r, plan: makePlan(r), out: o.Trace, now: epochMS, mem: &s.mem,
+		names: map[string][]uint64{}, topicLevel: map[uint64]ipc.Level{}, digests: map[uint64]uint64{},
+	}
+	w.log.indexes = map[uint64]*shadowIndex{}
+	w.install(o.Mutant)
+	defer uninstall()
+	defer func() {
+		result.Step, result.Stats = w.step, w.stats
+		switch v := recover().(type) {
+		case nil:
+		case violation:
+			result.Violation = fmt.Sprintf("seed %d step %d: %s", o.Seed, w.step, v.text)
+		default:
+			panic(v)
+		}
+	}()
+	w.trace("plan %+v", w.plan)
+	w.disk = newDisk(w)
+	w.newRings()
+	w.cast()
+	w.prepare()
+	w.play()
+	w.settle()
+	w.judge()
+	return result
+}
+
+// play is the part of the history with faults.
+func (w *world) play() {
+	for end := w.step + w.plan.steps; w.step < end; {
+		w.step++
+		w.stats.Steps++
+		w.now += int64(w.rng.IntN(12))
+		w.disturb()
+		switch n := w.rng.IntN(16); {
+		case n < 3:
+			w.stepTier(tierConn)
+		case n < 7:
+			w.stepTier(tierLogic)
+		case n < 10:
+			w.stepTier(tierPersist)
+		case n < 11:
+			if w.rng.IntN(w.plan.syncEvery) == 0 {
+				w.stepSync()
+			}
+		default:
+			for range 4 {
+				if w.conn != nil && w.stalled[tierConn] == 0 {
+					w.clients[w.rng.IntN(len(w.clients))].tick()
+				}
+			}
+		}
+		if w.step%64 == 0 {
+			w.follow()
+			if !w.log.pending {
+				w.checkClaims()
+			}
+		}
+	}
+}

@@ -1,0 +1,82 @@
+//go:build failpoints
+
+package sim
+
+import (
+	"os"
+	"strconv"
+	"testing"
+)
+
+// histories is how many TestHistories plays: 10,000 in CI, by the variable.
+func histories(t *testing.T) int {
+	v := os.Getenv("TRIMQ_SIM_HISTORIES")
+	if v == "" {
+		return 1000
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 1 {
+		t.Fatalf("TRIMQ_SIM_HISTORIES=%q: want a number from 1", v)
+	}
+	return n
+}
+
+// TestHistories plays many histories of the real code; none may break a promise.
+func TestHistories(t *testing.T) {
+	var s Simulator
+	var total Stats
+	n := histories(t)
+	for seed := uint64(1); seed <= uint64(n); seed++ {
+		r := s.Run(Options{Seed: seed})
+		total.Add(&r.Stats)
+		if r.Violation != "" {
+			t.Fatalf("%s\nreplay: go run -tags failpoints ./logicsrv/sim/cmd/sim -v -seed %d", r.Violation, seed)
+		}
+	}
+	t.Logf("%d histories: %s", n, total.String())
+	if n >= 200 && (total.Kills == 0 || total.PowerCuts == 0 || total.delivered == 0 || total.known == 0 || total.checkpoints == 0) {
+		t.Fatalf("the histories do not contain what they are for: %s", total.String())
+	}
+}
+
+// TestMutantsAreNoticed shows that the histories would find each of these mistakes.
+func TestMutantsAreNoticed(t *testing.T) {
+	if len(Mutants) < 12 {
+		t.Fatalf("%d mutants", len(Mutants))
+	}
+	for _, m := range Mutants {
+		t.Run(m.Name, func(t *testing.T) {
+			played, why := Hunt(m.Name, 1, 100)
+			if why == "" {
+				t.Fatalf("%d histories do not notice that %s", played, m.What)
+			}
+			t.Logf("noticed by history %d: %.300s", played, why)
+		})
+	}
+}
+
+// TestSeedIsHistory shows that a seed is played the same way every time.
+func TestSeedIsHistory(t *testing.T) {
+	var s Simulator
+	for seed := uint64(1); seed <= 20; seed++ {
+		a, b := s.Run(Options{Seed: seed}), s.Run(Options{Seed: seed})
+		if a != b {
+			t.Fatalf("seed %d: %+v, then %+v", seed, a, b)
+		}
+	}
+}
+
+// regressions are seeds that once failed, with what they found.
+var regressions = []struct {
+	seed  uint64
+	found string
+}{}
+
+func TestRegressions(t *testing.T) {
+	var s Simulator
+	for _, r := range regressions {
+		if got := s.Run(Options{Seed: r.seed}); got.Violation != "" {
+			t.Errorf("%s\nwhat it found once: %s", got.Violation, r.found)
+		}
+	}
+}

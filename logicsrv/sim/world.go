@@ -1,0 +1,370 @@
+//go:build failpoints
+
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"runtime/debug"
+
+	"github.com/trimq/trimq/logicsrv/core"
+	lshell "github.com/trimq/trimq/logicsrv/shell"
+	pshell "github.com/trimq/trimq/persistsrv/shell"
+	"github.com/trimq/trimq/persistsrv/vfs"
+	"github.com/trimq/trimq/protocol/batch"
+	"github.com/trimq/trimq/protocol/failpoint"
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/shmqueue"
+)
+
+// tier says whose code runs.
+type tier int
+
+const (
+	tierConn tier = iota
+	tierLogic
+	tierPersist
+	tiers
+	observer // the simulator itself: nothing dies and nothing fails
+)
+
+func (t tier) String() string {
+	return [...]string{"connsrv", "logicsrv", "persistsrv", "", "observer"}[t]
+}
+
+// world is one history.
+type world struct {
+	ledger
+	rng  *rand.Rand
+	plan plan
+	out  io.Writer // of the trace; nil: none
+
+	now     int64 // virtual Unix time in ms
+	step    int
+	running tier
+	calm    bool // faults have stopped
+
+	mem                 *memory
+	ringA, ringB, ringC *shmqueue.Ring
+	disk                *disk
+
+	conn    *connsrv
+	logic   *lshell.Shell
+	persist persister
+	down    [tiers]int // steps until a dead tier is started again
+	stalled [tiers]int // steps in which a live tier does not run
+	fuse    [tiers]int // crossings of failpoints until it dies; 0: not set
+
+	clients     []client
+	admin       *administrator
+	names       map[string][]uint64 // indexes of a topic's partitions or of a queue
+	deletedEver bool
+	topicLevel  map[uint64]ipc.Level
+	log         shadowLog
+	digests     map[uint64]uint64 // of the state, by LSN
+	noted       uint64            // term whose recovery has been looked at
+
+	nextMessage uint64
+	builder     batch.Builder
+	value       []byte
+	bodyBuf     []byte
+	printBuf    []byte
+	stats       Stats
+}
+
+// Stats counts what happened in a history.
+type Stats struct {
+	Steps, Kills, PowerCuts, Stalls, DiskFulls, SyncErrors int
+	Restarts                                               [3]int
+
+	acked, refused, delivered, commits, markers, clientDeaths int
+	ringFull, diskFull, gaps                                  int
+	oldEpoch, unknownReply, staleDelivery                     int
+	known, checkpoints                                        int
+}
+
+// Add sums counts of several histories.
+func (s *Stats) Add(o *Stats) {
+	s.Steps += o.Steps
+	s.Kills += o.Kills
+	s.PowerCuts += o.PowerCuts
+	s.Stalls += o.Stalls
+	s.DiskFulls += o.DiskFulls
+	s.SyncErrors += o.SyncErrors
+	for i := range s.Restarts {
+		s.Restarts[i] += o.Restarts[i]
+	}
+	s.acked += o.acked
+	s.refused += o.refused
+	s.delivered += o.delivered
+	s.commits += o.commits
+	s.markers += o.markers
+	s.clientDeaths += o.clientDeaths
+	s.ringFull += o.ringFull
+	s.diskFull += o.diskFull
+	s.gaps += o.gaps
+	s.oldEpoch += o.oldEpoch
+	s.unknownReply += o.unknownReply
+	s.staleDelivery += o.staleDelivery
+	s.known += o.known
+	s.checkpoints += o.checkpoints
+}
+
+func (s *Stats) String() string {
+	return fmt.Sprintf("steps %d, kills %d, power cuts %d, stalls %d, full disks %d, failed syncs %d, restarts %v; "+
+		"acknowledged %d, refused %d, delivered %d, commits %d, markers %d, dead clients %d; full ring %d, refused for the disk %d, "+
+		"known inputs %d, log gaps %d, replies of old epochs %d, to nobody %d, stale deliveries %d",
+		s.Steps, s.Kills, s.PowerCuts, s.Stalls, s.DiskFulls, s.SyncErrors, s.Restarts,
+		s.acked, s.refused, s.delivered, s.commits, s.markers, s.clientDeaths, s.ringFull, s.diskFull,
+		s.known, s.gaps, s.oldEpoch, s.unknownReply, s.staleDelivery)
+}
+
+// persister is persistsrv without its process.
+type persister interface {
+	Step() (progress bool, err error)
+	SyncStep() error
+}
+
+// newPersist is persistsrv's real shell.
+var newPersist = func(o pshell.Options) (persister, error) { return pshell.New(o) }
+
+// death is the panic that ends a tier at a failpoint.
+type death struct{ at string }
+
+// violation is the panic that ends a history.
+type violation struct{ text string }
+
+// fail ends the history: a promise was broken.
+func (w *world) fail(format string, args ...any) {
+	panic(violation{fmt.Sprintf(format, args...)})
+}
+
+// must is for errors that nothing in the history explains.
+func (w *world) must(err error, doing string) {
+	if err != nil {
+		w.fail("%s: %v", doing, err)
+	}
+}
+
+func (w *world) trace(format string, args ...any) {
+	if w.out != nil {
+		fmt.Fprintf(w.out, "%6d ", w.step)
+		fmt.Fprintf(w.out, format, args...)
+		fmt.Fprintln(w.out)
+	}
+}
+
+// crossing is called at every failpoint.
+func (w *world) crossing(name string) {
+	t := w.running
+	if t >= tiers || w.fuse[t] == 0 {
+		return
+	}
+	if w.fuse[t]--; w.fuse[t] == 0 {
+		panic(death{name})
+	}
+}
+
+// run lets a tier's code run. It returns false when the tier has died of it; an error is a
+// death by its own choice, and comes back.
+func (w *world) run(t tier, f func() error) (alive bool, err error) {
+	was := w.running
+	w.running = t
+	defer func() {
+		w.running = was
+		switch r := recover().(type) {
+		case nil:
+			return
+		case death:
+			w.trace("%v dies at %s", t, r.at)
+		case violation:
+			panic(r)
+		case error:
+			if !errors.Is(r, vfs.ErrKilled) {
+				panic(violation{fmt.Sprintf("%v panics: %v\n%s", t, r, debug.Stack())})
+			}
+			w.trace("%v dies in a write", t)
+		default:
+			panic(violation{fmt.Sprintf("%v panics: %v\n%s", t, r, debug.Stack())})
+		}
+		w.stats.Kills++
+		w.drop(t)
+		alive, err = false, nil
+	}()
+	if err = f(); err != nil {
+		w.drop(t)
+		return false, err
+	}
+	return true, nil
+}
+
+// drop is the death of a process: what it had in memory is gone, rings and files stay.
+func (w *world) drop(t tier) {
+	w.fuse[t] = 0
+	w.down[t] = w.rng.IntN(w.plan.downtime)
+	switch t {
+	case tierConn:
+		w.conn = nil
+		w.dropClients()
+	case tierLogic:
+		w.logic = nil
+	case tierPersist:
+		w.persist = nil
+		w.disk.mem.Kill()
+	}
+}
+
+func (w *world) dropClients() {
+	clear(w.hand)
+	for _, c := range w.clients {
+		c.dropped()
+	}
+}
+
+// alive says whether a tier runs.
+func (w *world) alive(t tier) bool {
+	switch t {
+	case tierConn:
+		return w.conn != nil
+	case tierLogic:
+		return w.logic != nil
+	default:
+		return w.persist != nil
+	}
+}
+
+// start starts a dead tier as its supervisor does.
+func (w *world) start(t tier) {
+	w.stats.Restarts[t]++
+	ok, err := w.run(t, func() (err error) {
+		switch t {
+		case tierConn:
+			w.conn, err = startConnsrv(w)
+		case tierLogic:
+			w.logic, err = lshell.New(w.logicOptions())
+		case tierPersist:
+			w.persist, err = newPersist(w.persistOptions())
+		}
+		return err
+	})
+	w.tolerate(t, err)
+	if !ok {
+		return
+	}
+	w.trace("%v starts", t)
+	if t == tierPersist && (w.log.pending || w.rng.IntN(4) == 0) {
+		w.compareLog()
+	}
+}
+
+// tolerate ends the history unless the faults explain that a tier has given up.
+func (w *world) tolerate(t tier, err error) {
+	if err == nil {
+		return
+	}
+	w.trace("%v gives up: %v", t, err)
+	if t == tierPersist && w.disk.excuses(err) {
+		return
+	}
+	w.fail("%v gives up: %v", t, err)
+}
+
+func (w *world) logicOptions() lshell.Options {
+	return lshell.Options{
+		Core:  core.Config{DefaultLevel: ipc.LevelDisk},
+		RingA: w.ringA, RingB: w.ringB, RingC: w.ringC,
+		LogFS:  w.disk.read(),
+		Now:    func() int64 { return w.now },
+		Limits: w.plan.limits,
+	}
+}
+
+func (w *world) persistOptions() pshell.Options {
+	return pshell.Options{
+		FS: w.disk, RingA: w.ringA, RingC: w.ringC,
+		Settings: w.plan.settings,
+		Now:      func() int64 { return w.now },
+		Inline:   w.plan.inline,
+	}
+}
+
+// stepTier gives a tier one step.
+func (w *world) stepTier(t tier) (progress bool) {
+	if !w.alive(t) {
+		if w.down[t]--; w.down[t] < 0 {
+			w.start(t)
+		}
+		return true
+	}
+	if w.stalled[t] > 0 {
+		w.stalled[t]--
+		return true
+	}
+	var err error
+	switch t {
+	case tierConn:
+		_, err = w.run(t, func() error { progress = w.conn.step(); return nil })
+	case tierLogic:
+		_, err = w.run(t, func() (err error) { progress, err = w.logic.Step(); return err })
+		w.noteDigest()
+	case tierPersist:
+		_, err = w.run(t, func() (err error) { progress, err = w.persist.Step(); return err })
+	}
+	w.tolerate(t, err)
+	return progress
+}
+
+// stepSync is persistsrv's other goroutine.
+func (w *world) stepSync() {
+	if w.persist == nil || w.stalled[tierPersist] > 0 || w.plan.inline {
+		return
+	}
+	_, err := w.run(tierPersist, func() error { return w.persist.SyncStep() })
+	w.tolerate(tierPersist, err)
+}
+
+// noteDigest compares the state at an LSN with every other state that was seen at the same
+// LSN: before a restart, after it, and while it is live.
+func (w *world) noteDigest() {
+	if w.logic == nil {
+		return
+	}
+	r, ok := w.logic.Recovered()
+	if !ok {
+		return
+	}
+	if r.Term != w.noted {
+		w.noted = r.Term
+		w.stats.known += r.Known
+		w.trace("logicsrv is running: %+v", r)
+		w.compareDigest(r.LastLSN, r.Digest, "replayed")
+	}
+	lsn, digest := w.logic.Digest()
+	w.compareDigest(lsn, digest, "live")
+}
+
+func (w *world) compareDigest(lsn, digest uint64, which string) {
+	if was, ok := w.digests[lsn]; ok && was != digest {
+		w.fail("the %s state at lsn=%d has digest %x, it was %x before", which, lsn, digest, was)
+	}
+	w.digests[lsn] = digest
+}
+
+// indexOf returns the index of a topic's partition or of a queue; 0: not known yet.
+func (w *world) indexOf(name string, partition int) uint64 {
+	if ids := w.names[name]; partition < len(ids) {
+		return ids[partition]
+	}
+	return 0
+}
+
+// install makes this world's rules those of the process.
+func (w *world) install(mutant string) {
+	failpoint.Handler = w.crossing
+	failpoint.Rule = mutant
+	w.running = observer
+}
+
+func uninstall() { failpoint.Handler, failpoint.Rule = nil, "" }

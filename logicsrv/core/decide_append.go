@@ -69,30 +69,18 @@ func (c *Core) appendBatch(m *ipc.Append, bodyOff int, ix *index, level ipc.Leve
 	}
 }
 
-// answerDuplicate repeats the first answer. The first batch is in some earlier entry, which
-// may be on its way still: so the answer waits like a read, at the level that was asked for.
+// answerDuplicate repeats the first answer. The first batch is in this entry or an earlier
+// one; at whatever level it was asked for then, this answer promises what is asked for now.
 func (c *Core) answerDuplicate(m *ipc.Append, level ipc.Level, base uint64) {
 	t := c.turn
 	ev := journal.Duplicate{Pos: c.in.Pos, Index: m.Index, Base: base}
-	t.raise(ipc.LevelMemory)
+	t.raise(level)
 	t.events = ev.Append(t.events)
 	c.stats.Duplicates++
 	if m.Req != 0 {
 		reply := ipc.Appended{Head: m.Head, Index: m.Index, Base: base, Duplicate: true}
-		t.sent(c.duplicateGate(level), ipc.TypeAppended, reply.Append(t.recs))
+		t.sent(c.ownGate(level), ipc.TypeAppended, reply.Append(t.recs))
 	}
-}
-
-// duplicateGate: the answer promises as much as the first one did.
-func (c *Core) duplicateGate(level ipc.Level) gate {
-	if level == ipc.LevelMemory {
-		return c.ownGate(ipc.LevelMemory)
-	}
-	if g := c.readGate(); g.level >= level {
-		return g
-	}
-	c.turn.raise(level)
-	return c.ownGate(level)
 }
 
 // checkBatch looks at what connsrv says of a batch; its bytes are none of core's business.

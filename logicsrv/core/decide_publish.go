@@ -99,16 +99,16 @@ func (c *Core) addItems(m *ipc.Publish, bodyOff int) {
 // answerRepublished repeats the answer to a batch that was routed before.
 func (c *Core) answerRepublished(m *ipc.Publish, queues uint32) {
 	t := c.turn
+	level := m.Level
+	if level == ipc.LevelUnset {
+		level = ipc.LevelDisk // where it went then is not known any more
+	}
 	ev := journal.Duplicate{Pos: c.in.Pos, Queues: queues}
-	t.raise(ipc.LevelMemory)
+	t.raise(level)
 	t.events = ev.Append(t.events)
 	c.stats.Duplicates++
 	if m.Req != 0 {
-		level := m.Level
-		if level == ipc.LevelUnset {
-			level = c.cfg.DefaultLevel
-		}
 		reply := ipc.Published{Head: m.Head, Queues: queues, Duplicate: true}
-		t.sent(c.duplicateGate(level), ipc.TypePublished, reply.Append(t.recs))
+		t.sent(c.ownGate(level), ipc.TypePublished, reply.Append(t.recs))
 	}
 }

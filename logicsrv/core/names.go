@@ -14,14 +14,14 @@ import (
 // carry and any terminal can show.
 func checkName(what, name string) (errcode.Code, string) {
 	if name == "" || len(name) > maxNameBytes {
-		return errcode.InvalidArgument, fmt.Sprintf("the name of a %s has 1 to %d bytes, not %d", what, maxNameBytes, len(name))
+		return errcode.InvalidArgument, fmt.Sprintf("a name of 1 to %d bytes is wanted for the %s, not one of %d", maxNameBytes, what, len(name))
 	}
 	if !utf8.ValidString(name) {
-		return errcode.InvalidArgument, fmt.Sprintf("the name of a %s is not UTF-8", what)
+		return errcode.InvalidArgument, fmt.Sprintf("the name of the %s is not UTF-8", what)
 	}
 	for _, r := range name {
 		if unicode.IsControl(r) {
-			return errcode.InvalidArgument, fmt.Sprintf("the name of a %s holds the control character %U", what, r)
+			return errcode.InvalidArgument, fmt.Sprintf("the name of the %s holds the control character %U", what, r)
 		}
 	}
 	return errcode.OK, ""

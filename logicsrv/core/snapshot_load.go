@@ -84,6 +84,7 @@ func (l *loader) head() error {
 	s.timeMS = l.signed()
 	shard := l.Uvarint()
 	s.lastID, s.lastPID = l.Uvarint(), l.signed()
+	l.c.lastDisk = s.lsn
 	if l.Err() == nil && shard != uint64(l.c.cfg.Shard) {
 		return fmt.Errorf("%w: of shard %d, not %d", ErrCheckpoint, shard, l.c.cfg.Shard)
 	}
@@ -109,8 +110,10 @@ func (l *loader) index(ix *index) bool {
 	if !l.ensure(!taken && ix.next <= maxOffset) {
 		return false
 	}
-	ix.visible = ix.next // a checkpoint is in place once its LSN is synced
 	l.c.indexes.add(ix.id, ix)
+	if ix.next > 0 { // visible once the cursor has reached the checkpoint
+		l.c.appended(ix, l.c.lsn)
+	}
 	return true
 }
 

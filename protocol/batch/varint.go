@@ -30,8 +30,13 @@ func varint32(b []byte, i int) (v int32, next int) {
 	if uint(i) >= uint(len(b)) {
 		return 0, 0
 	}
-	if c := b[i]; c < 0x80 {
+	c := b[i]
+	if c < 0x80 {
 		return int32(c>>1) ^ -int32(c&1), i + 1
+	}
+	if i+1 < len(b) && b[i+1] < 0x80 { // most lengths take two bytes
+		u := uint32(c&0x7f) | uint32(b[i+1])<<7
+		return int32(u>>1) ^ -int32(u&1), i + 2
 	}
 	u, next := uvarint(b, i, 5)
 	if next == 0 || u > 1<<32-1 {

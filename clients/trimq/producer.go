@@ -259,14 +259,14 @@ func (p *Producer) Close(ctx context.Context) error {
 	p.mu.Unlock()
 	p.c.disown(p)
 	p.c.topics.unwatch(p)
-	p.win.close()
+	p.win.close() // no batch is opened any more
+	for _, s := range p.takeStreams() {
+		s.kill()
+	}
 	err := p.Flush(ctx)
 	close(p.stop)
 	p.link.close()
 	p.renewed.Wait()
-	for _, s := range p.takeStreams() {
-		s.kill()
-	}
 	p.abandon(ErrClosed)
 	return err
 }

@@ -296,12 +296,11 @@ func (p *Producer) makeDue(s *stream) {
 	}
 }
 
-// kill closes what is open and lets nothing more in.
+// kill lets nothing more in.
 func (s *stream) kill() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.dead = true
-	s.mu.Unlock()
-	s.closeOpen()
 }
 
 // closeOpen closes all open batches of a stream.

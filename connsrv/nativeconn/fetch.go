@@ -35,7 +35,7 @@ func (c *Conn) fetch(h native.Header, body []byte) bool {
 
 // continueFetch answers a fetch or parks it; false: there is no room in the ring.
 func (c *Conn) continueFetch(h native.Header, p *session.Park) bool {
-	end, known := c.lane.Ends[p.Index]
+	end := c.lane.Ends[p.Index] // 0 where nothing is known: below every offset
 	over := c.link.NowMS() >= p.DeadlineMS
 	if p.Offset < end {
 		r := c.lane.Reading()
@@ -59,7 +59,7 @@ func (c *Conn) continueFetch(h native.Header, p *session.Park) bool {
 	}
 	p.Beyond = end
 	p.Asking = false
-	if over || p.Offset > end || !known {
+	if over || p.Offset > end {
 		// Is the offset beyond the true end, or do we only know an old one?
 		p.Beyond, p.Asking = ipc.WaitNow, true
 	}

@@ -1,0 +1,220 @@
+package nativeconn
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"testing"
+	"unsafe"
+
+	"github.com/trimq/trimq/connsrv/session"
+	"github.com/trimq/trimq/protocol/batch"
+	"github.com/trimq/trimq/protocol/commitlog"
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/native"
+	"github.com/trimq/trimq/shmqueue"
+)
+
+// fakeLink collects what a room sends.
+type fakeLink struct {
+	out      bytes.Buffer
+	pieces   [][]byte
+	closed   bool
+	deadline int64
+	resumed  bool
+	crowded  bool
+}
+
+func (l *fakeLink) ID() uint64     { return 0x100 }
+func (l *fakeLink) NowMS() int64   { return 1000 }
+func (l *fakeLink) Remote() string { return "test" }
+func (l *fakeLink) Append(n int) []byte {
+	b := make([]byte, n)
+	l.pieces = append(l.pieces, b)
+	return b
+}
+func (l *fakeLink) WriteRange(session.Source, int64, int) {}
+func (l *fakeLink) Crowded() bool                         { return l.crowded }
+func (l *fakeLink) SetDeadline(at int64)                  { l.deadline = at }
+func (l *fakeLink) Resume()                               { l.resumed = true }
+func (l *fakeLink) Established()                          {}
+func (l *fakeLink) Close()                                { l.closed = true }
+
+func (l *fakeLink) sent() []byte { return bytes.Join(l.pieces, nil) }
+
+// rig is a room on a ring in plain memory.
+type rig struct {
+	conn *Conn
+	lane *session.Lane
+	link *fakeLink
+	in   *shmqueue.Consumer
+	buf  []byte
+	want session.Want
+}
+
+const rigCapacity = 256 << 10
+
+func newRig(tb testing.TB) *rig {
+	words := make([]uint64, (shmqueue.MemorySize(rigCapacity)+7)/8)
+	mem := unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), shmqueue.MemorySize(rigCapacity))
+	ring, err := openRing(mem)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	producer, err := ring.Producer()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	in, err := ring.Consumer()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	view, err := commitlog.OpenView(tb.TempDir())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	lane := session.NewLane(&session.Rings{
+		Requests: producer, Capacity: rigCapacity, MaxRecord: ring.MaxRecord(), Bell: ring.Bell(),
+		Status: ring.Word(shmqueue.WordStatus), View: view, Counters: shmqueue.HeapMetrics().Tier(shmqueue.TierConn), Loops: 1,
+	}, 0)
+	r := &rig{lane: lane, link: &fakeLink{}, in: in}
+	settings := &Settings{
+		WindowRequests: 8, WindowBytes: 256 << 10, MaxFrame: 128 << 10, Server: "test",
+		Info: func() native.InfoReply { return native.InfoReply{} }, Log: slog.New(slog.DiscardHandler),
+	}
+	r.conn = New(settings, lane, r.link)
+	return r
+}
+
+func openRing(mem []byte) (*shmqueue.Ring, error) {
+	if err := shmqueue.Format(mem, rigCapacity, 99); err != nil {
+		return nil, err
+	}
+	return shmqueue.Open(mem)
+}
+
+// feed does with some bytes what the reactor does: it shows them, keeps what was not used,
+// and brings large bodies to their place once they are complete.
+func (r *rig) feed(tb testing.TB, b []byte) {
+	r.buf = append(r.buf, b...)
+	for !r.link.closed && len(r.buf) > 0 && len(r.buf) >= r.want.Bytes {
+		if r.want.Direct {
+			dst := r.conn.Space(r.want.Bytes)
+			if dst == nil {
+				return
+			}
+			r.buf = r.buf[copy(dst, r.buf):]
+			r.want = session.Want{}
+			r.conn.Filled()
+			continue
+		}
+		used, want := r.conn.Input(r.buf)
+		if used == 0 && !want.Pause && want.Bytes <= len(r.buf) && !want.Direct && !r.link.closed {
+			tb.Fatalf("no progress with %d bytes: %+v", len(r.buf), want)
+		}
+		r.buf, r.want = r.buf[used:], want
+		if want.Pause {
+			return
+		}
+	}
+}
+
+// commands lists what came out on the ring.
+func (r *rig) commands() []string {
+	var list []string
+	for {
+		rec, ok := r.in.Next()
+		if !ok {
+			return list
+		}
+		list = append(list, fmt.Sprintf("%d %x", rec.Type, rec.Payload))
+	}
+}
+
+// FuzzAnySplit: however a stream is cut, the same commands and answers come out of it, and
+// nothing panics.
+func FuzzAnySplit(f *testing.F) {
+	hello := native.AppendFrame(nil, native.CmdHello, 0, 1, &native.Hello{MinVersion: 1, MaxVersion: 1})
+	var good []byte
+	good = append(good, hello...)
+	small, large := testBatch(3, 40), testBatch(400, 100)
+	produce := native.Produce{Index: 1}
+	good = appendBody(good, native.CmdProduce, append(produce.Append(nil), small...))
+	good = appendBody(good, native.CmdProduce, append(produce.Append(nil), large...))
+	publish := native.Publish{Exchange: "x", RoutingKey: "y"}
+	good = appendBody(good, native.CmdPublish, append(publish.Append(nil), small...))
+	good = native.AppendFrame(good, native.CmdPing, 0, 4, &native.Ping{Token: 4})
+	good = native.AppendFrame(good, native.CmdSubscribe, 0, 5, &native.Subscribe{Sub: 1, Index: 1, Limit: 10, Kind: native.SubQueue})
+	good = native.AppendFrame(good, native.CmdPull, 0, 6, &native.Ping{})
+	f.Add(good, uint64(1))
+	f.Add(good[:len(good)-3], uint64(7))
+	f.Add(append(append([]byte(nil), hello...), 0xff, 0xff, 0xff, 0xff, 1, 2, 3), uint64(3))
+	bad := append([]byte(nil), good...)
+	bad[len(hello)+200] ^= 1
+	f.Add(bad, uint64(9))
+	f.Fuzz(func(t *testing.T, stream []byte, seed uint64) {
+		if len(stream) > 256<<10 {
+			return
+		}
+		whole := newRig(t)
+		whole.feed(t, stream)
+		pieces := newRig(t)
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		for rest := stream; len(rest) > 0; {
+			n := min(len(rest), 1+rnd.IntN(1<<rnd.IntN(17)))
+			pieces.feed(t, rest[:n])
+			rest = rest[n:]
+		}
+		a, b := whole.commands(), pieces.commands()
+		if len(a) != len(b) {
+			t.Fatalf("%d commands in one piece, %d in several", len(a), len(b))
+		}
+		for i := range a {
+			if a[i] != b[i] {
+				t.Fatalf("command %d differs", i)
+			}
+		}
+		if !bytes.Equal(whole.link.sent(), pieces.link.sent()) || whole.link.closed != pieces.link.closed {
+			t.Fatal("the answers differ")
+		}
+	})
+}
+
+func appendBody(b []byte, cmd native.Command, body []byte) []byte {
+	b = native.AppendHeader(b, cmd, 0, 3, len(body))
+	return append(b, body...)
+}
+
+func testBatch(n, size int) []byte {
+	var b batch.Builder
+	for i := range n {
+		b.Add(int64(i), nil, bytes.Repeat([]byte{byte(i)}, size), nil)
+	}
+	return append([]byte(nil), b.Seal(batch.None, batch.NoProducer, 0, 0)...)
+}
+
+// FuzzReply: records of another process do not break a room, whatever they hold.
+func FuzzReply(f *testing.F) {
+	head := ipc.Head{Epoch: 1, Conn: 0x100, Req: 1 << 8}
+	f.Add(uint16(ipc.TypeAppended), (&ipc.Appended{Head: head, Index: 1, Base: 5}).Append(nil))
+	f.Add(uint16(ipc.TypeVisible), (&ipc.Visible{Head: head, Index: 1, End: 5}).Append(nil))
+	f.Add(uint16(ipc.TypeDeliver), (&ipc.Deliver{Head: head, Sub: 1, Index: 1, First: 0, Count: 3}).Append(nil))
+	f.Add(uint16(ipc.TypeError), (&ipc.Error{Head: head, Code: 13, Text: "x"}).Append(nil))
+	f.Add(uint16(ipc.TypeSubClosed), (&ipc.SubClosed{Sub: 1, Code: 13}).Append(nil))
+	f.Fuzz(func(t *testing.T, typ uint16, payload []byte) {
+		r := newRig(t)
+		stream := native.AppendFrame(nil, native.CmdHello, 0, 1, &native.Hello{MinVersion: 1, MaxVersion: 1})
+		stream = native.AppendFrame(stream, native.CmdFetch, 0, 2, &native.Fetch{Index: 1, MaxBytes: 100, MaxWaitMS: 50})
+		stream = native.AppendFrame(stream, native.CmdSubscribe, 0, 5, &native.Subscribe{Sub: 1, Index: 1, Limit: 10, Kind: native.SubQueue})
+		stream = native.AppendFrame(stream, native.CmdSubscribe, 0, 6, &native.Subscribe{Sub: 2, Index: 1, Limit: 10, Kind: native.SubTopic})
+		r.feed(t, stream)
+		r.conn.Reply(ipc.Type(typ), payload)
+		r.conn.Broadcast(ipc.Type(typ), payload)
+		r.conn.Resync(ipc.Marker{Term: 1, Ask: 1}, true)
+		r.conn.Deadline(1 << 40)
+		r.conn.Drained()
+		r.conn.Shutdown()
+		r.conn.Closed()
+	})
+}

@@ -20,6 +20,17 @@ const (
 	PersistRebuilt     CounterID = 15
 	PersistRetired     CounterID = 16
 	PersistDiskFree    CounterID = 17
+
+	PersistIndexEntries CounterID = 18
+	PersistCheckpoints  CounterID = 19
+	PersistRewritten    CounterID = 20
+	PersistDamaged      CounterID = 21
+)
+
+// Status bits beside those in words.go, of persistsrv's restart and of its log.
+const (
+	StatusSyncing = 1 << 2 // a sync is under way: whoever finds this at its start does not know how it ended
+	StatusDamaged = 1 << 3 // a place in the commit log is damaged
 )
 
 var persistStats = [...]Row{
@@ -41,4 +52,9 @@ var persistStats = [...]Row{
 	PersistRebuilt:     {Name: "trimq_persist_rebuilt_indexes_total", Help: "Indexes rebuilt from the log.", Kind: KindCounter},
 	PersistRetired:     {Name: "trimq_persist_retired_segments_total", Help: "Segments removed by retention.", Kind: KindCounter},
 	PersistDiskFree:    {Name: "trimq_persist_disk_free_bytes", Help: "Free bytes of the data directory's file system.", Kind: KindGauge},
+
+	PersistIndexEntries: {Name: "trimq_persist_index_entries_total", Help: "Entries appended to indexes.", Kind: KindCounter},
+	PersistCheckpoints:  {Name: "trimq_persist_checkpoints_total", Help: "Checkpoints of logicsrv stored.", Kind: KindCounter},
+	PersistRewritten:    {Name: "trimq_persist_rewritten_bytes_total", Help: "Bytes of the log written again because it was in doubt whether a sync had covered them.", Kind: KindCounter},
+	PersistDamaged:      {Name: "trimq_persist_damaged_places", Help: "Damaged places of the commit log found since the start.", Kind: KindGauge},
 }

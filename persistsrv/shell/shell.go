@@ -2,9 +2,16 @@ package shell
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
 
+	"github.com/trimq/trimq/persistsrv/seglog"
 	"github.com/trimq/trimq/persistsrv/vfs"
+	"github.com/trimq/trimq/protocol/commitlog"
+	"github.com/trimq/trimq/protocol/failpoint"
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/journal"
 	"github.com/trimq/trimq/shmqueue"
 )
 
@@ -18,6 +25,8 @@ type Settings struct {
 	RetentionCheckMS int64 // default 5000
 	FlushBytes       int64 // unsynced bytes that start a sync though nobody waits; default 128 MiB
 	RoundBytes       int64 // gathered at most in one write; default 16 MiB
+	CheckpointBytes  int64 // of log between two index checkpoints; default 64 MiB
+	CheckpointMS     int64 // … or that time, if anything was written; default 30000
 }
 
 // Options says what a shell works on.
@@ -27,36 +36,332 @@ type Options struct {
 	RingC    *shmqueue.Ring // 65432: entries; cursors
 	Shard    uint32
 	Settings Settings
-	Now      func() int64 // Unix time in milliseconds
-	Inline   bool         // Step syncs and maintains by itself: for the simulator
-	Log      *slog.Logger // nil: none
+	Now      func() int64       // Unix time in milliseconds
+	Inline   bool               // Step syncs and maintains by itself: for the simulator
+	Log      *slog.Logger       // nil: none
+	Counters *shmqueue.Counters // nil: none
 }
 
 // Bits of ring 65432's WordStatus. Set and cleared by persistsrv only.
 const (
-	StatusDiskFull   uint64 = shmqueue.StatusDiskFull   // appends from clients are refused; cleared by itself
-	StatusSyncFailed uint64 = shmqueue.StatusSyncFailed // what is not synced must be written again
-	StatusSyncing    uint64 = 1 << 2                    // a sync is under way
-	StatusDamaged    uint64 = 1 << 3                    // the log has a damaged place
+	StatusDiskFull   = shmqueue.StatusDiskFull   // appends from clients are refused; cleared by itself
+	StatusSyncFailed = shmqueue.StatusSyncFailed // what is not synced must be written again
+	StatusSyncing    = shmqueue.StatusSyncing    // a sync is under way
+	StatusDamaged    = shmqueue.StatusDamaged    // the log has a damaged place
 )
 
+// recordsAtOnce bounds the records that one Step takes.
+const recordsAtOnce = 4096
+
 // Shell is persistsrv without its process.
-type Shell struct{}
+type Shell struct {
+	o   Options
+	log *seglog.Log
+	in  *shmqueue.Consumer
 
-// New recovers the log and takes over ring 65432's consuming end.
-func New(o Options) (*Shell, error) { return nil, errors.New("not yet") }
+	held  shmqueue.Record // read from the ring, waits for the disk
+	holds bool
+	entry journal.Entry // decoded from the last entry record
+	marks marks
 
-// Step drains ring 65432 once: gathers, writes, indexes, moves written, releases.
-func (s *Shell) Step() (progress bool, err error) { return false, errors.New("not yet") }
+	dirtySince int64 // when the oldest unsynced bytes were written; 0: there are none
+	nextTick   int64
+	checkAfter int64 // bytes that may be written before free space is looked at again
+	syncMu     sync.Mutex
+	counted    seglog.Stats
+}
 
-// SyncStep is SyncLog and then Maintain.
-func (s *Shell) SyncStep() error { return errors.New("not yet") }
+// ErrFull says that New needs room that the disk has not; it may be tried again.
+var ErrFull = seglog.ErrFull
 
-// SyncLog syncs the log once, if anything is unsynced, and moves synced.
-func (s *Shell) SyncLog() error { return errors.New("not yet") }
+func orDefault[T int | int64](v *T, d T) {
+	if *v == 0 {
+		*v = d
+	}
+}
 
-// Maintain does the slow work beside the log: checkpoints, index checkpoint, removal of dead segments.
-func (s *Shell) Maintain() error { return errors.New("not yet") }
+func (s *Settings) fill() {
+	orDefault(&s.SegmentBytes, 256<<20)
+	orDefault(&s.SegmentSeconds, 3600)
+	orDefault(&s.IndexEntries, 65536)
+	orDefault(&s.DiskReserveBytes, 512<<20)
+	orDefault(&s.PageFlushMS, 1000)
+	orDefault(&s.RetentionCheckMS, 5000)
+	orDefault(&s.FlushBytes, 128<<20)
+	orDefault(&s.RoundBytes, 16<<20)
+	orDefault(&s.CheckpointBytes, 64<<20)
+	orDefault(&s.CheckpointMS, 30_000)
+	s.DiskReserveBytes = max(0, s.DiskReserveBytes)
+}
+
+// New recovers the log and takes over ring 65432's consuming end. Where a predecessor's sync
+// has failed, or it is not known how it ended, what it was to cover is written again here.
+func New(o Options) (*Shell, error) {
+	o.Settings.fill()
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Shell{o: o}
+	status := o.RingC.Word(shmqueue.WordStatus)
+	set := &o.Settings
+	l, err := seglog.Open(seglog.Options{
+		FS: o.FS, Now: o.Now, Log: o.Log,
+		SyncedHint: o.RingC.Word(shmqueue.WordSynced).Load(),
+		Rewrite:    status.Load()&(StatusSyncFailed|StatusSyncing) != 0,
+		Settings: seglog.Settings{
+			Shard: o.Shard, SegmentBytes: set.SegmentBytes, SegmentMS: int64(set.SegmentSeconds) * 1000,
+			IndexEntries: uint32(set.IndexEntries), IndexCheckpointBytes: uint64(set.CheckpointBytes),
+			IndexCheckpointMS: set.CheckpointMS, DiskReserveBytes: uint64(set.DiskReserveBytes),
+			RoundBytes: set.RoundBytes, OpenIndexFiles: 512, VerifyIndexBytes: 256 << 20,
+		},
+	})
+	if errors.Is(err, seglog.ErrFull) {
+		status.Or(StatusDiskFull)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.log = l
+	if s.in, err = o.RingC.Consumer(); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	// What was in doubt has been written and synced anew.
+	status.And(^uint64(StatusSyncFailed | StatusSyncing))
+	failpoint.Hit("persist.status")
+	s.setBit(StatusDamaged, len(l.Damages()) > 0)
+	s.publish()
+	s.raise(shmqueue.WordSynced, l.Synced())
+	s.markDirty()
+	s.nextTick = o.Now()
+	return s, nil
+}
+
+// raise moves a cursor up. It never moves down.
+func (s *Shell) raise(w shmqueue.Word, v uint64) bool {
+	word := s.o.RingC.Word(w)
+	if v <= word.Load() {
+		return false
+	}
+	// SYNC: pairs with logicsrv's reads of the cursors.
+	word.Store(v)
+	failpoint.Hit("persist.cursor")
+	return true
+}
+
+func (s *Shell) setBit(bit uint64, on bool) {
+	word := s.o.RingC.Word(shmqueue.WordStatus)
+	switch was := word.Load()&bit != 0; {
+	case on && !was:
+		word.Or(bit)
+	case !on && was:
+		word.And(^bit)
+	default:
+		return
+	}
+	failpoint.Hit("persist.status")
+	s.o.RingA.Bell().Ring()
+}
+
+// Step drains ring 65432 once: gathers, writes, indexes, moves written, releases. progress
+// says that it should be called again before sleeping.
+func (s *Shell) Step() (progress bool, err error) {
+	now := s.o.Now()
+	taken, err := s.drain()
+	if err != nil {
+		return false, err
+	}
+	if taken > 0 {
+		s.publish()
+		s.markDirty()
+	}
+	released := s.release()
+	if err := s.tick(now); err != nil {
+		return false, err
+	}
+	s.setBit(StatusDiskFull, s.log.Full())
+	if taken > 0 || released {
+		s.count()
+	}
+	progress = taken > 0 || released
+	if !s.o.Inline {
+		return progress, nil
+	}
+	if s.SyncDue() {
+		progress = true
+		if err := s.SyncLog(); err != nil {
+			return false, err
+		}
+		s.release()
+	}
+	if s.log.MaintenanceDue() {
+		progress = true
+		if err := s.Maintain(); err != nil {
+			return false, err
+		}
+	}
+	return progress, nil
+}
+
+// drain takes records until the ring is empty, enough are gathered, or the disk is full.
+func (s *Shell) drain() (taken int, err error) {
+	s.marks.begin()
+	for taken < recordsAtOnce {
+		if !s.holds {
+			rec, ok := s.in.Next()
+			if !ok {
+				if err := s.in.Err(); err != nil {
+					return taken, fmt.Errorf("ring 65432: %w", err)
+				}
+				break
+			}
+			s.held, s.holds = rec, true
+			if err := s.decode(); err != nil {
+				return taken, err
+			}
+		}
+		done, err := s.take()
+		if errors.Is(err, seglog.ErrFull) {
+			return taken, nil
+		}
+		if err != nil {
+			return taken, err
+		}
+		if !done {
+			break
+		}
+		s.holds = false
+		taken++
+	}
+	if err := s.log.Flush(); err != nil && !errors.Is(err, seglog.ErrFull) {
+		return taken, err
+	}
+	return taken, nil
+}
+
+// decode reads an entry record once, however often it is tried.
+func (s *Shell) decode() error {
+	if ipc.Type(s.held.Type) != ipc.TypeEntry {
+		return nil
+	}
+	if err := s.entry.DecodeRing(s.held.Payload); err != nil {
+		return fmt.Errorf("ring 65432, record at %d: %w", s.held.Pos, err)
+	}
+	return nil
+}
+
+// take does what the held record asks for; done is false if it has to wait for the round's
+// flush. An error that is ErrFull leaves it to be tried again.
+func (s *Shell) take() (done bool, err error) {
+	switch ipc.Type(s.held.Type) {
+	case ipc.TypeEntry:
+		return s.takeEntry()
+	case ipc.TypeCheckpoint:
+		part, err := ipc.DecodeCheckpointPart(s.held.Payload)
+		if err != nil {
+			return false, fmt.Errorf("ring 65432, record at %d: %w", s.held.Pos, err)
+		}
+		s.log.StatePart(&part)
+		s.marks.add(s.held.End, s.log.LastLSN(), false)
+		return true, nil
+	case ipc.TypeConfigure:
+		c, err := ipc.DecodeConfigure(s.held.Payload)
+		if err != nil {
+			return false, fmt.Errorf("ring 65432, record at %d: %w", s.held.Pos, err)
+		}
+		if err := s.log.Flush(); err != nil {
+			return false, err
+		}
+		if err := s.log.Configure(&c); err != nil {
+			return false, err
+		}
+		s.marks.add(s.held.End, s.log.LastLSN(), false)
+		return true, nil
+	}
+	return false, fmt.Errorf("ring 65432, record at %d: type %d is none of persistsrv's", s.held.Pos, s.held.Type)
+}
+
+func (s *Shell) takeEntry() (done bool, err error) {
+	e := &s.entry
+	if len(e.Bodies) > 0 && e.Nonce != s.o.RingA.Nonce() && e.LSN > s.log.LastLSN() {
+		return false, fmt.Errorf("entry lsn=%d refers to bodies in ring 12345 with nonce %#x; this one has %#x", e.LSN, e.Nonce, s.o.RingA.Nonce())
+	}
+	result, err := s.log.Add(e, s.o.RingA.At)
+	if err == nil && result == seglog.Blocked {
+		if err = s.log.Flush(); err == nil {
+			s.raise(shmqueue.WordWritten, s.log.Written())
+			s.o.RingA.Bell().Ring()
+			result, err = s.log.Add(e, s.o.RingA.At)
+		}
+	}
+	if err != nil || result == seglog.Blocked {
+		return false, err
+	}
+	s.marks.add(s.held.End, e.LSN, e.Level > ipc.LevelPage)
+	return true, nil
+}
+
+// publish moves written and read, and wakes logicsrv.
+func (s *Shell) publish() {
+	moved := s.raise(shmqueue.WordWritten, s.log.Written())
+	read := s.in.Read()
+	if s.holds {
+		read = s.held.Pos
+	}
+	if !s.log.Pending() && s.raise(shmqueue.WordRead, read) {
+		moved = true
+	}
+	if moved {
+		s.o.RingA.Bell().Ring()
+	}
+}
+
+// release frees what is done with in ring 65432.
+func (s *Shell) release() bool {
+	to := s.marks.done(s.log.Written(), s.log.Synced())
+	if to == 0 {
+		return false
+	}
+	if s.in.Release(to) {
+		s.o.RingA.Bell().Ring()
+	}
+	failpoint.Hit("persist.release")
+	return true
+}
+
+// tick does what is due by time: retention and a look at the free space.
+func (s *Shell) tick(now int64) error {
+	due := now >= s.nextTick
+	if !due && s.log.Stats().Bytes < uint64(s.checkAfter) {
+		return nil
+	}
+	if due {
+		if err := s.log.Retain(); err != nil && !errors.Is(err, seglog.ErrFull) {
+			return err
+		}
+		s.nextTick = now + s.o.Settings.RetentionCheckMS
+	}
+	if err := s.log.CheckSpace(); err != nil {
+		return err
+	}
+	if s.log.Full() {
+		s.nextTick = min(s.nextTick, now+fullRetryMS)
+	}
+	s.checkAfter = int64(s.log.Stats().Bytes) + spaceCheckBytes
+	s.raise(shmqueue.WordFirstLSN, s.log.FirstLSN())
+	s.setBit(StatusDamaged, len(s.log.Damages()) > 0)
+	return nil
+}
+
+const (
+	fullRetryMS     = 100      // between two looks at a full disk
+	spaceCheckBytes = 16 << 20 // written between two looks at the free space
+)
 
 // Close lets go of files and the lock. Nothing need be saved.
-func (s *Shell) Close() error { return nil }
+func (s *Shell) Close() error { return s.log.Close() }
+
+// Damages lists the damaged places of the log found so far.
+func (s *Shell) Damages() []commitlog.Damage { return s.log.Damages() }
+
+// Log is the commit log, for tests and counters.
+func (s *Shell) Log() *seglog.Log { return s.log }

@@ -1,0 +1,248 @@
+package seglog
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/trimq/trimq/persistsrv/vfs"
+	"github.com/trimq/trimq/protocol/commitlog"
+	"github.com/trimq/trimq/protocol/failpoint"
+	"github.com/trimq/trimq/protocol/ipc"
+)
+
+// index is what is kept in memory of one index: nothing per entry.
+type index struct {
+	id         uint64
+	start      uint64 // offsets below are gone
+	next       uint64 // offset of the next record
+	bytes      uint64 // of batches from start on
+	maxTime    int64
+	term       uint64 // of logicsrv when it made the index or changed its settings last
+	keep       ipc.IndexSettings
+	files      []indexFile // in order; the last one is appended to
+	frontFile  int         // index in files of the first entry that is not trimmed
+	frontSlot  int         // its slot there
+	startMoved bool        // start is not stored in the file yet
+	pending    []byte      // entries of the round that are not in the last file yet
+	vec        [1][]byte   // for writing pending
+	touched    bool        // is in round.touch
+	dirty      bool        // has unsynced entries since the last index checkpoint
+	made       bool        // its directory's name is not synced
+	rebuild    bool        // only in recovery
+	stored     uint64      // start as the last file has it; only in recovery
+	file       vfs.File
+	older      *index // in tailFiles
+	newer      *index
+	fileBase   uint64 // of file
+}
+
+// indexFile is one segment of an index.
+type indexFile struct {
+	base  uint64
+	count uint32 // slots in use
+	slots uint32
+	dirty bool
+}
+
+func newIndex(id uint64) *index {
+	return &index{id: id, keep: ipc.IndexSettings{Index: id}, maxTime: -1}
+}
+
+func slotOffset(slot uint32) int64 {
+	return commitlog.IndexHeaderSize + int64(slot)*commitlog.IndexEntrySize
+}
+
+// addEntry appends an entry to an index, made if it is new. REQUIRES: mu is held. Done again
+// after ErrFull it has no effect twice: nothing changes before the last call that can fail.
+func (l *Log) addEntry(a *act) error {
+	x := l.indexes[a.index]
+	if x == nil {
+		var err error
+		if x, err = l.makeIndex(a.index, a.term); err != nil {
+			return err
+		}
+	}
+	if x.rebuild && a.entry.End() <= x.start {
+		return nil
+	}
+	if a.entry.Offset < x.next {
+		return fmt.Errorf("index %#x: entry for offset %d, the next one is %d", x.id, a.entry.Offset, x.next)
+	}
+	if err := l.roomInIndex(x, a.entry.Offset); err != nil {
+		return err
+	}
+	e := a.entry
+	e.MaxTimeMS = max(e.MaxTimeMS, x.maxTime)
+	x.maxTime = e.MaxTimeMS
+	x.next = e.End()
+	x.bytes += uint64(e.Length)
+	x.pending = e.Append(x.pending)
+	l.stats.IndexEntries++
+	if s := l.at(e.Position); s != nil {
+		s.refs++
+		s.live += uint64(e.Length)
+	}
+	if !x.touched {
+		x.touched = true
+		l.round.touch = append(l.round.touch, x)
+	}
+	return nil
+}
+
+// roomInIndex begins a new file where the last one is used up.
+func (l *Log) roomInIndex(x *index, base uint64) error {
+	if n := len(x.files); n > 0 {
+		f := &x.files[n-1]
+		if f.count+uint32(len(x.pending)/commitlog.IndexEntrySize) < f.slots {
+			return nil
+		}
+		if err := l.writePending(x); err != nil {
+			return err
+		}
+	}
+	return l.createIndexFile(x, base)
+}
+
+// createIndexFile begins a new file of an index. One of this name may be there: recovery
+// writes the same entries into it again.
+func (l *Log) createIndexFile(x *index, base uint64) error {
+	name := commitlog.IndexName(x.id, base)
+	f, err := l.fs.Create(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = l.fs.Mkdir(commitlog.IndexPath(x.id)); err == nil {
+			x.made = true
+			f, err = l.fs.Create(name)
+		}
+	}
+	slots := l.set.IndexEntries
+	if errors.Is(err, fs.ErrExist) {
+		if f, err = l.fs.Open(name); err == nil {
+			var b [commitlog.IndexHeaderSize]byte
+			_, _ = f.ReadAt(b[:], 0)
+			if h, err := commitlog.DecodeIndexHeader(b[:]); err == nil && h.Index == x.id && h.Base == base {
+				slots = h.Slots
+			}
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("create %s: %w", name, full(err))
+	}
+	h := commitlog.IndexHeader{Slots: slots, Index: x.id, Base: base, CreatedMS: l.now(), Start: x.start}
+	if _, err := f.WritevAt([][]byte{h.Append(nil)}, 0); err != nil {
+		f.Close()
+		return fmt.Errorf("create %s: %w", name, full(err))
+	}
+	failpoint.Hit("persist.index")
+	x.files = append(x.files, indexFile{base: base, slots: slots, dirty: true})
+	x.dirty = true
+	l.newDirs[x.id] = true
+	l.files.put(x, f, base)
+	return nil
+}
+
+// writePending appends the gathered entries to the index's last file.
+func (l *Log) writePending(x *index) error {
+	if len(x.pending) == 0 {
+		return nil
+	}
+	f := &x.files[len(x.files)-1]
+	file, err := l.tailFile(x)
+	if err != nil {
+		return err
+	}
+	x.vec[0] = x.pending
+	if _, err := file.WritevAt(x.vec[:], slotOffset(f.count)); err != nil {
+		return fmt.Errorf("append to %s: %w", commitlog.IndexName(x.id, f.base), full(err))
+	}
+	f.count += uint32(len(x.pending) / commitlog.IndexEntrySize)
+	f.dirty, x.dirty = true, true
+	x.pending = x.pending[:0]
+	return nil
+}
+
+// tailFile opens the index's last file.
+func (l *Log) tailFile(x *index) (vfs.File, error) {
+	base := x.files[len(x.files)-1].base
+	if x.file != nil && x.fileBase == base {
+		l.files.use(x)
+		return x.file, nil
+	}
+	f, err := l.fs.Open(commitlog.IndexName(x.id, base))
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", commitlog.IndexName(x.id, base), err)
+	}
+	l.files.put(x, f, base)
+	return f, nil
+}
+
+// makeIndex makes an index and its directory with a first file, so that readers find it.
+func (l *Log) makeIndex(id, term uint64) (*index, error) {
+	x := newIndex(id)
+	x.term = term
+	if err := l.createIndexFile(x, 0); err != nil {
+		return nil, err
+	}
+	l.indexes[id] = x
+	l.config.keep(id)
+	return x, nil
+}
+
+func (l *Log) setSettings(a *act) error {
+	x := l.indexes[a.index]
+	if x == nil {
+		var err error
+		if x, err = l.makeIndex(a.index, a.term); err != nil {
+			return err
+		}
+	}
+	x.keep, x.term = a.keep, a.term
+	l.config.keep(a.index)
+	return nil
+}
+
+// deleteIndex removes an index and its files. Done again it goes on where it stopped.
+func (l *Log) deleteIndex(id uint64) error {
+	x := l.indexes[id]
+	if x == nil {
+		return nil
+	}
+	if err := l.trim(x, x.next); err != nil {
+		return err
+	}
+	l.files.drop(x)
+	x.pending = x.pending[:0]
+	if err := l.removeIndexDir(id); err != nil {
+		return err
+	}
+	if i := slices.Index(l.round.touch, x); i >= 0 {
+		l.round.touch = slices.Delete(l.round.touch, i, i+1)
+	}
+	delete(l.indexes, id)
+	delete(l.newDirs, id)
+	l.gone, l.ckpt.changed = true, true
+	return nil
+}
+
+// removeIndexDir removes whatever an index has on disk.
+func (l *Log) removeIndexDir(id uint64) error {
+	dir := commitlog.IndexPath(id)
+	names, err := l.fs.List(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("delete index %#x: %w", id, err)
+	}
+	for _, name := range names {
+		if err := l.fs.Remove(dir + "/" + name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("delete index %#x: %w", id, full(err))
+		}
+	}
+	if err := l.fs.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("delete index %#x: %w", id, full(err))
+	}
+	failpoint.Hit("persist.index")
+	return nil
+}

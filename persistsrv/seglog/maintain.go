@@ -1,0 +1,328 @@
+package seglog
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/trimq/trimq/protocol/commitlog"
+	"github.com/trimq/trimq/protocol/failpoint"
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/journal"
+)
+
+// checkpointing is about the index checkpoint.
+type checkpointing struct {
+	wanted  bool   // a segment was begun
+	changed bool   // something is different from what the last one says
+	bytes   uint64 // of log since the last one
+	atMS    int64  // when the last one was made
+}
+
+// stateCheckpoint collects logicsrv's checkpoint from its parts.
+type stateCheckpoint struct {
+	lsn, resultsFrom uint64
+	next, parts      uint32 // part that must come; parts 0: none is under way
+	blob             []byte
+	ready            *readyCheckpoint
+	kept             []keptCheckpoint // on disk, oldest first
+}
+
+type readyCheckpoint struct {
+	lsn, resultsFrom uint64
+	file             []byte
+}
+
+type keptCheckpoint struct{ lsn, resultsFrom uint64 }
+
+// keepCheckpoints is how many of logicsrv's checkpoints stay.
+const keepCheckpoints = 2
+
+// StatePart takes one part of logicsrv's checkpoint. A part without the ones before it, as
+// after a restart, is dropped: a checkpoint is never promised.
+func (l *Log) StatePart(p *ipc.CheckpointPart) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := &l.state
+	if p.Part == 0 {
+		c.lsn, c.resultsFrom, c.next, c.parts, c.blob = p.LSN, p.ResultsFrom, 0, p.Parts, nil
+	}
+	if c.parts == 0 || p.LSN != c.lsn || p.Part != c.next || p.Parts != c.parts {
+		c.parts, c.blob = 0, nil
+		return
+	}
+	c.blob = append(c.blob, p.Bytes...)
+	if c.next++; c.next < c.parts {
+		return
+	}
+	c.ready = &readyCheckpoint{c.lsn, c.resultsFrom, journal.AppendCheckpoint(nil, c.lsn, c.resultsFrom, c.blob)}
+	c.parts, c.blob = 0, nil
+}
+
+// MaintenanceDue says whether Maintain has something to do.
+func (l *Log) MaintenanceDue() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state.ready != nil && l.state.ready.lsn <= l.written || l.checkpointDue()
+}
+
+func (l *Log) checkpointDue() bool {
+	c := &l.ckpt
+	return !l.applying && (c.wanted || c.bytes >= l.set.IndexCheckpointBytes ||
+		c.changed && l.now()-c.atMS >= l.set.IndexCheckpointMS)
+}
+
+// Maintain stores logicsrv's checkpoint if one has come, and makes an index checkpoint if one
+// is due or forced, after which it removes dead segments. sync must sync the log, as Sync
+// does. A full disk is no error here: what could not be stored is tried again, or its time is
+// over when the next one comes.
+func (l *Log) Maintain(force bool, sync func() error) error {
+	err := l.storeState(sync)
+	if err == nil || errors.Is(err, ErrFull) {
+		l.mu.Lock()
+		due := l.checkpointDue() || force && !l.applying && l.ckpt.changed
+		l.mu.Unlock()
+		if due {
+			err = errors.Join(err, l.indexCheckpoint(sync))
+		}
+	}
+	if errors.Is(err, ErrFull) {
+		l.space.hit()
+		l.log.Warn("no room for a checkpoint", "err", err)
+		return nil
+	}
+	return err
+}
+
+// storeState writes a checkpoint that has come whole, once the log is synced up to it:
+// otherwise a power cut could leave a state whose messages are gone.
+func (l *Log) storeState(sync func() error) error {
+	l.mu.Lock()
+	r := l.state.ready
+	if r == nil || r.lsn > l.written {
+		l.mu.Unlock()
+		return nil
+	}
+	l.state.ready = nil
+	l.mu.Unlock()
+	if l.synced.Load() < r.lsn {
+		if err := sync(); err != nil {
+			return err
+		}
+	}
+	if err := l.replaceFile(commitlog.CheckpointDir, commitlog.CheckpointName(r.lsn), r.file); err != nil {
+		return fmt.Errorf("checkpoint lsn=%d: %w", r.lsn, err)
+	}
+	l.mu.Lock()
+	kept := l.state.kept
+	if n := len(kept); n > 0 && kept[n-1].lsn == r.lsn {
+		kept = kept[:n-1]
+	}
+	kept = append(kept, keptCheckpoint{r.lsn, r.resultsFrom})
+	l.stats.Checkpoints++
+	l.ckpt.changed = true
+	l.mu.Unlock()
+	for len(kept) > keepCheckpoints {
+		if err := l.fs.Remove(commitlog.CheckpointName(kept[0].lsn)); err != nil && !isNotExist(err) {
+			return fmt.Errorf("remove checkpoint lsn=%d: %w", kept[0].lsn, err)
+		}
+		kept = kept[1:]
+	}
+	l.mu.Lock()
+	l.state.kept = kept
+	l.mu.Unlock()
+	return nil
+}
+
+// replaceFile gives a file a new content at once: under another name, synced, renamed.
+func (l *Log) replaceFile(dir, name string, content []byte) error {
+	tmp := name + commitlog.TmpSuffix
+	if dir != "" {
+		if err := l.fs.Mkdir(dir); err != nil {
+			return full(err)
+		}
+	}
+	if err := l.fs.Remove(tmp); err != nil && !isNotExist(err) {
+		return err
+	}
+	f, err := l.fs.Create(tmp)
+	if err != nil {
+		return full(err)
+	}
+	if _, err = f.WritevAt([][]byte{content}, 0); err != nil {
+		f.Close()
+		_ = l.fs.Remove(tmp) // or the next attempt does
+		return full(err)
+	}
+	failpoint.Hit("persist.replace")
+	if err = f.Sync(); err != nil {
+		f.Close()
+		return fmt.Errorf("%w: %w", ErrSync, err)
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	failpoint.Hit("persist.replace")
+	if err := l.fs.Rename(tmp, name); err != nil {
+		return full(err)
+	}
+	failpoint.Hit("persist.replace")
+	if err := l.syncDir(dir); err != nil {
+		return err
+	}
+	if dir != "" {
+		return l.syncDir("")
+	}
+	return nil
+}
+
+func (l *Log) syncDir(dir string) error {
+	if err := l.fs.SyncDir(dir); err != nil {
+		return fmt.Errorf("%w: directory %q: %w", ErrSync, dir, err)
+	}
+	return nil
+}
+
+// snapshot is what an index checkpoint will say, and what must be synced before it may.
+type snapshot struct {
+	ckpt  commitlog.IndexCheckpoint
+	files []indexFileName
+	dirs  []uint64
+	names bool // IndexDir has changed
+}
+
+type indexFileName struct{ index, base uint64 }
+
+// indexCheckpoint makes one and removes what is dead by it.
+func (l *Log) indexCheckpoint(sync func() error) error {
+	l.mu.Lock()
+	s := l.snapshot()
+	l.ckpt = checkpointing{atMS: l.now()}
+	l.mu.Unlock()
+	if l.synced.Load() < s.ckpt.LSN {
+		if err := sync(); err != nil {
+			return err
+		}
+	}
+	if err := l.syncIndexes(s); err != nil {
+		return err
+	}
+	if err := l.replaceFile("", commitlog.IndexCheckpointName, s.ckpt.Append(nil)); err != nil {
+		l.mu.Lock()
+		l.ckpt.changed = true
+		l.mu.Unlock()
+		return fmt.Errorf("index checkpoint lsn=%d: %w", s.ckpt.LSN, err)
+	}
+	return l.removeDead(&s.ckpt)
+}
+
+// snapshot copies the state between two rounds. REQUIRES: mu is held, not applying.
+func (l *Log) snapshot() *snapshot {
+	s := &snapshot{ckpt: commitlog.IndexCheckpoint{LSN: l.written, Position: l.end}}
+	for _, seg := range l.segs {
+		s.ckpt.Segments = append(s.ckpt.Segments, commitlog.SegmentState{
+			Position: seg.position, BaseLSN: seg.baseLSN, LastLSN: seg.lastLSN, End: seg.end, Refs: seg.refs, Live: seg.live,
+		})
+	}
+	s.ckpt.Indexes = make([]commitlog.IndexState, 0, len(l.indexes))
+	for _, id := range l.indexIDs() {
+		x := l.indexes[id]
+		st := commitlog.IndexState{
+			Index: x.id, Start: x.start, Next: x.next, Bytes: x.bytes, MaxTimeMS: x.maxTime,
+			RetentionBytes: x.keep.RetentionBytes, RetentionMS: x.keep.RetentionMS, Term: x.term,
+			Files: make([]commitlog.FileState, 0, len(x.files)),
+		}
+		for i := range x.files {
+			f := &x.files[i]
+			st.Files = append(st.Files, commitlog.FileState{Base: f.base, Count: f.count, Slots: f.slots})
+			if f.dirty {
+				s.files = append(s.files, indexFileName{x.id, f.base})
+				f.dirty = false
+			}
+		}
+		x.dirty = false
+		s.ckpt.Indexes = append(s.ckpt.Indexes, st)
+	}
+	s.dirs = slices.Sorted(maps.Keys(l.newDirs))
+	s.names = len(s.dirs) > 0 || l.gone
+	clear(l.newDirs)
+	l.gone = false
+	return s
+}
+
+// indexIDs returns the indexes in order: what the log does must not depend on a map's.
+func (l *Log) indexIDs() []uint64 { return slices.Sorted(maps.Keys(l.indexes)) }
+
+// syncIndexes makes durable what the snapshot speaks of. What has been deleted since is not missed.
+func (l *Log) syncIndexes(s *snapshot) error {
+	for _, n := range s.files {
+		name := commitlog.IndexName(n.index, n.base)
+		f, err := l.fs.Open(name)
+		if isNotExist(err) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("sync %s: %w", name, err)
+		}
+		err = f.Sync()
+		f.Close()
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrSync, err)
+		}
+	}
+	for _, id := range s.dirs {
+		if err := l.fs.SyncDir(commitlog.IndexPath(id)); err != nil && !isNotExist(err) {
+			return fmt.Errorf("%w: index %#x: %w", ErrSync, id, err)
+		}
+	}
+	if !s.names {
+		return nil
+	}
+	if err := l.syncDir(commitlog.IndexDir); err != nil && !isNotExist(err) {
+		return err
+	}
+	return l.syncDir("")
+}
+
+// needed is the first LSN that logicsrv may want to read again: both kept checkpoints count.
+func (l *Log) needed() uint64 {
+	if len(l.state.kept) == 0 {
+		return 0
+	}
+	first := l.written + 1
+	for _, k := range l.state.kept {
+		first = min(first, k.lsn+1, k.resultsFrom)
+	}
+	return first
+}
+
+// removeDead removes segments into which, as the durable index checkpoint says, nothing points.
+func (l *Log) removeDead(c *commitlog.IndexCheckpoint) error {
+	l.mu.Lock()
+	var dead []*segment
+	needed := l.needed()
+	for i := range c.Segments[:max(0, len(c.Segments)-1)] {
+		st := &c.Segments[i]
+		if st.Refs > 0 || st.LastLSN >= needed || st.LastLSN > c.LSN {
+			continue
+		}
+		for k, s := range l.segs {
+			if s.position == st.Position && s.refs == 0 && s != l.cur && s.file == nil {
+				dead = append(dead, s)
+				l.segs = append(l.segs[:k:k], l.segs[k+1:]...)
+				break
+			}
+		}
+	}
+	l.stats.Removed += uint64(len(dead))
+	l.mu.Unlock()
+	for _, s := range dead {
+		if err := l.fs.Remove(s.name()); err != nil && !isNotExist(err) {
+			return fmt.Errorf("remove dead segment %s: %w", s.name(), err)
+		}
+		failpoint.Hit("persist.remove")
+		l.log.Info("removed dead segment", "segment", s.name(), "last_lsn", s.lastLSN)
+	}
+	return nil
+}

@@ -1,0 +1,324 @@
+package seglog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/trimq/trimq/persistsrv/vfs"
+	"github.com/trimq/trimq/protocol/commitlog"
+	"github.com/trimq/trimq/protocol/ipc"
+)
+
+// loadIndexes takes over the indexes of the index checkpoint, and checks their files. One
+// whose files are not as they should be is rebuilt from the log; its start is kept.
+func (r *recovery) loadIndexes() error {
+	if r.whole {
+		return r.startsOnDisk()
+	}
+	budget := r.l.set.VerifyIndexBytes
+	for i := range r.ckpt.Indexes {
+		st := &r.ckpt.Indexes[i]
+		x := newIndex(st.Index)
+		x.start, x.next, x.bytes, x.maxTime, x.term = st.Start, st.Next, st.Bytes, st.MaxTimeMS, st.Term
+		x.keep = ipc.IndexSettings{Index: st.Index, RetentionBytes: st.RetentionBytes, RetentionMS: st.RetentionMS}
+		why, err := r.checkIndex(x, st, &budget)
+		if err != nil {
+			return err
+		}
+		if why != nil {
+			r.l.log.Warn("index is damaged: rebuilding it from the log", "index", x.id, "why", why)
+			r.toRebuild(x)
+		} else if err := r.frontOf(x, st.Start); err != nil {
+			return err
+		}
+		r.l.indexes[x.id] = x
+	}
+	return nil
+}
+
+// toRebuild empties an index in memory. Its files are written over in place.
+func (r *recovery) toRebuild(x *index) {
+	x.rebuild, x.files, x.bytes, x.maxTime, x.next = true, nil, 0, -1, 0
+	x.frontFile, x.frontSlot = 0, 0
+	r.l.stats.Rebuilt++
+}
+
+// startsOnDisk finds, without an index checkpoint, which indexes there are and what their
+// files say of their starts.
+func (r *recovery) startsOnDisk() error {
+	fsys := vfs.Reading(r.l.fs)
+	ids, err := commitlog.ListIndexes(fsys)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		bases, err := commitlog.ListIndexFiles(fsys, id)
+		if err != nil {
+			return err
+		}
+		x := newIndex(id)
+		r.toRebuild(x)
+		for _, base := range bases {
+			h, err := r.header(id, base)
+			if err != nil {
+				return err
+			}
+			x.start = max(x.start, h.Start)
+		}
+		r.l.indexes[id] = x
+	}
+	return nil
+}
+
+// header reads the header of an index file; a zero one if it is damaged.
+func (r *recovery) header(id, base uint64) (h commitlog.IndexHeader, err error) {
+	f, err := r.l.fs.Open(commitlog.IndexName(id, base))
+	if err != nil {
+		return h, err
+	}
+	defer f.Close()
+	var b [commitlog.IndexHeaderSize]byte
+	if _, err := f.ReadAt(b[:], 0); err != nil && err != io.EOF {
+		return h, err
+	}
+	if h, err = commitlog.DecodeIndexHeader(b[:]); err != nil || h.Index != id || h.Base != base {
+		return commitlog.IndexHeader{}, nil
+	}
+	return h, nil
+}
+
+// checkIndex compares an index's files with what the index checkpoint says. why tells what is
+// wrong with them.
+func (r *recovery) checkIndex(x *index, st *commitlog.IndexState, budget *int64) (why, err error) {
+	lost := 0
+	for i, fst := range st.Files {
+		f, err := r.l.fs.Open(commitlog.IndexName(x.id, fst.Base))
+		if isNotExist(err) && i == lost && i+1 < len(st.Files) {
+			lost++ // as it should be if it was trimmed since
+			continue
+		}
+		if isNotExist(err) {
+			return fmt.Errorf("%s is missing", commitlog.IndexName(x.id, fst.Base)), nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		start, why, err := checkIndexFile(f, x.id, fst, budget)
+		f.Close()
+		if why != nil || err != nil {
+			return why, err
+		}
+		x.stored = start
+		x.start = max(x.start, start)
+		x.files = append(x.files, indexFile{base: fst.Base, count: fst.Count, slots: fst.Slots})
+	}
+	if len(x.files) == 0 {
+		return errors.New("it has no file"), nil
+	}
+	if lost > 0 && x.files[0].base > x.start {
+		return fmt.Errorf("files from offset %d to %d are missing", x.start, x.files[0].base), nil
+	}
+	return nil, nil
+}
+
+// checkIndexFile reads the header, the last entry, and as long as the budget lasts all entries.
+func checkIndexFile(f vfs.File, id uint64, st commitlog.FileState, budget *int64) (start uint64, why, err error) {
+	var b [commitlog.IndexHeaderSize]byte
+	if _, err := f.ReadAt(b[:], 0); err != nil && err != io.EOF {
+		return 0, nil, err
+	}
+	h, bad := commitlog.DecodeIndexHeader(b[:])
+	if bad != nil {
+		return 0, bad, nil
+	}
+	if h.Index != id || h.Base != st.Base || h.Slots != st.Slots {
+		return 0, fmt.Errorf("header of index %#x, offset %d, %d slots in a file of %#x, %d, %d", h.Index, h.Base, h.Slots, id, st.Base, st.Slots), nil
+	}
+	first := max(0, int(st.Count)-1)
+	if all := int64(st.Count) * commitlog.IndexEntrySize; all <= *budget {
+		*budget -= all
+		first = 0
+	}
+	buf := make([]byte, (int(st.Count)-first)*commitlog.IndexEntrySize)
+	if n, err := f.ReadAt(buf, slotOffset(uint32(first))); err != nil && err != io.EOF {
+		return 0, nil, err
+	} else if n < len(buf) {
+		return 0, fmt.Errorf("file from offset %d is %d bytes short", st.Base, len(buf)-n), nil
+	}
+	for i := 0; i < len(buf); i += commitlog.IndexEntrySize {
+		if _, ok := commitlog.DecodeEntry(buf[i:]); !ok {
+			return 0, fmt.Errorf("entry %d of the file from offset %d fails its check", first+i/commitlog.IndexEntrySize, st.Base), nil
+		}
+	}
+	return h.Start, nil, nil
+}
+
+// frontOf finds the first entry that is there. Those that were trimmed after the index
+// checkpoint still stand in its counts, and are taken out.
+func (r *recovery) frontOf(x *index, checkpointed uint64) error {
+	start := x.start
+	x.start = checkpointed
+	if err := r.l.findFront(x); err != nil {
+		return err
+	}
+	if start <= checkpointed {
+		return nil
+	}
+	x.start = start
+	if err := r.l.forget(x, start); err != nil {
+		return err
+	}
+	return nil
+}
+
+// rebuildBelow reads the log below the index checkpoint for the indexes that need it.
+func (r *recovery) rebuildBelow() error {
+	if r.l.stats.Rebuilt == 0 || r.whole || len(r.files) == 0 {
+		return nil
+	}
+	r.pre = true
+	defer func() { r.pre = false }()
+	r.last = 0
+	if err := r.scan(r.files[0].Position, r.ckpt.Position); err != nil {
+		return err
+	}
+	for i := range r.ckpt.Indexes {
+		st := &r.ckpt.Indexes[i]
+		if x := r.l.indexes[st.Index]; x.rebuild {
+			x.next = max(x.next, st.Next)
+		}
+	}
+	return nil
+}
+
+// finishIndexes clears what indexes have on disk beyond the entries that they should have,
+// removes indexes that should not be, and counts again what a rebuild has made uncertain.
+func (r *recovery) finishIndexes() error {
+	l := r.l
+	fsys := vfs.Reading(l.fs)
+	onDisk, err := commitlog.ListIndexes(fsys)
+	if err != nil {
+		return err
+	}
+	for _, id := range onDisk {
+		if l.indexes[id] == nil {
+			if err := l.removeIndexDir(id); err != nil {
+				return err
+			}
+		}
+	}
+	for _, id := range l.indexIDs() {
+		x := l.indexes[id]
+		if len(x.files) == 0 {
+			x.next = max(x.next, x.start)
+			if err := l.createIndexFile(x, x.next); err != nil {
+				return err
+			}
+		}
+		if err := r.clearSurplus(x); err != nil {
+			return err
+		}
+		if err := l.forget(x, x.start); err != nil {
+			return err
+		}
+		x.start = min(x.start, x.next)
+		x.startMoved = x.rebuild || x.start != x.stored
+		x.rebuild = false
+		if err := l.storeStart(x); err != nil {
+			return err
+		}
+	}
+	if l.stats.Rebuilt == 0 {
+		return nil
+	}
+	return r.recount()
+}
+
+// clearSurplus removes files that an index should not have, and zeroes slots behind its last
+// entry: entries of a log whose end was lost. Files do not shrink, for the sake of readers.
+func (r *recovery) clearSurplus(x *index) error {
+	l := r.l
+	names, err := commitlog.ListIndexFiles(vfs.Reading(l.fs), x.id)
+	if err != nil {
+		return err
+	}
+	for _, base := range names {
+		if !slices.ContainsFunc(x.files, func(f indexFile) bool { return f.base == base }) {
+			if err := l.fs.Remove(commitlog.IndexName(x.id, base)); err != nil {
+				return err
+			}
+		}
+	}
+	f, err := l.tailFile(x)
+	if err != nil {
+		return err
+	}
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	last := &x.files[len(x.files)-1]
+	at := slotOffset(last.count)
+	if size <= at {
+		return nil
+	}
+	b := make([]byte, size-at)
+	if _, err := f.ReadAt(b, at); err != nil && err != io.EOF {
+		return err
+	}
+	if !slices.ContainsFunc(b, func(c byte) bool { return c != 0 }) {
+		return nil
+	}
+	clear(b)
+	last.dirty = true
+	if _, err := f.WritevAt([][]byte{b}, at); err != nil {
+		return full(err)
+	}
+	return nil
+}
+
+// recount counts again which segments are pointed into.
+func (r *recovery) recount() error {
+	l := r.l
+	for _, s := range l.segs {
+		s.refs, s.live = 0, 0
+	}
+	for _, id := range l.indexIDs() {
+		x := l.indexes[id]
+		if err := l.findFront(x); err != nil {
+			return err
+		}
+		if err := l.recountIndex(x); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Log) recountIndex(x *index) error {
+	file, slot := x.frontFile, x.frontSlot
+	defer func() { x.frontFile, x.frontSlot = file, slot }()
+	x.bytes = 0
+	for {
+		entries, err := l.frontEntries(x, trimChunk)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if s := l.at(e.Position); s != nil && e.Length > 0 {
+				s.refs++
+				s.live += uint64(e.Length)
+			}
+			x.bytes += uint64(e.Length)
+			x.frontSlot++
+		}
+		if len(entries) == 0 {
+			if x.frontFile+1 >= len(x.files) {
+				return nil
+			}
+			x.frontFile, x.frontSlot = x.frontFile+1, 0
+		}
+	}
+}

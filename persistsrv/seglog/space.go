@@ -1,0 +1,37 @@
+package seglog
+
+import (
+	"fmt"
+	"sync/atomic"
+)
+
+// space is what is known of the disk's room.
+type space struct {
+	free atomic.Uint64
+	low  atomic.Bool // less than the reserve
+	none atomic.Bool // a call has failed for it, and none has succeeded since
+}
+
+// hit notes that a call failed for want of space.
+func (s *space) hit() { s.none.Store(true) }
+
+// Full says whether new messages are to be refused.
+func (l *Log) Full() bool { return l.space.low.Load() || l.space.none.Load() }
+
+// CheckSpace looks at the disk. Full is set before the disk is full, and goes when an eighth
+// more than the reserve is free, so that it does not flap.
+func (l *Log) CheckSpace() error { return l.checkSpace() }
+
+func (l *Log) checkSpace() error {
+	free, _, err := l.fs.Space()
+	if err != nil {
+		return fmt.Errorf("free space: %w", err)
+	}
+	l.space.free.Store(free)
+	reserve := l.set.DiskReserveBytes
+	if l.space.low.Load() {
+		reserve += reserve / 8
+	}
+	l.space.low.Store(free < reserve)
+	return nil
+}

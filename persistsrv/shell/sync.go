@@ -1,0 +1,117 @@
+package shell
+
+import (
+	"time"
+
+	"github.com/trimq/trimq/protocol/failpoint"
+	"github.com/trimq/trimq/shmqueue"
+)
+
+// SyncDue says whether a sync should begin: somebody waits for it, or bytes have lain
+// unsynced for long enough. Only the goroutine that calls Step asks.
+func (s *Shell) SyncDue() bool {
+	written, synced, bytes := s.log.Cursors()
+	if written <= synced {
+		s.dirtySince = 0
+		return false
+	}
+	if s.marks.wantsSync(synced) || bytes >= uint64(s.o.Settings.FlushBytes) {
+		return true
+	}
+	s.markDirty()
+	return s.o.Now()-s.dirtySince >= s.o.Settings.PageFlushMS
+}
+
+// markDirty notes since when there are unsynced bytes.
+func (s *Shell) markDirty() {
+	if s.dirtySince == 0 && s.log.NeedsSync() {
+		s.dirtySince = s.o.Now()
+	}
+}
+
+// SyncLog syncs the log once, if anything is unsynced, and moves synced. An error is final:
+// what is not synced is never told to be, and the process must exit.
+func (s *Shell) SyncLog() error {
+	s.syncMu.Lock()
+	defer s.syncMu.Unlock()
+	if !s.log.NeedsSync() {
+		return nil
+	}
+	status := s.o.RingC.Word(shmqueue.WordStatus)
+	status.Or(StatusSyncing)
+	failpoint.Hit("persist.status")
+	synced, err := s.log.Sync()
+	if err != nil {
+		status.Or(StatusSyncFailed)
+		if c := s.o.Counters; c != nil {
+			c.Add(shmqueue.PersistSyncErrors, 1)
+		}
+		return err
+	}
+	moved := s.raise(shmqueue.WordSynced, synced)
+	status.And(^uint64(StatusSyncing))
+	failpoint.Hit("persist.status")
+	if moved {
+		s.o.RingA.Bell().Ring()
+		s.o.RingC.Bell().Ring() // our own: what waited for this is to be released
+	}
+	return nil
+}
+
+// MaintainDue says whether Maintain has something to do.
+func (s *Shell) MaintainDue() bool { return s.log.MaintenanceDue() }
+
+// Maintain does the slow work beside the log: logicsrv's checkpoints, the index checkpoint,
+// removal of dead segments.
+func (s *Shell) Maintain() error { return s.maintain(false) }
+
+func (s *Shell) maintain(force bool) error {
+	err := s.log.Maintain(force, s.SyncLog)
+	if err != nil {
+		// A sync that fails leaves doubt about everything that was to be synced.
+		s.o.RingC.Word(shmqueue.WordStatus).Or(StatusSyncFailed)
+	}
+	return err
+}
+
+// SyncStep is SyncLog and then Maintain.
+func (s *Shell) SyncStep() error {
+	if err := s.SyncLog(); err != nil {
+		return err
+	}
+	if !s.log.MaintenanceDue() {
+		return nil
+	}
+	return s.Maintain()
+}
+
+// Finish makes all that has been written durable and leaves the shortest way to the next
+// start. Step must not be called at the same time, nor after it.
+func (s *Shell) Finish() error {
+	if err := s.SyncLog(); err != nil {
+		return err
+	}
+	s.release()
+	return s.maintain(true)
+}
+
+// Idle says whether Step has nothing to do: for the sleeper, after it has set its flag.
+func (s *Shell) Idle() bool {
+	if s.holds {
+		return true // waits for room; NextWake looks after it
+	}
+	return !s.in.Ready() && !s.marks.ready(s.log.Written(), s.log.Synced())
+}
+
+// NextWake is how long Step may sleep if nobody rings.
+func (s *Shell) NextWake() time.Duration {
+	now := s.o.Now()
+	wait := s.nextTick - now
+	if s.dirtySince != 0 {
+		wait = min(wait, s.dirtySince+s.o.Settings.PageFlushMS-now)
+	}
+	if s.holds || s.log.Pending() {
+		wait = min(wait, fullRetryMS)
+	}
+	return time.Duration(max(wait, 1)) * time.Millisecond
+}

@@ -20,7 +20,7 @@ const (
 	WordRead Word = 5
 	// WordIdentity (every ring, set once by whoever comes first): whose the segment is.
 	WordIdentity Word = 6
-	// WordSpare is the first of the words without a meaning yet.
+	// WordSpare has no meaning yet.
 	WordSpare Word = 7
 
 	wordCount = 16
@@ -49,6 +49,10 @@ func (w Word) String() string {
 		return "read"
 	case WordIdentity:
 		return "identity"
+	case WordPoisonPos:
+		return "poison_pos"
+	case WordPoisonCount:
+		return "poison_count"
 	default:
 		return "spare"
 	}

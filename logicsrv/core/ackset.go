@@ -76,7 +76,9 @@ func (s *offsetSet) add(first, next uint64) (added uint64) {
 	if first >= next {
 		return 0
 	}
-	invariant.Check(s.fits(first, next), "set of %d chunks from %d cannot hold [%d,%d)", len(s.chunks), s.first, first, next)
+	if !s.fits(first, next) {
+		invariant.Fail("set of %d chunks from %d cannot hold [%d,%d)", len(s.chunks), s.first, first, next)
+	}
 	s.cover(first/chunkOffsets, (next-1)/chunkOffsets)
 	for first < next {
 		end := min(next, (first/chunkOffsets+1)*chunkOffsets)

@@ -93,7 +93,7 @@ type Core struct {
 
 	turns [2]turn
 	turn  *turn
-	in    *Input // the input being decided
+	in    Input // the one being decided
 
 	targets  []*index
 	routing  uint64 // counts routings, so that a destination is reached once in each
@@ -101,6 +101,7 @@ type Core struct {
 	hit      func(*destination)
 	scratch  []byte
 	publish  ipc.Publish
+	msg      message
 	ack      ipc.Ack
 	routed   journal.Routed
 	acked    journal.Acked
@@ -169,7 +170,7 @@ func (c *Core) Begin(term, written, synced uint64) {
 func (c *Core) Step(nowMS int64, in Input) {
 	invariant.Check(c.begun, "step before begin")
 	c.openTurn(nowMS)
-	c.in = &in
+	c.in = in
 	c.stats.Inputs++
 	mark := len(c.turn.events)
 	switch {
@@ -182,7 +183,7 @@ func (c *Core) Step(nowMS int64, in Input) {
 		c.decide()
 	}
 	c.applyNew(mark)
-	c.in = nil
+	c.in = Input{}
 }
 
 // decide turns the input into events in the turn's buffer and replies. It changes no hard

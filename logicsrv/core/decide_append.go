@@ -57,7 +57,7 @@ func (c *Core) appendBatch(m *ipc.Append, bodyOff int, ix *index, level ipc.Leve
 	// Both the acknowledgement and the consumers wait for this entry.
 	t.raise(max(level, ix.level))
 	t.events = ev.Append(t.events)
-	body := t.addBody(c.in, bodyOff, &m.Batch, ix.next)
+	body := t.addBody(&c.in, bodyOff, &m.Batch, ix.next)
 	t.items = append(t.items, journal.IndexItem{
 		Index: m.Index, Base: ix.next, Count: m.Batch.Count, Body: body, MaxTimeMS: m.Batch.MaxTimeMS,
 	})

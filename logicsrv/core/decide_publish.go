@@ -35,7 +35,8 @@ func (c *Core) decidePublish() {
 		c.reject(m.Head, code, text)
 		return
 	}
-	c.route(x, &message{m.RoutingKey, m.Headers})
+	c.msg = message{m.RoutingKey, m.Headers}
+	c.route(x, &c.msg)
 	switch n := len(c.targets); {
 	case n == 0 && m.Mandatory:
 		c.reject(m.Head, errcode.Unroutable, fmt.Sprintf("no queue is bound to exchange %s for key %s", quoted(m.Exchange), quoted(m.RoutingKey)))
@@ -88,7 +89,7 @@ func (c *Core) addItems(m *ipc.Publish, bodyOff int) {
 			break
 		}
 	}
-	body := t.addBody(c.in, bodyOff, &m.Batch, base)
+	body := t.addBody(&c.in, bodyOff, &m.Batch, base)
 	for _, ix := range c.targets {
 		t.items = append(t.items, journal.IndexItem{
 			Index: ix.id, Base: ix.next, Count: m.Batch.Count, Body: body, MaxTimeMS: m.Batch.MaxTimeMS,

@@ -26,6 +26,8 @@ package core
 // envelope, journal.AppendCheckpoint. Version ladder: 1.
 
 import (
+	"math/bits"
+
 	"github.com/trimq/trimq/protocol/invariant"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/wire"
@@ -104,12 +106,9 @@ func appendSet(b []byte, floor uint64, s *offsetSet) []byte {
 	base := first &^ 63
 	words := (end - base + 63) / 64
 	bitmapSize := 8 * words
-	var n uint64
-	for first, next := range s.runs {
-		_, _ = first, next
-		if n++; 2*n > bitmapSize {
-			return s.appendBitmap(append(b, setBitmap), base, words)
-		}
+	n := s.countRuns()
+	if 2*n > bitmapSize { // a run takes two bytes at least
+		return s.appendBitmap(append(b, setBitmap), base, words)
 	}
 	b = wire.AppendUvarint(append(b, setRuns), n)
 	last := floor
@@ -121,6 +120,28 @@ func appendSet(b []byte, floor uint64, s *offsetSet) []byte {
 		}
 	}
 	return b
+}
+
+// countRuns is how many runs of members there are.
+func (s *offsetSet) countRuns() (n uint64) {
+	last := uint64(0) // membership of the offset before
+	for i := range s.chunks {
+		k := &s.chunks[i]
+		if k.bits == nil {
+			full := uint64(0)
+			if k.n > 0 {
+				full = 1
+			}
+			n += full &^ last
+			last = full
+			continue
+		}
+		for _, word := range k.bits {
+			n += uint64(bits.OnesCount64(word &^ (word<<1 | last)))
+			last = word >> 63
+		}
+	}
+	return n
 }
 
 // end is the offset behind the highest member. REQUIRES: not empty.

@@ -31,7 +31,7 @@ type loader struct {
 
 // Load returns the state that a checkpoint holds. blob is not kept.
 func Load(cfg Config, blob []byte) (*Core, error) {
-	l := &loader{wire.Read(blob), New(cfg)}
+	l := newLoader(cfg, blob)
 	if err := l.head(); err != nil {
 		return nil, err
 	}
@@ -46,6 +46,8 @@ func Load(cfg Config, blob []byte) (*Core, error) {
 	}
 	return l.c, nil
 }
+
+func newLoader(cfg Config, blob []byte) *loader { return &loader{wire.Read(blob), New(cfg)} }
 
 // ensure makes the load fail unless ok, which is returned.
 func (l *loader) ensure(ok bool) bool {

@@ -248,7 +248,7 @@ func (c *Core) EndTurn(nowMS int64, nonce, pos uint64) (entry *journal.Entry, ou
 
 // Busy says that a turn without any input would still have something to do.
 func (c *Core) Busy() bool {
-	return len(c.autoAcks) > 0 || len(c.returning) > 0 || len(c.dirty) > 0
+	return len(c.autoAcks) > 0 || len(c.returning) > 0 || (c.resynced && len(c.dirty) > 0)
 }
 
 // Settings lists what persistsrv needs to know of every index, in order of index.

@@ -73,11 +73,11 @@ func withPort(addr string) (string, error) {
 	if _, _, err := net.SplitHostPort(addr); err == nil {
 		return addr, nil
 	}
-	full := net.JoinHostPort(strings.Trim(addr, "[]"), strconv.Itoa(native.DefaultPort))
-	if _, _, err := net.SplitHostPort(full); err != nil || addr == "" {
+	host := strings.Trim(addr, "[]")
+	if host == "" || strings.ContainsAny(host, ": ") && net.ParseIP(host) == nil {
 		return "", fmt.Errorf("trimq: broker address %q is not host:port", addr)
 	}
-	return full, nil
+	return net.JoinHostPort(host, strconv.Itoa(native.DefaultPort)), nil
 }
 
 // Ping measures a round trip to the broker's connection tier.

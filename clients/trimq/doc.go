@@ -1,2 +1,56 @@
-// Package trimq is the Go client of TriMQ.
+// Package trimq is the Go client of TriMQ: producers, consumers of topics and queues, and
+// administration, over the broker's native protocol (docs/client.md is a guide).
+//
+// Callers: applications; bin/trimq and bin/mq_perf. It imports packages of protocol only.
+//
+// A Client is a user's handle on a broker. It makes Producers, Consumers and QueueConsumers,
+// each with a connection of its own, and has one itself for administration, metadata and
+// commits. All of them reconnect by themselves, to one of the client's addresses, with a
+// pause that doubles and is spread at random.
+//
+// # Invariants
+//
+//  1. A message that Produce has taken is reported exactly once: with its place, with the
+//     broker's refusal, or with ErrUnknownOutcome when it was given up while the broker may
+//     have it.
+//  2. An idempotent producer (the default) stores a message at most once, and the messages of
+//     a partition in the order of Produce, through every loss of a connection. What is sent
+//     again bears the same producer id, epoch and sequence, byte for byte; it gets others only
+//     when it is known not to be stored (producer_recover.go).
+//  3. At most the broker's window of requests and bytes is unanswered on a connection, and at
+//     most WithBufferBytes of messages are taken and unreported. What does not fit waits in
+//     the caller, until its context ends.
+//  4. Poll gives the records of a partition in the order of their offsets, without a gap or
+//     a repetition, through reconnections. Their CRC has been checked.
+//  5. Of a queue, a verdict is repeated until the broker confirms it. A message comes again
+//     only when it was put back, or its connection broke before it was settled.
+//  6. Bytes from the broker never make the client panic or allocate beyond the frame limit:
+//     what is not the protocol ends the connection with ErrProtocol, a batch that does not
+//     decode is reported with ErrCorrupt for its partition or deliveries.
+//  7. Nothing is allocated and no clock is read for each message; both happen for each batch.
+//
+// # Memory
+//
+// Produce copies a message into its batch and keeps nothing of it. Records alias the buffer
+// that their frame was read into: a Fetch or Deliveries owns them until it is released, and
+// after that their memory is used again. Who does not release costs the garbage collector
+// work, nothing else.
+//
+// # Goroutines
+//
+// Each connection has a reader (which also connects, and runs the callbacks of a producer)
+// and a writer. The writer gathers everything that is ready whenever it is free and hands it
+// to the socket in one vectored write; batching emerges from its being busy. Beside them: one
+// goroutine for each Client that describes known topics every 30 s; decoders of a Consumer,
+// at most GOMAXPROCS, while there is something to decode; one for a Consumer's asynchronous
+// commits while there are any; one that asks for a producer's identity. Close ends those that
+// belong to what it closes, and waits for them.
+//
+// # Locks
+//
+// Lock order: stream.mu → Producer.mu → window.mu. Consumer.mu, QueueConsumer.mu, calls.mu
+// and topicTable.mu are taken alone. No callback runs, and nothing blocks, under a lock.
+//
+// If the process dies here, what it had sent stands, and what it had taken and not sent is
+// lost with it: a message is safe once it was reported without an error.
 package trimq

@@ -38,6 +38,7 @@ type fake struct {
 	requests  map[native.Command]int
 	maxOpen   int // most requests of a connection unanswered at once
 	fault     func(c *fakeConn, h native.Header, body []byte) fakeFault
+	closing   chan struct{}
 	done      sync.WaitGroup
 }
 
@@ -108,6 +109,7 @@ func newFake(t testing.TB) *fake {
 		indexes: map[uint64]*fakeIndex{}, topics: map[string]*admin.TopicInfo{}, queues: map[string]*fakeQueue{},
 		exchanges: map[string]*admin.ExchangeInfo{}, lanes: map[fakeLane]*fakeSeq{}, producers: map[int64]int16{},
 		offsets: map[string]map[uint64]ipc.OffsetCommit{}, requests: map[native.Command]int{},
+		closing: make(chan struct{}),
 	}
 	f.done.Add(1)
 	go f.accept()
@@ -119,6 +121,7 @@ func (f *fake) addr() string { return f.ln.Addr().String() }
 
 func (f *fake) close() {
 	f.ln.Close()
+	close(f.closing)
 	f.dropAll()
 	f.done.Wait()
 }
@@ -351,7 +354,7 @@ func (f *fake) judge(to string, m ipc.BatchMeta) (*fakeSeq, uint64, bool, error)
 	return l, 0, false, nil
 }
 
-func (l *fakeSeq) took_(m ipc.BatchMeta, base uint64) {
+func (l *fakeSeq) store(m ipc.BatchMeta, base uint64) {
 	if l != nil {
 		l.took[m.BaseSeq] = base
 		l.next = batch.NextSequence(l.next, int(m.Count))
@@ -378,7 +381,7 @@ func (f *fake) produce(body []byte) ([]byte, error) {
 	}
 	if !dup {
 		base = ix.store(b, meta.Count)
-		l.took_(meta, base)
+		l.store(meta, base)
 		f.wake()
 	}
 	return reply(&native.ProduceReply{Base: base, Duplicate: dup}, nil)
@@ -415,7 +418,7 @@ func (f *fake) publish(body []byte) ([]byte, error) {
 		if queues == 0 && m.Mandatory {
 			return nil, errcode.New(errcode.Unroutable, "%q", m.RoutingKey)
 		}
-		l.took_(meta, queues)
+		l.store(meta, queues)
 		f.wake()
 	}
 	return reply(&native.PublishReply{Queues: uint32(queues), Duplicate: dup}, nil)
@@ -470,6 +473,8 @@ func (f *fake) fetch(body []byte) ([]byte, error) {
 		case <-changed:
 		case <-until:
 			timedOut = true
+		case <-f.closing:
+			return nil, errcode.New(errcode.ShuttingDown, "")
 		}
 	}
 }

@@ -33,6 +33,9 @@ type Options struct {
 	Now      func() int64 // Unix time in milliseconds
 	Log      *slog.Logger
 
+	// Warm says that a predecessor ran on this machine since it was booted, so that the page
+	// cache has all that it wrote.
+	Warm bool
 	// SyncedHint is the LSN that a predecessor on the same machine, since it was booted, has
 	// told to be synced; 0: unknown.
 	SyncedHint uint64

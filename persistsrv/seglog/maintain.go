@@ -188,6 +188,7 @@ func (l *Log) syncDir(dir string) error {
 type snapshot struct {
 	ckpt  commitlog.IndexCheckpoint
 	files []indexFileName
+	dead  []indexFileName // wholly below their index's start
 	dirs  []uint64
 	names bool // IndexDir has changed
 }
@@ -214,6 +215,12 @@ func (l *Log) indexCheckpoint(sync func() error) error {
 		l.mu.Unlock()
 		return fmt.Errorf("index checkpoint lsn=%d: %w", s.ckpt.LSN, err)
 	}
+	for _, n := range s.dead {
+		if err := l.fs.Remove(commitlog.IndexName(n.index, n.base)); err != nil && !isNotExist(err) {
+			return fmt.Errorf("trim index %#x: %w", n.index, err)
+		}
+		failpoint.Hit("persist.remove")
+	}
 	return l.removeDead(&s.ckpt)
 }
 
@@ -233,6 +240,10 @@ func (l *Log) snapshot() *snapshot {
 			RetentionBytes: x.keep.RetentionBytes, RetentionMS: x.keep.RetentionMS, Term: x.term,
 			Files: make([]commitlog.FileState, 0, len(x.files)),
 		}
+		for _, f := range x.files[:x.frontFile] {
+			s.dead = append(s.dead, indexFileName{x.id, f.base})
+		}
+		x.files, x.frontFile = x.files[x.frontFile:], 0
 		for i := range x.files {
 			f := &x.files[i]
 			st.Files = append(st.Files, commitlog.FileState{Base: f.base, Count: f.count, Slots: f.slots})

@@ -42,7 +42,7 @@ func (l *Log) open(o Options) error {
 	if err := l.checkSpace(); err != nil {
 		return err
 	}
-	r := &recovery{l: l, hint: o.SyncedHint, rewrite: o.Rewrite}
+	r := &recovery{l: l, hint: o.SyncedHint, rewrite: o.Rewrite, warm: o.Warm}
 	if err := r.run(); err != nil {
 		return fmt.Errorf("recover the log: %w", err)
 	}

@@ -21,6 +21,9 @@ type recovery struct {
 	l       *Log
 	hint    uint64 // entries up to this LSN were synced
 	rewrite bool   // entries behind it may not be believed to become so
+	// warm: the machine has not lost what was in the page cache. Otherwise an index's start
+	// word may come from an entry that is lost, and only the index checkpoint is believed.
+	warm bool
 
 	files  []commitlog.SegmentFile
 	ckpt   *commitlog.IndexCheckpoint

@@ -65,7 +65,9 @@ func (r *recovery) startsOnDisk() error {
 			if err != nil {
 				return err
 			}
-			x.start = max(x.start, h.Start)
+			if r.warm || r.ckpt.LSN > 0 {
+				x.start = max(x.start, h.Start)
+			}
 		}
 		r.l.indexes[id] = x
 	}
@@ -92,13 +94,8 @@ func (r *recovery) header(id, base uint64) (h commitlog.IndexHeader, err error) 
 // checkIndex compares an index's files with what the index checkpoint says. why tells what is
 // wrong with them.
 func (r *recovery) checkIndex(x *index, st *commitlog.IndexState, budget *int64) (why, err error) {
-	lost := 0
-	for i, fst := range st.Files {
+	for _, fst := range st.Files {
 		f, err := r.l.fs.Open(commitlog.IndexName(x.id, fst.Base))
-		if isNotExist(err) && i == lost && i+1 < len(st.Files) {
-			lost++ // as it should be if it was trimmed since
-			continue
-		}
 		if isNotExist(err) {
 			return fmt.Errorf("%s is missing", commitlog.IndexName(x.id, fst.Base)), nil
 		}
@@ -110,15 +107,13 @@ func (r *recovery) checkIndex(x *index, st *commitlog.IndexState, budget *int64)
 		if why != nil || err != nil {
 			return why, err
 		}
-		x.stored = start
-		x.start = max(x.start, start)
+		if x.stored = max(x.stored, start); r.warm {
+			x.start = max(x.start, start)
+		}
 		x.files = append(x.files, indexFile{base: fst.Base, count: fst.Count, slots: fst.Slots})
 	}
 	if len(x.files) == 0 {
 		return errors.New("it has no file"), nil
-	}
-	if lost > 0 && x.files[0].base > x.start {
-		return fmt.Errorf("files from offset %d to %d are missing", x.start, x.files[0].base), nil
 	}
 	return nil, nil
 }
@@ -203,7 +198,13 @@ func (r *recovery) finishIndexes() error {
 		return err
 	}
 	for _, id := range onDisk {
-		if l.indexes[id] == nil {
+		x := l.indexes[id]
+		if x != nil && r.whole && r.ckpt.LSN == 0 && len(x.files) == 0 && x.term == 0 {
+			// The log is there from its first entry on, and none speaks of this index.
+			delete(l.indexes, id)
+			x = nil
+		}
+		if x == nil {
 			if err := l.removeIndexDir(id); err != nil {
 				return err
 			}
@@ -224,9 +225,7 @@ func (r *recovery) finishIndexes() error {
 			return err
 		}
 		x.start = min(x.start, x.next)
-		x.startMoved = x.rebuild || x.start != x.stored
-		x.rebuild = false
-		if err := l.storeStart(x); err != nil {
+		if err := r.settleStart(x); err != nil {
 			return err
 		}
 	}
@@ -234,6 +233,21 @@ func (r *recovery) finishIndexes() error {
 		return nil
 	}
 	return r.recount()
+}
+
+// settleStart makes the start words say what recovery has found; it may be less than before.
+func (r *recovery) settleStart(x *index) error {
+	if x.start < x.stored || x.rebuild {
+		for i := range x.files {
+			if err := r.l.writeStart(x, x.files[i].base); err != nil {
+				return err
+			}
+			x.files[i].dirty = true
+		}
+	}
+	x.startMoved = x.start != x.stored
+	x.rebuild = false
+	return r.l.storeStart(x)
 }
 
 // clearSurplus removes files that an index should not have, and zeroes slots behind its last

@@ -111,29 +111,22 @@ func (l *Log) unref(e commitlog.Entry) {
 	s.live -= min(s.live, uint64(e.Length))
 }
 
-// storeStart writes the start word of the first file that is still wanted, then of those that
-// are not, whose readers learn by it that they must look for another file, and removes these.
+// storeStart writes the start word of the first file that is still wanted, and of those that
+// are not, by which their readers learn that they must look for another file. These are
+// removed only when an index checkpoint knows the new start: the entry that asked for the
+// trim may yet be lost by a power cut.
 func (l *Log) storeStart(x *index) error {
-	for x.startMoved {
-		if err := l.writeStart(x, x.files[x.frontFile].base); err != nil {
+	if !x.startMoved {
+		return nil
+	}
+	for i := min(x.frontFile, len(x.files)-1); i >= 0; i-- {
+		if err := l.writeStart(x, x.files[i].base); err != nil {
 			return err
 		}
-		x.startMoved = false
-		x.files[x.frontFile].dirty = true
-	}
-	for x.frontFile > 0 {
-		base := x.files[0].base
-		if err := l.writeStart(x, base); err != nil {
-			return err
-		}
+		x.files[i].dirty = true
 		failpoint.Hit("persist.trim")
-		if err := l.fs.Remove(commitlog.IndexName(x.id, base)); err != nil && !isNotExist(err) {
-			return fmt.Errorf("trim index %#x: %w", x.id, full(err))
-		}
-		failpoint.Hit("persist.trim")
-		x.files = x.files[1:]
-		x.frontFile--
 	}
+	x.startMoved = false
 	return nil
 }
 

@@ -66,6 +66,7 @@ type Shell struct {
 
 	dirtySince int64 // when the oldest unsynced bytes were written; 0: there are none
 	nextTick   int64
+	nextCount  int64
 	checkAfter int64 // bytes that may be written before free space is looked at again
 	syncMu     sync.Mutex
 	counted    seglog.Stats
@@ -106,6 +107,7 @@ func New(o Options) (*Shell, error) {
 	set := &o.Settings
 	l, err := seglog.Open(seglog.Options{
 		FS: o.FS, Now: o.Now, Log: o.Log,
+		Warm:       o.RingC.Word(shmqueue.WordWritten).Load() > 0,
 		SyncedHint: o.RingC.Word(shmqueue.WordSynced).Load(),
 		Rewrite:    status.Load()&(StatusSyncFailed|StatusSyncing) != 0,
 		Settings: seglog.Settings{
@@ -139,13 +141,17 @@ func New(o Options) (*Shell, error) {
 // raise moves a cursor up. It never moves down.
 func (s *Shell) raise(w shmqueue.Word, v uint64) bool {
 	word := s.o.RingC.Word(w)
-	if v <= word.Load() {
-		return false
+	for {
+		was := word.Load()
+		if v <= was {
+			return false
+		}
+		// SYNC: pairs with logicsrv's reads of the cursors. Step and SyncLog both raise written.
+		if word.CompareAndSwap(was, v) {
+			failpoint.Hit("persist.cursor")
+			return true
+		}
 	}
-	// SYNC: pairs with logicsrv's reads of the cursors.
-	word.Store(v)
-	failpoint.Hit("persist.cursor")
-	return true
 }
 
 func (s *Shell) setBit(bit uint64, on bool) {
@@ -170,8 +176,8 @@ func (s *Shell) Step() (progress bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if taken > 0 {
-		s.publish()
+	moved := s.publish()
+	if moved {
 		s.markDirty()
 	}
 	released := s.release()
@@ -179,10 +185,11 @@ func (s *Shell) Step() (progress bool, err error) {
 		return false, err
 	}
 	s.setBit(StatusDiskFull, s.log.Full())
-	if taken > 0 || released {
+	progress = taken > 0 || moved || released
+	if progress || now >= s.nextCount {
 		s.count()
+		s.nextCount = now + countMS
 	}
-	progress = taken > 0 || released
 	if !s.o.Inline {
 		return progress, nil
 	}
@@ -301,8 +308,8 @@ func (s *Shell) takeEntry() (done bool, err error) {
 }
 
 // publish moves written and read, and wakes logicsrv.
-func (s *Shell) publish() {
-	moved := s.raise(shmqueue.WordWritten, s.log.Written())
+func (s *Shell) publish() (moved bool) {
+	moved = s.raise(shmqueue.WordWritten, s.log.Written())
 	read := s.in.Read()
 	if s.holds {
 		read = s.held.Pos
@@ -313,6 +320,7 @@ func (s *Shell) publish() {
 	if moved {
 		s.o.RingA.Bell().Ring()
 	}
+	return moved
 }
 
 // release frees what is done with in ring 65432.
@@ -353,6 +361,7 @@ func (s *Shell) tick(now int64) error {
 }
 
 const (
+	countMS         = 1000     // between two updates of the counters while nothing happens
 	fullRetryMS     = 100      // between two looks at a full disk
 	spaceCheckBytes = 16 << 20 // written between two looks at the free space
 )

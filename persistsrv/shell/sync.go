@@ -48,6 +48,7 @@ func (s *Shell) SyncLog() error {
 		}
 		return err
 	}
+	s.raise(shmqueue.WordWritten, synced) // Step may not have come to it yet
 	moved := s.raise(shmqueue.WordSynced, synced)
 	status.And(^uint64(StatusSyncing))
 	failpoint.Hit("persist.status")

@@ -85,12 +85,14 @@ func ReadIndex(fsys FS, index uint64) (start uint64, entries []Entry, err error)
 	if err != nil {
 		return 0, nil, err
 	}
-	for _, base := range bases {
+	for i, base := range bases {
 		h, es, _, err := ReadIndexFile(fsys, index, base)
 		if err != nil {
 			return 0, nil, err
 		}
-		start = max(start, h.Start)
+		if i == 0 {
+			start = h.Start
+		}
 		entries = append(entries, es...)
 	}
 	return start, entries, nil

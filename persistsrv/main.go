@@ -1,0 +1,108 @@
+// Persistsrv is the tier of TriMQ that owns the disk: the commit log, its indexes,
+// checkpoints, sync and retention. See ARCHITECTURE.md.
+//
+// Goroutines: the main one drains ring 65432; one syncs, one maintains. If the process
+// dies, its successor finds what was not written in ring 65432 and goes on.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/trimq/trimq/persistsrv/shell"
+	"github.com/trimq/trimq/persistsrv/vfs"
+	"github.com/trimq/trimq/shmqueue"
+	"github.com/trimq/trimq/shmqueue/tier"
+)
+
+func main() { os.Exit(tier.Main("persistsrv", run)) }
+
+func run(ctx context.Context, p *tier.Process) error {
+	memory, err := p.Attach()
+	if err != nil {
+		return err
+	}
+	fs, err := vfs.NewOS(p.Config.DataDir)
+	if err != nil {
+		return fmt.Errorf("%w: %w", tier.ErrUsage, err)
+	}
+	began := time.Now()
+	s, err := openShell(ctx, p, shell.Options{
+		FS: fs, RingA: memory.Request.Ring(), RingC: memory.Log.Ring(),
+		Settings: settings(p.Config), Now: func() int64 { return time.Now().UnixMilli() },
+		Log: p.Log, Counters: memory.Metrics.Tier(shmqueue.TierPersist),
+	})
+	if err != nil {
+		return err
+	}
+	p.Log.Info("recovered", "lsn", s.Log().LastLSN(), "first_lsn", s.Log().FirstLSN(), "damages", len(s.Damages()), "took", time.Since(began))
+	p.OnState(func(w io.Writer) { fmt.Fprintf(w, "%+v damages=%v", s.Log().Stats(), s.Damages()) })
+	if err := p.Ready(); err != nil {
+		return err
+	}
+	if err := loop(ctx, s, memory.Log.Ring().Bell()); err != nil {
+		return err
+	}
+	return errors.Join(s.Finish(), s.Close(), memory.Detach())
+}
+
+// openShell waits for room where the disk is so full that not even a start is possible.
+func openShell(ctx context.Context, p *tier.Process, o shell.Options) (*shell.Shell, error) {
+	for {
+		s, err := shell.New(o)
+		switch {
+		case errors.Is(err, vfs.ErrLocked):
+			return nil, fmt.Errorf("%w: %w", tier.ErrInUse, err)
+		case !errors.Is(err, shell.ErrFull):
+			return s, err
+		}
+		p.Log.Error("the disk is full; waiting for room", "data_dir", p.Config.DataDir, "err", err)
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func settings(c *tier.Config) shell.Settings {
+	return shell.Settings{
+		SegmentBytes: int64(c.SegmentBytes), SegmentSeconds: c.SegmentSeconds, IndexEntries: c.IndexEntries,
+		DiskReserveBytes: int64(c.DiskReserveBytes), PageFlushMS: int64(c.PageFlushMS), RetentionCheckMS: int64(c.RetentionCheckMS),
+		CheckpointBytes: int64(c.CheckpointBytes), CheckpointMS: int64(c.CheckpointSeconds) * 1000,
+	}
+}
+
+// loop steps until ctx ends and everything that stands in the ring is done with. A failed
+// sync ends it with that error: the process exits, and what was not synced stays unsaid.
+func loop(ctx context.Context, s *shell.Shell, bell *shmqueue.Bell) error {
+	w := startWorkers(s)
+	defer w.stop()
+	defer context.AfterFunc(ctx, func() { bell.Ring() })()
+	for {
+		progress, err := s.Step()
+		if err == nil {
+			err = w.err()
+		}
+		if err != nil {
+			return err
+		}
+		if s.SyncDue() {
+			w.sync.kick()
+		}
+		if s.MaintainDue() {
+			w.maintain.kick()
+		}
+		if progress {
+			continue
+		}
+		if ctx.Err() != nil && s.Idle() {
+			return nil
+		}
+		bell.Sleep(func() bool { return s.Idle() && ctx.Err() == nil && w.err() == nil }, s.NextWake())
+	}
+}

@@ -1,6 +1,18 @@
 package commitlog
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
 
 // Errors of an IndexView.
 var (
@@ -10,62 +22,200 @@ var (
 	ErrDamaged      = errors.New("stored batch is damaged")
 )
 
+// maxIndexMaps bounds the mapped files of indexes; the kernel allows a process about 65,000
+// mappings. Indexes that are not in use give theirs back.
+const maxIndexMaps = 16384
+
+// lookAgain is how often the log's directory is looked at for segments that were replaced.
+const lookAgain = 200 * time.Millisecond
+
 // View reads indexes and the log while persistsrv appends to them. Safe for many goroutines.
-type View struct{}
+// Lock order: IndexView.mu → View.mu.
+type View struct {
+	root string
+
+	mu      sync.RWMutex
+	indexes map[uint64]*IndexView
+	segs    []*Segment // in order
+	dirTime int64      // the log directory's mtime when it was read
+	closed  bool
+
+	looked atomic.Int64 // when the directory was looked at last, in ns of the monotonic clock
+	maps   atomic.Int64 // mapped files of indexes
+	began  time.Time
+}
 
 // OpenView maps the data directory; what is not there yet is found when it is asked for.
-func OpenView(dataDir string) (*View, error) { return &View{}, nil }
+func OpenView(dataDir string) (*View, error) {
+	st, err := os.Stat(dataDir)
+	if err == nil && !st.IsDir() {
+		err = &fs.PathError{Op: "open", Path: dataDir, Err: unix.ENOTDIR}
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	return &View{root: dataDir, indexes: map[uint64]*IndexView{}, began: time.Now()}, nil
+}
 
 // Close lets go of all that no Span retains.
-func (v *View) Close() error { return nil }
+func (v *View) Close() error {
+	v.mu.Lock()
+	indexes, segs := v.indexes, v.segs
+	v.indexes, v.segs, v.closed = map[uint64]*IndexView{}, nil, true
+	v.mu.Unlock()
+	for _, ix := range indexes {
+		ix.mu.Lock()
+		ix.unmap()
+		ix.mu.Unlock()
+	}
+	for _, s := range segs {
+		s.Release()
+	}
+	return nil
+}
 
 // Index opens an index. An index without entries is known as soon as persistsrv has made
 // it; before that, ErrUnknownIndex.
-func (v *View) Index(id uint64) (*IndexView, error) { return nil, ErrUnknownIndex }
+func (v *View) Index(id uint64) (*IndexView, error) {
+	v.mu.RLock()
+	ix := v.indexes[id]
+	v.mu.RUnlock()
+	if ix != nil {
+		return ix, nil
+	}
+	if _, err := os.Stat(filepath.Join(v.root, IndexPath(id))); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, ErrUnknownIndex
+		}
+		return nil, fmt.Errorf("index %#x: %w", id, err)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.closed {
+		return nil, fs.ErrClosed
+	}
+	if ix = v.indexes[id]; ix == nil {
+		ix = &IndexView{v: v, id: id}
+		v.indexes[id] = ix
+	}
+	return ix, nil
+}
 
 // Forget closes an index that is deleted.
-func (v *View) Forget(id uint64) {}
-
-// IndexView reads one index.
-type IndexView struct{}
-
-// Start is the earliest offset still there.
-func (ix *IndexView) Start() (uint64, error) { return 0, errors.New("not yet") }
-
-// Find returns the entry that contains offset; ErrBelowStart, ErrBeyondEnd, and ErrDamaged
-// where the log's damage has torn a hole into the index.
-func (ix *IndexView) Find(offset uint64) (Entry, error) { return Entry{}, ErrBeyondEnd }
-
-// Spans appends to dst the file ranges that hold the batches from the one that contains
-// offset to below visible, at most maxBytes in all, but the first batch whole even over that.
-// Adjacent batches are merged. Every span's segment is retained for the caller, who calls
-// Release. ErrDamaged if the first batch is damaged; later ones end the spans before it.
-func (ix *IndexView) Spans(offset, visible uint64, maxBytes int, dst []Span) ([]Span, error) {
-	return dst, ErrBeyondEnd
+func (v *View) Forget(id uint64) {
+	v.mu.Lock()
+	ix := v.indexes[id]
+	delete(v.indexes, id)
+	v.mu.Unlock()
+	if ix != nil {
+		ix.mu.Lock()
+		ix.unmap()
+		ix.mu.Unlock()
+	}
 }
 
-// ByTime returns the first entry with a record as late as ms; ErrBeyondEnd if there is none.
-func (ix *IndexView) ByTime(ms int64) (Entry, error) { return Entry{}, ErrBeyondEnd }
-
-// Span is a range of a segment's file that holds whole batches.
-type Span struct {
-	Seg    *Segment
-	Off    int64 // in the file
-	Len    int
-	Base   uint64 // offset of the first record
-	End    uint64 // offset behind the last record
-	Rebase bool   // one batch whose bytes 0–7 a reader replaces by Base (big endian)
+// evict gives back the maps of indexes that nobody is just reading.
+func (v *View) evict(keep *IndexView) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	want := int64(maxIndexMaps * 7 / 8)
+	for _, ix := range v.indexes {
+		if v.maps.Load() <= want {
+			return
+		}
+		if ix != keep && ix.mu.TryLock() {
+			ix.unmap()
+			ix.mu.Unlock()
+		}
+	}
 }
 
-// Segment is a mapped segment of the log. It stays mapped, even after its file is deleted,
-// until every Retain has had its Release.
-type Segment struct{}
+// segment returns the segment that holds n bytes from a log position on, retained; the
+// caller calls Release.
+func (v *View) segment(position uint64, n int) (*Segment, error) {
+	if now := int64(time.Since(v.began)); now-v.looked.Load() > int64(lookAgain) {
+		v.looked.Store(now)
+		if err := v.refresh(false); err != nil {
+			return nil, err
+		}
+	}
+	if s := v.find(position, n); s != nil {
+		return s, nil
+	}
+	if err := v.refresh(true); err != nil {
+		return nil, err
+	}
+	if s := v.find(position, n); s != nil {
+		return s, nil
+	}
+	return nil, fmt.Errorf("%w: no segment of the log holds position %d", ErrDamaged, position)
+}
 
-// Fd is for sendfile.
-func (s *Segment) Fd() int { return -1 }
+// find looks among the known segments. The one with the largest position that is not above
+// the wanted one counts: an older file may go on behind the place where a newer one begins.
+func (v *View) find(position uint64, n int) *Segment {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	i, found := slices.BinarySearchFunc(v.segs, position, func(s *Segment, p uint64) int { return compare(s.position, p) })
+	if !found {
+		i--
+	}
+	if i < 0 || !v.segs[i].holds(position, n) {
+		return nil
+	}
+	v.segs[i].Retain()
+	return v.segs[i]
+}
 
-// Bytes is the mapped range.
-func (s *Segment) Bytes(off int64, n int) []byte { return nil }
-
-func (s *Segment) Retain()  {}
-func (s *Segment) Release() {}
+// refresh reads the log's directory again, if it has changed or force is set. Files that were
+// replaced are opened anew; what is gone is let go.
+func (v *View) refresh(force bool) error {
+	dir := filepath.Join(v.root, LogDir)
+	st, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look at the log: %w", err)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !force && st.ModTime().UnixNano() == v.dirTime || v.closed {
+		return nil
+	}
+	files, err := ListSegments(DirFS(v.root))
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // removed while we looked
+		}
+		return err
+	}
+	known := map[uint64]*Segment{}
+	for _, s := range v.segs {
+		known[s.position] = s
+	}
+	var segs []*Segment
+	for _, f := range files {
+		s, err := openSegment(v.root, f, known[f.Position])
+		if err != nil {
+			return err
+		}
+		if s == nil {
+			continue
+		}
+		if s == known[f.Position] {
+			delete(known, f.Position)
+		}
+		segs = append(segs, s)
+	}
+	v.segs, v.dirTime = segs, 0
+	// The clock of file systems is coarse: a change so fresh may be followed by another that
+	// shows the same time.
+	if time.Since(st.ModTime()) > lookAgain {
+		v.dirTime = st.ModTime().UnixNano()
+	}
+	for _, s := range known {
+		s.Release()
+	}
+	return nil
+}

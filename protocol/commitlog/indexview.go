@@ -1,0 +1,404 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// IndexView reads one index. Safe for many goroutines.
+type IndexView struct {
+	v  *View
+	id uint64
+
+	mu    sync.Mutex
+	files []*indexMap // in order; empty: not looked at, or given back
+	hint  place       // of the entry behind the last one that was read
+}
+
+// place is a slot of an index.
+type place struct{ file, slot int }
+
+// indexMap is one mapped segment of an index.
+type indexMap struct {
+	base  uint64
+	path  string
+	inode uint64
+	slots int
+	count int // slots known to be in use
+	size  int64
+	mem   []byte
+}
+
+// unmap gives the maps back; they are made again when they are needed. REQUIRES: mu is held.
+func (ix *IndexView) unmap() {
+	for _, f := range ix.files {
+		f.close(ix.v)
+	}
+	ix.files, ix.hint = nil, place{}
+}
+
+func (f *indexMap) close(v *View) {
+	_ = unix.Munmap(f.mem) // of our own mapping, whole: it cannot fail
+	f.mem = nil
+	v.maps.Add(-1)
+}
+
+// load reads the index's directory. Files that are known and the same stay mapped.
+func (ix *IndexView) load() error {
+	bases, err := ListIndexFiles(DirFS(ix.v.root), ix.id)
+	if errors.Is(err, fs.ErrNotExist) {
+		ix.unmap()
+		return ErrUnknownIndex
+	}
+	if err != nil {
+		return err
+	}
+	known := map[uint64]*indexMap{}
+	for _, f := range ix.files {
+		known[f.base] = f
+	}
+	var files []*indexMap
+	for _, base := range bases {
+		f, err := ix.open(base, known[base])
+		if err != nil {
+			for _, f := range files {
+				if known[f.base] != f {
+					f.close(ix.v)
+				}
+			}
+			return err
+		}
+		if f != nil {
+			files = append(files, f)
+		}
+	}
+	for _, f := range files {
+		if known[f.base] == f {
+			delete(known, f.base)
+		}
+	}
+	for _, f := range known {
+		f.close(ix.v)
+	}
+	ix.files, ix.hint = files, place{}
+	if ix.v.maps.Load() > maxIndexMaps {
+		ix.v.evict(ix)
+	}
+	return nil
+}
+
+// open maps a file, or returns known if that is still the same file. nil: it is not there,
+// or not begun.
+func (ix *IndexView) open(base uint64, known *indexMap) (*indexMap, error) {
+	path := filepath.Join(ix.v.root, IndexName(ix.id, base))
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open index: %w", err)
+	}
+	defer file.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(file.Fd()), &st); err != nil {
+		return nil, fmt.Errorf("open index %s: %w", path, err)
+	}
+	if known != nil && known.inode == st.Ino {
+		return known, nil
+	}
+	var b [IndexHeaderSize]byte
+	if st.Size < IndexHeaderSize {
+		return nil, nil
+	}
+	if _, err := file.ReadAt(b[:], 0); err != nil {
+		return nil, fmt.Errorf("open index %s: %w", path, err)
+	}
+	h, err := DecodeIndexHeader(b[:])
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, path, err)
+	}
+	// Pages behind the file's end become readable when it grows.
+	mem, err := unix.Mmap(int(file.Fd()), 0, IndexHeaderSize+int(h.Slots)*IndexEntrySize, unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("map index %s: %w", path, err)
+	}
+	ix.v.maps.Add(1)
+	f := &indexMap{base: base, path: path, inode: st.Ino, slots: int(h.Slots), mem: mem, size: st.Size}
+	f.recount()
+	return f, nil
+}
+
+// recount finds how many slots are in use: entries are a prefix, and what may follow them is
+// zero.
+func (f *indexMap) recount() {
+	n := min(int((f.size-IndexHeaderSize)/IndexEntrySize), f.slots)
+	for n > f.count {
+		if _, ok := f.entry(n - 1); ok {
+			break
+		}
+		n--
+	}
+	f.count = n
+}
+
+// grow looks whether the file has more entries than are known.
+func (f *indexMap) grow() bool {
+	if f.count == f.slots {
+		return false
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(f.path, &st); err != nil || st.Ino != f.inode {
+		return false
+	}
+	was := f.count
+	f.size = max(f.size, st.Size)
+	f.recount()
+	return f.count > was
+}
+
+// entry decodes a slot below the file's end.
+func (f *indexMap) entry(slot int) (Entry, bool) {
+	return DecodeEntry(f.mem[IndexHeaderSize+slot*IndexEntrySize:])
+}
+
+// start is the file's start word, which persistsrv moves.
+func (f *indexMap) start() uint64 {
+	return (*atomic.Uint64)(unsafe.Pointer(&f.mem[IndexStartOffset])).Load()
+}
+
+// begin sees that files are mapped, and that the first one is still in use.
+func (ix *IndexView) begin() error {
+	if len(ix.files) > 0 && (len(ix.files) == 1 || ix.files[0].start() < ix.files[1].base) {
+		f := ix.files[0]
+		if len(ix.files) > 1 || f.count < f.slots {
+			return nil
+		}
+	}
+	if err := ix.load(); err != nil {
+		return err
+	}
+	for len(ix.files) > 1 && ix.files[0].start() >= ix.files[1].base {
+		ix.files[0].close(ix.v)
+		ix.files = ix.files[1:]
+	}
+	return nil
+}
+
+// Start is the earliest offset still there.
+func (ix *IndexView) Start() (uint64, error) {
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	if err := ix.begin(); err != nil || len(ix.files) == 0 {
+		return 0, err
+	}
+	return ix.files[0].start(), nil
+}
+
+// Find returns the entry that contains offset; ErrBelowStart, ErrBeyondEnd, and ErrDamaged
+// where the log's damage has torn a hole into the index.
+func (ix *IndexView) Find(offset uint64) (Entry, error) {
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	_, e, err := ix.find(offset)
+	return e, err
+}
+
+// find is Find with the entry's place.
+func (ix *IndexView) find(offset uint64) (place, Entry, error) {
+	if err := ix.begin(); err != nil {
+		return place{}, Entry{}, err
+	}
+	if len(ix.files) == 0 {
+		return place{}, Entry{}, ErrBeyondEnd
+	}
+	if offset < ix.files[0].start() {
+		return place{}, Entry{}, ErrBelowStart
+	}
+	p, e, err := ix.search(offset)
+	if err != ErrBeyondEnd {
+		return p, e, err
+	}
+	if ix.files[len(ix.files)-1].grow() {
+		if p, e, err = ix.search(offset); err != ErrBeyondEnd {
+			return p, e, err
+		}
+	}
+	// There may be a new file, or another one in the place of one that we have mapped.
+	if err := ix.load(); err != nil || len(ix.files) == 0 {
+		return place{}, Entry{}, errors.Join(err, ErrBeyondEnd)
+	}
+	ix.files[len(ix.files)-1].grow()
+	return ix.search(offset)
+}
+
+// search looks for an offset among the entries that are known.
+func (ix *IndexView) search(offset uint64) (place, Entry, error) {
+	if h := ix.hint; h.file < len(ix.files) && h.slot < ix.files[h.file].count {
+		if e, ok := ix.files[h.file].entry(h.slot); ok && e.Offset <= offset && offset < e.End() {
+			return h, e, nil
+		}
+	}
+	i := sort.Search(len(ix.files), func(i int) bool { return ix.files[i].base > offset }) - 1
+	if i < 0 {
+		return place{}, Entry{}, ErrDamaged // the files that held it are gone
+	}
+	f := ix.files[i]
+	damaged := false
+	slot := sort.Search(f.count, func(k int) bool {
+		e, ok := f.entry(k)
+		damaged = damaged || !ok
+		return e.End() > offset
+	})
+	switch {
+	case damaged:
+		return place{}, Entry{}, fmt.Errorf("%w: %s", ErrDamaged, f.path)
+	case slot == f.count && i == len(ix.files)-1:
+		return place{}, Entry{}, ErrBeyondEnd
+	case slot == f.count:
+		return place{}, Entry{}, ErrDamaged // between two files
+	}
+	e, ok := f.entry(slot)
+	if !ok || e.Offset > offset {
+		return place{}, Entry{}, ErrDamaged // between two entries
+	}
+	return place{i, slot}, e, nil
+}
+
+// next is the entry behind a place.
+func (ix *IndexView) next(p place) (place, Entry, bool) {
+	f := ix.files[p.file]
+	if p.slot++; p.slot >= f.count && p.file+1 < len(ix.files) {
+		p = place{p.file + 1, 0}
+		f = ix.files[p.file]
+	}
+	if p.slot >= f.count && !f.grow() {
+		return p, Entry{}, false
+	}
+	e, ok := f.entry(p.slot)
+	return p, e, ok
+}
+
+// Spans appends to dst the file ranges that hold the batches from the one that contains
+// offset to below visible, at most maxBytes in all, but the first batch whole even over that.
+// Adjacent batches are merged. Every span's segment is retained for the caller, who calls
+// Release. ErrDamaged if the first batch is damaged; later ones end the spans before it.
+func (ix *IndexView) Spans(offset, visible uint64, maxBytes int, dst []Span) ([]Span, error) {
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	if offset >= visible {
+		return dst, ErrBeyondEnd
+	}
+	p, e, err := ix.find(offset)
+	if err != nil {
+		return dst, err
+	}
+	if e.End() > visible {
+		return dst, ErrBeyondEnd
+	}
+	if e.Flags&FlagDamaged != 0 {
+		return dst, fmt.Errorf("%w: offsets %d to %d at position %d", ErrDamaged, e.Offset, e.End(), e.Position)
+	}
+	r := spanner{v: ix.v, dst: dst, own: len(dst)}
+	for {
+		if err := r.add(&e); err != nil {
+			if len(r.dst) > len(dst) {
+				break
+			}
+			if ix.begin() == nil && len(ix.files) > 0 && e.End() <= ix.files[0].start() {
+				err = ErrBelowStart // trimmed since it was found
+			}
+			return dst, err
+		}
+		end := e.End()
+		var ok bool
+		ix.hint = p
+		if end >= visible {
+			break
+		}
+		if p, e, ok = ix.next(p); !ok || e.Offset != end || e.End() > visible || e.Flags&FlagDamaged != 0 {
+			break
+		}
+		if r.bytes+int(e.Length) > maxBytes {
+			ix.hint = p
+			break
+		}
+	}
+	return r.dst, nil
+}
+
+// spanner gathers entries into spans.
+type spanner struct {
+	v     *View
+	dst   []Span
+	own   int // spans before this one are the caller's
+	bytes int
+	end   uint64 // log position behind the last span
+}
+
+func (r *spanner) add(e *Entry) error {
+	rebase := e.Flags&FlagRebase != 0
+	if n := len(r.dst); n > r.own && !rebase && r.end == e.Position {
+		last := &r.dst[n-1]
+		if !last.Rebase && last.Seg.position <= e.Position && last.Seg.holds(e.Position, int(e.Length)) && r.v.newest(last.Seg, e.Position) {
+			last.Len += int(e.Length)
+			r.bytes += int(e.Length)
+			r.end += uint64(e.Length)
+			return nil
+		}
+	}
+	seg, err := r.v.segment(e.Position, int(e.Length))
+	if err != nil {
+		return err
+	}
+	r.dst = append(r.dst, Span{Seg: seg, Off: seg.offset(e.Position), Len: int(e.Length), Base: e.Offset, Rebase: rebase})
+	r.bytes += int(e.Length)
+	r.end = e.Position + uint64(e.Length)
+	return nil
+}
+
+// newest says whether no later segment has taken over a position.
+func (v *View) newest(s *Segment, position uint64) bool {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	i := sort.Search(len(v.segs), func(i int) bool { return v.segs[i].position > position })
+	return i > 0 && v.segs[i-1] == s
+}
+
+// ByTime returns the first entry with a record as late as ms; ErrBeyondEnd if there is none.
+func (ix *IndexView) ByTime(ms int64) (Entry, error) {
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	if err := ix.begin(); err != nil {
+		return Entry{}, err
+	}
+	if n := len(ix.files); n > 0 && !ix.files[n-1].grow() && ix.files[n-1].count == ix.files[n-1].slots {
+		if err := ix.load(); err != nil {
+			return Entry{}, err
+		}
+	}
+	for _, f := range ix.files {
+		start := ix.files[0].start()
+		slot := sort.Search(f.count, func(k int) bool {
+			e, _ := f.entry(k)
+			return e.MaxTimeMS >= ms && e.End() > start
+		})
+		if slot == f.count {
+			continue
+		}
+		e, ok := f.entry(slot)
+		if !ok {
+			return Entry{}, fmt.Errorf("%w: %s", ErrDamaged, f.path)
+		}
+		return e, nil
+	}
+	return Entry{}, ErrBeyondEnd
+}

@@ -1,0 +1,124 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/trimq/trimq/protocol/invariant"
+	"golang.org/x/sys/unix"
+)
+
+// Span is a range of a segment's file that holds whole batches.
+type Span struct {
+	Seg    *Segment
+	Off    int64 // in the file
+	Len    int
+	Base   uint64 // offset of the first record
+	Rebase bool   // one batch whose bytes 0–7 a reader replaces by Base (big endian)
+}
+
+// Segment is an open segment of the log, mapped when its bytes are first asked for. It stays
+// open, even after its file is deleted, until every Retain has had its Release.
+type Segment struct {
+	position uint64
+	file     *os.File
+	fd       int
+	inode    uint64
+	capacity int64 // bytes that are mapped at once
+	size     atomic.Int64
+	refs     atomic.Int64
+
+	once   sync.Once
+	mapped []byte
+	mapErr error
+}
+
+// openSegment opens a file, or returns known if that is still the same file. nil: it has gone.
+func openSegment(root string, f SegmentFile, known *Segment) (*Segment, error) {
+	path := filepath.Join(root, filepath.FromSlash(f.Name))
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open segment: %w", err)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(file.Fd()), &st); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("open segment %s: %w", path, err)
+	}
+	if known != nil && known.inode == st.Ino {
+		file.Close()
+		return known, nil
+	}
+	s := &Segment{position: f.Position, file: file, fd: int(file.Fd()), inode: st.Ino, capacity: st.Size}
+	if f.HeaderErr == nil && f.Header.Capacity < maxSegmentMap {
+		s.capacity = max(st.Size, int64(f.Header.Capacity))
+	}
+	s.size.Store(st.Size)
+	s.refs.Store(1)
+	return s, nil
+}
+
+// maxSegmentMap bounds what a damaged header can make a reader map.
+const maxSegmentMap = 1 << 37
+
+// holds says whether the file has n bytes from a log position on.
+func (s *Segment) holds(position uint64, n int) bool {
+	end := s.offset(position) + int64(n)
+	if end <= s.size.Load() {
+		return true
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(s.fd, &st); err != nil {
+		return false
+	}
+	s.size.Store(st.Size)
+	return end <= st.Size
+}
+
+func (s *Segment) offset(position uint64) int64 {
+	return SegmentHeaderSize + int64(position-s.position)
+}
+
+// Fd is for sendfile. It is good while the segment is retained.
+func (s *Segment) Fd() int { return s.fd }
+
+// Bytes is a range of the file, mapped: of a Span, or a part of one. nil if the kernel does
+// not map the file; sendfile may still work. A page that the disk cannot read is a fault.
+func (s *Segment) Bytes(off int64, n int) []byte {
+	s.once.Do(func() {
+		// Pages behind the file's end become readable when it grows.
+		s.mapped, s.mapErr = unix.Mmap(s.fd, 0, int(s.capacity), unix.PROT_READ, unix.MAP_SHARED)
+	})
+	if s.mapErr != nil || off < 0 || n < 0 || off+int64(n) > s.size.Load() || off+int64(n) > int64(len(s.mapped)) {
+		return nil
+	}
+	return s.mapped[off : off+int64(n) : off+int64(n)]
+}
+
+// Retain keeps the segment open until Release. REQUIRES: it is retained already.
+func (s *Segment) Retain() {
+	n := s.refs.Add(1)
+	invariant.Check(n > 1, "segment %d retained after its end", s.position)
+}
+
+// Release ends a Retain.
+func (s *Segment) Release() {
+	n := s.refs.Add(-1)
+	invariant.Check(n >= 0, "segment %d released too often", s.position)
+	if n > 0 {
+		return
+	}
+	if s.mapped != nil {
+		_ = unix.Munmap(s.mapped) // of our own mapping, whole: it cannot fail
+		s.mapped = nil
+	}
+	s.file.Close()
+}

@@ -87,11 +87,17 @@ func (g *inputs) command() (admin.Command, []byte) {
 	case 11:
 		return admin.CmdAddPartitions, (&admin.AddPartitions{Name: topic, Total: uint32(g.IntN(6))}).Append(nil)
 	case 12:
-		if g.IntN(4) > 0 {
-			break
+		switch g.IntN(6) {
+		case 0:
+			gone.Name = topic
+			return admin.CmdDeleteTopic, gone.Append(nil)
+		case 1:
+			gone.Name = queue
+			return admin.CmdDeleteQueue, gone.Append(nil)
+		case 2, 3:
+			gone.Name = exchange
+			return admin.CmdDeleteExchange, gone.Append(nil)
 		}
-		gone.Name = g.pick(queue, exchange, topic)
-		return admin.Command(18 + 2*g.IntN(2) + g.IntN(2)), gone.Append(nil)
 	}
 	return admin.CmdDescribe, (&admin.Describe{Kind: admin.Kind(g.IntN(7)), Max: uint32(g.IntN(3))}).Append(nil)
 }
@@ -240,6 +246,9 @@ func checkSoft(t *testing.T, c *Core) {
 		q := ix.queue
 		if q.floor > ix.next || ix.visible > ix.next || q.acked.has(q.floor) {
 			t.Fatalf("%s: floor %d visible %d next %d", name, q.floor, ix.visible, ix.next)
+		}
+		if ix.next > 1<<14 {
+			continue // a fuzzed count; what follows looks at every offset
 		}
 		held := map[uint64]*consumer{}
 		owners := append(slices.Clone(q.consumers), c.returning...)

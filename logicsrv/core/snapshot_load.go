@@ -19,19 +19,25 @@ var errState = errors.New("holds what no state holds")
 
 // Limits of lists in a checkpoint, besides the bytes that are left: no state exceeds them.
 const (
-	loadThings  = 1 << 24
-	loadBatches = keptBatches
+	loadThings = 1 << 24
+	// loadChunks bounds the chunks of all sets together: 1 GiB, for 68 billion offsets above
+	// the floors of their queues. A few bytes can ask for that many.
+	loadChunks = 1 << 26
 )
 
 // loader reads a checkpoint into a new core.
 type loader struct {
 	wire.Cursor
-	c *Core
+	c      *Core
+	chunks uint64 // that may still be made
 }
 
 // Load returns the state that a checkpoint holds. blob is not kept.
 func Load(cfg Config, blob []byte) (*Core, error) {
-	l := newLoader(cfg, blob)
+	return newLoader(cfg, blob).load()
+}
+
+func (l *loader) load() (*Core, error) {
 	if err := l.head(); err != nil {
 		return nil, err
 	}
@@ -47,7 +53,8 @@ func Load(cfg Config, blob []byte) (*Core, error) {
 	return l.c, nil
 }
 
-func newLoader(cfg Config, blob []byte) *loader { return &loader{wire.Read(blob), New(cfg)} }
+// newLoader begins at the front of a checkpoint.
+func newLoader(cfg Config, blob []byte) *loader { return &loader{wire.Read(blob), New(cfg), loadChunks} }
 
 // ensure makes the load fail unless ok, which is returned.
 func (l *loader) ensure(ok bool) bool {
@@ -176,7 +183,7 @@ func (l *loader) set(ix *index) {
 			first := at + l.small(maxOffset)
 			next := first + l.small(maxOffset)
 			// Runs do not touch each other, nor the floor: there is one form of a set.
-			if !l.ensure(first > at && next > first && next <= top) {
+			if !l.ensure(first > at && next > first && next <= top && l.afford(&q.acked, first, next)) {
 				return
 			}
 			q.acked.add(first, next)
@@ -197,6 +204,20 @@ func (l *loader) set(ix *index) {
 	default:
 		l.ensure(false)
 	}
+}
+
+// afford takes the chunks that a set needs for [first, next) from those that may be made.
+func (l *loader) afford(s *offsetSet, first, next uint64) bool {
+	from, to := first/chunkOffsets, (next-1)/chunkOffsets+1
+	if len(s.chunks) > 0 {
+		from = s.first + uint64(len(s.chunks))
+	}
+	n := to - min(from, to)
+	if n > l.chunks {
+		return false
+	}
+	l.chunks -= n
+	return true
 }
 
 func (l *loader) attempts(ix *index) {
@@ -271,7 +292,7 @@ func (l *loader) producers() {
 
 func (l *loader) lane(p *producer) bool {
 	k := lane{to: l.Uvarint(), epoch: int16(l.small(math.MaxInt16)), next: int32(l.small(math.MaxInt32)), accepted: l.Uvarint()}
-	n := l.Count(3, loadBatches)
+	n := l.Count(3, keptBatches)
 	for i := range n {
 		k.kept[i] = keptBatch{int32(l.small(math.MaxInt32)), int32(l.small(math.MaxInt32)), l.Uvarint()}
 	}

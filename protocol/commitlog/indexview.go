@@ -350,6 +350,7 @@ func (r *spanner) add(e *Entry) error {
 		last := &r.dst[n-1]
 		if !last.Rebase && last.Seg.position <= e.Position && last.Seg.holds(e.Position, int(e.Length)) && r.v.newest(last.Seg, e.Position) {
 			last.Len += int(e.Length)
+			last.End = e.End()
 			r.bytes += int(e.Length)
 			r.end += uint64(e.Length)
 			return nil
@@ -359,7 +360,7 @@ func (r *spanner) add(e *Entry) error {
 	if err != nil {
 		return err
 	}
-	r.dst = append(r.dst, Span{Seg: seg, Off: seg.offset(e.Position), Len: int(e.Length), Base: e.Offset, Rebase: rebase})
+	r.dst = append(r.dst, Span{Seg: seg, Off: seg.offset(e.Position), Len: int(e.Length), Base: e.Offset, End: e.End(), Rebase: rebase})
 	r.bytes += int(e.Length)
 	r.end = e.Position + uint64(e.Length)
 	return nil

@@ -19,6 +19,7 @@ type Span struct {
 	Off    int64 // in the file
 	Len    int
 	Base   uint64 // offset of the first record
+	End    uint64 // offset behind the last record
 	Rebase bool   // one batch whose bytes 0–7 a reader replaces by Base (big endian)
 }
 

@@ -71,7 +71,7 @@ func (c *Conn) subscribe(h native.Header, body []byte) bool {
 	s.Told, _ = s.TopUp()
 	req := c.lane.Req()
 	record := ipc.Subscribe{
-		Head: c.head(req), Sub: s.ID, Index: s.Index, Limit: s.Told, AutoAck: s.AutoAck, Exclusive: s.Exclusive,
+		Head: c.head(req), Sub: s.ID, Index: s.Index, Limit: s.Told, Exclusive: s.Exclusive,
 	}
 	if !c.lane.Put(c.link, ipc.TypeSubscribe, record.Append(c.lane.Scratch())) {
 		return false

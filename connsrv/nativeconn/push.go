@@ -67,7 +67,7 @@ func (c *Conn) delivered(m *ipc.Deliver) {
 	if s == nil || s.Closing || !s.Queue || s.Index != m.Index || c.state != stateOpen {
 		return // it goes back with the consumer's end, which is on its way to logicsrv
 	}
-	if !s.AutoAck && !s.InHand.Add(m.First, m.Count) {
+	if !s.InHand.Add(m.First, m.Count) {
 		c.lane.Counters.Add(shmqueue.ConnStaleReplies, 1)
 		return
 	}
@@ -85,7 +85,20 @@ func (c *Conn) delivered(m *ipc.Deliver) {
 		first += count
 		r.Release()
 	}
+	if s.AutoAck {
+		c.autoAck(s, m)
+	}
 	c.topUp(s)
+}
+
+// autoAck acknowledges what has been handed to a consumer that wants it so. connsrv does it,
+// not logicsrv, because it alone knows what it has seen: a logicsrv that died between a
+// delivery and its ack would hand the messages out a second time.
+func (c *Conn) autoAck(s *session.Sub, m *ipc.Deliver) {
+	r := [1]ipc.Range{{First: m.First, Count: m.Count}}
+	record := ipc.Ack{Head: c.head(0), Sub: s.ID, Index: s.Index, Verdict: ipc.VerdictAck, Ranges: r[:]}
+	c.lane.PutLater(ipc.TypeAck, record.Append(c.lane.Scratch()))
+	s.InHand.Remove(r[0])
 }
 
 // undeliverable ends a consumer whose messages cannot be read: to go on would lose them
@@ -150,7 +163,7 @@ func (c *Conn) Resync(m ipc.Marker, first bool) bool {
 func (c *Conn) tellSub(m ipc.Marker, s *session.Sub) bool {
 	record := ipc.SubState{
 		Head: c.head(0), Term: m.Term, Ask: m.Ask, Sub: s.ID, Index: s.Index, Limit: s.Told,
-		Delivered: s.Delivered, AutoAck: s.AutoAck, Exclusive: s.Exclusive, InHand: s.InHand.Ranges(c.lane.Ranges()),
+		Delivered: s.Delivered, Exclusive: s.Exclusive, InHand: s.InHand.Ranges(c.lane.Ranges()),
 	}
 	return c.lane.Put(nil, ipc.TypeSubState, record.Append(c.lane.Scratch()))
 }

@@ -7,7 +7,7 @@ type Sub struct {
 	Index uint64
 
 	Queue     bool
-	AutoAck   bool
+	AutoAck   bool // connsrv acknowledges what it has sent; logicsrv sees an ordinary consumer
 	Exclusive bool
 	Closing   bool // an Unsubscribe is in the ring: tell it no more
 	Answered  bool // Subscribed has come
@@ -16,7 +16,7 @@ type Sub struct {
 	Told      uint64 // queue: the limit that logicsrv knows; never above Limit
 	Delivered uint64 // in all, in the same unit
 
-	InHand InHand // queue, unless AutoAck
+	InHand InHand // queue
 
 	Next uint64 // partition: the offset to push next
 	Wait uint64 // partition: the number of the Wait that is parked for it, or 0

@@ -51,6 +51,8 @@ type recovery struct {
 	since    int64 // when the phase began
 	reader   *commitlog.Reader
 	configAt int
+	// the first entry with an outcome that ring 12345 may still ask for
+	knownFrom uint64
 }
 
 // Recovered returns how the shell came up; false while it is still coming up.
@@ -73,6 +75,7 @@ func (s *Shell) beginRecovery() {
 	s.rec.Head = s.opt.RingA.Head()
 	s.readPos = s.rec.Head
 	s.known = make(map[uint64][]byte)
+	s.rec.knownFrom = ^uint64(0)
 	s.rec.since = s.now
 }
 
@@ -190,6 +193,7 @@ func (s *Shell) keepResults(e *journal.Entry) error {
 		}
 		if ev.Pos >= s.rec.Head && ev.Pos != journal.NoInput {
 			s.known[ev.Pos] = append(s.known[ev.Pos], ev.Raw...)
+			s.rec.knownFrom = min(s.rec.knownFrom, e.LSN)
 		}
 	}
 }

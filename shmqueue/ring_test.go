@@ -97,3 +97,65 @@ func TestFullAndWantSpace(t *testing.T) {
 		t.Fatalf("too large a claim gave %v", err)
 	}
 }
+
+// TestDamagedRecords stamps a record with a length that cannot be right: every reader stops
+// before it, and says where and why.
+func TestDamagedRecords(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		at     int // which record of the four
+		typ    uint16
+		length uint32
+	}{
+		{"longest of all", 0, 1, 1<<32 - 1},
+		{"beyond the end of the area, within the tail", 1, 1, 180},
+		{"beyond the tail", 3, 1, 100},
+		{"a pad beyond the end of the area", 1, padType, 180},
+		{"a pad beyond the tail", 3, padType, 100},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := heapRing(t, 512, 5)
+			p, c := ends(t, r)
+			for range 2 { // head 256: the four lie across the end of the area
+				if _, err := p.Put(1, 0, make([]byte, 112)); err != nil {
+					t.Fatal(err)
+				}
+				rec, _ := c.Next()
+				c.Release(rec.End)
+			}
+			var at [4]uint64
+			for i := range at {
+				pos, err := p.Put(1, 0, make([]byte, 80))
+				if err != nil {
+					t.Fatal(err)
+				}
+				at[i] = pos
+			}
+			*metaAt(r.at(at[tt.at])) = uint64(tt.length) | uint64(tt.typ)<<32
+			for i := range tt.at {
+				if _, ok := c.Next(); !ok {
+					t.Fatalf("record %d, before the damage, is refused: %v", i, c.Err())
+				}
+			}
+			read := c.Read()
+			var damage *RecordError
+			for range 2 {
+				if rec, ok := c.Next(); ok || !errors.As(c.Err(), &damage) {
+					t.Fatalf("next gave %+v, %v, %v", rec, ok, c.Err())
+				}
+			}
+			if damage.Pos != at[tt.at] || damage.Length != tt.length || c.Read() != read {
+				t.Fatalf("error %+v, read %d", damage, c.Read())
+			}
+			if err := r.Walk(func(Record) bool { return true }); !errors.As(err, &damage) {
+				t.Fatalf("walk gave %v", err)
+			}
+			if _, err := r.Producer(); !errors.As(err, &damage) {
+				t.Fatalf("a take-over gave %v", err)
+			}
+			if r.Tail() != at[3]+96 {
+				t.Fatal("a take-over has cut a damaged ring")
+			}
+		})
+	}
+}

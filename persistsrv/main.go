@@ -80,7 +80,7 @@ func settings(c *tier.Config) shell.Settings {
 // loop steps until ctx ends and everything that stands in the ring is done with. A failed
 // sync ends it with that error: the process exits, and what was not synced stays unsaid.
 func loop(ctx context.Context, s *shell.Shell, bell *shmqueue.Bell) error {
-	w := startWorkers(s)
+	w := startWorkers(s, bell)
 	defer w.stop()
 	defer context.AfterFunc(ctx, func() { bell.Ring() })()
 	for {

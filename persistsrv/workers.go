@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/trimq/trimq/persistsrv/shell"
+	"github.com/trimq/trimq/shmqueue"
 )
 
 // worker runs a job in a goroutine of its own whenever it was kicked; kicks while it runs
@@ -28,20 +29,21 @@ type workers struct {
 	running        sync.WaitGroup
 }
 
-func startWorkers(s *shell.Shell) *workers {
+func startWorkers(s *shell.Shell, bell *shmqueue.Bell) *workers {
 	w := &workers{sync: worker{make(chan struct{}, 1)}, maintain: worker{make(chan struct{}, 1)}}
-	w.run(&w.sync, s.SyncLog)
-	w.run(&w.maintain, s.Maintain)
+	w.run(&w.sync, s.SyncLog, bell)
+	w.run(&w.maintain, s.Maintain, bell)
 	return w
 }
 
-func (w *workers) run(k *worker, job func() error) {
+func (w *workers) run(k *worker, job func() error, bell *shmqueue.Bell) {
 	w.running.Add(1)
 	go func() {
 		defer w.running.Done()
 		for range k.kicks {
 			if err := job(); err != nil {
 				w.failure.CompareAndSwap(nil, &err)
+				bell.Ring() // the loop may be asleep
 				return
 			}
 		}

@@ -56,7 +56,13 @@ func (l *Log) open(o Options) error {
 // ours are the names that a data directory has.
 var ours = []string{
 	commitlog.LogDir, commitlog.IndexDir, commitlog.CheckpointDir, commitlog.MarkerName, commitlog.LockName,
-	commitlog.IndexCheckpointName, "run", "log", "lost+found",
+	commitlog.IndexCheckpointName,
+	// Of the other daemons, of the operator, and of the file system.
+	"broker.id", "parked", "run", "log", "trimq.toml", "lost+found",
+}
+
+func isOurs(name string) bool {
+	return slices.Contains(ours, strings.TrimSuffix(name, commitlog.TmpSuffix)) || strings.HasPrefix(name, ".broker.id.")
 }
 
 // prepareDir locks the directory, sees that it is ours, and removes unfinished files.
@@ -67,7 +73,7 @@ func (l *Log) prepareDir() error {
 	}
 	var foreign []string
 	for _, name := range names {
-		if !slices.Contains(ours, strings.TrimSuffix(name, commitlog.TmpSuffix)) {
+		if !isOurs(name) {
 			foreign = append(foreign, name)
 		}
 	}

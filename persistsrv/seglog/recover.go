@@ -95,6 +95,7 @@ func (r *recovery) loadSegments() error {
 		s := &segment{
 			position: f.Position, baseLSN: f.Header.BaseLSN, end: f.End, capacity: max(f.Size, int64(f.Header.Capacity)),
 			createdMS: f.Header.CreatedMS, sealed: true,
+			tail: f.Size > commitlog.SegmentHeaderSize+int64(f.End-f.Position),
 		}
 		s.synced = s.end
 		s.lastLSN = s.baseLSN - 1

@@ -41,7 +41,7 @@ func (r *recovery) trySplit(i int, lsn, position uint64) {
 		createdMS: old.createdMS, sealed: true,
 	}
 	s.synced = s.end
-	old.end = position
+	old.end, old.tail = position, true
 	old.lastLSN = lsn - 1
 	r.source[s] = old
 	r.split = s

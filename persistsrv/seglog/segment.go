@@ -24,6 +24,9 @@ type segment struct {
 	refs      uint64   // index entries that point into it
 	live      uint64   // bytes they point to
 	sealed    bool
+	// tail: the file goes on behind end with bytes that the next segment has taken over. As
+	// long as they are there the next segment must be, or they would count again.
+	tail bool
 }
 
 func (s *segment) name() string { return commitlog.SegmentName(s.position) }

@@ -316,27 +316,34 @@ func (r *rig) run(died func()) {
 // the script's first ones, whole.
 func (r *rig) logged() int {
 	r.t.Helper()
-	rd, err := commitlog.NewReader(vfs.Reading(r.mem), 0)
+	n, err := r.readLog()
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	return n
+}
+
+func (r *rig) readLog() (last int, err error) {
+	rd, err := commitlog.NewReader(vfs.Reading(r.mem), 0)
+	if err != nil {
+		return 0, err
+	}
 	defer rd.Close()
 	rd.VerifyBodies(true)
-	last := 0
 	for {
 		e, _, err := rd.Next()
 		if err == io.EOF {
-			return last
+			return last, nil
 		}
 		var d *commitlog.Damage
 		if errors.As(err, &d) && d.Removed {
 			continue
 		}
 		if err != nil {
-			r.t.Fatalf("after lsn %d: %v", last, err)
+			return last, fmt.Errorf("after lsn %d: %w", last, err)
 		}
 		if err := r.matches(rd, e); err != nil {
-			r.t.Fatal(err)
+			return last, err
 		}
 		last = int(e.LSN)
 	}

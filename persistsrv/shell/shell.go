@@ -133,6 +133,7 @@ func New(o Options) (*Shell, error) {
 	s.setBit(StatusDamaged, len(l.Damages()) > 0)
 	s.publish()
 	s.raise(shmqueue.WordSynced, l.Synced())
+	s.setBit(shmqueue.StatusRecovered, true) // logicsrv may read the log from now on
 	s.markDirty()
 	s.nextTick = o.Now()
 	return s, nil

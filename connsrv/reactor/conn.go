@@ -68,7 +68,11 @@ const (
 // ready is called for an edge.
 func (c *Conn) onEvents(events uint32) {
 	if events&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
-		c.destroy(reasonPeer)
+		if c.lingerMS != 0 {
+			c.destroy(reasonDone)
+		} else {
+			c.destroy(reasonPeer)
+		}
 		return
 	}
 	if events&unix.EPOLLRDHUP != 0 {

@@ -32,6 +32,9 @@ func (q *outQueue) memory() int { return q.heap + (len(q.items)-q.head)*itemByte
 
 // extend returns n bytes at the end of the queue.
 func (q *outQueue) extend(p *pool, n int) []byte {
+	if n == 0 {
+		return nil // an item without bytes would never be sent
+	}
 	q.total += n
 	if last := len(q.items) - 1; last >= q.head {
 		it := &q.items[last]

@@ -288,7 +288,8 @@ func (ix *IndexView) next(p place) (place, Entry, bool) {
 }
 
 // Spans appends to dst the file ranges that hold the batches from the one that contains
-// offset to below visible, at most maxBytes in all, but the first batch whole even over that.
+// offset to below visible, at most maxBytes in all, but the first batch whole even over that
+// (and where visible lies within it: a consumer of a queue is given parts of batches).
 // Adjacent batches are merged. Every span's segment is retained for the caller, who calls
 // Release. ErrDamaged if the first batch is damaged; later ones end the spans before it.
 func (ix *IndexView) Spans(offset, visible uint64, maxBytes int, dst []Span) ([]Span, error) {
@@ -300,9 +301,6 @@ func (ix *IndexView) Spans(offset, visible uint64, maxBytes int, dst []Span) ([]
 	p, e, err := ix.find(offset)
 	if err != nil {
 		return dst, err
-	}
-	if e.End() > visible {
-		return dst, ErrBeyondEnd
 	}
 	if e.Flags&FlagDamaged != 0 {
 		return dst, fmt.Errorf("%w: offsets %d to %d at position %d", ErrDamaged, e.Offset, e.End(), e.Position)

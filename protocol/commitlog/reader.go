@@ -92,6 +92,9 @@ func (r *Reader) open(i int) error {
 	r.f, r.seg, r.at = f, i, r.segs[i].Position
 	r.sc = NewScanner(f, r.segs[i])
 	r.sc.Bodies = r.bodies
+	if r.lsn == 0 && r.segs[i].HeaderErr == nil {
+		r.lsn = r.segs[i].Header.BaseLSN
+	}
 	return nil
 }
 
@@ -112,7 +115,7 @@ func (r *Reader) Next() (*journal.Entry, Place, error) {
 			}
 			continue
 		case errors.As(err, &bad):
-			return nil, p, r.damaged(bad)
+			return nil, p, r.damaged(bad, p.Length)
 		case err != nil:
 			return nil, p, err
 		}
@@ -166,38 +169,49 @@ func (r *Reader) jumped(lsn uint64, p Place) error {
 	return d
 }
 
-// damaged looks for valid entries behind a bad one, and tells damage from the end of the log:
-// damage has behind it an entry which says that the bad one had been synced.
-func (r *Reader) damaged(bad *BadEntry) error {
-	segment := r.seg
-	at := r.at
-	after := uint64(0)
-	if r.lsn > 0 {
-		after = r.lsn - 1
+// damaged looks for whole entries behind a bad one, and tells damage from the end of the log:
+// behind damage there is an entry which says that the bad one had been synced. Reading goes on
+// with the first whole one.
+func (r *Reader) damaged(bad *BadEntry, length int) error {
+	at, after := r.at, max(r.lsn, 1)-1
+	d := &Damage{Segment: bad.Segment, Position: bad.Position, LSN: r.lsn, Why: bad.Why.Error()}
+	first := -1 // segment of the first whole entry
+	if bad.Known {
+		// Only bodies are lost; it is known where the next entry begins.
+		first, at, after = r.seg, r.at+uint64(length), r.lsn
+		d.End, d.NextLSN = at, r.lsn+1
 	}
 	for {
 		p, lsn, ok, err := r.sc.FindNext(at, after)
 		if err != nil {
 			return err
 		}
-		if ok && (p.Synced >= max(r.lsn, 1) || r.seg > segment && r.lsn == 0) {
-			d := &Damage{Segment: bad.Segment, Position: bad.Position, End: p.Position, LSN: r.lsn, NextLSN: lsn, Why: bad.Why.Error()}
-			r.at, r.lsn = p.Position, lsn
-			return d
-		}
-		if ok {
-			at = p.Position + uint64(p.Length)
+		if !ok {
+			if r.seg+1 >= len(r.segs) {
+				r.tail, r.seg = bad, -1
+				return io.EOF
+			}
+			if err := r.open(r.seg + 1); err != nil {
+				return err
+			}
+			at = r.at
 			continue
 		}
-		if r.seg+1 >= len(r.segs) {
-			r.tail, r.seg = bad, -1
-			return io.EOF
+		if first < 0 {
+			first, d.End, d.NextLSN = r.seg, p.Position, lsn
 		}
-		if err := r.open(r.seg + 1); err != nil {
+		if p.Synced >= max(r.lsn, 1) || lsn == r.lsn {
+			break
+		}
+		at = p.Position + uint64(p.Length)
+	}
+	if r.seg != first {
+		if err := r.open(first); err != nil {
 			return err
 		}
-		at = r.at
 	}
+	r.at, r.lsn = d.End, d.NextLSN
+	return d
 }
 
 // Torn says where and why the log ended before its file did, after Next has said io.EOF; nil

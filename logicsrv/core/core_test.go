@@ -1,14 +1,256 @@
 package core
 
-import "testing"
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/trimq/trimq/protocol/admin"
+	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/golden"
+	"github.com/trimq/trimq/protocol/invariant"
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/journal"
+)
 
 func TestEmptyRoundTrip(t *testing.T) {
-	c := New(Config{})
-	l, err := Load(Config{}, c.Checkpoint(nil))
+	c := New(Config{Shard: 3})
+	l, err := Load(Config{Shard: 3}, c.Checkpoint(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if l.Digest() != c.Digest() {
 		t.Fatalf("digest %x, loaded %x", c.Digest(), l.Digest())
+	}
+	if _, err := Load(Config{Shard: 4}, c.Checkpoint(nil)); !errors.Is(err, ErrCheckpoint) {
+		t.Fatalf("another shard's checkpoint: %v", err)
+	}
+}
+
+// smallState is one thing of each kind, with a set of each form.
+func smallState(t *testing.T) *Core {
+	w := newWorld(t, Config{})
+	w.attach(1)
+	part := w.topic("t", 2, ipc.LevelPage)
+	runs := w.queue("runs", ipc.LevelDisk)
+	bits := w.queue("set", ipc.LevelMemory)
+	w.admin(admin.CmdCreateExchange, &admin.CreateExchange{Name: "x", Type: admin.Headers, Durable: true})
+	w.admin(admin.CmdCreateBinding, &admin.CreateBinding{Exchange: "x", Queue: "t", RoutingKey: "k", MatchAny: true, Headers: []ipc.Header{{Key: "h", Value: "v"}}})
+	w.turn(ipc.TypeInitProducer, (&ipc.InitProducer{ProducerID: -1, Epoch: -1}).Append(nil))
+	m := ipc.Append{Head: ipc.Head{Epoch: 1, Conn: 1, Req: 9}, Index: part, Batch: batch(3)}
+	m.Batch.ProducerID = w.c.lastPID
+	w.turn(ipc.TypeAppend, appendRecord(&m))
+	for _, name := range []string{"runs", "set"} {
+		p := ipc.Publish{Head: m.Head, RoutingKey: name, Batch: batch(70)}
+		w.turn(ipc.TypePublish, publishRecord(&p))
+	}
+	ack := ipc.Ack{Head: m.Head, Index: runs, Verdict: ipc.VerdictAck, Ranges: []ipc.Range{{First: 0, Count: 2}, {First: 5, Count: 10}}}
+	w.turn(ipc.TypeAck, ack.Append(nil))
+	ack = ipc.Ack{Head: m.Head, Index: bits, Verdict: ipc.VerdictAck}
+	for x := range uint64(30) {
+		ack.Ranges = append(ack.Ranges, ipc.Range{First: 1 + 2*x, Count: 1})
+	}
+	w.turn(ipc.TypeAck, ack.Append(nil))
+	// Three messages that a consumer gave back.
+	w.turn(ipc.TypeSubscribe, (&ipc.Subscribe{Head: m.Head, Sub: 1, Index: runs, Limit: 3}).Append(nil))
+	w.turn(ipc.TypeUnsubscribe, (&ipc.Unsubscribe{Head: m.Head, Sub: 1}).Append(nil))
+	commit := ipc.CommitOffsets{Head: m.Head, Group: "g", Offsets: []ipc.OffsetCommit{{Index: part, Offset: 2, Metadata: "m"}}}
+	w.turn(ipc.TypeCommit, commit.Append(nil))
+	w.settle()
+	return w.c
+}
+
+// TestGolden freezes the checkpoint's format, byte by byte.
+func TestGolden(t *testing.T) {
+	c := smallState(t)
+	blob := c.Checkpoint(nil)
+	golden.Check(t, "state_v1", `
+		magic:4 version:2 zero:2 lsn:v term:v nonce:8 pos:v timeMS:v shard:v lastID:v lastPID:v
+		topics:v name:s id:v uuid:16 level:1 retentionBytes:v retentionMS:v createdMS:v turn:v
+			partitions:v id:v next:v id:v next:v
+		queues:v
+			name:s id:v level:1 durable:1 next:v floor:v set:1 runs:v gap:v length:v attempts:v first:v length:v attempts:v
+			name:s id:v level:1 durable:1 next:v floor:v set:1 base:v words:v word:8 attempts:v
+		exchanges:v name:s id:v type:1 durable:1
+		bindings:v exchange:s queue:s key:s matchAny:1 headers:v key:s value:s
+		producers:v id:v epoch:v used:v lanes:v to:v epoch:v next:v accepted:v kept:v first:v last:v result:v
+		groups:v name:s offsets:v index:v offset:v metadata:s`, blob)
+	l, err := Load(Config{}, golden.Read(t, "state_v1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(l.Checkpoint(nil)) != string(blob) {
+		t.Error("the golden file loads as another state")
+	}
+}
+
+// TestLoadRefuses: a checkpoint cut short anywhere, or with one byte behind it, is refused
+// with an error that says what it is.
+func TestLoadRefuses(t *testing.T) {
+	blob := smallState(t).Checkpoint(nil)
+	for n := range blob {
+		if _, err := Load(Config{}, blob[:n]); !errors.Is(err, ErrCheckpoint) {
+			t.Fatalf("%d of %d bytes: %v", n, len(blob), err)
+		}
+	}
+	if _, err := Load(Config{}, append(blob, 0)); !errors.Is(err, ErrCheckpoint) {
+		t.Fatalf("a byte behind the end: %v", err)
+	}
+	blob[4]++
+	if _, err := Load(Config{}, blob); !errors.Is(err, ErrCheckpoint) || !strings.Contains(err.Error(), "version 2") {
+		t.Fatalf("another version: %v", err)
+	}
+}
+
+// TestReplayRefuses: entries that do not follow from the state.
+func TestReplayRefuses(t *testing.T) {
+	batch := journal.Appended{Index: 99, Count: 1, ProducerID: journal.NoProducer}
+	stranger := journal.ProducersExpired{IDs: []int64{5}}
+	for name, e := range map[string]journal.Entry{
+		"a gap":           {LSN: 3},
+		"again":           {LSN: 0},
+		"another shard":   {LSN: 1, Shard: 1},
+		"unknown index":   {LSN: 1, Events: batch.Append(nil)},
+		"unknown id":      {LSN: 1, Events: stranger.Append(nil)},
+		"no event at all": {LSN: 1, Events: []byte("nonsense")},
+	} {
+		if err := New(Config{}).Replay(&e); err == nil {
+			t.Errorf("%s: applied", name)
+		}
+	}
+	w := newWorld(t, Config{})
+	w.queue("q", ipc.LevelDisk)
+	old := *w.log[0]
+	old.LSN, old.Term, old.Events = 2, 0, nil
+	if err := w.rebuilt().Replay(&old); !errors.Is(err, ErrReplay) {
+		t.Errorf("an older term: %v", err)
+	}
+	again := *w.log[0]
+	again.LSN = 2
+	if err := w.rebuilt().Replay(&again); !errors.Is(err, ErrReplay) {
+		t.Errorf("a queue created twice: %v", err)
+	}
+}
+
+// TestWrongOrderPanics: what the shell must not do is our own bug, and says so.
+func TestWrongOrderPanics(t *testing.T) {
+	for name, wrong := range map[string]func(c *Core){
+		"step before begin":      func(c *Core) { c.Step(1, Input{}) },
+		"begin twice":            func(c *Core) { c.Begin(1, 0, 0); c.Begin(2, 0, 0) },
+		"a term that was":        func(c *Core) { c.term = 5; c.Begin(5, 0, 0) },
+		"replay within a term":   func(c *Core) { c.Begin(1, 0, 0); _ = c.Replay(&journal.Entry{LSN: 1}) },
+		"checkpoint in mid-turn": func(c *Core) { c.Begin(1, 0, 0); c.Step(1, Input{}); c.Checkpoint(nil) },
+	} {
+		func() {
+			defer func() {
+				if _, ok := recover().(invariant.Failure); !ok {
+					t.Errorf("%s: not refused", name)
+				}
+			}()
+			wrong(New(Config{}))
+		}()
+	}
+}
+
+// TestRefuse: an input that was given up is refused, and stays so after a restart.
+func TestRefuse(t *testing.T) {
+	w := newWorld(t, Config{})
+	index := w.topic("t", 1, ipc.LevelPage)
+	m := ipc.Append{Head: ipc.Head{Epoch: 1, Conn: 1, Req: 7}, Index: index, Batch: batch(1)}
+	in := w.put(ipc.TypeAppend, appendRecord(&m))
+	given := in
+	given.Refuse = "given up"
+	w.c.Step(w.now, given)
+	check := func(what string) {
+		t.Helper()
+		_, out := w.end()
+		last := out[len(out)-1]
+		if e, err := ipc.DecodeError(last.Record); err != nil || last.Type != ipc.TypeError || errcode.Code(e.Code) != errcode.Internal || e.Text != "given up" {
+			t.Fatalf("%s: %s", what, traceOutput(last))
+		}
+	}
+	check("live")
+	w.kill(in.Pos, 0)
+	check("after the restart")
+	if ix, _ := w.c.indexes.get(index); ix.next != 0 {
+		t.Fatal("it was stored")
+	}
+	// A soft input as well.
+	in = w.put(ipc.TypeSubscribe, (&ipc.Subscribe{Head: m.Head, Sub: 1, Index: index}).Append(nil))
+	given = in
+	given.Refuse = "given up"
+	w.c.Step(w.now, given)
+	check("soft, live")
+	w.kill(in.Pos, 0)
+	check("soft, after the restart")
+}
+
+// TestTurnFull: a turn of large effects asks for its end before its entry has outgrown
+// MaxEntryBytes, and one input adds less than half of that.
+func TestTurnFull(t *testing.T) {
+	cfg := Config{MaxTargets: 500, MaxEntryBytes: 128 << 10}
+	w := newWorld(t, cfg)
+	w.admin(admin.CmdCreateExchange, &admin.CreateExchange{Name: "x", Type: admin.Fanout})
+	for i := range 500 {
+		name := "q" + string(rune('a'+i/26)) + string(rune('a'+i%26))
+		w.queue(name, ipc.LevelPage)
+		w.admin(admin.CmdCreateBinding, &admin.CreateBinding{Exchange: "x", Queue: name})
+	}
+	m := ipc.Publish{Head: ipc.Head{Epoch: 1, Conn: 1, Req: 7}, Exchange: "x", Batch: batch(1)}
+	steps := 0
+	for !w.c.TurnFull() {
+		w.step(ipc.TypePublish, publishRecord(&m))
+		steps++
+	}
+	size := w.c.TurnBytes()
+	e, _ := w.end()
+	if ring := len(e.AppendRing(nil)); steps < 2 || ring > cfg.MaxEntryBytes || ring < size {
+		t.Fatalf("%d steps, %d bytes foreseen, %d in the ring", steps, size, ring)
+	}
+	if w.c.TurnFull() || w.c.TurnBytes() != 0 {
+		t.Fatal("a new turn is full")
+	}
+}
+
+// TestSettings lists every index with its topic's retention.
+func TestSettings(t *testing.T) {
+	w := newWorld(t, Config{})
+	w.admin(admin.CmdCreateTopic, &admin.CreateTopic{Name: "t", Partitions: 1, RetentionMS: 5, RetentionBytes: 6})
+	w.queue("q", ipc.LevelDisk)
+	got := w.c.Settings()
+	if len(got) != 2 || got[0] != (ipc.IndexSettings{Index: 2, RetentionMS: 5, RetentionBytes: 6}) || got[1] != (ipc.IndexSettings{Index: 3}) {
+		t.Fatalf("%+v", got)
+	}
+	if nonce, pos := w.c.Position(); nonce != testNonce || pos != w.pos {
+		t.Fatalf("position %d %x, want %d", pos, nonce, w.pos)
+	}
+	if s := w.c.Stats(); s.Partitions != 1 || s.Queues != 1 || s.Inputs != 2 || w.c.Term() != 1 {
+		t.Fatalf("%+v", s)
+	}
+}
+
+// TestSequences: the ring of sequence numbers, its end and what looks old.
+func TestSequences(t *testing.T) {
+	const top = 1<<31 - 1
+	if sequence(top, 1) != 0 || sequence(top-1, 4) != 2 || behind(2, top) != 3 || behind(5, 5) != 0 {
+		t.Fatal("sequence numbers do not wrap from MaxInt32 to 0")
+	}
+	l := lane{next: 1, accepted: 4, n: 1}
+	l.kept[0] = keptBatch{top - 2, 0, 77} // 4 records: top-2, top-1, top, 0
+	for _, k := range []struct {
+		base  int32
+		count uint32
+		want  standing
+	}{
+		{top - 2, 4, repeated},
+		{top - 2, 2, outdated}, // of another cut, but stored all the same
+		{top, 2, outdated},
+		{top - 3, 4, gap}, // reaches back beyond what was ever taken in
+		{0, 2, gap},       // half of it is new
+		{2, 1, gap},
+	} {
+		if got, _ := l.recall(&ipc.BatchMeta{BaseSeq: k.base, Count: k.count}); got != k.want {
+			t.Errorf("sequence %d, %d records: %d, want %d", k.base, k.count, got, k.want)
+		}
 	}
 }

@@ -54,7 +54,9 @@ func (l *loader) load() (*Core, error) {
 }
 
 // newLoader begins at the front of a checkpoint.
-func newLoader(cfg Config, blob []byte) *loader { return &loader{wire.Read(blob), New(cfg), loadChunks} }
+func newLoader(cfg Config, blob []byte) *loader {
+	return &loader{wire.Read(blob), New(cfg), loadChunks}
+}
 
 // ensure makes the load fail unless ok, which is returned.
 func (l *loader) ensure(ok bool) bool {

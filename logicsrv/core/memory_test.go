@@ -1,0 +1,76 @@
+package core
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+
+	"github.com/trimq/trimq/protocol/admin"
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/journal"
+)
+
+// TestMemory measures what doc.go says of the bytes of things, and holds twice that.
+func TestMemory(t *testing.T) {
+	const n = 20_000
+	c := New(Config{})
+	apply := func(ev interface{ Append([]byte) []byte }) {
+		if err := c.apply(ev.Append(nil), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	id := uint64(0)
+	next := func() uint64 { id++; return id }
+	head := func(i int) ipc.Head { return ipc.Head{Epoch: 1, Conn: uint64(i), Req: uint64(i + 1)} }
+	c.epoch, c.resynced = 1, true
+	apply(&journal.ExchangeCreated{ID: next(), Name: "x", Type: admin.Direct})
+	apply(&journal.TopicCreated{ID: next(), Name: "t", Level: ipc.LevelDisk, Indexes: []uint64{next()}})
+	topicID := id - 1
+	first := id + 1
+	for _, k := range []struct {
+		name  string
+		bytes int
+		make  func(i int)
+	}{
+		{"queue", 500, func(i int) {
+			apply(&journal.QueueCreated{Index: next(), Name: fmt.Sprintf("queue-%07d", i), Level: ipc.LevelDisk})
+		}},
+		{"partition", 120, func(int) { apply(&journal.PartitionsAdded{ID: topicID, Indexes: []uint64{next()}}) }},
+		{"binding", 250, func(i int) {
+			apply(&journal.BindingCreated{Binding: admin.CreateBinding{Exchange: "x", Queue: fmt.Sprintf("queue-%07d", i), RoutingKey: fmt.Sprintf("key-%07d", i)}})
+		}},
+		{"producer with one lane", 210, func(i int) {
+			apply(&journal.ProducerCreated{ProducerID: int64(i + 1)})
+			apply(&journal.Routed{Exchange: 0, Count: 1, ProducerID: int64(i + 1)})
+		}},
+		{"committed offset", 40, func(i int) {
+			apply(&journal.OffsetsCommitted{Group: "g", Offsets: []ipc.OffsetCommit{{Index: first + n + uint64(i), Offset: 5}}})
+		}},
+		{"consumer with its connection", 440, func(i int) {
+			m := ipc.Subscribe{Head: head(i), Sub: 1, Index: first + uint64(i)}
+			c.subscribe(&m)
+		}},
+		{"parked wait", 110, func(i int) {
+			ix, _ := c.indexes.get(first + uint64(i))
+			c.park(&ipc.Wait{Head: head(i)}, ix)
+		}},
+	} {
+		before := heap()
+		for i := range n {
+			k.make(i)
+		}
+		got := (heap() - before) / n
+		t.Logf("%s: %d bytes", k.name, got)
+		if got > 2*k.bytes {
+			t.Errorf("%s takes %d bytes, doc.go says %d", k.name, got, k.bytes)
+		}
+	}
+	runtime.KeepAlive(c)
+}
+
+func heap() int {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}

@@ -237,6 +237,7 @@ func failedSync(t *testing.T, at, until int, believe bool) (wrong error) {
 	}
 	r.sh = nil
 	synced := r.synced
+	r.mem.SetFault(nil) // the first sync after the boot shall not be the one that fails
 	r.mem.Crash(rng)
 	r.boot()
 	return r.afterBoot(synced)

@@ -133,7 +133,14 @@ func New(o Options) (*Shell, error) {
 	s.setBit(StatusDamaged, len(l.Damages()) > 0)
 	s.publish()
 	s.raise(shmqueue.WordSynced, l.Synced())
-	s.setBit(shmqueue.StatusRecovered, true) // logicsrv may read the log from now on
+	if status.Load()&shmqueue.StatusRecovered == 0 {
+		// The rings are new. Before logicsrv looks, synced has to be where it was when
+		// the power went: nothing that was visible may be invisible again.
+		if err := s.SyncLog(); err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
+		s.setBit(shmqueue.StatusRecovered, true)
+	}
 	s.markDirty()
 	s.nextTick = o.Now()
 	return s, nil

@@ -19,6 +19,10 @@ type Damage struct {
 	// Removed is true where whole segments are missing: as a rule dead ones that persistsrv
 	// has deleted.
 	Removed bool
+	// Proven is true where a later entry says that the damaged one had been synced. Otherwise,
+	// in a log that persistsrv has not recovered yet, it may be the torn end: a power cut
+	// leaves writes that were not synced in any order. Recovery cuts it off.
+	Proven bool
 }
 
 func (d *Damage) Error() string {
@@ -99,7 +103,7 @@ func (r *Reader) open(i int) error {
 }
 
 // Next returns the next entry; its slices are good until the next call. io.EOF at the end,
-// a torn tail included (Torn tells of it); a *Damage where entries are missing, after which
+// a torn end included (Torn tells of it); a *Damage where entries are missing, after which
 // Next goes on behind them.
 func (r *Reader) Next() (*journal.Entry, Place, error) {
 	for {
@@ -169,15 +173,14 @@ func (r *Reader) jumped(lsn uint64, p Place) error {
 	return d
 }
 
-// damaged looks for whole entries behind a bad one, and tells damage from the end of the log:
-// behind damage there is an entry which says that the bad one had been synced. Reading goes on
-// with the first whole one.
+// damaged looks for whole entries behind a bad one, with the first of which reading goes on.
+// Without any, the log ends here.
 func (r *Reader) damaged(bad *BadEntry, length int) error {
 	at, after := r.at, max(r.lsn, 1)-1
 	d := &Damage{Segment: bad.Segment, Position: bad.Position, LSN: r.lsn, Why: bad.Why.Error()}
 	first := -1 // segment of the first whole entry
 	if bad.Known {
-		// Only bodies are lost; it is known where the next entry begins.
+		// Only bodies are lost; it is known where the next entry begins, if there is one.
 		first, at, after = r.seg, r.at+uint64(length), r.lsn
 		d.End, d.NextLSN = at, r.lsn+1
 	}
@@ -187,6 +190,9 @@ func (r *Reader) damaged(bad *BadEntry, length int) error {
 			return err
 		}
 		if !ok {
+			if r.seg+1 >= len(r.segs) && first >= 0 {
+				break
+			}
 			if r.seg+1 >= len(r.segs) {
 				r.tail, r.seg = bad, -1
 				return io.EOF
@@ -200,7 +206,7 @@ func (r *Reader) damaged(bad *BadEntry, length int) error {
 		if first < 0 {
 			first, d.End, d.NextLSN = r.seg, p.Position, lsn
 		}
-		if p.Synced >= max(r.lsn, 1) || lsn == r.lsn {
+		if d.Proven = p.Synced >= max(r.lsn, 1) || lsn == r.lsn; d.Proven {
 			break
 		}
 		at = p.Position + uint64(p.Length)

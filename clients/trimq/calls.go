@@ -3,6 +3,7 @@ package trimq
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -102,8 +103,10 @@ func (cs *calls) abandon(c *call, err error) ([]byte, int, error) {
 // unreachableError says why a context ended before a broker was reached.
 type unreachableError struct{ ended, last error }
 
-func (e *unreachableError) Error() string   { return e.ended.Error() + " (" + e.last.Error() + ")" }
-func (e *unreachableError) Unwrap() []error { return []error{e.ended, e.last} }
+func (e *unreachableError) Error() string {
+	return fmt.Sprintf("%v: %v (%v)", ErrUnreachable, e.last, e.ended)
+}
+func (e *unreachableError) Unwrap() []error { return []error{ErrUnreachable, e.ended, e.last} }
 
 func (cs *calls) settle(c *call, reply []byte, err error) {
 	if c.settled {

@@ -11,6 +11,8 @@ import (
 var (
 	// ErrClosed: the client, producer or consumer has been closed.
 	ErrClosed = errors.New("trimq: closed")
+	// ErrUnreachable: the context ended while there was no connection; the reason follows.
+	ErrUnreachable = errors.New("trimq: no broker was reached")
 	// ErrTooLarge: the message does not fit into a frame of this broker.
 	ErrTooLarge = errors.New("trimq: message too large")
 	// ErrProtocol: the broker sent something that is not the protocol; the connection was given up.

@@ -133,12 +133,12 @@ func WithBatchBytes(n int) ProducerOption { return func(o *producerOptions) { o.
 func WithBufferBytes(n int64) ProducerOption { return func(o *producerOptions) { o.bufferBytes = n } }
 
 // WithoutIdempotence sends without sequence numbers: what is sent again after a lost
-// connection may then be stored twice, or out of order.
+// connection may then be stored twice, or out of order. Refusals are reported at once.
 func WithoutIdempotence() ProducerOption { return func(o *producerOptions) { o.idempotent = false } }
 
 // WithRetryFor sets how long a batch that the broker refuses for now (a full disk, a tier that
-// is down) is sent again before it is reported as failed (default 30 s). What cannot reach a
-// broker at all waits until Close.
+// is down) is sent again before it is reported as failed (default 30 s; without idempotence
+// 0, as what is sent again is overtaken). What cannot reach a broker at all waits until Close.
 func WithRetryFor(d time.Duration) ProducerOption { return func(o *producerOptions) { o.retryFor = d } }
 
 // WithOrderByRoutingKey lets messages for an exchange overtake each other unless they share
@@ -147,13 +147,19 @@ func WithRetryFor(d time.Duration) ProducerOption { return func(o *producerOptio
 func WithOrderByRoutingKey() ProducerOption { return func(o *producerOptions) { o.byKey = true } }
 
 func newProducerOptions(opts []ProducerOption) producerOptions {
-	o := producerOptions{batchBytes: defaultBatchBytes, bufferBytes: defaultBufferBytes, idempotent: true, retryFor: defaultRetryFor}
+	o := producerOptions{batchBytes: defaultBatchBytes, bufferBytes: defaultBufferBytes, idempotent: true, retryFor: -1}
 	for _, set := range opts {
 		set(&o)
 	}
 	o.batchBytes = min(max(o.batchBytes, minBatchBytes), maxBatchBytes)
 	o.bufferBytes = max(o.bufferBytes, 2*int64(o.batchBytes))
 	o.linger = min(max(o.linger, 0), maxLinger)
+	if o.retryFor < 0 {
+		o.retryFor = 0
+		if o.idempotent {
+			o.retryFor = defaultRetryFor
+		}
+	}
 	return o
 }
 

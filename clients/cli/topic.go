@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"strconv"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/trimq/trimq/clients/trimq"
+)
+
+func topicCommand() *cli.Command {
+	return &cli.Command{Name: "topic", Usage: "create, list, describe and delete topics", Subcommands: []*cli.Command{
+		{Name: "create", ArgsUsage: "NAME", Usage: "create a topic", Flags: []cli.Flag{
+			&cli.UintFlag{Name: "partitions", Value: 1, Usage: "how many partitions"},
+			levelFlag("what an acknowledgement waits for"),
+			&cli.Int64Flag{Name: "retention-bytes", Usage: "of each partition; 0: no limit"},
+			&cli.DurationFlag{Name: "retention", Usage: "how long records are kept; 0: no limit"},
+		}, Action: withClient(createTopic)},
+		{Name: "list", Usage: "list topics", Flags: []cli.Flag{jsonFlag()}, Action: withClient(listTopics)},
+		{Name: "describe", ArgsUsage: "NAME...", Usage: "show the partitions of topics", Flags: []cli.Flag{jsonFlag()}, Action: withClient(describeTopics)},
+		{Name: "delete", ArgsUsage: "NAME", Usage: "delete a topic and its records", Action: withClient(deleteTopic)},
+		{Name: "add-partitions", ArgsUsage: "NAME TOTAL", Usage: "raise the number of partitions to TOTAL", Action: withClient(addPartitions)},
+	}}
+}
+
+func createTopic(ctx context.Context, c *cli.Context, client *trimq.Client) error {
+	name, err := names(c, "the topic's name", 1, 1)
+	if err != nil {
+		return err
+	}
+	level, err := parseLevel(c)
+	if err != nil {
+		return err
+	}
+	existed, err := client.CreateTopic(ctx, trimq.TopicSpec{
+		Name: name[0], Partitions: uint32(c.Uint("partitions")), Level: level,
+		RetentionBytes: c.Int64("retention-bytes"), RetentionMS: c.Duration("retention").Milliseconds(),
+	})
+	if err != nil {
+		return err
+	}
+	return said(c, existed, "topic %s with %d partitions", name[0], c.Uint("partitions"))
+}
+
+// topicView is a topic as JSON.
+type topicView struct {
+	Name           string          `json:"name"`
+	UUID           string          `json:"uuid"`
+	Level          string          `json:"level"`
+	RetentionBytes int64           `json:"retention_bytes"`
+	RetentionMS    int64           `json:"retention_ms"`
+	Created        time.Time       `json:"created"`
+	Partitions     []partitionView `json:"partitions"`
+}
+
+type partitionView struct {
+	Partition int    `json:"partition"`
+	Index     uint64 `json:"index"`
+	Next      uint64 `json:"next"`
+	Visible   uint64 `json:"visible"`
+}
+
+func viewTopics(topics []trimq.TopicInfo) []topicView {
+	all := make([]topicView, len(topics))
+	for i, t := range topics {
+		all[i] = topicView{
+			Name: t.Name, UUID: hex.EncodeToString(t.UUID[:]), Level: levelName(t.Level),
+			RetentionBytes: t.RetentionBytes, RetentionMS: t.RetentionMS, Created: time.UnixMilli(t.CreatedMS).UTC(),
+		}
+		for n, p := range t.Partitions {
+			all[i].Partitions = append(all[i].Partitions, partitionView{n, p.Index, p.Next, p.Visible})
+		}
+	}
+	return all
+}
+
+func listTopics(ctx context.Context, c *cli.Context, client *trimq.Client) error {
+	if _, err := names(c, "", 0, 0); err != nil {
+		return err
+	}
+	topics, err := client.Topics(ctx)
+	if err != nil {
+		return err
+	}
+	t := newTable("TOPIC", "PARTITIONS", "LEVEL", "RECORDS", "RETENTION")
+	for _, topic := range topics {
+		records := uint64(0)
+		for _, p := range topic.Partitions {
+			records += p.Visible
+		}
+		t.add(topic.Name, len(topic.Partitions), levelName(topic.Level), records, retention(topic))
+	}
+	return show(c, viewTopics(topics), t)
+}
+
+func retention(t trimq.TopicInfo) string {
+	text := ""
+	if t.RetentionMS > 0 {
+		text = (time.Duration(t.RetentionMS) * time.Millisecond).String()
+	}
+	if t.RetentionBytes > 0 {
+		if text != "" {
+			text += ", "
+		}
+		text += strconv.FormatInt(t.RetentionBytes, 10) + " bytes"
+	}
+	if text == "" {
+		return "unlimited"
+	}
+	return text
+}
+
+func describeTopics(ctx context.Context, c *cli.Context, client *trimq.Client) error {
+	wanted, err := names(c, "the topic's name", 1, -1)
+	if err != nil {
+		return err
+	}
+	topics, err := client.Topics(ctx, wanted...)
+	if err != nil {
+		return err
+	}
+	t := newTable("TOPIC", "PARTITION", "INDEX", "NEXT", "VISIBLE")
+	for _, topic := range topics {
+		for n, p := range topic.Partitions {
+			t.add(topic.Name, n, p.Index, p.Next, p.Visible)
+		}
+	}
+	return show(c, viewTopics(topics), t)
+}
+
+func deleteTopic(ctx context.Context, c *cli.Context, client *trimq.Client) error {
+	name, err := names(c, "the topic's name", 1, 1)
+	if err != nil {
+		return err
+	}
+	if err := client.DeleteTopic(ctx, name[0]); err != nil {
+		return err
+	}
+	return said(c, false, "topic %s is deleted", name[0])
+}
+
+func addPartitions(ctx context.Context, c *cli.Context, client *trimq.Client) error {
+	args, err := names(c, "the topic's name or the total", 2, 2)
+	if err != nil {
+		return err
+	}
+	total, err := strconv.ParseUint(args[1], 10, 32)
+	if err != nil || total == 0 {
+		return badUsage("TOTAL is %q; it must be a number of partitions", args[1])
+	}
+	if err := client.AddPartitions(ctx, args[0], uint32(total)); err != nil {
+		return err
+	}
+	return said(c, false, "topic %s with %d partitions", args[0], total)
+}

@@ -36,11 +36,7 @@ func (c *Core) deliverDirty() {
 func (c *Core) deliver(ix *index, left *int) bool {
 	q := ix.queue
 	limit := min(ix.visible, q.floor+maxSpan/2)
-	for {
-		able := q.able()
-		if able == 0 {
-			return true
-		}
+	for able := q.able(); able > 0; {
 		if *left == 0 {
 			return false
 		}
@@ -56,10 +52,13 @@ func (c *Core) deliver(ix *index, left *int) bool {
 		q.scan = next
 		q.inHand.add(first, next)
 		k.held.add(first, next)
-		k.delivered += next - first
+		if k.delivered += next - first; k.credit() == 0 {
+			able--
+		}
 		c.hand(k, first, next, attempts)
 		*left--
 	}
+	return true
 }
 
 // able is how many consumers have credit.

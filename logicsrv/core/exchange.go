@@ -30,14 +30,6 @@ type destination struct {
 	routed   uint64     // number of the last routing that reached it: soft, see route
 }
 
-// id orders destinations, and is the same before and after a restart.
-func (d *destination) id() uint64 {
-	if d.queue != nil {
-		return d.queue.id
-	}
-	return d.topic.id
-}
-
 // binding is one binding; exchange, dest and the fields behind them are its identity.
 type binding struct {
 	exchange *exchange

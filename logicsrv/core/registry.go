@@ -2,15 +2,18 @@ package core
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 )
 
 // registry is a map whose keys can be listed in order. The order is made when it is asked
-// for, so that ten thousand creates cost no sorting.
+// for, from the last one and what came since: ten thousand creates cost one sort of ten
+// thousand names, and a checkpoint after one more create costs a merge.
 type registry[K cmp.Ordered, V any] struct {
 	byKey  map[K]V
-	sorted []K // nil: to be made again
+	sorted []K // the keys in order, as of the last call of keys
+	added  []K // since then, in order of coming; may repeat what is in sorted
+	// removed tells that sorted or added may hold keys that are gone.
+	removed bool
 }
 
 func newRegistry[K cmp.Ordered, V any]() registry[K, V] {
@@ -21,19 +24,46 @@ func (r *registry[K, V]) get(key K) (V, bool) { v, ok := r.byKey[key]; return v,
 
 func (r *registry[K, V]) len() int { return len(r.byKey) }
 
-func (r *registry[K, V]) add(key K, v V) { r.byKey[key], r.sorted = v, nil }
+func (r *registry[K, V]) add(key K, v V) {
+	r.byKey[key] = v
+	r.added = append(r.added, key)
+}
 
 func (r *registry[K, V]) remove(key K) {
 	delete(r.byKey, key)
-	r.sorted = nil
+	r.removed = true
 }
 
 // keys lists the keys in order. Valid until the next add or remove.
 func (r *registry[K, V]) keys() []K {
-	if r.sorted == nil && len(r.byKey) > 0 {
-		r.sorted = slices.Sorted(maps.Keys(r.byKey))
+	if r.removed {
+		gone := func(key K) bool { _, ok := r.byKey[key]; return !ok }
+		r.sorted = slices.DeleteFunc(r.sorted, gone)
+		r.added = slices.DeleteFunc(r.added, gone)
+		r.removed = false
+	}
+	if len(r.added) > 0 {
+		slices.Sort(r.added)
+		r.sorted = merge(r.sorted, r.added)
+		r.added = nil
 	}
 	return r.sorted
+}
+
+// merge joins two ordered lists; what is in both, or twice in one, comes once.
+func merge[K cmp.Ordered](a, b []K) []K {
+	out := make([]K, 0, len(a)+len(b))
+	for len(a)+len(b) > 0 {
+		from := &a
+		if len(a) == 0 || (len(b) > 0 && b[0] < a[0]) {
+			from = &b
+		}
+		if key := (*from)[0]; len(out) == 0 || out[len(out)-1] != key {
+			out = append(out, key)
+		}
+		*from = (*from)[1:]
+	}
+	return out
 }
 
 // all yields keys and values in order of the keys.

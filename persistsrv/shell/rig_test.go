@@ -96,7 +96,8 @@ func (t *turn) addBody(rng *rand.Rand, b int, live []uint64, next map[uint64]uin
 // rig is a machine with persistsrv's shell on it and a logicsrv that follows a script.
 type rig struct {
 	t      testing.TB
-	mem    *vfs.Mem
+	mem    *vfs.Mem // nil where fs is the operating system's
+	fs     vfs.FS
 	turns  []turn
 	offset int // LSNs before the script: 0
 	now    int64
@@ -129,6 +130,7 @@ func smallSettings() Settings {
 
 func newRig(t testing.TB, turns []turn) *rig {
 	r := &rig{t: t, mem: vfs.NewMem(), turns: turns, now: 1_700_000_000_000, set: smallSettings(), nonce: 77}
+	r.fs = r.mem
 	r.boot()
 	return r
 }
@@ -163,7 +165,7 @@ func heapRing(t testing.TB, capacity, nonce uint64) *shmqueue.Ring {
 
 // start starts persistsrv.
 func (r *rig) start() error {
-	sh, err := New(Options{FS: r.mem, RingA: r.ringA, RingC: r.ringC, Settings: r.set, Now: func() int64 { return r.now }})
+	sh, err := New(Options{FS: r.fs, RingA: r.ringA, RingC: r.ringC, Settings: r.set, Now: func() int64 { return r.now }})
 	if err != nil {
 		return err
 	}
@@ -324,7 +326,7 @@ func (r *rig) logged() int {
 }
 
 func (r *rig) readLog() (last int, err error) {
-	rd, err := commitlog.NewReader(vfs.Reading(r.mem), 0)
+	rd, err := commitlog.NewReader(vfs.Reading(r.fs), 0)
 	if err != nil {
 		return 0, err
 	}
@@ -416,7 +418,7 @@ func (r *rig) model(n int) map[uint64]*modelIndex {
 // index leads to with what was produced.
 func (r *rig) checkIndexes(n int) {
 	r.t.Helper()
-	fsys := vfs.Reading(r.mem)
+	fsys := vfs.Reading(r.fs)
 	ids, err := commitlog.ListIndexes(fsys)
 	if err != nil {
 		r.t.Fatal(err)

@@ -1,0 +1,242 @@
+package shell
+
+import (
+	"errors"
+	"io"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/trimq/trimq/persistsrv/vfs"
+	"github.com/trimq/trimq/protocol/batch"
+	"github.com/trimq/trimq/protocol/commitlog"
+	"github.com/trimq/trimq/shmqueue"
+	"golang.org/x/sys/unix"
+)
+
+// osRig is a rig on a real directory.
+func osRig(t *testing.T, turns []turn) (*rig, string) {
+	dir := t.TempDir()
+	fs, err := vfs.NewOS(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, turns)
+	r.mem, r.fs = nil, fs
+	return r, dir
+}
+
+// fetch reads an index from its start to an end through a view, as connsrv does, and checks
+// every batch. It returns the offset behind the last one.
+func fetch(ix *commitlog.IndexView, end uint64, maxBytes int) (uint64, error) {
+	at, err := ix.Start()
+	if err != nil {
+		return 0, err
+	}
+	for at < end {
+		spans, err := ix.Spans(at, end, maxBytes, nil)
+		if errors.Is(err, commitlog.ErrBelowStart) {
+			if at, err = ix.Start(); err != nil {
+				return at, err
+			}
+			continue
+		}
+		if err != nil {
+			return at, err
+		}
+		for _, s := range spans {
+			if at, err = checkSpan(s, at); err != nil {
+				return at, err
+			}
+			s.Seg.Release()
+		}
+	}
+	return at, nil
+}
+
+// checkSpan reads the batches of a span both ways, from the map and from the descriptor.
+func checkSpan(s commitlog.Span, at uint64) (uint64, error) {
+	mapped := s.Seg.Bytes(s.Off, s.Len)
+	b := make([]byte, s.Len)
+	n, err := unix.Pread(s.Seg.Fd(), b, s.Off)
+	if err != nil || n != s.Len || string(mapped) != string(b) {
+		return at, errors.New("map and file differ")
+	}
+	for len(b) > 0 {
+		length := 12 + int(b[8])<<24 + int(b[9])<<16 + int(b[10])<<8 + int(b[11])
+		if length > len(b) {
+			return at, io.ErrUnexpectedEOF
+		}
+		meta, err := batch.Validate(b[:length])
+		if err != nil {
+			return at, err
+		}
+		base := beUint64(b)
+		if s.Rebase {
+			base = s.Base
+		}
+		if base > at {
+			return at, errors.New("a batch is missing")
+		}
+		at = base + uint64(meta.Count)
+		b = b[length:]
+	}
+	return at, nil
+}
+
+// TestView fetches all indexes while persistsrv appends to them, rolls, trims, and is killed
+// and started again; under the race detector as well.
+func TestView(t *testing.T) {
+	r, dir := osRig(t, script(30, 100))
+	v, err := commitlog.OpenView(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	var visible [4]atomic.Uint64
+	var stop atomic.Bool
+	var readers sync.WaitGroup
+	var fetched atomic.Int64
+	for id := uint64(1); id <= 3; id++ {
+		readers.Go(func() {
+			for !stop.Load() {
+				end := visible[id].Load()
+				if end == 0 {
+					continue
+				}
+				ix, err := v.Index(id)
+				if err == nil {
+					_, err = fetch(ix, end, 900)
+				}
+				if err != nil {
+					t.Errorf("index %d below %d: %v", id, end, err)
+					return
+				}
+				fetched.Add(1)
+			}
+		})
+	}
+	for n := 0; !r.done() && !t.Failed(); n++ {
+		if r.sh == nil {
+			if err := r.start(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := r.step(n); err != nil {
+			t.Fatal(err)
+		}
+		for id, x := range r.model(int(r.told)) {
+			if id <= 3 {
+				visible[id].Store(x.next)
+			}
+		}
+		if n%20 == 19 { // as if killed: nothing is synced, the lock goes with the descriptors
+			if n%40 == 39 {
+				r.ringC.Word(statusWord).Or(StatusSyncFailed) // so that segments are replaced
+			}
+			if err := r.sh.Close(); err != nil {
+				t.Fatal(err)
+			}
+			r.sh = nil
+		}
+	}
+	stop.Store(true)
+	readers.Wait()
+	if fetched.Load() == 0 {
+		t.Fatal("nothing was fetched")
+	}
+	r.checkView(v)
+}
+
+// checkView compares what a view finds with the model.
+func (r *rig) checkView(v *commitlog.View) {
+	r.t.Helper()
+	for id, x := range r.model(len(r.turns)) {
+		ix, err := v.Index(id)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if start, err := ix.Start(); err != nil || start != x.start {
+			r.t.Fatalf("index %d starts at %d (%v), the model says %d", id, start, err, x.start)
+		}
+		for _, want := range x.entries {
+			for o := want.Offset; o < want.End(); o++ {
+				got, err := ix.Find(o)
+				if o < x.start {
+					if !errors.Is(err, commitlog.ErrBelowStart) {
+						r.t.Fatalf("index %d offset %d below the start: %v", id, o, err)
+					}
+					continue
+				}
+				if err != nil || got.Offset != want.Offset || got.Length != want.Length {
+					r.t.Fatalf("index %d offset %d: %+v %v, want %+v", id, o, got, err, want)
+				}
+			}
+			got, err := ix.ByTime(want.MaxTimeMS)
+			if want.End() > x.start && (err != nil || got.MaxTimeMS != want.MaxTimeMS || got.Offset > want.Offset) {
+				r.t.Fatalf("index %d at time %d: %+v %v", id, want.MaxTimeMS, got, err)
+			}
+		}
+		if _, err := ix.Find(x.next); !errors.Is(err, commitlog.ErrBeyondEnd) {
+			r.t.Fatalf("index %d beyond its end: %v", id, err)
+		}
+		if _, err := ix.ByTime(1 << 60); !errors.Is(err, commitlog.ErrBeyondEnd) {
+			r.t.Fatalf("index %d in the far future: %v", id, err)
+		}
+	}
+	if _, err := v.Index(0xdead); !errors.Is(err, commitlog.ErrUnknownIndex) {
+		r.t.Fatalf("an index that is not there: %v", err)
+	}
+}
+
+// TestViewBounds shows what Spans makes of its limits.
+func TestViewBounds(t *testing.T) {
+	r, dir := osRig(t, script(31, 60))
+	r.run(func() { t.Fatal("died") })
+	v, err := commitlog.OpenView(filepath.Clean(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	ix, err := v.Index(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := r.model(60)[1]
+	e := x.entries[len(x.entries)-3]
+	if e.Offset < x.start {
+		t.Fatal("the script trims too much for this test")
+	}
+	for _, c := range []struct {
+		visible uint64
+		max     int
+		ends    uint64
+	}{
+		{x.next, 0, e.End()},                                      // the first batch whole, even over the limit
+		{x.next, int(e.Length), e.End()},                          // and that one only
+		{x.next, 1 << 20, x.next},                                 // everything
+		{e.End(), 1 << 20, e.End()},                               // nothing that is not visible
+		{x.next - 1, 1 << 20, x.entries[len(x.entries)-1].Offset}, // no part of a batch
+	} {
+		spans, err := ix.Spans(e.Offset, c.visible, c.max, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := e.Offset
+		for _, s := range spans {
+			if at, err = checkSpan(s, at); err != nil {
+				t.Fatal(err)
+			}
+			s.Seg.Release()
+		}
+		if at != c.ends {
+			t.Errorf("visible %d, at most %d bytes: ends at %d, want %d", c.visible, c.max, at, c.ends)
+		}
+	}
+	if _, err := ix.Spans(e.Offset, e.Offset, 100, nil); !errors.Is(err, commitlog.ErrBeyondEnd) {
+		t.Fatal(err)
+	}
+}
+
+const statusWord = shmqueue.WordStatus

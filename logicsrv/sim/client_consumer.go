@@ -58,7 +58,7 @@ func (c *consumer) subscribe(index uint64) {
 	c.lastSub++
 	s := &subscription{sub: c.lastSub, index: index, limit: uint64(c.w.rng.IntN(6)), autoAck: c.autoAck, owner: c}
 	c.w.conn.ask(c.conn, ipc.TypeSubscribe, func(h ipc.Head) []byte {
-		m := ipc.Subscribe{Head: h, Sub: s.sub, Index: index, Limit: s.limit, AutoAck: s.autoAck}
+		m := ipc.Subscribe{Head: h, Sub: s.sub, Index: index, Limit: s.limit}
 		return m.Append(nil)
 	}, nil, func(typ ipc.Type, b []byte) {
 		c.asked = false
@@ -80,6 +80,7 @@ func (c *consumer) subscribe(index uint64) {
 func (c *consumer) unsubscribe() {
 	c.leaving = true
 	s := c.sub
+	s.closing = true
 	c.w.trace("%s unsubscribes", c.name)
 	c.w.conn.ask(c.conn, ipc.TypeUnsubscribe, func(h ipc.Head) []byte {
 		m := ipc.Unsubscribe{Head: h, Sub: s.sub}
@@ -159,4 +160,19 @@ func (c *consumer) verdict() {
 	}
 	o.before = func() { c.w.verdictOffered(s.index, chosen, verdict) }
 	o.after = func() { c.w.verdictTaken(s.index, chosen, verdict) }
+}
+
+// ackAtOnce is what connsrv does for a consumer that wants every delivery acknowledged.
+func (c *consumer) ackAtOnce(srv *connsrv, k *conn, s *subscription, d *ipc.Deliver) {
+	var offsets []uint64
+	for o := d.First; o < d.First+uint64(d.Count); o++ {
+		offsets = append(offsets, o)
+	}
+	s.inHand = slices.DeleteFunc(s.inHand, func(o uint64) bool { return o >= d.First && o < d.First+uint64(d.Count) })
+	o := srv.tell(k, ipc.TypeAck, func(h ipc.Head) []byte {
+		m := ipc.Ack{Head: h, Sub: s.sub, Index: s.index, Verdict: ipc.VerdictAck, Ranges: ranges(offsets)}
+		return m.Append(nil)
+	})
+	o.before = func() { c.w.verdictOffered(s.index, offsets, ipc.VerdictAck) }
+	o.after = func() { c.w.verdictTaken(s.index, offsets, ipc.VerdictAck) }
 }

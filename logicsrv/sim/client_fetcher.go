@@ -121,10 +121,12 @@ func (f *fetcher) askCommitted(index uint64) {
 	})
 }
 
-// powerCut forgets what need not have survived.
-func (f *fetcher) powerCut(end uint64, survives bool) {
-	f.pos = min(f.pos, end)
-	if !survives {
-		f.committed = 0
+// powerCut forgets what need not survive it: the visible end and the offset committed of a
+// topic whose level is not disk.
+func (f *fetcher) powerCut() {
+	for _, t := range topicSpec {
+		if t.name == f.topic && t.level < diskLevel {
+			f.pos, f.committed = 0, 0
+		}
 	}
 }

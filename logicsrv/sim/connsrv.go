@@ -63,7 +63,8 @@ type subscription struct {
 	index     uint64
 	limit     uint64
 	delivered uint64
-	autoAck   bool
+	autoAck   bool     // connsrv passes the verdict
+	closing   bool     // an Unsubscribe is on its way: it is told no more
 	inHand    []uint64 // offsets, ascending
 	owner     *consumer
 }
@@ -262,12 +263,15 @@ func (c *connsrv) find(id, sub uint64) (*conn, *subscription) {
 func (c *connsrv) deliver(id uint64, b []byte) {
 	d, err := ipc.DecodeDeliver(b)
 	c.w.must(err, "decode a delivery")
-	_, s := c.find(id, d.Sub)
+	k, s := c.find(id, d.Sub)
 	if s == nil {
 		c.w.stats.staleDelivery++ // its consumer has gone; logicsrv is about to hear of it
 		return
 	}
 	c.w.delivered(s, &d)
+	if s.autoAck {
+		s.owner.ackAtOnce(c, k, s, &d)
+	}
 }
 
 func (c *connsrv) subClosed(id uint64, b []byte) {
@@ -299,9 +303,12 @@ func (c *connsrv) answerMarker(m ipc.Marker) {
 
 func (c *connsrv) retell(k *conn, m ipc.Marker) {
 	for _, s := range k.subs {
+		if s.closing {
+			continue
+		}
 		state := ipc.SubState{
 			Head: ipc.Head{Epoch: c.epoch, Conn: k.id}, Term: m.Term, Ask: m.Ask,
-			Sub: s.sub, Index: s.index, Limit: s.limit, Delivered: s.delivered, AutoAck: s.autoAck,
+			Sub: s.sub, Index: s.index, Limit: s.limit, Delivered: s.delivered,
 			InHand: ranges(s.inHand),
 		}
 		if failpoint.Broken("in-hand-not-retold") {

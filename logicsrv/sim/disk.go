@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"math/rand/v2"
+	"strings"
 
 	"github.com/trimq/trimq/persistsrv/vfs"
 	"github.com/trimq/trimq/protocol/commitlog"
@@ -81,6 +82,14 @@ func (d *disk) Space() (free, total uint64, err error) {
 		free = 0
 	}
 	return free, total, err
+}
+
+// Remove lets the observer read a segment of the log before it goes.
+func (d *disk) Remove(name string) error {
+	if strings.HasPrefix(name, commitlog.LogDir+"/") {
+		d.w.follow()
+	}
+	return d.mem.Remove(name)
 }
 
 func (d *disk) crash(rng *rand.Rand) {

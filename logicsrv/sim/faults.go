@@ -117,6 +117,11 @@ func (w *world) powerCut() {
 	w.disk.crash(w.rng)
 	w.newRings()
 	w.noted = 0
+	for _, c := range w.clients {
+		if f, ok := c.(*fetcher); ok {
+			f.powerCut()
+		}
+	}
 	for p, c := range w.done {
 		if c != confirmed || w.shadow(p.index).level < diskLevel {
 			delete(w.done, p)

@@ -187,7 +187,7 @@ func (w *world) judgeMessage(m *message) {
 // judgeConsumed: what stood in a queue was delivered to somebody who could take it.
 func (w *world) judgeConsumed(m *message, p place) {
 	for o := p.base; o < p.base+uint64(m.meta.Count); o++ {
-		if w.times[place{p.index, o}] == 0 && !w.autoAcked(p.index) {
+		if w.times[place{p.index, o}] == 0 {
 			w.fail("%v: offset %d of queue %d is acknowledged and was never delivered", m, o, p.index)
 		}
 	}
@@ -196,16 +196,6 @@ func (w *world) judgeConsumed(m *message, p place) {
 func (w *world) isQueue(index uint64) bool {
 	for _, q := range []string{"q-disk", "q-page", "q-memory"} {
 		if w.indexOf(q, 0) == index {
-			return true
-		}
-	}
-	return false
-}
-
-// autoAcked says whether deliveries of a queue may have got lost with a connection.
-func (w *world) autoAcked(index uint64) bool {
-	for _, c := range w.clients {
-		if c, ok := c.(*consumer); ok && c.autoAck && w.indexOf(c.queue, 0) == index {
 			return true
 		}
 	}

@@ -271,12 +271,6 @@ func (w *world) forgetBeyond(last uint64) {
 			delete(w.digests, lsn)
 		}
 	}
-	for _, c := range w.clients {
-		if f, ok := c.(*fetcher); ok {
-			x := w.shadow(w.indexOf(f.topic, f.partition))
-			f.powerCut(x.next, x.level == ipc.LevelDisk)
-		}
-	}
 }
 
 // cutMessage settles what a power cut means for one message.

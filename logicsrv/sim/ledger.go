@@ -168,10 +168,6 @@ func (w *world) delivered(s *subscription, d *ipc.Deliver) {
 		delete(w.done, p)
 		w.times[p]++
 		s.delivered++
-		if s.autoAck {
-			w.done[p] = taken
-			continue
-		}
 		w.hand[p] = s
 		at, _ := slices.BinarySearch(s.inHand, o)
 		s.inHand = slices.Insert(s.inHand, at, o)

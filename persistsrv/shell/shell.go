@@ -109,7 +109,7 @@ func New(o Options) (*Shell, error) {
 		FS: o.FS, Now: o.Now, Log: o.Log,
 		Warm:       o.RingC.Word(shmqueue.WordWritten).Load() > 0,
 		SyncedHint: o.RingC.Word(shmqueue.WordSynced).Load(),
-		Rewrite:    status.Load()&(StatusSyncFailed|StatusSyncing) != 0,
+		Rewrite:    status.Load()&(StatusSyncFailed|StatusSyncing) != 0 && !failpoint.Broken("failed-sync-believed"),
 		Settings: seglog.Settings{
 			Shard: o.Shard, SegmentBytes: set.SegmentBytes, SegmentMS: int64(set.SegmentSeconds) * 1000,
 			IndexEntries: uint32(set.IndexEntries), IndexCheckpointBytes: uint64(set.CheckpointBytes),
@@ -133,6 +133,9 @@ func New(o Options) (*Shell, error) {
 	s.setBit(StatusDamaged, len(l.Damages()) > 0)
 	s.publish()
 	s.raise(shmqueue.WordSynced, l.Synced())
+	if failpoint.Broken("cache-believed") {
+		s.raise(shmqueue.WordSynced, l.Written())
+	}
 	if status.Load()&shmqueue.StatusRecovered == 0 {
 		// The rings are new. Before logicsrv looks, synced has to be where it was when
 		// the power went: nothing that was visible may be invisible again.
@@ -247,6 +250,9 @@ func (s *Shell) drain() (taken int, err error) {
 		s.holds = false
 		taken++
 	}
+	if failpoint.Broken("written-before-write") {
+		s.raise(shmqueue.WordWritten, s.log.LastLSN())
+	}
 	if err := s.log.Flush(); err != nil && !errors.Is(err, seglog.ErrFull) {
 		return taken, err
 	}
@@ -334,6 +340,9 @@ func (s *Shell) publish() (moved bool) {
 // release frees what is done with in ring 65432.
 func (s *Shell) release() bool {
 	to := s.marks.done(s.log.Written(), s.log.Synced())
+	if failpoint.Broken("early-release-log") {
+		to = s.in.Read()
+	}
 	if to == 0 {
 		return false
 	}

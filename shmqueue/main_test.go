@@ -33,7 +33,9 @@ func TestMain(m *testing.M) {
 		os.Exit(play(os.Args[1:]))
 	}
 	code := m.Run()
-	removeCrashBinary()
+	if crashDir != "" {
+		_ = os.RemoveAll(crashDir)
+	}
 	os.Exit(code)
 }
 

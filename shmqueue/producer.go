@@ -161,8 +161,16 @@ func (p *Producer) Put(typ, flags uint16, parts ...[]byte) (pos uint64, err erro
 	return s.Pos, nil
 }
 
-// WantSpace asks the consumer to ring the producer's bell after its next Release. Try the
-// claim once more after it, before going to sleep.
+// WantSpace asks the consumer to ring the producer's bell after its next Release.
+//
+// A producer that sleeps because its claim failed calls it when its bell is armed, in Sleep's
+// stillIdle, and looks at Room or Head after it:
+//
+//	head := r.Head()                      // before the claim that fails
+//	bell.Sleep(func() bool { p.WantSpace(); return r.Head() == head }, …)
+//
+// Asked before the bell is armed, a consumer that releases in between takes the wish, finds
+// the bell not armed, and nobody rings again.
 func (p *Producer) WantSpace() {
 	// SYNC: pairs with Consumer.Release, which stores head and then looks here.
 	p.r.h.wantSpace.Store(1)

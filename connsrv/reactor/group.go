@@ -216,12 +216,12 @@ func (c *Conn) destroy(reason Reason) {
 	c.dead = true
 	l := c.loop
 	delete(l.conns, c.id)
+	l.group.open.Add(-1)
+	l.group.counters.Closed(reason)
 	unix.Close(c.fd) // epoll forgets it: there is no other descriptor of this socket
 	c.in.release(&l.pool)
 	c.out.discard(&l.pool)
 	c.room.Closed()
-	l.group.open.Add(-1)
-	l.group.counters.Closed(reason)
 	if reason != reasonPeer && reason != reasonDone {
 		l.log.Debug("connection closed", "conn", c.id, "remote", c.Remote(), "why", reason.String())
 	}

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/ipc"
 )
 
@@ -17,6 +18,10 @@ func (c *Core) sendMarker() {
 	c.ask++
 	c.resynced, c.toldLoops = false, 0
 	c.told = [maxLoops]bool{}
+	if failpoint.Broken("no-marker") {
+		c.resynced = true
+		return
+	}
 	m := ipc.Marker{Term: c.ownTerm, Ask: c.ask}
 	c.turn.sent(atOnce, ipc.TypeMarker, m.Append(c.turn.recs))
 }
@@ -44,6 +49,10 @@ func (c *Core) decideHello() {
 	if m.Epoch > c.epoch {
 		c.dropSoft()
 		c.epoch = m.Epoch
+	}
+	if failpoint.Broken("hello-syncs") {
+		c.resynced = true
+		return
 	}
 	c.sendMarker()
 }

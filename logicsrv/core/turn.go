@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/invariant"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
@@ -225,7 +226,9 @@ func (c *Core) reject(h ipc.Head, code errcode.Code, text string) {
 	t := c.turn
 	ev := journal.Rejected{Pos: c.in.Pos, Code: code, Text: text}
 	t.raise(ipc.LevelMemory)
-	t.events = ev.Append(t.events)
+	if !failpoint.Broken("reject-not-journaled") {
+		t.events = ev.Append(t.events)
+	}
 	c.stats.Rejected++
 	c.refuse(h, code, text)
 }

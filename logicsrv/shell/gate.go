@@ -13,7 +13,13 @@ const levels = int(ipc.LevelQuorum) + 1
 type cursors [levels]uint64
 
 func (c *cursors) reached(level ipc.Level, lsn uint64) bool {
-	return c[level] >= lsn || failpoint.Broken("early-reply")
+	if failpoint.Broken("disk-means-page") {
+		level = min(level, ipc.LevelPage)
+	}
+	if failpoint.Broken("early-reply") {
+		level = ipc.LevelMemory
+	}
+	return c[level] >= lsn
 }
 
 // gate holds outputs back until their level has reached the LSN they were computed at.

@@ -303,6 +303,12 @@ func (s *Shell) gateHasRoom() bool {
 func (s *Shell) releaseInputs() bool {
 	released := false
 	var pos uint64
+	if failpoint.Broken("early-release-requests") {
+		s.in.Release(s.readPos)
+	}
+	if t := s.turns.front(); t != nil && t.outputs > 0 && failpoint.Broken("release-before-handover") {
+		s.in.Release(t.pos)
+	}
 	for t := s.turns.front(); t != nil && s.releasable(t); t = s.turns.front() {
 		pos, released = t.pos, true
 		s.turns.pop()
@@ -319,10 +325,7 @@ func (s *Shell) releaseInputs() bool {
 }
 
 func (s *Shell) releasable(t *turn) bool {
-	if failpoint.Broken("early-release-requests") {
-		return true
-	}
-	if t.outputs > 0 && !failpoint.Broken("release-before-handover") {
+	if t.outputs > 0 {
 		return false
 	}
 	return t.lsn == 0 || s.cur.reached(max(t.level, ipc.LevelPage), t.lsn)
@@ -340,9 +343,6 @@ func (s *Shell) readCursors() bool {
 	invariant.Check(synced >= s.cur[ipc.LevelDisk], "synced fell from lsn=%d to %d", s.cur[ipc.LevelDisk], synced)
 	invariant.Check(written <= s.lastLSN, "written lsn=%d, the last is %d", written, s.lastLSN)
 	s.cur[ipc.LevelPage], s.cur[ipc.LevelDisk] = written, synced
-	if failpoint.Broken("disk-means-page") {
-		s.cur[ipc.LevelDisk] = written
-	}
 	return true
 }
 

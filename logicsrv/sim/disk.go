@@ -84,6 +84,14 @@ func (d *disk) Space() (free, total uint64, err error) {
 	return free, total, err
 }
 
+// SyncDir makes names durable.
+func (d *disk) SyncDir(dir string) error {
+	if failpoint.Broken("names-not-synced") {
+		return nil
+	}
+	return d.mem.SyncDir(dir)
+}
+
 // Remove lets the observer read a segment of the log before it goes.
 func (d *disk) Remove(name string) error {
 	if strings.HasPrefix(name, commitlog.LogDir+"/") {

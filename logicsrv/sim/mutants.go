@@ -21,7 +21,19 @@ var Mutants = []Mutant{
 	{"log-read-early", "a restarted logicsrv reads the log before persistsrv has appended all of ring 65432"},
 	{"waits-not-retold", "connsrv does not tell parked waits again"},
 	{"in-hand-not-retold", "connsrv does not tell what consumers hold"},
+	{"no-marker", "logicsrv takes its soft state for known when it starts"},
+	{"hello-syncs", "a Hello makes logicsrv take its soft state for known"},
+	{"reject-not-journaled", "a refusal leaves no event"},
+	{"term-not-raised", "every logicsrv has the same term"},
+	{"no-tail-repair", "a producer's successor does not cut what its predecessor had claimed"},
 	{"sync-skipped", "a sync does nothing"},
+	{"names-not-synced", "the sync of a directory does nothing"},
+	{"cache-believed", "a restarted persistsrv takes what it finds for synced"},
+	{"failed-sync-believed", "after a failed sync persistsrv believes the next one"},
+	{"written-before-write", "persistsrv moves the written cursor before it writes"},
+	{"early-release-log", "persistsrv releases entries when it has read them"},
+	{"checkpoint-unsynced", "a checkpoint is stored though the log is not synced up to it"},
+	{"cut-without-truncate", "the torn end of the log is left in its file"},
 }
 
 // Hunt plays histories with a broken rule until one shows it. It returns how many it took and

@@ -18,6 +18,15 @@ func (s *space) hit() { s.none.Store(true) }
 // Full says whether new messages are to be refused.
 func (l *Log) Full() bool { return l.space.low.Load() || l.space.none.Load() }
 
+// TryAgain takes the last failure for over where the disk says that there is room. To be
+// called while nothing waits to be written: then no call would ever succeed and show it,
+// because clients are refused.
+func (l *Log) TryAgain() {
+	if free := l.space.free.Load(); free > 0 && !l.space.low.Load() {
+		l.space.none.Store(false)
+	}
+}
+
 // CheckSpace looks at the disk. Full is set before the disk is full, and goes when an eighth
 // more than the reserve is free, so that it does not flap.
 func (l *Log) CheckSpace() error { return l.checkSpace() }

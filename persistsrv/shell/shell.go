@@ -368,6 +368,9 @@ func (s *Shell) tick(now int64) error {
 	if err := s.log.CheckSpace(); err != nil {
 		return err
 	}
+	if due && !s.holds && !s.log.Pending() {
+		s.log.TryAgain()
+	}
 	if s.log.Full() {
 		s.nextTick = min(s.nextTick, now+fullRetryMS)
 	}

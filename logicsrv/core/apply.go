@@ -14,6 +14,8 @@ import (
 // the state before it, so the log is damaged or from elsewhere.
 var ErrReplay = errors.New("the entry does not fit the state")
 
+// misfit words an entry that does not follow from the state. Live this is our own bug, on
+// replay a damaged log; apply cannot tell, so it is an error here, and Step panics with it.
 func misfit(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrReplay, fmt.Sprintf(format, args...))
 }
@@ -71,6 +73,8 @@ func (c *Core) apply(events []byte, timeMS int64) error {
 	}
 }
 
+// applyEvent decodes one event and applies it. The events of the message path are decoded into
+// memory that the core keeps; the others allocate.
 func (c *Core) applyEvent(ev journal.Event, timeMS int64) error {
 	switch ev.Type {
 	case journal.EvAppended:
@@ -130,6 +134,8 @@ func (c *Core) extend(id, base uint64, count uint32) (*index, error) {
 	return ix, nil
 }
 
+// applyAppended: the partition grows by one batch. base is in the event, though it follows from
+// the state: an event stands on its own in the log, and the comparison is a check at each replay.
 func (c *Core) applyAppended(e *journal.Appended, timeMS int64) error {
 	ix, err := c.extend(e.Index, e.Base, e.Count)
 	if err != nil {
@@ -141,6 +147,9 @@ func (c *Core) applyAppended(e *journal.Appended, timeMS int64) error {
 	return c.applyProduced(e.Index, e.ProducerID, e.Epoch, e.BaseSeq, e.Count, e.Base, timeMS)
 }
 
+// applyRouted: each target grows by the batch. Where a batch without a key went is in the event;
+// the count of its topic moves on for the next one. A keyed batch moves it too: to tell them
+// apart would need the key in the event, and nobody can see the difference.
 func (c *Core) applyRouted(e *journal.Routed, timeMS int64) error {
 	if c.exchByID[e.Exchange] == nil {
 		return misfit("exchange %d does not exist", e.Exchange)
@@ -186,6 +195,9 @@ func (c *Core) queueIndex(id uint64, ranges []ipc.Range) (*index, error) {
 	return ix, nil
 }
 
+// applyAcked takes messages out of a queue for good, whatever the verdict: a rejected message is
+// dropped. That the ranges overlap, or repeat what is acknowledged, is harmless. The queues whose
+// floor has moved are noted for the trim at the end of the turn.
 func (c *Core) applyAcked(e *journal.Acked) error {
 	ix, err := c.queueIndex(e.Index, e.Ranges)
 	if err != nil {
@@ -201,6 +213,9 @@ func (c *Core) applyAcked(e *journal.Acked) error {
 	return nil
 }
 
+// applyReturned counts an attempt for each message that came back. What has been acknowledged by
+// the time of this event is left out here rather than in the event, which stays short even where
+// the range is full of holes.
 func (c *Core) applyReturned(e *journal.Returned) error {
 	ix, err := c.queueIndex(e.Index, e.Ranges)
 	if err != nil {
@@ -215,6 +230,8 @@ func (c *Core) applyReturned(e *journal.Returned) error {
 	return nil
 }
 
+// applyProducerCreated: a new id is in use, or the epoch of an old one was raised. Its lanes stay:
+// a batch of the new epoch begins a lane anew, and until then an old one is fenced by the epoch.
 func (c *Core) applyProducerCreated(e *journal.ProducerCreated, timeMS int64) error {
 	if e.ProducerID < 0 || e.Epoch < 0 {
 		return misfit("producer %d, epoch %d", e.ProducerID, e.Epoch)
@@ -230,6 +247,8 @@ func (c *Core) applyProducerCreated(e *journal.ProducerCreated, timeMS int64) er
 	return nil
 }
 
+// applyProducersExpired forgets producers. It was decided by the clock, so it has to be an event:
+// a replay, which sees other clocks, would forget others.
 func (c *Core) applyProducersExpired(e *journal.ProducersExpired) error {
 	for _, id := range e.IDs {
 		p := c.producers.byID[id]
@@ -241,6 +260,8 @@ func (c *Core) applyProducersExpired(e *journal.ProducersExpired) error {
 	return nil
 }
 
+// applyOffsetsCommitted moves a group's positions, backwards too: a consumer may rewind. The
+// group comes into being with its first position.
 func (c *Core) applyOffsetsCommitted(e *journal.OffsetsCommitted) error {
 	g, ok := c.groups.get(e.Group)
 	if !ok {

@@ -52,6 +52,8 @@ func (c *Core) claimID(id uint64) error {
 	return nil
 }
 
+// applyTopicCreated: topic and partitions get the ids that decide chose. The time of creation is
+// that of the entry, the same on replay.
 func (c *Core) applyTopicCreated(e *journal.TopicCreated, timeMS int64) error {
 	if _, ok := c.dests[e.Name]; ok {
 		return misfit("the name %q is taken", e.Name)
@@ -70,6 +72,7 @@ func (c *Core) applyTopicCreated(e *journal.TopicCreated, timeMS int64) error {
 	return c.addIndexes(t, e.Indexes)
 }
 
+// applyPartitionsAdded: keys move to other partitions from here on, as they do in Kafka.
 func (c *Core) applyPartitionsAdded(e *journal.PartitionsAdded) error {
 	t := c.topicByID[e.ID]
 	if t == nil {
@@ -78,6 +81,7 @@ func (c *Core) applyPartitionsAdded(e *journal.PartitionsAdded) error {
 	return c.addIndexes(t, e.Indexes)
 }
 
+// addIndexes appends partitions to a topic, in the order of their numbers.
 func (c *Core) addIndexes(t *topic, ids []uint64) error {
 	if len(t.partitions)+len(ids) == 0 {
 		return misfit("topic %d without partitions", t.id)
@@ -94,6 +98,9 @@ func (c *Core) addIndexes(t *topic, ids []uint64) error {
 	return nil
 }
 
+// applyTopicDeleted forgets the topic with all that refers to it: partitions, bindings, the lanes
+// of producers, the positions of groups. Its ids are never used again, so what is on its way with
+// one of them (marks, waits, records in ring 12345) finds nothing instead of a stranger.
 func (c *Core) applyTopicDeleted(e *journal.TopicDeleted) error {
 	t := c.topicByID[e.ID]
 	if t == nil {
@@ -148,6 +155,7 @@ func (c *Core) dropDestination(d *destination) {
 	delete(c.dests, d.name)
 }
 
+// applyQueueCreated: the queue begins empty at offset 0; its index is its id.
 func (c *Core) applyQueueCreated(e *journal.QueueCreated) error {
 	if _, ok := c.dests[e.Name]; ok {
 		return misfit("the name %q is taken", e.Name)
@@ -160,6 +168,7 @@ func (c *Core) applyQueueCreated(e *journal.QueueCreated) error {
 	return nil
 }
 
+// addQueue enters a queue under its id and its name; the checkpoint is loaded through it too.
 func (c *Core) addQueue(ix *index) {
 	q := ix.queue
 	q.dest = &destination{name: q.name, queue: ix}
@@ -168,6 +177,8 @@ func (c *Core) addQueue(ix *index) {
 	c.dests[q.name] = q.dest
 }
 
+// applyQueueDeleted forgets the queue, its messages and the bindings to it. Consumers were ended
+// by decide; those of a replay do not exist.
 func (c *Core) applyQueueDeleted(e *journal.QueueDeleted) error {
 	ix, ok := c.indexes.get(e.Index)
 	if !ok || ix.queue == nil {
@@ -179,6 +190,7 @@ func (c *Core) applyQueueDeleted(e *journal.QueueDeleted) error {
 	return nil
 }
 
+// applyExchangeCreated: an exchange without bindings.
 func (c *Core) applyExchangeCreated(e *journal.ExchangeCreated) error {
 	if _, ok := c.exchanges.get(e.Name); ok || e.Type < admin.Fanout || e.Type > admin.Headers {
 		return misfit("exchange %q of type %d", e.Name, e.Type)
@@ -190,11 +202,14 @@ func (c *Core) applyExchangeCreated(e *journal.ExchangeCreated) error {
 	return nil
 }
 
+// addExchange enters an exchange under its id, which events name, and its name.
 func (c *Core) addExchange(x *exchange) {
 	c.exchanges.add(x.name, x)
 	c.exchByID[x.id] = x
 }
 
+// applyExchangeDeleted forgets the exchange, its bindings and the lanes of producers to it. The
+// default exchange stays.
 func (c *Core) applyExchangeDeleted(e *journal.ExchangeDeleted) error {
 	x := c.exchByID[e.ID]
 	if x == nil || x.router == nil {
@@ -226,6 +241,8 @@ func (c *Core) bindingsOf(x *exchange) []*binding {
 	return out
 }
 
+// applyBindingCreated binds. The event bears names, which are resolved again here: no id of a
+// binding exists, its parts are its identity. Strings are cloned, they alias the entry.
 func (c *Core) applyBindingCreated(m *admin.CreateBinding) error {
 	x, known := c.exchanges.get(m.Exchange)
 	d := c.dests[m.Queue]
@@ -245,6 +262,8 @@ func (c *Core) applyBindingCreated(m *admin.CreateBinding) error {
 	return nil
 }
 
+// bind enters a binding in all four places that know of it: the list of all, the exchange's
+// router and count, the destination.
 func (c *Core) bind(b *binding) {
 	info := b.info()
 	c.bindings.add(identity(&info), b)
@@ -253,6 +272,7 @@ func (c *Core) bind(b *binding) {
 	b.dest.bindings = append(b.dest.bindings, b)
 }
 
+// unbind is the reverse of bind. The order of what is left means nothing, see router.
 func (c *Core) unbind(b *binding) {
 	info := b.info()
 	c.bindings.remove(identity(&info))
@@ -261,6 +281,7 @@ func (c *Core) unbind(b *binding) {
 	b.dest.bindings = without(b.dest.bindings, b)
 }
 
+// applyBindingDeleted finds the binding by its parts.
 func (c *Core) applyBindingDeleted(m *admin.CreateBinding) error {
 	m.Headers = orderHeaders(m.Headers)
 	b, ok := c.bindings.get(identity(m))

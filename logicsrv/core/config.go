@@ -45,12 +45,15 @@ const (
 	maxRun             = 4096    // messages of one Deliver
 )
 
+// orDefault gives a field that is not set its default.
 func orDefault[T int | int64](v *T, d T) {
 	if *v <= 0 {
 		*v = d
 	}
 }
 
+// orDefault fills the fields that are not set. A level that this broker cannot keep (quorum
+// needs a cluster) is none.
 func (cfg Config) orDefault() Config {
 	if cfg.DefaultLevel < ipc.LevelMemory || cfg.DefaultLevel > ipc.LevelDisk {
 		cfg.DefaultLevel = ipc.LevelDisk

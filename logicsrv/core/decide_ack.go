@@ -126,6 +126,7 @@ func (c *Core) ackLevel(m *ipc.Ack, ix *index) ipc.Level {
 	return max(ipc.LevelPage, ix.level)
 }
 
+// answerAck answers where an answer was asked for; most consumers ask for none.
 func (c *Core) answerAck(m *ipc.Ack, level ipc.Level) {
 	if m.Req != 0 {
 		reply := ipc.Done{Head: m.Head}

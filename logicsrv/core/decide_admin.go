@@ -70,6 +70,7 @@ func change[T any](c *Core, m ipc.Admin, decode func([]byte) (T, error), decide 
 	c.answerCreated(m.Head, m.Command, made, c.ownGate(ipc.LevelDisk))
 }
 
+// answerCreated answers all commands but describe.
 func (c *Core) answerCreated(h ipc.Head, command uint16, made admin.Created, g gate) {
 	if h.Req == 0 {
 		return

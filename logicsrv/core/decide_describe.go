@@ -90,6 +90,8 @@ func list[V any](p *page, things *registry[string, V], describe func(p *page, na
 	}
 }
 
+// describeTopic adds a topic with its partitions. Visible is told as it is now; the reply waits
+// like any read, so it is not ahead of what a fetch would see.
 func (c *Core) describeTopic(p *page, name string, t *topic) bool {
 	if !p.take(64 + len(name) + 24*len(t.partitions)) {
 		return false
@@ -105,6 +107,7 @@ func (c *Core) describeTopic(p *page, name string, t *topic) bool {
 	return true
 }
 
+// describeExchange adds an exchange; the default one has the empty name.
 func (c *Core) describeExchange(p *page, name string, x *exchange) bool {
 	if !p.take(16 + len(name)) {
 		return false
@@ -115,6 +118,8 @@ func (c *Core) describeExchange(p *page, name string, x *exchange) bool {
 	return true
 }
 
+// describeQueue adds a queue. Unacked is soft state: after a restart it is 0 until connsrv has
+// told who holds what, and these messages count as ready so long.
 func (c *Core) describeQueue(p *page, name string, ix *index) bool {
 	if !p.take(64 + len(name)) {
 		return false
@@ -128,6 +133,7 @@ func (c *Core) describeQueue(p *page, name string, ix *index) bool {
 	return true
 }
 
+// describeGroup adds a group with all its positions.
 func (c *Core) describeGroup(p *page, name string, g *group) bool {
 	size := 16 + len(name)
 	for i := range g.offsets {

@@ -6,6 +6,8 @@ import (
 	"github.com/trimq/trimq/protocol/journal"
 )
 
+// createExchange decides a new exchange. Equal means type and durability; what a front end would
+// like to ask beyond (auto-delete, internal) becomes a property here when it comes.
 func (c *Core) createExchange(m *admin.CreateExchange) (admin.Created, refused) {
 	if no := checked(checkName("exchange", m.Name)); no != nil {
 		return admin.Created{}, no
@@ -26,6 +28,7 @@ func (c *Core) createExchange(m *admin.CreateExchange) (admin.Created, refused) 
 	return admin.Created{}, nil
 }
 
+// deleteExchange decides that an exchange and its bindings go. Unused means without bindings.
 func (c *Core) deleteExchange(m *admin.Delete) (admin.Created, refused) {
 	x, ok := c.exchanges.get(m.Name)
 	switch {
@@ -59,6 +62,8 @@ func (c *Core) checkBinding(m *admin.CreateBinding) refused {
 	return nil
 }
 
+// createBinding decides a binding. A second one of the same parts is no other binding; one that
+// differs in the key alone is, and a message that matches both still comes once.
 func (c *Core) createBinding(m *admin.CreateBinding) (admin.Created, refused) {
 	if no := c.checkBinding(m); no != nil {
 		return admin.Created{}, no
@@ -73,6 +78,7 @@ func (c *Core) createBinding(m *admin.CreateBinding) (admin.Created, refused) {
 	return admin.Created{}, nil
 }
 
+// deleteBinding decides that the binding of exactly these parts goes.
 func (c *Core) deleteBinding(m *admin.CreateBinding) (admin.Created, refused) {
 	if no := c.checkBinding(m); no != nil {
 		return admin.Created{}, no

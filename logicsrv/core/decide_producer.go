@@ -57,6 +57,8 @@ func (p *producer) highestEpoch() int16 {
 	return epoch
 }
 
+// createProducer decides an id with its epoch. The reply waits for the disk: see
+// decideInitProducer.
 func (c *Core) createProducer(h ipc.Head, id int64, epoch int16) {
 	t := c.turn
 	ev := journal.ProducerCreated{Pos: c.in.Pos, ProducerID: id, Epoch: epoch}
@@ -96,6 +98,8 @@ func (c *Core) expireProducers() {
 // restarts, gives everybody a fresh period.
 func (c *Core) silence(p *producer) int64 { return c.turn.timeMS - max(p.used, c.begunMS) }
 
+// expire decides that producers are forgotten. At page level: should a power cut lose it, they
+// are remembered for longer, which harms nobody.
 func (c *Core) expire(ids []int64) {
 	ev := journal.ProducersExpired{Pos: journal.NoInput, IDs: ids}
 	c.turn.raise(ipc.LevelPage)

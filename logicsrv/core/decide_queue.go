@@ -7,6 +7,8 @@ import (
 	"github.com/trimq/trimq/protocol/journal"
 )
 
+// createQueue decides a new queue. One that is not durable holds its messages at memory level
+// unless another is asked for: they are written, but nobody waits for it.
 func (c *Core) createQueue(m *admin.CreateQueue) (admin.Created, refused) {
 	if no := checked(checkName("queue", m.Name)); no != nil {
 		return admin.Created{}, no
@@ -37,6 +39,9 @@ func (c *Core) createQueue(m *admin.CreateQueue) (admin.Created, refused) {
 	return admin.Created{Index: id}, nil
 }
 
+// deleteQueue decides that a queue goes, on conditions if asked. Whether it is used is not known
+// while the resync is under way: then the client has to ask again, rather than be told what may
+// be wrong.
 func (c *Core) deleteQueue(m *admin.Delete) (admin.Created, refused) {
 	ix, ok := c.queues.get(m.Name)
 	if !ok {

@@ -58,6 +58,9 @@ func (c *Core) dropJoining(gone func(*ipc.Subscribe) bool) {
 	c.joining = slices.DeleteFunc(c.joining, func(s ipc.Subscribe) bool { return gone(&s) })
 }
 
+// subscribe makes a consumer, now that all others are known. A Subscribe of a consumer that exists
+// is one that is told again, for connsrv had no answer to it when it was asked for its state: it
+// is answered again, and its credit never falls by that.
 func (c *Core) subscribe(m *ipc.Subscribe) {
 	ix, ok := c.indexes.get(m.Index)
 	if !ok || ix.queue == nil {

@@ -7,6 +7,8 @@ import (
 	"github.com/trimq/trimq/protocol/journal"
 )
 
+// createTopic decides a new topic and the ids of its partitions: the topic's own first, then the
+// partitions' in order. persistsrv learns the retention with each index.
 func (c *Core) createTopic(m *admin.CreateTopic) (admin.Created, refused) {
 	if no := checked(checkTopicName(m.Name)); no != nil {
 		return admin.Created{}, no
@@ -65,6 +67,7 @@ func consecutive(first uint64, n uint32) []uint64 {
 	return ids
 }
 
+// addPartitions decides that a topic grows to a total. It cannot shrink: offsets would be lost.
 func (c *Core) addPartitions(m *admin.AddPartitions) (admin.Created, refused) {
 	t, ok := c.topics.get(m.Name)
 	if !ok {
@@ -88,6 +91,8 @@ func (c *Core) addPartitions(m *admin.AddPartitions) (admin.Created, refused) {
 	return admin.Created{}, nil
 }
 
+// deleteTopic decides that a topic goes, with its partitions. Empty means that no partition ever
+// got a record: what retention has dropped since is persistsrv's knowledge, not core's.
 func (c *Core) deleteTopic(m *admin.Delete) (admin.Created, refused) {
 	t, ok := c.topics.get(m.Name)
 	if !ok {

@@ -81,6 +81,7 @@ type message struct {
 	headers []ipc.Header
 }
 
+// newRouter makes the router of a type; nil where there is no such type.
 func newRouter(typ admin.ExchangeType) router {
 	switch typ {
 	case admin.Fanout:
@@ -101,6 +102,7 @@ type fanoutRouter struct{ bound []*binding }
 func (r *fanoutRouter) bind(b *binding)   { r.bound = append(r.bound, b) }
 func (r *fanoutRouter) unbind(b *binding) { r.bound = without(r.bound, b) }
 
+// match reaches all; twice what is bound twice with different keys, which reach corrects.
 func (r *fanoutRouter) match(_ *message, hit func(*destination)) {
 	for _, b := range r.bound {
 		hit(b.dest)
@@ -112,6 +114,7 @@ type directRouter struct{ byKey map[string][]*binding }
 
 func (r *directRouter) bind(b *binding) { r.byKey[b.key] = append(r.byKey[b.key], b) }
 
+// unbind drops the key with its last binding, so that keys that came and went take no memory.
 func (r *directRouter) unbind(b *binding) {
 	if rest := without(r.byKey[b.key], b); len(rest) > 0 {
 		r.byKey[b.key] = rest
@@ -120,6 +123,7 @@ func (r *directRouter) unbind(b *binding) {
 	}
 }
 
+// match looks the key up: its cost does not grow with the bindings of other keys.
 func (r *directRouter) match(m *message, hit func(*destination)) {
 	for _, b := range r.byKey[m.key] {
 		hit(b.dest)

@@ -11,6 +11,7 @@ type headersRouter struct {
 	always []*binding // want all of no headers
 }
 
+// newHeadersRouter makes one without bindings.
 func newHeadersRouter() *headersRouter {
 	return &headersRouter{any: make(map[ipc.Header][]*binding), all: make(map[ipc.Header][]*binding)}
 }
@@ -27,6 +28,7 @@ func (r *headersRouter) lists(b *binding, edit func(m map[ipc.Header][]*binding,
 	}
 }
 
+// bind lists a binding where its messages will look for it.
 func (r *headersRouter) bind(b *binding) {
 	if !b.matchAny && len(b.headers) == 0 {
 		r.always = append(r.always, b)
@@ -34,6 +36,7 @@ func (r *headersRouter) bind(b *binding) {
 	r.lists(b, func(m map[ipc.Header][]*binding, h ipc.Header) { m[h] = append(m[h], b) })
 }
 
+// unbind takes it out of the same lists, and drops those that fall empty.
 func (r *headersRouter) unbind(b *binding) {
 	r.always = without(r.always, b)
 	r.lists(b, func(m map[ipc.Header][]*binding, h ipc.Header) {
@@ -43,6 +46,8 @@ func (r *headersRouter) unbind(b *binding) {
 	})
 }
 
+// match looks at each of the message's headers once. A binding that wants all is found by its
+// first header and then compared; one that wants any is hit by the header alone.
 func (r *headersRouter) match(m *message, hit func(*destination)) {
 	for _, b := range r.always {
 		hit(b.dest)

@@ -16,6 +16,7 @@ type group struct {
 	offsets []ipc.OffsetCommit
 }
 
+// find is the place of an index in the list, and whether it is there.
 func (g *group) find(index uint64) (int, bool) {
 	return slices.BinarySearchFunc(g.offsets, index, func(o ipc.OffsetCommit, index uint64) int {
 		switch {
@@ -108,6 +109,7 @@ func (c *Core) checkCommit(m *ipc.CommitOffsets) (ipc.Level, errcode.Code, strin
 	return level, errcode.OK, ""
 }
 
+// offsetsOf counts the positions of a group that may not exist yet.
 func offsetsOf(g *group) int {
 	if g == nil {
 		return 0

@@ -61,6 +61,7 @@ func (t *producers) touch(p *producer, timeMS int64) {
 	t.newest = p
 }
 
+// unlink takes p out of the order of use.
 func (t *producers) unlink(p *producer) {
 	if p.older != nil {
 		p.older.newer = p.newer
@@ -75,6 +76,7 @@ func (t *producers) unlink(p *producer) {
 	p.older, p.newer = nil, nil
 }
 
+// remove forgets p; its batches stay, but are no longer recognised.
 func (t *producers) remove(p *producer) {
 	t.unlink(p)
 	delete(t.byID, p.id)
@@ -89,6 +91,8 @@ func (p *producer) lane(to uint64) *lane {
 	return &p.lanes[i]
 }
 
+// find is the place of a lane, and whether it is there. A producer with one lane, of which there
+// may be a hundred thousand, needs no search.
 func (p *producer) find(to uint64) (int, bool) {
 	if len(p.lanes) == 1 { // by far the most common
 		switch at := p.lanes[0].to; {

@@ -16,19 +16,24 @@ type registry[K cmp.Ordered, V any] struct {
 	removed bool
 }
 
+// newRegistry makes an empty one.
 func newRegistry[K cmp.Ordered, V any]() registry[K, V] {
 	return registry[K, V]{byKey: make(map[K]V)}
 }
 
+// get is a map lookup.
 func (r *registry[K, V]) get(key K) (V, bool) { v, ok := r.byKey[key]; return v, ok }
 
+// len is how many there are.
 func (r *registry[K, V]) len() int { return len(r.byKey) }
 
+// add enters v, or replaces what the key had.
 func (r *registry[K, V]) add(key K, v V) {
 	r.byKey[key] = v
 	r.added = append(r.added, key)
 }
 
+// remove takes a key out, if it is there.
 func (r *registry[K, V]) remove(key K) {
 	delete(r.byKey, key)
 	r.removed = true

@@ -62,6 +62,8 @@ func (c *Core) Checkpoint(dst []byte) []byte {
 	return c.appendGroups(b)
 }
 
+// appendTopics encodes topics with their partitions. The count of routed batches is in it: after
+// a restart those without a key go on taking turns where they were.
 func (c *Core) appendTopics(b []byte) []byte {
 	b = wire.AppendUvarint(b, uint64(c.topics.len()))
 	for _, t := range c.topics.all {
@@ -77,6 +79,8 @@ func (c *Core) appendTopics(b []byte) []byte {
 	return b
 }
 
+// appendQueues encodes queues: a few numbers and sets of offsets, whatever they hold. Runs of
+// attempts are told by their distance from the one before, the first one's from the floor.
 func (c *Core) appendQueues(b []byte) []byte {
 	b = wire.AppendUvarint(b, uint64(c.queues.len()))
 	for _, ix := range c.queues.all {
@@ -177,6 +181,8 @@ func (s *offsetSet) word(x uint64) uint64 {
 	return k.bits[x%chunkOffsets/64]
 }
 
+// appendExchanges encodes exchanges and then, in one list, all bindings: they refer to queues and
+// topics, which stand before them.
 func (c *Core) appendExchanges(b []byte) []byte {
 	b = wire.AppendUvarint(b, uint64(c.exchanges.len()-1))
 	for _, x := range c.exchanges.all {
@@ -195,6 +201,8 @@ func (c *Core) appendExchanges(b []byte) []byte {
 	return b
 }
 
+// appendProducers encodes producers in order of last use: that order decides who is forgotten, so
+// it is state.
 func (c *Core) appendProducers(b []byte) []byte {
 	b = wire.AppendUvarint(b, uint64(len(c.producers.byID)))
 	for p := c.producers.oldest; p != nil; p = p.newer {
@@ -214,6 +222,7 @@ func (c *Core) appendProducers(b []byte) []byte {
 	return b
 }
 
+// appendGroups encodes what groups have committed.
 func (c *Core) appendGroups(b []byte) []byte {
 	b = wire.AppendUvarint(b, uint64(c.groups.len()))
 	for _, g := range c.groups.all {

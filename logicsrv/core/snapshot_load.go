@@ -37,6 +37,8 @@ func Load(cfg Config, blob []byte) (*Core, error) {
 	return newLoader(cfg, blob).load()
 }
 
+// load reads the parts in the order in which they refer to each other. Each part checks what it
+// reads against what is there already, so what loads is a state that a core could have reached.
 func (l *loader) load() (*Core, error) {
 	if err := l.head(); err != nil {
 		return nil, err
@@ -82,6 +84,7 @@ func (l *loader) small(limit uint64) uint64 {
 	return v
 }
 
+// head reads what the entry of the checkpoint left, and refuses other versions and shards.
 func (l *loader) head() error {
 	if string(l.Raw(len(snapshotMagic))) != snapshotMagic {
 		return fmt.Errorf("%w: no magic", ErrCheckpoint)
@@ -109,6 +112,7 @@ func (l *loader) id() uint64 {
 	return v
 }
 
+// level reads a level that an index can have: none is unset, none needs a cluster.
 func (l *loader) level() ipc.Level {
 	v := ipc.Level(l.U8())
 	l.ensure(v >= ipc.LevelMemory && v <= ipc.LevelDisk)
@@ -128,6 +132,7 @@ func (l *loader) index(ix *index) bool {
 	return true
 }
 
+// topics reads the topics with their partitions.
 func (l *loader) topics() {
 	c := l.c
 	for range l.Count(24, loadThings) {
@@ -155,6 +160,7 @@ func (l *loader) topics() {
 	}
 }
 
+// queues reads the queues.
 func (l *loader) queues() {
 	for range l.Count(8, loadThings) {
 		q := &queue{name: l.String()}
@@ -222,6 +228,7 @@ func (l *loader) afford(s *offsetSet, first, next uint64) bool {
 	return true
 }
 
+// attempts reads the runs of messages that came back; they stand in their one form.
 func (l *loader) attempts(ix *index) {
 	q := ix.queue
 	n := l.Count(3, loadThings)
@@ -243,6 +250,7 @@ func (l *loader) attempts(ix *index) {
 	}
 }
 
+// exchanges reads all but the default one, which New has made.
 func (l *loader) exchanges() {
 	for range l.Count(4, loadThings) {
 		x := &exchange{name: l.String(), id: l.id(), typ: admin.ExchangeType(l.U8()), durable: l.Bool()}
@@ -255,6 +263,7 @@ func (l *loader) exchanges() {
 	}
 }
 
+// bindings binds again what was bound, by the code that applies the event.
 func (l *loader) bindings() {
 	c := l.c
 	for range l.Count(5, loadThings) {
@@ -270,6 +279,7 @@ func (l *loader) bindings() {
 	}
 }
 
+// producers reads the producers, oldest use first, and so restores the order of use.
 func (l *loader) producers() {
 	t := &l.c.producers
 	for range l.Count(4, loadThings) {
@@ -292,6 +302,7 @@ func (l *loader) producers() {
 	}
 }
 
+// lane reads one lane of a producer. One without a batch does not exist.
 func (l *loader) lane(p *producer) bool {
 	k := lane{to: l.Uvarint(), epoch: int16(l.small(math.MaxInt16)), next: int32(l.small(math.MaxInt32)), accepted: l.Uvarint()}
 	n := l.Count(3, keptBatches)
@@ -306,6 +317,7 @@ func (l *loader) lane(p *producer) bool {
 	return true
 }
 
+// groups reads the committed positions; a group without any does not exist.
 func (l *loader) groups() {
 	c := l.c
 	for range l.Count(2, loadThings) {

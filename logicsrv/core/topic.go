@@ -62,6 +62,7 @@ func topicUUID(shard uint32, id, term uint64, timeMS int64) (uuid [16]byte) {
 	return uuid
 }
 
+// settings is what persistsrv is told of one of the topic's partitions.
 func (t *topic) settings(index uint64) ipc.IndexSettings {
 	return ipc.IndexSettings{Index: index, RetentionBytes: t.retentionBytes, RetentionMS: t.retentionMS}
 }

@@ -53,6 +53,7 @@ func splitKey(key string) []string {
 	return strings.Split(key, ".")
 }
 
+// bind walks along the pattern, making what is missing of its path.
 func (r *topicRouter) bind(b *binding) {
 	n := r.root
 	for _, w := range canonical(splitKey(b.key)) {
@@ -85,6 +86,8 @@ func (n *topicNode) child(w string) *topicNode {
 	return *at
 }
 
+// unbind takes the binding from the end of its path, and then the path back to the first node that
+// something else needs: a trie keeps nothing of bindings that are gone.
 func (r *topicRouter) unbind(b *binding) {
 	n := r.root
 	for _, w := range canonical(splitKey(b.key)) {

@@ -61,6 +61,7 @@ func (c *Core) TurnFull() bool {
 	return t.open && (t.entrySize() >= c.cfg.MaxEntryBytes/2 || len(t.recs) >= maxTurnOutputBytes)
 }
 
+// entrySize is what the parts of the entry take; its header is small beside MaxEntryBytes.
 func (t *turn) entrySize() int {
 	return len(t.events) + journal.BodySize*len(t.bodies) + journal.ItemSize*len(t.items) + journal.OpSize*len(t.ops)
 }

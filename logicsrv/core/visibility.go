@@ -72,6 +72,8 @@ func (c *Core) showUpTo(written, synced uint64) {
 	}
 }
 
+// show moves the visible end of an index and wakes who waited for that: parked requests at once,
+// consumers of a queue at the end of the turn.
 func (c *Core) show(ix *index, end uint64) {
 	if ix.gone || end <= ix.visible {
 		return

@@ -67,6 +67,7 @@ func (c *Core) tellVisible(h ipc.Head, ix *index) {
 	c.turn.sent(atOnce, ipc.TypeVisible, m.Append(c.turn.recs))
 }
 
+// park keeps a Wait until more is visible, its connection closes or its index goes.
 func (c *Core) park(m *ipc.Wait, ix *index) {
 	w := c.freeWaits
 	if w != nil {

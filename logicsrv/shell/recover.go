@@ -58,9 +58,12 @@ type recovery struct {
 // Recovered returns how the shell came up; false while it is still coming up.
 func (s *Shell) Recovered() (Recovery, bool) { return s.rec.Recovery, s.phase == running }
 
-// Digest is the fingerprint of the state that the live core has at its last LSN.
+// Digest is the fingerprint of the state that the live core has at its last LSN. handed says
+// whether that entry is in ring 65432; until then a successor may make another one.
 // REQUIRES: Recovered.
-func (s *Shell) Digest() (lsn, digest uint64) { return s.core.LSN(), s.core.Digest() }
+func (s *Shell) Digest() (lsn, digest uint64, handed bool) {
+	return s.core.LSN(), s.core.Digest(), s.entryLSN == 0
+}
 
 // beginRecovery raises the term, so that this logicsrv's markers and their answers are told
 // from its predecessor's even if it dies in the next instruction.

@@ -128,7 +128,7 @@ func (a *administrator) churn() {
 	a.churned++
 	queue, topic := fmt.Sprintf("temp-queue-%d", a.churned), fmt.Sprintf("temp-topic-%d", a.churned)
 	exchange := fmt.Sprintf("temp-exchange-%d", a.churned)
-	switch a.w.rng.IntN(3) {
+	switch a.w.rng.IntN(4) {
 	case 0:
 		m := admin.CreateQueue{Name: queue, Level: ipc.LevelDisk, Durable: true}
 		a.add(admin.CmdCreateQueue, m.Append(nil), nil)
@@ -146,6 +146,12 @@ func (a *administrator) churn() {
 		u := admin.DeleteBinding{Exchange: exchange, Queue: "q-disk", RoutingKey: "k"}
 		a.add(admin.CmdDeleteBinding, u.Append(nil), nil)
 		a.gone(admin.CmdDeleteExchange, exchange)
+	case 3: // what was unroutable is routable for a while
+		for _, x := range []string{"dir", "top"} {
+			a.bind(x, "q-disk", unroutableKey)
+			u := admin.DeleteBinding{Exchange: x, Queue: "q-disk", RoutingKey: unroutableKey}
+			a.add(admin.CmdDeleteBinding, u.Append(nil), nil)
+		}
 	}
 }
 

@@ -50,6 +50,11 @@ func (w *world) disturb() {
 		w.trace("the disk has room again")
 		w.disk.full = false
 	}
+	if w.cutIn > 0 {
+		if w.cutIn--; w.cutIn == 0 {
+			w.powerCut()
+		}
+	}
 	if w.rng.IntN(w.plan.faultEvery) != 0 {
 		return
 	}
@@ -94,6 +99,9 @@ func (w *world) bring(kind int) {
 		w.disk.full = true
 	case breakSync:
 		w.disk.failSyncs = 1 + w.rng.IntN(2)
+		if w.rng.IntN(2) == 0 {
+			w.cutIn = 1 + w.rng.IntN(100) // before the pages would have been written anyway
+		}
 	}
 }
 

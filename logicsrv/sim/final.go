@@ -104,7 +104,7 @@ func (w *world) allDurable() bool {
 	if w.logic == nil {
 		return false
 	}
-	lsn, _ := w.logic.Digest()
+	lsn, _, _ := w.logic.Digest()
 	return w.ringC.Word(shmqueue.WordSynced).Load() == lsn && w.ringA.Head() == w.ringA.Tail()
 }
 
@@ -159,7 +159,7 @@ func (w *world) judge() {
 	for _, m := range w.messages {
 		w.judgeMessage(m)
 	}
-	lsn, live := w.logic.Digest()
+	lsn, live, _ := w.logic.Digest()
 	if lsn != w.log.last {
 		w.fail("logicsrv is at lsn=%d, the log at lsn=%d", lsn, w.log.last)
 	}

@@ -25,6 +25,7 @@ type plan struct {
 	window      int
 	clientDeath int // a client dies in one tick of so many
 	maxBody     int
+	eager       int // clients that act in one of their turns
 	churn       bool // things are created and deleted on the way
 
 	limits   lshell.Limits
@@ -36,7 +37,7 @@ type plan struct {
 func makePlan(r *rand.Rand) plan {
 	pick := func(v ...int) int { return v[r.IntN(len(v))] }
 	p := plan{
-		steps:      300 + r.IntN(700),
+		steps:      200 + r.IntN(1000),
 		faultEvery: pick(15, 30, 60, 120, 400),
 		downtime:   pick(1, 4, 12, 30),
 		reach:      pick(3, 12, 60, 200),
@@ -51,8 +52,9 @@ func makePlan(r *rand.Rand) plan {
 		loops:       1 + r.IntN(2),
 		window:      1 + r.IntN(4),
 		clientDeath: pick(60, 200, 1000, 1000000),
-		churn:       r.IntN(3) == 0,
+		churn:       r.IntN(2) == 0,
 	}
+	p.eager = pick(1, 3, 6)
 	p.maxBody = int(p.capacityA / 16)
 	p.limits = lshell.Limits{
 		TurnInputs:  pick(1, 3, 8, 64),
@@ -76,7 +78,7 @@ func makePlan(r *rand.Rand) plan {
 	}
 	p.weights = [faultKinds]int{
 		killOne: 20, killPair: 4, killAll: 2, cutPower: pick(0, 1, 4), stall: 6,
-		fillDisk: pick(0, 0, 2), breakSync: pick(0, 0, 1),
+		fillDisk: pick(0, 0, 2), breakSync: pick(0, 0, 4),
 	}
 	return p
 }

@@ -80,7 +80,7 @@ func (w *world) play() {
 				w.stepSync()
 			}
 		default:
-			for range 4 {
+			for range w.plan.eager {
 				if w.conn != nil && w.stalled[tierConn] == 0 {
 					w.clients[w.rng.IntN(len(w.clients))].tick()
 				}

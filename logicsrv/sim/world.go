@@ -56,6 +56,7 @@ type world struct {
 	down    [tiers]int // steps until a dead tier is started again
 	stalled [tiers]int // steps in which a live tier does not run
 	fuse    [tiers]int // crossings of failpoints until it dies; 0: not set
+	cutIn   int        // steps until the power fails; 0: not set
 
 	clients     []client
 	admin       *administrator
@@ -124,7 +125,9 @@ func (s *Stats) String() string {
 // persister is persistsrv without its process.
 type persister interface {
 	Step() (progress bool, err error)
-	SyncStep() error
+	SyncLog() error
+	MaintainDue() bool
+	Maintain() error
 }
 
 // newPersist is persistsrv's real shell.
@@ -316,12 +319,25 @@ func (w *world) stepTier(t tier) (progress bool) {
 	return progress
 }
 
-// stepSync is persistsrv's other goroutine.
+// stepSync is persistsrv's other goroutines: one syncs, one maintains.
 func (w *world) stepSync() {
 	if w.persist == nil || w.stalled[tierPersist] > 0 || w.plan.inline {
 		return
 	}
-	_, err := w.run(tierPersist, func() error { return w.persist.SyncStep() })
+	both := w.calm || w.rng.IntN(3) == 0
+	_, err := w.run(tierPersist, func() error {
+		if both || w.rng.IntN(2) == 0 {
+			if err := w.persist.SyncLog(); err != nil {
+				return err
+			}
+		}
+		if both || w.rng.IntN(2) == 0 {
+			if w.persist.MaintainDue() {
+				return w.persist.Maintain()
+			}
+		}
+		return nil
+	})
 	w.tolerate(tierPersist, err)
 }
 
@@ -341,8 +357,9 @@ func (w *world) noteDigest() {
 		w.trace("logicsrv is running: %+v", r)
 		w.compareDigest(r.LastLSN, r.Digest, "replayed")
 	}
-	lsn, digest := w.logic.Digest()
-	w.compareDigest(lsn, digest, "live")
+	if lsn, digest, handed := w.logic.Digest(); handed {
+		w.compareDigest(lsn, digest, "live")
+	}
 }
 
 func (w *world) compareDigest(lsn, digest uint64, which string) {

@@ -1,12 +1,21 @@
 package commitlog
 
-import "io"
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"slices"
+
+	"github.com/trimq/trimq/protocol/journal"
+)
 
 // Severity of a Finding.
 type Severity uint8
 
 const (
-	Note  Severity = 1 // normal, but good to know: a torn tail, a removed dead segment
+	Note  Severity = 1 // normal, but good to know: a torn end, a removed dead segment
 	Error Severity = 2 // bytes are damaged or contradict each other
 )
 
@@ -14,7 +23,7 @@ const (
 type Finding struct {
 	Severity Severity
 	File     string
-	Position uint64 // log position, or offset for an index
+	Position uint64 // log position; in an index file the slot
 	What     string
 }
 
@@ -26,16 +35,279 @@ type Summary struct {
 	Errors                                            uint64
 }
 
-// Verify reads everything below a data directory and reports what it finds.
-func Verify(fs FS, report func(Finding)) (Summary, error) { return Summary{}, nil }
-
-// DumpOptions says what Dump prints.
-type DumpOptions struct {
-	FromLSN uint64
-	Max     int  // entries; 0: all
-	Events  bool // decode the events
-	Items   bool // list index items and bodies
+// Verify reads everything below a data directory and reports what it finds: every entry and
+// every body of the log by their checksums, every index against the log, and all checkpoints.
+// It changes nothing. The log may be written to at the same time: what comes after the
+// beginning of Verify is not looked at.
+func Verify(fsys FS, report func(Finding)) (Summary, error) {
+	v := &verifier{fs: fsys, tell: report, cursors: map[uint64]*indexCursor{}, lost: map[uint64]bool{}}
+	for _, part := range []func() error{v.indexCheckpoint, v.segments, v.log, v.indexes, v.checkpoints} {
+		if err := part(); err != nil {
+			return v.sum, err
+		}
+	}
+	return v.sum, nil
 }
 
-// Dump prints the log as text, one entry a line.
-func Dump(fs FS, w io.Writer, o DumpOptions) error { return nil }
+type verifier struct {
+	fs      FS
+	tell    func(Finding)
+	sum     Summary
+	cursors map[uint64]*indexCursor
+	lost    map[uint64]bool // indexes that the log speaks of and that are not there
+	holes   []*Damage
+	end     uint64 // log position behind the last entry
+	synced  uint64 // LSN up to which the log had been synced by the index checkpoint
+}
+
+func (v *verifier) found(s Severity, file string, position uint64, format string, args ...any) {
+	if s == Error {
+		v.sum.Errors++
+	}
+	v.tell(Finding{Severity: s, File: file, Position: position, What: fmt.Sprintf(format, args...)})
+}
+
+// segments checks the segments' headers.
+func (v *verifier) segments() error {
+	segs, err := ListSegments(v.fs)
+	if err != nil {
+		return err
+	}
+	v.sum.Segments = uint64(len(segs))
+	for i := range segs {
+		s := &segs[i]
+		v.sum.Bytes += uint64(s.Size)
+		if s.HeaderErr != nil {
+			v.found(Error, s.Name, s.Position, "%v", s.HeaderErr)
+		}
+	}
+	return nil
+}
+
+// log reads all entries with their bodies, and compares the indexes as it goes along.
+func (v *verifier) log() error {
+	r, err := NewReader(v.fs, 0)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	r.VerifyBodies(true)
+	for {
+		e, p, err := r.Next()
+		var d *Damage
+		switch {
+		case err == io.EOF:
+			if t := r.Torn(); t != nil {
+				severity := Note
+				if v.sum.LastLSN < v.synced {
+					severity = Error
+				}
+				v.found(severity, t.Segment, t.Position, "the log ends before the file does: %v", t.Why)
+			} else if v.sum.LastLSN < v.synced {
+				v.found(Error, LogDir, v.end, "ends at lsn %d; lsn %d had been synced", v.sum.LastLSN, v.synced)
+			}
+			return nil
+		case errors.As(err, &d):
+			v.damage(d)
+			continue
+		case err != nil:
+			return err
+		}
+		if v.sum.Entries++; v.sum.FirstLSN == 0 {
+			v.sum.FirstLSN = e.LSN
+		}
+		v.sum.LastLSN = e.LSN
+		v.sum.Batches += uint64(len(e.Bodies))
+		v.end = p.Position + uint64(p.Length)
+		if err := v.items(e, p); err != nil {
+			return err
+		}
+	}
+}
+
+func (v *verifier) damage(d *Damage) {
+	v.holes = append(v.holes, d)
+	switch {
+	case d.Removed:
+		v.found(Note, d.Segment, d.Position, "lsn %d to %d are not there: dead segments were removed", d.LSN, d.NextLSN-1)
+	case !d.Proven && d.LSN > v.synced:
+		v.found(Note, d.Segment, d.Position, "torn end with whole entries behind it, or damage: lsn %d to %d: %s", d.LSN, d.NextLSN-1, d.Why)
+	default:
+		v.found(Error, d.Segment, d.Position, "damaged up to position %d, lsn %d to %d: %s", d.End, d.LSN, d.NextLSN-1, d.Why)
+	}
+}
+
+// items compares the index entries that an entry of the log asks for with those that are there.
+func (v *verifier) items(e *journal.Entry, p Place) error {
+	for i := range e.Ops {
+		if e.Ops[i].Kind == journal.OpDelete {
+			delete(v.cursors, e.Ops[i].Index)
+			delete(v.lost, e.Ops[i].Index)
+		}
+	}
+	for i := range e.Items {
+		it := &e.Items[i]
+		c, err := v.cursor(it.Index)
+		if err != nil {
+			return err
+		}
+		if c == nil || it.Base+uint64(it.Count) <= c.start {
+			continue
+		}
+		b := &e.Bodies[it.Body]
+		c.compare(v, Entry{
+			Offset: it.Base, Position: p.Position + e.BodyOffset(int(it.Body)), Length: b.Length, Count: it.Count,
+		}, it.Base != b.Base)
+	}
+	return nil
+}
+
+// indexCursor follows an index while the log is read.
+type indexCursor struct {
+	id      uint64
+	name    string
+	start   uint64
+	entries []Entry
+	slot    int
+	broken  bool // one finding for each index is enough
+}
+
+// cursor opens an index; nil if it is not there.
+func (v *verifier) cursor(id uint64) (*indexCursor, error) {
+	if c := v.cursors[id]; c != nil {
+		return c, nil
+	}
+	if v.lost[id] {
+		return nil, nil
+	}
+	bases, err := ListIndexFiles(v.fs, id)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(bases) == 0 {
+		v.lost[id] = true
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	c := &indexCursor{id: id, name: IndexPath(id)}
+	v.cursors[id] = c
+	for i, base := range bases {
+		h, entries, used, err := ReadIndexFile(v.fs, id, base)
+		if err != nil {
+			v.found(Error, IndexName(id, base), 0, "%v", err)
+			c.broken = true
+			return c, nil
+		}
+		if i == 0 {
+			c.start = h.Start
+		}
+		if i+1 < len(bases) && len(entries) < used {
+			v.found(Error, IndexName(id, base), uint64(len(entries)), "entry fails its check")
+			c.broken = true
+		}
+		c.entries = append(c.entries, entries...)
+	}
+	c.entries = slices.DeleteFunc(c.entries, func(e Entry) bool { return e.End() <= c.start })
+	return c, nil
+}
+
+// compare takes the next entry of the index, which must be the wanted one. Entries that lie
+// in a hole of the log cannot be compared.
+func (c *indexCursor) compare(v *verifier, want Entry, rebase bool) {
+	for c.slot < len(c.entries) && v.inHole(c.entries[c.slot].Position) {
+		c.slot++
+	}
+	if c.broken {
+		return
+	}
+	if c.slot == len(c.entries) {
+		v.found(Error, c.name, uint64(c.slot), "ends at entry %d; the log has one more, for offset %d at position %d", c.slot, want.Offset, want.Position)
+		c.broken = true
+		return
+	}
+	got := c.entries[c.slot]
+	c.slot++
+	want.MaxTimeMS, want.Flags = got.MaxTimeMS, got.Flags
+	if got != want || (got.Flags&FlagRebase != 0) != rebase {
+		v.found(Error, c.name, uint64(c.slot-1), "says %+v, the log %+v", got, want)
+		c.broken = true
+	}
+}
+
+func (v *verifier) inHole(position uint64) bool {
+	for _, d := range v.holes {
+		if position >= d.Position && position < d.End {
+			return true
+		}
+	}
+	return false
+}
+
+// indexes looks at what the log has not led to.
+func (v *verifier) indexes() error {
+	ids, err := ListIndexes(v.fs)
+	if err != nil {
+		return err
+	}
+	v.sum.Indexes = uint64(len(ids))
+	for _, id := range ids {
+		c, err := v.cursor(id)
+		if err != nil {
+			return err
+		}
+		if c == nil {
+			v.found(Error, IndexPath(id), 0, "has no file")
+			continue
+		}
+		v.sum.IndexEntries += uint64(len(c.entries))
+		for _, e := range c.entries[c.slot:] {
+			// Behind the log's end lies what was written since Verify began.
+			if !c.broken && e.Position < v.end && !v.inHole(e.Position) {
+				v.found(Error, c.name, uint64(c.slot), "points to position %d, where the log has no such batch", e.Position)
+				break
+			}
+		}
+	}
+	severity := Error
+	if slices.ContainsFunc(v.holes, func(d *Damage) bool { return !d.Removed }) {
+		severity = Note // that it was deleted may be what is damaged
+	}
+	for _, id := range slices.Sorted(maps.Keys(v.lost)) {
+		if !slices.Contains(ids, id) {
+			v.found(severity, IndexPath(id), 0, "is missing; persistsrv makes it anew at its next start")
+		}
+	}
+	return nil
+}
+
+// checkpoints reads logicsrv's checkpoints.
+func (v *verifier) checkpoints() error {
+	lsns, err := ListCheckpoints(v.fs)
+	if err != nil {
+		return err
+	}
+	for _, lsn := range lsns {
+		b, err := readWhole(v.fs, CheckpointName(lsn))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // replaced by a newer one while we read
+		}
+		if err == nil {
+			_, _, _, err = journal.DecodeCheckpoint(b)
+		}
+		if err != nil {
+			v.found(Error, CheckpointName(lsn), 0, "%v", err)
+		}
+	}
+	return nil
+}
+
+// indexCheckpoint reads index.ckpt.
+func (v *verifier) indexCheckpoint() error {
+	c, err := ReadIndexCheckpoint(v.fs)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		v.found(Error, IndexCheckpointName, 0, "%v", err)
+	}
+	if err == nil {
+		v.synced = c.LSN
+	}
+	return nil
+}

@@ -1,0 +1,153 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/trimq/trimq/protocol/journal"
+)
+
+// DumpOptions says what Dump prints.
+type DumpOptions struct {
+	FromLSN uint64
+	Max     int  // entries; 0: all
+	Events  bool // decode the events
+	Items   bool // list index changes, index items and bodies
+}
+
+// Dump prints the log as text, one entry a line. Damage is printed where it lies and does not
+// end the listing. The log may be written to at the same time.
+func Dump(fsys FS, w io.Writer, o DumpOptions) error {
+	r, err := NewReader(fsys, o.FromLSN)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	segment := ""
+	for n := 0; o.Max == 0 || n < o.Max; n++ {
+		e, p, err := r.Next()
+		var d *Damage
+		switch {
+		case err == io.EOF:
+			if t := r.Torn(); t != nil {
+				_, err := fmt.Fprintf(w, "the log ends at position %d: %v\n", t.Position, t.Why)
+				return err
+			}
+			return nil
+		case errors.As(err, &d):
+			if _, err := fmt.Fprintln(w, d); err != nil {
+				return err
+			}
+			continue
+		case err != nil:
+			return err
+		}
+		if p.Segment != segment {
+			segment = p.Segment
+			if _, err := fmt.Fprintln(w, segment); err != nil {
+				return err
+			}
+		}
+		if err := dumpEntry(w, e, p, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func dumpEntry(w io.Writer, e *journal.Entry, p Place, o DumpOptions) error {
+	_, err := fmt.Fprintf(w, "lsn=%d position=%d length=%d head=%d synced=%d term=%d shard=%d level=%d time=%d nonce=%#x input=%d events=%d ops=%d items=%d bodies=%d\n",
+		e.LSN, p.Position, p.Length, p.HeadLen, p.Synced, e.Term, e.Shard, e.Level, e.TimeMS, e.Nonce, e.Pos,
+		len(e.Events), len(e.Ops), len(e.Items), len(e.Bodies))
+	if err == nil && o.Events {
+		err = dumpEvents(w, e.Events)
+	}
+	if err == nil && o.Items {
+		err = dumpItems(w, e, p)
+	}
+	return err
+}
+
+func dumpItems(w io.Writer, e *journal.Entry, p Place) error {
+	for _, op := range e.Ops {
+		name := map[journal.OpKind]string{
+			journal.OpCreate: "create", journal.OpDelete: "delete", journal.OpTrim: "trim", journal.OpConfigure: "configure",
+		}[op.Kind]
+		if _, err := fmt.Fprintf(w, "    %s index=%d offset=%d retention_bytes=%d retention_ms=%d\n",
+			name, op.Index, op.Offset, op.Settings.RetentionBytes, op.Settings.RetentionMS); err != nil {
+			return err
+		}
+	}
+	for _, it := range e.Items {
+		if _, err := fmt.Fprintf(w, "    item index=%d base=%d count=%d body=%d max_time=%d\n", it.Index, it.Base, it.Count, it.Body, it.MaxTimeMS); err != nil {
+			return err
+		}
+	}
+	for i, b := range e.Bodies {
+		if _, err := fmt.Fprintf(w, "    body %d position=%d length=%d base=%d epoch=%d crc=%08x ring=%d\n",
+			i, p.Position+e.BodyOffset(i), b.Length, b.Base, b.Epoch, b.CRC, b.RingPos); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func dumpEvents(w io.Writer, b []byte) error {
+	r := journal.Events(b)
+	for {
+		ev, ok := r.Next()
+		if !ok {
+			break
+		}
+		if _, err := fmt.Fprintf(w, "    %s\n", eventText(ev)); err != nil {
+			return err
+		}
+	}
+	if err := r.Err(); err != nil {
+		_, err := fmt.Fprintf(w, "    %v\n", err)
+		return err
+	}
+	return nil
+}
+
+// shown makes a decoder of one event into one that any event can be shown by.
+func shown[T any](decode func(journal.Event) (T, error)) func(journal.Event) (any, error) {
+	return func(ev journal.Event) (any, error) { return decode(ev) }
+}
+
+var eventDecoders = map[journal.EventType]func(journal.Event) (any, error){
+	journal.EvAppended:         shown(journal.DecodeAppended),
+	journal.EvRouted:           shown(journal.DecodeRouted),
+	journal.EvAcked:            shown(journal.DecodeAcked),
+	journal.EvReturned:         shown(journal.DecodeReturned),
+	journal.EvProducerCreated:  shown(journal.DecodeProducerCreated),
+	journal.EvOffsetsCommitted: shown(journal.DecodeOffsetsCommitted),
+	journal.EvRejected:         shown(journal.DecodeRejected),
+	journal.EvDuplicate:        shown(journal.DecodeDuplicate),
+	journal.EvUnchanged:        shown(journal.DecodeUnchanged),
+	journal.EvTopicCreated:     shown(journal.DecodeTopicCreated),
+	journal.EvTopicDeleted:     shown(journal.DecodeTopicDeleted),
+	journal.EvPartitionsAdded:  shown(journal.DecodePartitionsAdded),
+	journal.EvExchangeCreated:  shown(journal.DecodeExchangeCreated),
+	journal.EvExchangeDeleted:  shown(journal.DecodeExchangeDeleted),
+	journal.EvQueueCreated:     shown(journal.DecodeQueueCreated),
+	journal.EvQueueDeleted:     shown(journal.DecodeQueueDeleted),
+	journal.EvBindingCreated:   shown(journal.DecodeBindingCreated),
+	journal.EvBindingDeleted:   shown(journal.DecodeBindingDeleted),
+}
+
+// eventText shows an event as its Go struct without the package.
+func eventText(ev journal.Event) string {
+	decode := eventDecoders[ev.Type]
+	if decode == nil {
+		return fmt.Sprintf("event of unknown type %d at input %d, %d bytes", ev.Type, ev.Pos, len(ev.Body))
+	}
+	v, err := decode(ev)
+	if err != nil {
+		return fmt.Sprintf("event of type %d at input %d: %v", ev.Type, ev.Pos, err)
+	}
+	name := strings.TrimPrefix(fmt.Sprintf("%T", v), "journal.")
+	return name + strings.TrimPrefix(fmt.Sprintf("%+v", v), "&")
+}

@@ -8,6 +8,23 @@ import (
 	"github.com/trimq/trimq/protocol/invariant"
 )
 
+// Why a set of its own. Consumers acknowledge in any order, so what a queue has to remember
+// above its floor is a set of offsets with three habits:
+//
+//   - it is mostly one moving window, and the window's edges are ragged;
+//   - one message that nobody acknowledges holds the floor down, while millions above it are
+//     done with: long full runs;
+//   - acknowledged at random it is noise: one bit an offset is then the least there is.
+//
+// A map pays some 40 bytes and a lookup for each offset. A list of intervals is small for runs
+// and pays 16 bytes and a memmove for each bit of noise. So: chunks of 1,024 offsets in an array
+// that is indexed by (offset / 1,024 - first), and in each chunk nothing (none of them), nothing
+// (all of them) or a bitmap. Lookups, additions and removals touch one chunk; a scan skips full
+// and empty chunks at 1,024 offsets a step.
+//
+// 	chunks:   [ bitmap | all | all | none | bitmap ]
+// 	          first
+
 // chunkOffsets is how many offsets a chunk stands for: its bitmap is two cache lines.
 const (
 	chunkOffsets = 1024

@@ -10,6 +10,18 @@ import (
 	"github.com/trimq/trimq/protocol/journal"
 )
 
+// The fold. Rules for everything in this file and apply_things.go:
+//
+//  1. An event is applied as it is, or it is an error; there is nothing to choose here. What
+//     could have been decided one way or another stands in the event.
+//  2. Nothing but the event, the entry's time and LSN, and the hard state goes in. No soft
+//     state, no configuration, no cursor: a replay has none of them, or others.
+//  3. Every number is compared with the state before it is used, although decide has seen to
+//     it: the same code reads logs that a disk has had for years.
+//  4. What is kept is cloned: events alias the turn's buffer or the entry.
+//  5. Once an error is returned, the state is of no use: the process ends, and nothing is
+//     written that would follow from half an event.
+
 // ErrReplay is wrapped by what Replay finds wrong with an entry: it does not follow from
 // the state before it, so the log is damaged or from elsewhere.
 var ErrReplay = errors.New("the entry does not fit the state")

@@ -8,6 +8,19 @@ import (
 	"github.com/trimq/trimq/protocol/journal"
 )
 
+// A message of a queue, as its consumers see it:
+//
+// 	              deliver                      ack, reject
+// 	  ready ────────────────────► in hand ────────────────────► done with
+// 	    ▲                            │
+// 	    └────────────────────────────┘
+// 	     requeue, end of the consumer: one more attempt
+//
+// Only "done with" and the attempts are hard state. In hand is soft: it is connsrv that knows
+// what it has handed to whom, over the death of logicsrv, and after its own death nobody holds
+// anything. A message's place in the queue is its offset and never changes, so what comes back
+// is in front of what is newer without being moved.
+
 // subID names a consumer: the connection's number, and its own within the connection.
 type subID struct{ conn, sub uint64 }
 

@@ -7,6 +7,15 @@ import (
 	"github.com/trimq/trimq/protocol/journal"
 )
 
+// How a command is decided. decideAdmin finds the function for the command's number; change
+// decodes the body, lets that function look at the state, and answers. The function either
+// appends exactly one event (with the index operations that persistsrv needs) and returns the
+// answer, or returns why not, which becomes the event Rejected. So each command leaves one event
+// whatever happens, and the answer can be made again from it.
+//
+// All commands wait for the disk: they are rare, and a client that was told of a queue must
+// find it after a power cut.
+
 // refused is why a command is not carried out; nil: it is.
 type refused = *errcode.Error
 

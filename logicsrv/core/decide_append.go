@@ -9,6 +9,19 @@ import (
 	"github.com/trimq/trimq/protocol/journal"
 )
 
+// The way of a batch into a partition, in order:
+//
+//  1. decode the fixed part of the record; the batch's bytes are not looked at, connsrv has
+//     checked them, and persistsrv takes them from ring 12345 by position and length;
+//  2. the index must be a partition, the level one that this broker can keep, the count and
+//     length ones that a batch can have;
+//  3. the producer's table says whether the batch is new, a repetition or out of order;
+//  4. the event Appended, the body's place and the index item go into the turn; the reply,
+//     gated at this entry and the level that was asked for, into its outputs.
+//
+// A refusal at any step is an event as well. Errors are worded only where they happen, so the
+// path of a good batch allocates nothing and formats nothing.
+
 // unknownBase answers a repeated batch whose offset is no longer remembered: it is stored,
 // but not where.
 const unknownBase = math.MaxUint64

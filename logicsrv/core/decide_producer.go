@@ -9,6 +9,12 @@ import (
 	"github.com/trimq/trimq/protocol/journal"
 )
 
+// How many producers are remembered. The table is bounded by MaxProducers, and by time: one that
+// has been silent for ProducerExpiryMS is forgotten, the longest silent first, at the end of any
+// turn. When the table is full a newcomer takes the place of the one silent longest, if that was
+// silent for graceMS at least; otherwise it is refused, rather than let a crowd of newcomers
+// push out producers that are at work and would then be strangers.
+
 const (
 	// graceMS is how long a producer must have been silent before it may have to make room
 	// for another, in Unix milliseconds.

@@ -8,6 +8,13 @@ import (
 	"github.com/trimq/trimq/protocol/journal"
 )
 
+// The way of a batch through an exchange is that into a partition (decide_append.go) with a list
+// of targets instead of one index. One body, one event, one item for each target: a message for
+// 20 queues is stored once. All targets are in one entry, so it is in all of them or in none.
+//
+// Who publishes is answered at the highest level among what the batch reached, unless it asked
+// for another. No target is success, with 0 queues, unless the message is mandatory.
+
 // decidePublish routes a batch through an exchange. One body, however many it reaches.
 func (c *Core) decidePublish() {
 	m := &c.publish

@@ -2,6 +2,15 @@ package core
 
 import "github.com/trimq/trimq/protocol/ipc"
 
+// Who gets what. Queues whose messages or consumers changed are listed during the turn, each
+// once, and served at its end, in the order in which they were listed. A queue's ready messages
+// go out in order of offset. One after the other, each consumer that has credit gets a share,
+// ready messages / consumers with credit, as one run: with eight messages and two consumers it
+// is four each, in two records. So the load is balanced by credit alone: a consumer that is slow
+// to acknowledge uses its credit up and is passed over; it neither blocks nor slows the others.
+//
+// A run ends where a message is done with or in hand, where the attempts change, and at maxRun.
+
 // touch lists a queue that may have something to deliver.
 func (c *Core) touch(ix *index) {
 	if q := ix.queue; !q.dirty && len(q.consumers) > 0 {

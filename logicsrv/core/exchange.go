@@ -9,6 +9,15 @@ import (
 	"github.com/trimq/trimq/protocol/wire"
 )
 
+// Routing in two steps. The router of the exchange calls hit for every destination whose binding
+// matches, as often as bindings match; reach adds the destination's index to the targets unless
+// this routing has added it. For that each destination remembers the number of the last routing
+// that reached it: no set has to be made or cleared for a message.
+//
+// A destination is a queue, or a topic as a whole; for a topic the message's key chooses the
+// partition, so a topic bound to an exchange is partitioned as if it had been produced to
+// directly with that key.
+
 // exchange routes batches to the destinations that are bound to it.
 type exchange struct {
 	id       uint64

@@ -10,6 +10,11 @@ import (
 	"github.com/trimq/trimq/protocol/journal"
 )
 
+// Committed offsets of groups. Here a group is no more than its positions: members, generations
+// and assignments have events of their own when they come. A commit is applied as a whole or
+// refused as a whole, and ends with the topic that it is about, so no position ever refers to
+// an index that is gone.
+
 // group is what a consumer group has committed, in order of index.
 type group struct {
 	name    string

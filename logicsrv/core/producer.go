@@ -8,6 +8,26 @@ import (
 	"github.com/trimq/trimq/protocol/journal"
 )
 
+// Idempotent producers. A producer has an id from InitProducer, and numbers the records that it
+// sends to each partition, or through each exchange, from 0. A batch bears the number of its
+// first record. The lane remembers the number that has to come next and the last five batches
+// with their results:
+//
+// 	kept:  [40,49] → 1040   [50,59] → 1050   …   [80,89] → 1080       next: 90
+//
+// 	first 90                      the next one: stored
+// 	first 60, last 69             remembered: the same answer again
+// 	first 20, last 29             below 90 and taken in once: stored, its offset is forgotten
+// 	first 100                     a gap: the batch before it was lost on its way, refused
+// 	first 85                      neither: no producer sends that, refused
+//
+// Numbers run in a ring of 2^31. "Below" is believed only as far back as the lane has really
+// counted in this epoch (accepted), or a number far ahead would pass for an old one and the
+// batch be dropped falsely.
+//
+// An epoch fences: once it is raised, by InitProducer or by a batch that begins a new one with
+// number 0, batches of an older epoch are refused.
+
 // keptBatches is how many batches of a lane are remembered with their result: as many as a
 // Kafka producer keeps in flight.
 const keptBatches = 5

@@ -1,5 +1,10 @@
 package core
 
+// The whole of a queue, but for its name, is a few numbers and two sets, in hard state, and what
+// consumers hold, in soft state. A queue of ten million messages costs as much as an empty one,
+// as long as they are acknowledged from the front; what is acknowledged out of order costs a bit
+// each. That is what makes a restart fast: there is nothing to load.
+
 // queue is the cursor of a work queue over its index. No message has an object: what is
 // acknowledged, in hand and tried before are sets of offsets.
 //

@@ -13,6 +13,20 @@ import (
 //
 // Until the last ResyncEnd nothing is delivered and no new consumer joins.
 
+// Why this is a consistent cut without a time-out: both rings are in order. Everything that an
+// earlier logicsrv sent lies before the marker in ring 54321, so connsrv has seen all of its
+// deliveries when it answers. Everything that connsrv had to say before (verdicts, credit,
+// closed connections) lies before its answer in ring 12345, so it is in the state when the
+// answer is read. Verdicts in between need no table to be applied.
+//
+// What may go wrong, and why it does not:
+//
+//   - a marker's answer is under way when logicsrv dies: its term is another, it is dropped;
+//   - connsrv dies while it answers: the next Hello makes a new marker, and the first is void;
+//   - a Hello is read again: one more marker; the answers to all but the latest are dropped;
+//   - a consumer is told again that has asked to be one in the ring as well: the state told
+//     wins, for it holds what was delivered.
+
 // sendMarker asks for all soft state.
 func (c *Core) sendMarker() {
 	c.ask++

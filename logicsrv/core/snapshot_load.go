@@ -11,6 +11,12 @@ import (
 	"github.com/trimq/trimq/protocol/wire"
 )
 
+// The reverse of snapshot.go. A checkpoint has a CRC in its envelope, so what comes here is what
+// some core has written, most likely; all the same nothing is believed. Counts are compared with
+// the bytes that are left before anything is allocated, ids with the last one in use, names with
+// those that are taken, offsets with their limits; sets and lists must have their one form. The
+// fuzz test holds that what loads can be written, and read, again.
+
 // ErrCheckpoint is wrapped by every error of Load.
 var ErrCheckpoint = errors.New("the checkpoint cannot be loaded")
 

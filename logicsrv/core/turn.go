@@ -11,6 +11,18 @@ import (
 	"github.com/trimq/trimq/protocol/journal"
 )
 
+// When a reply may leave, and what its entry must wait for. Each event raises the level of the
+// turn's entry to the highest of two: what the answer was promised at, and what the index makes
+// its messages visible at; persistsrv syncs for an entry of level disk. The answer itself waits
+// for its own level alone:
+//
+// 	append to a disk topic, asked for disk     entry: disk    answer: disk ≥ this LSN
+// 	append to a disk topic, asked for page     entry: disk    answer: page ≥ this LSN
+// 	append to a page topic                     entry: page    answer: page ≥ this LSN
+// 	append to a memory topic                   entry: memory  answer: once the entry is handed over
+// 	a refusal, a read                          readGate: whatever the state that it tells of needs
+// 	a delivery, a visible end                  at once: it tells of what is visible already
+
 // turn collects what one turn decides. There are two: what EndTurn has handed out stays
 // valid while the next turn is under way.
 type turn struct {

@@ -2,6 +2,22 @@ package core
 
 import "github.com/trimq/trimq/protocol/ipc"
 
+// Three ends of an index, and the cursors that move them:
+//
+// 	 floor (queue)      visible                next
+// 	   │ ……………………………………… │ ………………………………… │
+// 	                        readers may go      stored or on its way to be
+// 	                        up to here
+//
+// next moves when an Appended or Routed event is applied, in the entry with the LSN l. visible
+// follows when the cursor of the index's own level has reached l: written for memory and page,
+// synced for disk. So a consumer of a disk topic never sees a message that a power cut could
+// take back, at whatever level its producer was content with the answer.
+//
+// Between the two stands one mark for each entry and index, in one FIFO for each cursor. It is
+// derived state: a replay makes the same marks, a load makes one for each index at the LSN of
+// the checkpoint, and Begin pops what the cursors have reached.
+
 // mark says that, once the cursor has reached lsn, offsets of an index below end may be read.
 type mark struct {
 	lsn uint64

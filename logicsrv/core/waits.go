@@ -7,6 +7,12 @@ import (
 	"github.com/trimq/trimq/protocol/ipc"
 )
 
+// The long poll of a fetch. connsrv serves reads by itself as far as it knows an index to be
+// visible. At the end it sends a Wait, beyond what it knows, and answers the client when Visible
+// comes. After a Marker it tells the waits again that have no answer, so a parked one is soft
+// state like any other. Waits are many and short-lived: their entries are reused, and a Wait
+// that is told twice is parked once.
+
 // wait is a parked Wait. It stands in two lists, its index's and its connection's, and in
 // Core.waits by its request. Free ones are kept for reuse, linked by ixNext.
 type wait struct {

@@ -1,7 +1,6 @@
 package tier
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"flag"
@@ -12,10 +11,10 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -148,31 +147,43 @@ func Open(name string, c *Config) (*Process, error) {
 
 // TakeLock creates and locks a lock file. The lock ends with the process, however it ends.
 // The error wraps ErrInUse while another process holds it, and names that process.
+//
+// Two locks are taken: flock, which excludes, and then a POSIX record lock, of which the
+// kernel tells the holder's pid; what is written in the file could be a dead process'.
 func TakeLock(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("%w: lock: %w", ErrUsage, err)
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		holder, _ := io.ReadAll(io.LimitReader(f, 32))
+		holder := lockPID(f)
 		f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%w: lock %s is held by process %s: it is running already; stop it first", ErrInUse, path, strings.TrimSpace(string(holder)))
+			return nil, fmt.Errorf("%w: lock %s is held by process %d: it is running already; stop it first", ErrInUse, path, holder)
 		}
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
-	err = f.Truncate(0)
-	if err == nil {
-		_, err = f.WriteAt(fmt.Appendln(nil, os.Getpid()), 0)
-	}
-	if err != nil {
+	if err := unix.FcntlFlock(f.Fd(), unix.F_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
 	return f, nil
 }
 
-// LockHolder returns the pid of the process that holds a lock, 0 if nobody does.
+// lockPID asks the kernel who holds the POSIX lock; 0: nobody.
+func lockPID(f *os.File) int {
+	l := unix.Flock_t{Type: unix.F_WRLCK}
+	if unix.FcntlFlock(f.Fd(), unix.F_GETLK, &l) != nil || l.Type == unix.F_UNLCK {
+		return 0
+	}
+	return int(l.Pid)
+}
+
+// lockSettles bounds how long a process is between its two locks.
+const lockSettles = time.Second
+
+// LockHolder returns the pid of the process that holds a lock, 0 if nobody does. The holder
+// itself must not ask: closing the file again would end its POSIX lock.
 func LockHolder(path string) (int, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -182,19 +193,21 @@ func LockHolder(path string) (int, error) {
 		return 0, err
 	}
 	defer f.Close()
-	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
-	if err == nil {
-		return 0, nil
+	for deadline := time.Now().Add(lockSettles); ; time.Sleep(time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+		if err == nil {
+			return 0, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return 0, fmt.Errorf("lock %s: %w", path, err)
+		}
+		if pid := lockPID(f); pid != 0 {
+			return pid, nil
+		}
+		if time.Now().After(deadline) {
+			return 0, fmt.Errorf("lock %s is held by a process that is none of TriMQ's", path)
+		}
 	}
-	if !errors.Is(err, unix.EWOULDBLOCK) {
-		return 0, fmt.Errorf("lock %s: %w", path, err)
-	}
-	line, _ := bufio.NewReader(f).ReadString('\n')
-	pid, err := strconv.Atoi(strings.TrimSpace(line))
-	if err != nil {
-		return 0, fmt.Errorf("lock %s is held, but holds no process id", path)
-	}
-	return pid, nil
 }
 
 func (p *Process) setLevel(name string) {

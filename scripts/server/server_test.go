@@ -2,10 +2,13 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,19 +17,38 @@ import (
 	"github.com/trimq/trimq/shmqueue/tier"
 )
 
-// fakeDaemon is a shell script that takes its lock, says it is ready and waits, as the real ones do.
-const fakeDaemon = `#!/bin/bash
-name=$(basename "$0")
-exec 9<>"$RUN/$name.lock"
-flock -n 9 || exit 3
-echo $$ >"$RUN/$name.lock"
-echo started >>"$RUN/$name.starts"
-echo $$ >"$RUN/$name.ready"
-trap 'rm -f "$RUN/$name.ready"; exit 0' TERM
-while :; do sleep 0.02 9>&-; done
-`
+// TestMain makes the test binary a daemon when it is called by a daemon's name: it takes
+// its lock, says that it is ready, and waits, as the real ones do.
+func TestMain(m *testing.M) {
+	if name := filepath.Base(os.Args[0]); slices.Contains(tier.Daemons, name) {
+		os.Exit(fakeDaemon(name))
+	}
+	os.Exit(m.Run())
+}
 
-// world is a supervisor over scripts instead of daemons.
+func fakeDaemon(name string) int {
+	run := filepath.Join(os.Getenv("RUN"), name)
+	lock, err := tier.TakeLock(run + ".lock")
+	if err != nil {
+		return tier.ExitInUse
+	}
+	defer lock.Close()
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM)
+	starts, err := os.OpenFile(run+".starts", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return tier.ExitFailed
+	}
+	fmt.Fprintln(starts, "started")
+	if err := os.WriteFile(run+".ready", fmt.Appendln(nil, os.Getpid()), 0o644); err != nil {
+		return tier.ExitFailed
+	}
+	<-stop
+	os.Remove(run + ".ready")
+	return tier.ExitOK
+}
+
+// world is a supervisor over fake daemons, or over scripts.
 type world struct {
 	t       *testing.T
 	c       *tier.Config
@@ -42,17 +64,22 @@ func newWorld(t *testing.T, scripts map[string]string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, d := range []string{c.RunDir, c.LogDir, filepath.Join(dir, "bin")} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, name := range tier.Daemons {
-		text := fakeDaemon
-		if s, ok := scripts[name]; ok {
-			text = s
+		program := filepath.Join(dir, "bin", name)
+		err := os.Symlink(self, program)
+		if text, ok := scripts[name]; ok {
+			err = errors.Join(os.Remove(program), os.WriteFile(program, []byte(text), 0o755))
 		}
-		if err := os.WriteFile(filepath.Join(dir, "bin", name), []byte(text), 0o755); err != nil {
+		if err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -93,11 +93,12 @@ func (s *supervisor) loop(signals <-chan os.Signal) error {
 	}
 }
 
-// wanted makes every tier due that is stopped or given up.
+// wanted makes every tier due that is stopped or given up. One that was stopped a moment
+// ago, and whose end is still to be noticed, has its mark taken away: it comes back then.
 func (s *supervisor) wanted() {
 	for _, t := range s.tiers {
+		os.Remove(stopMark(s.c, t.Name))
 		if t.State == stateStopped || t.State == stateFailed {
-			os.Remove(stopMark(s.c, t.Name))
 			t.failures = 0
 			s.enter(t, stateBackOff, t.Reason)
 			t.retryAt = time.Now()

@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -179,11 +178,9 @@ func lockPID(f *os.File) int {
 	return int(l.Pid)
 }
 
-// lockSettles bounds how long a process is between its two locks.
-const lockSettles = time.Second
-
-// LockHolder returns the pid of the process that holds a lock, 0 if nobody does. The holder
-// itself must not ask: closing the file again would end its POSIX lock.
+// LockHolder returns the pid of the process that holds a lock, 0 if nobody does. It takes
+// no lock itself, so that it never stands in the way of a daemon that starts. The holder
+// must not ask: closing the file again would end its POSIX lock.
 func LockHolder(path string) (int, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -193,21 +190,7 @@ func LockHolder(path string) (int, error) {
 		return 0, err
 	}
 	defer f.Close()
-	for deadline := time.Now().Add(lockSettles); ; time.Sleep(time.Millisecond) {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
-		if err == nil {
-			return 0, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return 0, fmt.Errorf("lock %s: %w", path, err)
-		}
-		if pid := lockPID(f); pid != 0 {
-			return pid, nil
-		}
-		if time.Now().After(deadline) {
-			return 0, fmt.Errorf("lock %s is held by a process that is none of TriMQ's", path)
-		}
-	}
+	return lockPID(f), nil
 }
 
 func (p *Process) setLevel(name string) {

@@ -60,6 +60,7 @@ type Loop struct {
 	readIov [2]unix.Iovec
 
 	bytesIn, bytesOut, coldBytes uint64 // since the last turn
+	turns                        uint64
 
 	mu       sync.Mutex
 	calls    []func() // from other goroutines
@@ -143,6 +144,9 @@ func (l *Loop) Len() int { return len(l.conns) }
 // NowMS is the time of this turn.
 func (l *Loop) NowMS() int64 { return l.nowMS }
 
+// Turns is how often the loop has gone round. Called in the loop.
+func (l *Loop) Turns() uint64 { return l.turns }
+
 // run is the loop. It returns once it is drained.
 func (l *Loop) run() error {
 	for !l.drained() {
@@ -151,6 +155,7 @@ func (l *Loop) run() error {
 			return fmt.Errorf("event loop %d: %w", l.Number, err)
 		}
 		l.nowMS = monotonicMS()
+		l.turns++
 		for i := range events {
 			l.dispatch(tokenOf(&events[i]), events[i].Events)
 		}

@@ -80,11 +80,11 @@ func (c *Conn) send() (int, error) {
 	if len(iov) == 0 {
 		it := &c.out.items[cold]
 		off := it.off
-		l.coldBytes += uint64(min(it.n, maxWriteBytes))
 		n, err := unix.Sendfile(c.fd, it.src.Fd(), &off, min(it.n, maxWriteBytes))
 		if err == nil && n == 0 {
 			return 0, unix.EIO // the file is shorter than its index says
 		}
+		l.coldBytes += uint64(max(n, 0))
 		return n, err
 	}
 	return c.sendIovecs(iov, cold >= 0)

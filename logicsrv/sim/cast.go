@@ -45,6 +45,10 @@ func (w *world) cast() {
 	a.bind("top", "t-disk", "all.disk")
 	a.bind("hdr", "q-page", "", ipc.Header{Key: "kind", Value: "page"})
 	a.setup = len(a.script)
+	if w.plan.toggle {
+		w.clients = append(w.clients, &administrator{party: party{w: w, name: "toggler"}, toggles: true})
+		w.addProducer(&producer{exchange: "dir", keys: []string{unroutableKey}})
+	}
 	w.castProducers()
 	w.castConsumers()
 }

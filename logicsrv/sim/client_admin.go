@@ -22,6 +22,7 @@ type administrator struct {
 	setup   int // how much of the script makes what the others use
 	churned int
 	stopped bool
+	toggles bool               // it makes the unroutable routable and back, again and again
 	report  *admin.Description // of the queues, at the end
 }
 
@@ -40,7 +41,11 @@ func (a *administrator) tick() {
 	if !a.ready(a) {
 		return
 	}
-	if a.next == len(a.script) && !a.stopped && a.w.plan.churn && a.w.rng.IntN(6) == 0 {
+	switch {
+	case a.next < len(a.script) || a.stopped:
+	case a.toggles && a.w.admin.done():
+		a.toggle()
+	case !a.toggles && a.w.plan.churn && a.w.rng.IntN(6) == 0:
 		a.churn()
 	}
 	if a.sent < len(a.script) && a.sent < a.next+6 {
@@ -128,7 +133,7 @@ func (a *administrator) churn() {
 	a.churned++
 	queue, topic := fmt.Sprintf("temp-queue-%d", a.churned), fmt.Sprintf("temp-topic-%d", a.churned)
 	exchange := fmt.Sprintf("temp-exchange-%d", a.churned)
-	switch a.w.rng.IntN(4) {
+	switch a.w.rng.IntN(3) {
 	case 0:
 		m := admin.CreateQueue{Name: queue, Level: ipc.LevelDisk, Durable: true}
 		a.add(admin.CmdCreateQueue, m.Append(nil), nil)
@@ -146,13 +151,14 @@ func (a *administrator) churn() {
 		u := admin.DeleteBinding{Exchange: exchange, Queue: "q-disk", RoutingKey: "k"}
 		a.add(admin.CmdDeleteBinding, u.Append(nil), nil)
 		a.gone(admin.CmdDeleteExchange, exchange)
-	case 3: // what was unroutable is routable for a while
-		for _, x := range []string{"dir", "top"} {
-			a.bind(x, "q-disk", unroutableKey)
-			u := admin.DeleteBinding{Exchange: x, Queue: "q-disk", RoutingKey: unroutableKey}
-			a.add(admin.CmdDeleteBinding, u.Append(nil), nil)
-		}
 	}
+}
+
+// toggle binds what is bound nowhere, and takes it back.
+func (a *administrator) toggle() {
+	a.bind("dir", "q-disk", unroutableKey)
+	u := admin.DeleteBinding{Exchange: "dir", Queue: "q-disk", RoutingKey: unroutableKey}
+	a.add(admin.CmdDeleteBinding, u.Append(nil), nil)
 }
 
 func (a *administrator) gone(cmd admin.Command, name string) {

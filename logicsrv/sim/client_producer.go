@@ -39,9 +39,12 @@ type producer struct {
 
 // flight is a message that is not answered.
 type flight struct {
-	m    *message
-	key  string
-	hdr  []ipc.Header
+	m   *message
+	key string
+	hdr []ipc.Header
+
+	mandatory bool
+
 	sent bool // on the present connection
 	seq  int32
 }
@@ -105,6 +108,7 @@ func (p *producer) tick() {
 	if p.exchange == "" {
 		f.m.index = p.w.indexOf(p.topic, p.partition)
 	} else {
+		f.mandatory = p.w.rng.IntN(3) > 0
 		f.key = p.keys[p.w.rng.IntN(len(p.keys))]
 		if len(p.headers) > 0 {
 			f.hdr = p.headers[p.w.rng.IntN(len(p.headers))]
@@ -144,7 +148,7 @@ func (p *producer) send(f *flight) {
 	}
 	if p.exchange != "" {
 		typ, encode = ipc.TypePublish, func(h ipc.Head) []byte {
-			a := ipc.Publish{Head: h, Level: m.level, Mandatory: m.order%2 == 0, Batch: m.meta, Exchange: p.exchange, RoutingKey: f.key, Headers: f.hdr}
+			a := ipc.Publish{Head: h, Level: m.level, Mandatory: f.mandatory, Batch: m.meta, Exchange: p.exchange, RoutingKey: f.key, Headers: f.hdr}
 			return a.Append(nil)
 		}
 	}
@@ -191,7 +195,7 @@ func (p *producer) refused(f *flight, code errcode.Code, text string) {
 	reason := false
 	switch code {
 	case errcode.Unroutable:
-		reason = p.exchange != "" && m.order%2 == 0 && f.key == unroutableKey
+		reason = p.exchange != "" && f.mandatory && f.key == unroutableKey
 	case errcode.UnknownIndex, errcode.NotFound:
 		reason = p.w.deletedEver
 	case errcode.OutOfOrderSequence, errcode.UnknownProducer, errcode.ProducerFenced:

@@ -117,10 +117,15 @@ func (w *world) fingerprint(r *commitlog.Reader, e *journal.Entry) uint64 {
 
 // absorb takes one entry into the shadow and checks it.
 func (w *world) absorb(r *commitlog.Reader, e *journal.Entry) {
+	if w.out != nil {
+		w.trace("log: lsn=%d term %d level %d pos %d, %d bytes of events, ops %v, items %v", e.LSN, e.Term, e.Level, e.Pos, len(e.Events), e.Ops, e.Items)
+	}
 	w.absorbEvents(e)
+	deletes := 0
 	for i := range e.Ops {
 		if op := &e.Ops[i]; op.Kind == journal.OpDelete {
 			w.shadow(op.Index).deleted = e.LSN
+			deletes++
 		}
 	}
 	bodies := make([]*message, len(e.Bodies))
@@ -132,7 +137,7 @@ func (w *world) absorb(r *commitlog.Reader, e *journal.Entry) {
 		if m.refused {
 			w.fail("%v was refused and is stored in entry lsn=%d", m, e.LSN)
 		}
-		m.lsn = e.LSN
+		m.lsn, m.deletes = e.LSN, deletes
 		bodies[i] = m
 	}
 	for i := range e.Items {

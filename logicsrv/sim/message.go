@@ -32,6 +32,8 @@ type message struct {
 
 	lsn    uint64 // of the entry that holds it; 0: none that we have read
 	places []place
+	// deletes is how many indexes the same entry deletes: what it stores there is left out.
+	deletes int
 }
 
 // place is where a message is stored.

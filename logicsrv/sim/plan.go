@@ -25,8 +25,9 @@ type plan struct {
 	window      int
 	clientDeath int // a client dies in one tick of so many
 	maxBody     int
-	eager       int // clients that act in one of their turns
+	eager       int  // clients that act in one of their turns
 	churn       bool // things are created and deleted on the way
+	toggle      bool // what is unroutable now may be routable in a moment
 
 	limits   lshell.Limits
 	settings pshell.Settings
@@ -37,7 +38,7 @@ type plan struct {
 func makePlan(r *rand.Rand) plan {
 	pick := func(v ...int) int { return v[r.IntN(len(v))] }
 	p := plan{
-		steps:      200 + r.IntN(1000),
+		steps:      pick(300, 600, 900, 900, 3000),
 		faultEvery: pick(15, 30, 60, 120, 400),
 		downtime:   pick(1, 4, 12, 30),
 		reach:      pick(3, 12, 60, 200),
@@ -52,7 +53,8 @@ func makePlan(r *rand.Rand) plan {
 		loops:       1 + r.IntN(2),
 		window:      1 + r.IntN(4),
 		clientDeath: pick(60, 200, 1000, 1000000),
-		churn:       r.IntN(2) == 0,
+		churn:       r.IntN(3) == 0,
+		toggle:      r.IntN(3) == 0,
 	}
 	p.eager = pick(1, 3, 6)
 	p.maxBody = int(p.capacityA / 16)

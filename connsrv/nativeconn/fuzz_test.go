@@ -18,7 +18,6 @@ import (
 
 // fakeLink collects what a room sends.
 type fakeLink struct {
-	out      bytes.Buffer
 	pieces   [][]byte
 	closed   bool
 	deadline int64

@@ -30,7 +30,6 @@ type testRoom struct {
 	env    *testEnv
 	link   session.Link
 	memory []byte
-	skips  int // so often Space says no
 }
 
 type testEnv struct {
@@ -41,7 +40,6 @@ type testEnv struct {
 	closed   atomic.Int32
 	abandons atomic.Int32
 	shutdown atomic.Int32
-	deadline int64
 }
 
 func (r *testRoom) Input(b []byte) (used int, want session.Want) {

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -240,5 +239,3 @@ func (c *client) fetch(m native.Fetch) (native.FetchReply, []byte) {
 	must(c.t, err)
 	return r, batches
 }
-
-var _ io.Reader = (*net.TCPConn)(nil)

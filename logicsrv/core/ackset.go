@@ -22,8 +22,8 @@ import (
 // (all of them) or a bitmap. Lookups, additions and removals touch one chunk; a scan skips full
 // and empty chunks at 1,024 offsets a step.
 //
-// 	chunks:   [ bitmap | all | all | none | bitmap ]
-// 	          first
+//	chunks:   [ bitmap | all | all | none | bitmap ]
+//	          first
 
 // chunkOffsets is how many offsets a chunk stands for: its bitmap is two cache lines.
 const (

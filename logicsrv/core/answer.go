@@ -10,10 +10,10 @@ import (
 // Where logicsrv may die, seen from one input that changes hard state, and what its successor
 // does when it reads ring 12345 again from head:
 //
-// 	before the entry is in ring 65432    the log knows nothing: decided anew, nobody was told
-// 	in ring 65432, not yet in the log    persistsrv appends it before the log is replayed
-// 	in the log, reply not yet sent       known: the reply is sent now
-// 	reply sent, input not yet released   known: the reply is sent twice, connsrv drops one
+//	before the entry is in ring 65432    the log knows nothing: decided anew, nobody was told
+//	in ring 65432, not yet in the log    persistsrv appends it before the log is replayed
+//	in the log, reply not yet sent       known: the reply is sent now
+//	reply sent, input not yet released   known: the reply is sent twice, connsrv drops one
 //
 // An input at a position which the log has passed, but of which it holds no event, changed
 // nothing then and can change nothing now: reads and soft inputs. To decide those again is

@@ -53,7 +53,7 @@ func (c *Core) Replay(e *journal.Entry) error {
 // commit ends an entry whose events have been applied.
 func (c *Core) commit(e *journal.Entry) {
 	c.lsn, c.term, c.nonce, c.pos = e.LSN, e.Term, e.Nonce, e.Pos
-	c.timeMS = max(c.timeMS, e.TimeMS)
+	c.timeMS = max(c.timeMS, e.TimeMS) // a clock that was set back does not set us back
 	if e.Level >= ipc.LevelDisk {
 		c.lastDisk = e.LSN
 	}
@@ -141,6 +141,7 @@ func (c *Core) extend(id, base uint64, count uint32) (*index, error) {
 	case count == 0 || base > maxOffset-uint64(count):
 		return nil, misfit("%d records at offset %d", count, base)
 	}
+	// Offsets are dense: each entry goes on where the last one ended, or the log has a hole.
 	ix.next += uint64(count)
 	c.appended(ix, c.nextLSN())
 	return ix, nil

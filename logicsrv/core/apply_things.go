@@ -45,7 +45,8 @@ func (c *Core) applyThing(ev journal.Event, timeMS int64) error {
 
 // claimID takes an id into use. Ids only rise, so one that has ended is never given again.
 func (c *Core) claimID(id uint64) error {
-	if id <= c.lastID {
+	// Within the shard's own range: another shard's ids would collide with those of its log.
+	if id <= c.lastID || id>>shardShift != uint64(c.cfg.Shard) {
 		return misfit("id %d, when %d is in use", id, c.lastID)
 	}
 	c.lastID = id

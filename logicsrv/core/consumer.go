@@ -10,11 +10,11 @@ import (
 
 // A message of a queue, as its consumers see it:
 //
-// 	              deliver                      ack, reject
-// 	  ready ────────────────────► in hand ────────────────────► done with
-// 	    ▲                            │
-// 	    └────────────────────────────┘
-// 	     requeue, end of the consumer: one more attempt
+//	              deliver                      ack, reject
+//	  ready ────────────────────► in hand ────────────────────► done with
+//	    ▲                            │
+//	    └────────────────────────────┘
+//	     requeue, end of the consumer: one more attempt
 //
 // Only "done with" and the attempts are hard state. In hand is soft: it is connsrv that knows
 // what it has handed to whom, over the death of logicsrv, and after its own death nobody holds
@@ -104,6 +104,7 @@ func (c *Core) detach(k *consumer) {
 	q := k.ix.queue
 	q.consumers = slices.DeleteFunc(q.consumers, func(o *consumer) bool { return o == k })
 	if !k.held.empty() && !k.ix.gone {
+		// Still in hand for the queue until the event is applied: nobody else gets it so long.
 		c.returning = append(c.returning, k)
 	}
 }
@@ -151,6 +152,7 @@ func (c *Core) applyReturns() {
 	left := maxTurnReturns
 	done := 0
 	for _, k := range c.returning {
+		// One event for each consumer: it names one queue.
 		*ev = journal.Returned{Pos: journal.NoInput, Index: k.ix.id, Ranges: ev.Ranges[:0]}
 		if k.ix.gone {
 			k.held.clear()
@@ -167,7 +169,7 @@ func (c *Core) applyReturns() {
 			c.touch(k.ix)
 		}
 		if !k.held.empty() {
-			break
+			break // the turn's limit; Busy asks for another turn
 		}
 		done++
 	}
@@ -188,18 +190,23 @@ func (c *Core) applyAutoAcks() {
 	mark := len(t.events)
 	ev := &c.acked
 	for _, a := range c.autoAcks {
-		if a.k.ix.gone || !a.k.held.has(a.first) {
-			continue // acknowledged or returned meanwhile
+		if a.k.ix.gone {
+			continue
 		}
-		a.k.held.remove(a.first, a.next)
-		a.k.ix.queue.inHand.remove(a.first, a.next)
-		*ev = journal.Acked{
-			Pos: journal.NoInput, Index: a.k.ix.id, Verdict: ipc.VerdictAck,
-			Ranges: append(ev.Ranges[:0], ipc.Range{First: a.first, Count: uint32(a.next - a.first)}),
+		// What was acknowledged or returned meanwhile is no longer held.
+		*ev = journal.Acked{Pos: journal.NoInput, Index: a.k.ix.id, Verdict: ipc.VerdictAck, Ranges: ev.Ranges[:0]}
+		for at := a.k.held.nextSet(a.first); at < a.next; at = a.k.held.nextSet(at) {
+			end := min(a.k.held.nextClear(at), a.next)
+			a.k.held.remove(at, end)
+			a.k.ix.queue.inHand.remove(at, end)
+			ev.Ranges = append(ev.Ranges, ipc.Range{First: at, Count: uint32(end - at)})
+			c.stats.Acked += end - at
 		}
-		t.raise(ipc.LevelPage)
-		t.events = ev.Append(t.events)
-		c.stats.Acked += a.next - a.first
+		if len(ev.Ranges) > 0 {
+			t.raise(ipc.LevelPage)
+			t.events = ev.Append(t.events)
+			c.touch(a.k.ix)
+		}
 	}
 	c.autoAcks = c.autoAcks[:0]
 	c.applyNew(mark)

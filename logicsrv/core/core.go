@@ -156,12 +156,13 @@ func (c *Core) Begin(term, written, synced uint64) {
 	invariant.Check(term > c.term, "term %d begins behind an entry of term %d: it must be above Term()", term, c.term)
 	c.begun, c.ownTerm = true, term
 	c.showUpTo(written, synced)
+	// Our predecessor may have died between these deletions and telling of them.
 	for _, id := range c.endedInReplay {
 		m := ipc.IndexGone{Index: id}
 		c.turn.sent(gate{c.lastDisk, ipc.LevelDisk}, ipc.TypeIndexGone, m.Append(c.turn.recs))
 	}
 	c.endedInReplay = nil
-	c.turn.floors = c.turn.floors[:0]
+	c.turn.floors = c.turn.floors[:0] // replay has noted them too; the first ack notes them again
 	c.sendMarker()
 }
 
@@ -239,6 +240,8 @@ func (c *Core) Advance(written, synced uint64) { c.showUpTo(written, synced) }
 func (c *Core) EndTurn(nowMS int64, nonce, pos uint64) (entry *journal.Entry, out []Output) {
 	invariant.Check(c.begun, "turn ends before begin")
 	c.openTurn(nowMS)
+	// In this order: what was handed out in the turn before is acknowledged, what came back is
+	// ready, and then what is ready is handed out.
 	c.expireProducers()
 	c.applyAutoAcks()
 	c.applyReturns()

@@ -40,7 +40,7 @@ func checkRanges(ix *index, ranges []ipc.Range) (errcode.Code, string) {
 		return errcode.InvalidArgument, fmt.Sprintf("%d ranges; 1 to %d are allowed", len(ranges), maxRanges)
 	}
 	for _, r := range ranges {
-		next := r.First + uint64(r.Count)
+		next := r.First + uint64(r.Count) // may wrap: then First is not below the end either
 		if r.Count == 0 || r.First >= ix.next || next > ix.next {
 			return errcode.OffsetOutOfRange, fmt.Sprintf("offsets [%d,%d) of a queue that ends at %d", r.First, next, ix.next)
 		}
@@ -59,6 +59,8 @@ func (c *Core) acknowledge(ix *index, m *ipc.Ack) {
 	*ev = journal.Acked{Pos: c.in.Pos, Index: ix.id, Verdict: m.Verdict, Ranges: ev.Ranges[:0]}
 	for _, r := range m.Ranges {
 		first, next := max(r.First, q.floor), r.First+uint64(r.Count)
+		// Out of all hands: what is done with is not delivered again, even where it was
+		// somebody else who held it. That consumer's own set learns of it when it ends.
 		q.inHand.remove(r.First, next)
 		if holder != nil {
 			holder.held.remove(r.First, next)
@@ -79,6 +81,8 @@ func (c *Core) acknowledge(ix *index, m *ipc.Ack) {
 func (c *Core) requeue(ix *index, m *ipc.Ack) {
 	t := c.turn
 	holder := c.holder(m.Head, m.Sub, ix)
+	// The event may end up without a range. It is there all the same: the input could have
+	// changed the state, and is answered from it after a restart.
 	ev := &c.returned
 	*ev = journal.Returned{Pos: c.in.Pos, Index: ix.id, Ranges: ev.Ranges[:0]}
 	for _, r := range m.Ranges {

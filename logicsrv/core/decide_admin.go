@@ -75,7 +75,6 @@ func change[T any](c *Core, m ipc.Admin, decode func([]byte) (T, error), decide 
 		c.reject(m.Head, no.Code, no.Text)
 		return
 	}
-	c.turn.raise(ipc.LevelDisk)
 	c.answerCreated(m.Head, m.Command, made, c.ownGate(ipc.LevelDisk))
 }
 
@@ -91,13 +90,14 @@ func (c *Core) answerCreated(h ipc.Head, command uint16, made admin.Created, g g
 
 // unchanged answers that what was asked for is so already.
 func (c *Core) unchanged(index uint64) (admin.Created, refused) {
-	ev := journal.Unchanged{Pos: c.in.Pos, Index: index}
-	c.turn.events = ev.Append(c.turn.events)
+	c.decided(&journal.Unchanged{Pos: c.in.Pos, Index: index})
 	return admin.Created{Index: index, Existed: true}, nil
 }
 
-// decided takes an event over.
+// decided takes a command's event over. The level comes first: what follows from the event
+// for others, the end of their waits, is gated by it.
 func (c *Core) decided(ev interface{ Append([]byte) []byte }) {
+	c.turn.raise(ipc.LevelDisk)
 	c.turn.events = ev.Append(c.turn.events)
 }
 

@@ -61,6 +61,7 @@ func (p *page) take(size int) bool {
 
 // list describes the things that were asked for: by name, or all behind After.
 func list[V any](p *page, things *registry[string, V], describe func(p *page, name string, v V) bool) {
+	// Names may come in any order and twice; the reply is in order, so that pages work here too.
 	if len(p.ask.Names) > 0 {
 		names := slices.Compact(slices.Sorted(slices.Values(p.ask.Names)))
 		from, _ := slices.BinarySearch(names, p.ask.After+"\x00")
@@ -77,6 +78,7 @@ func list[V any](p *page, things *registry[string, V], describe func(p *page, na
 		}
 		return
 	}
+	// All of them, behind the last one of the page before. That one may be gone by now.
 	names := things.keys()
 	from, found := slices.BinarySearch(names, p.ask.After)
 	if found && p.ask.After != "" {
@@ -155,6 +157,7 @@ func (c *Core) listBindings(p *page) {
 			p.out.Missing = append(p.out.Missing, name)
 		}
 	}
+	// After and what follows a NUL stand before After and \x01: see identity.
 	ids := c.bindings.keys()
 	from := 0
 	if p.ask.After != "" {

@@ -31,6 +31,7 @@ func (c *Core) decideInitProducer() {
 		c.malformed()
 		return
 	}
+	// A new id, unless one is given whose epoch can be raised. Ids are never used twice.
 	id, epoch := c.lastPID+1, int16(0)
 	if m.ProducerID >= 0 {
 		p := c.producers.byID[m.ProducerID]
@@ -38,6 +39,7 @@ func (c *Core) decideInitProducer() {
 		case p == nil:
 			c.reject(m.Head, errcode.UnknownProducer, fmt.Sprintf("producer %d is not known, or was silent for too long", m.ProducerID))
 			return
+		// Who does not know the epoch (-1) may raise it; who knows an older one is a zombie.
 		case m.Epoch >= 0 && m.Epoch < p.epoch:
 			c.reject(m.Head, errcode.ProducerFenced, fmt.Sprintf("epoch %d of producer %d has been superseded", m.Epoch, m.ProducerID))
 			return

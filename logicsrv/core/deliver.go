@@ -1,6 +1,9 @@
 package core
 
-import "github.com/trimq/trimq/protocol/ipc"
+import (
+	"github.com/trimq/trimq/protocol/invariant"
+	"github.com/trimq/trimq/protocol/ipc"
+)
 
 // Who gets what. Queues whose messages or consumers changed are listed during the turn, each
 // once, and served at its end, in the order in which they were listed. A queue's ready messages
@@ -35,7 +38,7 @@ func (c *Core) deliverDirty() {
 		done++
 	}
 	rest := copy(c.dirty, c.dirty[done:])
-	clear(c.dirty[rest:])
+	clear(c.dirty[rest:]) // a deleted queue must not be kept alive by this list
 	c.dirty = c.dirty[:rest]
 }
 
@@ -44,6 +47,8 @@ func (c *Core) deliverDirty() {
 // the turn's limit came first.
 func (c *Core) deliver(ix *index, left *int) bool {
 	q := ix.queue
+	// The sets are bounded, so what lies far above the oldest message waits for that. An ack
+	// is refused beyond the same border, so nothing can be delivered that cannot be acked.
 	limit := min(ix.visible, q.floor+maxSpan/2)
 	for able := q.able(); able > 0; {
 		if *left == 0 {
@@ -52,12 +57,16 @@ func (c *Core) deliver(ix *index, left *int) bool {
 		// A count that is off, as after acks of what was never delivered, costs fairness alone.
 		ready := max(q.ready(limit), 1)
 		share := min((ready+able-1)/able, maxRun)
-		k := q.nextConsumer()
-		first, next, attempts, ok := q.nextReady(q.scan, limit, min(share, k.credit()))
-		if !ok {
+		first, next, attempts, ok := q.nextReady(q.scan, limit, share)
+		if !ok { // nothing is ready; the next search need not look here again
 			q.scan = max(q.scan, first)
 			return true
 		}
+		k := q.nextConsumer()
+		if k.credit() < next-first { // a credit may be as large as 2^64 - 1
+			next = first + k.credit()
+		}
+		invariant.Check(first >= q.floor && next <= ix.visible, "delivers [%d,%d) of queue %d, [%d,%d)", first, next, ix.id, q.floor, ix.visible)
 		q.scan = next
 		q.inHand.add(first, next)
 		k.held.add(first, next)
@@ -83,11 +92,12 @@ func (q *queue) able() (n uint64) {
 // nextConsumer is the one with credit whose turn it is. REQUIRES: there is one.
 func (q *queue) nextConsumer() *consumer {
 	for {
-		q.turn++
-		if q.turn >= len(q.consumers) {
+		if q.turn >= len(q.consumers) { // round, or some have left
 			q.turn = 0
 		}
-		if k := q.consumers[q.turn]; k.credit() > 0 {
+		k := q.consumers[q.turn]
+		q.turn++
+		if k.credit() > 0 {
 			return k
 		}
 	}

@@ -78,7 +78,7 @@ func (c *Core) checkCommit(m *ipc.CommitOffsets) (ipc.Level, errcode.Code, strin
 	if len(m.Offsets) == 0 || len(m.Offsets) > maxCommits {
 		return 0, errcode.InvalidArgument, fmt.Sprintf("%d offsets; 1 to %d can be committed at once", len(m.Offsets), maxCommits)
 	}
-	level := ipc.LevelMemory
+	level := ipc.LevelMemory // the highest of the topics that it is about
 	added := 0
 	g, known := c.groups.get(m.Group)
 	for i := range m.Offsets {
@@ -143,6 +143,7 @@ func (c *Core) decideOffsets() {
 			}
 		}
 	}
+	// Metadata is the clients': a group could hold more of it than a record.
 	size := 0
 	for i := range reply.Offsets {
 		size += 24 + len(reply.Offsets[i].Metadata)

@@ -13,13 +13,13 @@ import (
 // first record. The lane remembers the number that has to come next and the last five batches
 // with their results:
 //
-// 	kept:  [40,49] → 1040   [50,59] → 1050   …   [80,89] → 1080       next: 90
+//	kept:  [40,49] → 1040   [50,59] → 1050   …   [80,89] → 1080       next: 90
 //
-// 	first 90                      the next one: stored
-// 	first 60, last 69             remembered: the same answer again
-// 	first 20, last 29             below 90 and taken in once: stored, its offset is forgotten
-// 	first 100                     a gap: the batch before it was lost on its way, refused
-// 	first 85                      neither: no producer sends that, refused
+//	first 90                      the next one: stored
+//	first 60, last 69             remembered: the same answer again
+//	first 20, last 29             below 90 and taken in once: stored, its offset is forgotten
+//	first 100                     a gap: the batch before it was lost on its way, refused
+//	first 85, last 94             half old, half new: no producer sends that, refused
 //
 // Numbers run in a ring of 2^31. "Below" is believed only as far back as the lane has really
 // counted in this epoch (accepted), or a number far ahead would pass for an old one and the
@@ -165,6 +165,8 @@ func (t *producers) judge(to uint64, b *ipc.BatchMeta) (s standing, result uint6
 	}
 	p := t.byID[b.ProducerID]
 	if p == nil {
+		// Expired, or of a log that a power cut took back: the producer asks for a new id. To
+		// take the batch without knowing what came before could store it twice.
 		return stranger, 0
 	}
 	l := p.lane(to)
@@ -184,6 +186,7 @@ func (t *producers) judge(to uint64, b *ipc.BatchMeta) (s standing, result uint6
 
 // recall judges a batch that is not the next one of its lane.
 func (l *lane) recall(b *ipc.BatchMeta) (standing, uint64) {
+	// By equality of both ends: a batch that was cut differently is another batch.
 	last := sequence(b.BaseSeq, b.Count-1)
 	for i := range l.kept[:l.n] {
 		if k := &l.kept[i]; k.first == b.BaseSeq && k.last == last {
@@ -213,9 +216,9 @@ func (t *producers) remember(to uint64, id int64, epoch int16, base int32, count
 	}
 	l := &p.lanes[i]
 	if l.epoch != epoch {
-		*l = lane{to: to, epoch: epoch}
+		*l = lane{to: to, epoch: epoch} // a new epoch counts from 0
 	}
-	if l.n == keptBatches {
+	if l.n == keptBatches { // the oldest makes room
 		copy(l.kept[:], l.kept[1:])
 		l.n--
 	}

@@ -41,13 +41,15 @@ func (q *queue) depth(next uint64) uint64 { return next - q.floor - q.acked.n }
 func (q *queue) ack(first, next uint64) {
 	first = max(first, q.floor)
 	if first >= next {
-		return
+		return // acknowledged before
 	}
 	q.attempts = q.attempts.drop(first, next)
 	if first > q.floor {
 		q.acked.add(first, next)
 		return
 	}
+	// The range touches the floor: the floor moves over it, and over what was acknowledged
+	// behind it before. In a queue that is worked off in order the set is never touched.
 	q.floor = q.acked.nextClear(next)
 	q.acked.remove(0, q.floor)
 }
@@ -68,6 +70,8 @@ func (q *queue) nextReady(from, limit, max uint64) (first, next uint64, attempts
 	if first < q.floor {
 		first = q.floor
 	}
+	// The first offset that is in neither set: what is free in one may be taken in the other,
+	// so look in turn until both agree. Full chunks are skipped, and scan remembers how far.
 	for {
 		free := q.inHand.nextClear(q.acked.nextClear(first))
 		if free == first {

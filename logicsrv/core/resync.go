@@ -58,8 +58,10 @@ func (c *Core) decideHello() {
 		return
 	}
 	if m.Epoch < c.epoch {
-		return
+		return // of one that was followed by another; its soft state is gone already
 	}
+	// An equal epoch is a Hello that is read again, or whose epoch we learned from a record
+	// behind it: nothing to drop, but the marker may have been lost with our predecessor.
 	if m.Epoch > c.epoch {
 		c.dropSoft()
 		c.epoch = m.Epoch
@@ -95,7 +97,7 @@ func (c *Core) decideSubState() {
 		return
 	}
 	if !c.current(m.Epoch) || m.Term != c.ownTerm || m.Ask != c.ask || c.resynced {
-		return
+		return // the answer to another marker
 	}
 	id := subID{m.Conn, m.Sub}
 	if c.consumers[id] != nil {
@@ -103,6 +105,7 @@ func (c *Core) decideSubState() {
 	}
 	ix, ok := c.indexes.get(m.Index)
 	if !ok || ix.queue == nil {
+		// Deleted by our predecessor, who may have died before it said so.
 		c.closeSub(m.Head, m.Sub)
 		return
 	}
@@ -148,7 +151,7 @@ func (c *Core) decideResyncEnd() {
 	c.told[m.Loop] = true
 	c.toldLoops++
 	if c.toldLoops < m.Loops {
-		return
+		return // each loop speaks for its own connections
 	}
 	c.resynced = true
 	joining := c.joining
@@ -156,6 +159,7 @@ func (c *Core) decideResyncEnd() {
 	for i := range joining {
 		c.joinLate(&joining[i])
 	}
+	// All of them: what was ready when they joined was not delivered so long.
 	for _, ix := range c.queues.all {
 		if len(ix.queue.consumers) > 0 {
 			c.touch(ix)

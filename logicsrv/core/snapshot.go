@@ -106,6 +106,7 @@ func appendSet(b []byte, floor uint64, s *offsetSet) []byte {
 		return append(b, setEmpty)
 	}
 	start := len(b)
+	// The form must follow from the members alone, never from how the chunks came about.
 	first, end := s.nextSet(0), s.end()
 	base := first &^ 63
 	words := (end - base + 63) / 64
@@ -119,7 +120,7 @@ func appendSet(b []byte, floor uint64, s *offsetSet) []byte {
 	for first, next := range s.runs {
 		b = wire.AppendUvarint(wire.AppendUvarint(b, first-last), next-first)
 		last = next
-		if uint64(len(b)-start) > bitmapSize {
+		if uint64(len(b)-start) > bitmapSize { // gaps of more than 127 made them longer
 			return s.appendBitmap(append(b[:start], setBitmap), base, words)
 		}
 	}

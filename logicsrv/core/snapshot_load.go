@@ -132,6 +132,7 @@ func (l *loader) index(ix *index) bool {
 		return false
 	}
 	l.c.indexes.add(ix.id, ix)
+	ix.visible = 0
 	if ix.next > 0 { // visible once the cursor has reached the checkpoint
 		l.c.appended(ix, l.c.lsn)
 	}
@@ -205,6 +206,7 @@ func (l *loader) set(ix *index) {
 		}
 		l.ensure(!q.acked.empty())
 	case setBitmap:
+		// The words are in the checkpoint, so it pays for what they take in memory.
 		base := l.Uvarint()
 		words := l.Count(1, maxSpan/64)
 		if !l.ensure(base%64 == 0 && base < top && uint64(words) <= (top-base+63)/64 && words > 0 && words*8 <= l.Left()) {

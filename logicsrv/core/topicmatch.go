@@ -91,7 +91,7 @@ func (n *topicNode) child(w string) *topicNode {
 func (r *topicRouter) unbind(b *binding) {
 	n := r.root
 	for _, w := range canonical(splitKey(b.key)) {
-		n = n.child(w)
+		n = n.child(w) // there is one: b was bound along this path
 	}
 	n.bound = without(n.bound, b)
 	for n.parent != nil && len(n.bound) == 0 && len(n.words) == 0 && n.one == nil && n.any == nil {
@@ -120,6 +120,8 @@ func (r *topicRouter) match(m *message, hit func(*destination)) {
 		r.step++
 		r.next = r.next[:0]
 		for _, n := range r.active {
+			// A node behind # takes any word and stays; every node goes on to what is behind
+			// this very word, and behind *.
 			if n.many {
 				r.next = r.enter(r.next, n)
 			}

@@ -16,12 +16,12 @@ import (
 // its messages visible at; persistsrv syncs for an entry of level disk. The answer itself waits
 // for its own level alone:
 //
-// 	append to a disk topic, asked for disk     entry: disk    answer: disk ≥ this LSN
-// 	append to a disk topic, asked for page     entry: disk    answer: page ≥ this LSN
-// 	append to a page topic                     entry: page    answer: page ≥ this LSN
-// 	append to a memory topic                   entry: memory  answer: once the entry is handed over
-// 	a refusal, a read                          readGate: whatever the state that it tells of needs
-// 	a delivery, a visible end                  at once: it tells of what is visible already
+//	append to a disk topic, asked for disk     entry: disk    answer: disk ≥ this LSN
+//	append to a disk topic, asked for page     entry: disk    answer: page ≥ this LSN
+//	append to a page topic                     entry: page    answer: page ≥ this LSN
+//	append to a memory topic                   entry: memory  answer: once the entry is handed over
+//	a refusal, a read                          readGate: whatever the state that it tells of needs
+//	a delivery, a visible end                  at once: it tells of what is visible already
 
 // turn collects what one turn decides. There are two: what EndTurn has handed out stays
 // valid while the next turn is under way.
@@ -88,6 +88,9 @@ func (t *turn) raise(level ipc.Level) { t.level = max(t.level, level) }
 func (c *Core) closeTurn(nonce, pos uint64) (*journal.Entry, []Output) {
 	t := c.turn
 	c.trimIndexes()
+	c.dropGone()
+	// The buffer that the next turn fills is the one handed out last time, whose results are
+	// no longer in use now; this turn's stay valid meanwhile.
 	t.open = false
 	c.turn = &c.turns[0]
 	if t == c.turn {
@@ -99,6 +102,7 @@ func (c *Core) closeTurn(nonce, pos uint64) (*journal.Entry, []Output) {
 		return nil, t.out
 	}
 	t.groupBodies()
+	invariant.Check(t.level != ipc.LevelUnset, "entry %d has events and no level", c.nextLSN())
 	if nonce == c.nonce {
 		pos = max(pos, c.pos) // inputs read again lie below what was reached
 	}
@@ -142,6 +146,7 @@ func (t *turn) groupBodies() {
 	if grouped(t.items) {
 		return
 	}
+	// A body's items stand together, and bodies with items come in order; every body has one.
 	t.order = t.order[:0]
 	for i := range t.items {
 		if i == 0 || t.items[i].Body != t.items[i-1].Body {
@@ -201,11 +206,16 @@ func (c *Core) ownGate(level ipc.Level) gate { return gate{c.nextLSN(), level} }
 func (c *Core) readGate() gate {
 	unsynced := c.lastDisk > c.synced
 	switch t := c.turn; {
+	// There will be an entry, and what was seen may be in it. It carries the reply: raising
+	// it to disk makes sure that somebody syncs.
 	case len(t.events) > 0 && (unsynced || t.level >= ipc.LevelDisk):
 		t.raise(ipc.LevelDisk)
 		return gate{c.nextLSN(), ipc.LevelDisk}
 	case len(t.events) > 0:
 		return gate{c.nextLSN(), ipc.LevelPage}
+	// No entry yet, perhaps none at all. What was seen is in earlier ones, of which the last
+	// that has to be synced is lastDisk; later ones are in ring 65432 at least, and promised
+	// no more.
 	case unsynced:
 		return gate{c.lastDisk, ipc.LevelDisk}
 	default:
@@ -237,6 +247,7 @@ func (t *turn) sent(g gate, typ ipc.Type, recs []byte) {
 // be refused again after a restart.
 func (c *Core) reject(h ipc.Head, code errcode.Code, text string) {
 	t := c.turn
+	invariant.Check(code != errcode.OK, "input at %d rejected as ok", c.in.Pos)
 	ev := journal.Rejected{Pos: c.in.Pos, Code: code, Text: text}
 	t.raise(ipc.LevelMemory)
 	if !failpoint.Broken("reject-not-journaled") {

@@ -1,13 +1,16 @@
 package core
 
-import "github.com/trimq/trimq/protocol/ipc"
+import (
+	"github.com/trimq/trimq/protocol/invariant"
+	"github.com/trimq/trimq/protocol/ipc"
+)
 
 // Three ends of an index, and the cursors that move them:
 //
-// 	 floor (queue)      visible                next
-// 	   │ ……………………………………… │ ………………………………… │
-// 	                        readers may go      stored or on its way to be
-// 	                        up to here
+//	 floor (queue)      visible                next
+//	   │ ……………………………………… │ ………………………………… │
+//	                        readers may go      stored or on its way to be
+//	                        up to here
 //
 // next moves when an Appended or Routed event is applied, in the entry with the LSN l. visible
 // follows when the cursor of the index's own level has reached l: written for memory and page,
@@ -35,11 +38,14 @@ type marks struct {
 
 // note records that ix now ends at ix.next, as of lsn.
 func (m *marks) note(lsn uint64, ix *index) {
+	// A second batch of the same entry moves its mark. LSN 0 is of no entry: an index that has
+	// not been marked yet.
 	if ix.markLSN == lsn && ix.markAt >= m.base && lsn != 0 {
 		m.buf[m.first+int(ix.markAt-m.base)].end = ix.next
 		return
 	}
 	ix.markLSN, ix.markAt = lsn, m.base+uint64(len(m.buf)-m.first)
+	// Marks are popped from the front: move the rest down once it is the smaller half.
 	if m.first > 1024 && m.first >= len(m.buf)/2 {
 		m.buf = m.buf[:copy(m.buf, m.buf[m.first:])]
 		m.first = 0
@@ -79,6 +85,7 @@ func (c *Core) appended(ix *index, lsn uint64) {
 
 // showUpTo makes visible what the cursors have reached.
 func (c *Core) showUpTo(written, synced uint64) {
+	// Cursors never fall; a restarted persistsrv may publish a lower one for a moment.
 	c.written, c.synced = max(c.written, written), max(c.synced, synced)
 	for k, ok := c.toPage.pop(c.written); ok; k, ok = c.toPage.pop(c.written) {
 		c.show(k.ix, k.end)
@@ -94,6 +101,7 @@ func (c *Core) show(ix *index, end uint64) {
 	if ix.gone || end <= ix.visible {
 		return
 	}
+	invariant.Check(end <= ix.next, "index %d visible up to %d, ends at %d", ix.id, end, ix.next)
 	ix.visible = end
 	if ix.waits != nil {
 		c.wakeWaits(ix)

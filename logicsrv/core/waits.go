@@ -43,6 +43,8 @@ func (c *Core) decideWait() {
 		c.refuse(m.Head, errcode.UnknownIndex, fmt.Sprintf("index %d is no queue or partition", m.Index))
 	case m.Beyond == ipc.WaitNow || ix.visible > m.Beyond:
 		c.tellVisible(m.Head, ix)
+	// A wait for an offset that was never given out would be silent for ever, and then lead to
+	// a read of the wrong record: after a power cut a client may come with such a one.
 	case m.Beyond > ix.next:
 		c.refuse(m.Head, errcode.OffsetOutOfRange, fmt.Sprintf("offset %d of an index that ends at %d", m.Beyond, ix.next))
 	case len(c.waits) >= c.cfg.MaxWaits:
@@ -96,6 +98,7 @@ func (c *Core) park(m *ipc.Wait, ix *index) {
 // unpark takes w out of its lists and keeps it for reuse.
 func (c *Core) unpark(w *wait) {
 	delete(c.waits, w.head.Req)
+	// Out of the index's list …
 	if w.ixNext != nil {
 		w.ixNext.ixPrev = w.ixPrev
 	}
@@ -104,6 +107,7 @@ func (c *Core) unpark(w *wait) {
 	} else {
 		w.ix.waits = w.ixNext
 	}
+	// … and of the connection's, which may be gone itself by now.
 	if w.connNext != nil {
 		w.connNext.connPrev = w.connPrev
 	}

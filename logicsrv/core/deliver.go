@@ -66,7 +66,9 @@ func (c *Core) deliver(ix *index, left *int) bool {
 		if k.credit() < next-first { // a credit may be as large as 2^64 - 1
 			next = first + k.credit()
 		}
-		invariant.Check(first >= q.floor && next <= ix.visible, "delivers [%d,%d) of queue %d, [%d,%d)", first, next, ix.id, q.floor, ix.visible)
+		if first < q.floor || next > ix.visible {
+			invariant.Fail("delivers [%d,%d) of queue %d, [%d,%d)", first, next, ix.id, q.floor, ix.visible)
+		}
 		q.scan = next
 		q.inHand.add(first, next)
 		k.held.add(first, next)

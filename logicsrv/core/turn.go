@@ -98,11 +98,15 @@ func (c *Core) closeTurn(nonce, pos uint64) (*journal.Entry, []Output) {
 	}
 	c.turn.empty()
 	if len(t.events) == 0 {
-		invariant.Check(len(t.ops)+len(t.items)+len(t.bodies) == 0, "a turn without events has %d ops, %d items", len(t.ops), len(t.items))
+		if len(t.ops)+len(t.items)+len(t.bodies) != 0 {
+			invariant.Fail("a turn without events has %d ops, %d items", len(t.ops), len(t.items))
+		}
 		return nil, t.out
 	}
 	t.groupBodies()
-	invariant.Check(t.level != ipc.LevelUnset, "entry %d has events and no level", c.nextLSN())
+	if t.level == ipc.LevelUnset {
+		invariant.Fail("entry %d has events and no level", c.nextLSN())
+	}
 	if nonce == c.nonce {
 		pos = max(pos, c.pos) // inputs read again lie below what was reached
 	}
@@ -153,7 +157,9 @@ func (t *turn) groupBodies() {
 			t.order = append(t.order, uint32(i)) // the first item of each body
 		}
 	}
-	invariant.Check(len(t.order) == len(t.bodies), "%d bodies with items, %d bodies", len(t.order), len(t.bodies))
+	if len(t.order) != len(t.bodies) {
+		invariant.Fail("%d bodies with items, %d bodies", len(t.order), len(t.bodies))
+	}
 	slices.SortStableFunc(t.order, func(a, b uint32) int {
 		return cmp.Compare(t.items[a].Index, t.items[b].Index)
 	})

@@ -101,7 +101,9 @@ func (c *Core) show(ix *index, end uint64) {
 	if ix.gone || end <= ix.visible {
 		return
 	}
-	invariant.Check(end <= ix.next, "index %d visible up to %d, ends at %d", ix.id, end, ix.next)
+	if end > ix.next {
+		invariant.Fail("index %d visible up to %d, ends at %d", ix.id, end, ix.next)
+	}
 	ix.visible = end
 	if ix.waits != nil {
 		c.wakeWaits(ix)

@@ -87,12 +87,13 @@ func (s *Shell) sleep() {
 	if s.phase != running || s.stop.Load() {
 		timeout = recoverySleep
 	}
-	headB, headC := s.opt.RingB.Head(), s.opt.RingC.Head()
-	s.bell.Sleep(func() bool { return s.stillIdle(headB, headC) }, timeout)
+	s.bell.Sleep(s.stillIdle, timeout)
 }
 
 // stillIdle looks, after the sleep flag is set, at everything that would have rung the bell.
-func (s *Shell) stillIdle(headB, headC uint64) bool {
+// A ring counts as still full only if nothing was released since before the put that failed:
+// the wish for room may have been granted, and taken away, before the flag was set.
+func (s *Shell) stillIdle() bool {
 	if s.stop.Load() || s.dump.Load() {
 		return false
 	}
@@ -106,8 +107,8 @@ func (s *Shell) stillIdle(headB, headC uint64) bool {
 		c.Word(shmqueue.WordStatus).Load() != s.opt.RingB.Word(shmqueue.WordStatus).Load():
 		return false
 	case s.entryLSN != 0 || s.checkpoint.parts != 0:
-		return c.Head() == headC
-	case s.gate.count > 0 && s.opt.RingB.Head() != headB:
+		return c.Head() == s.headC
+	case s.gate.count > 0 && s.opt.RingB.Head() != s.headB:
 		return false
 	}
 	return !s.gateHasRoom() || !s.in.Ready() && !s.core.Busy()

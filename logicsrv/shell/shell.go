@@ -60,8 +60,10 @@ type Shell struct {
 	bell   *shmqueue.Bell // logicsrv's own
 
 	phase phase
-	rec   recovery
-	known map[uint64][]byte // journaled events of inputs in [head, knownEnd)
+
+	headB, headC uint64 // of the rings we put into, at the beginning of this Step
+	rec          recovery
+	known        map[uint64][]byte // journaled events of inputs in [head, knownEnd)
 	// Invariant: nil once an input at or beyond knownEnd has been read.
 	knownEnd uint64
 
@@ -117,6 +119,8 @@ func New(opt Options) (*Shell, error) {
 func (s *Shell) Step() (progress bool, err error) {
 	s.now = max(s.now, s.opt.Now())
 	s.ringLog, s.ringConn = false, false
+	// Before any put is tried: a release that comes after it must keep us awake (see stillIdle).
+	s.headB, s.headC = s.opt.RingB.Head(), s.opt.RingC.Head()
 	progress = s.mirrorStatus()
 	if s.phase != running {
 		moved, err := s.recoverStep()

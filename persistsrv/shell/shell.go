@@ -146,6 +146,8 @@ func New(o Options) (*Shell, error) {
 	}
 	s.markDirty()
 	s.nextTick = o.Now()
+	// A predecessor may have died between moving a cursor and waking logicsrv.
+	o.RingA.Bell().Ring()
 	return s, nil
 }
 

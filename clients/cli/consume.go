@@ -58,6 +58,10 @@ func consume(c *cli.Context) (err error) {
 	if c.IsSet("count") {
 		k.left = c.Uint64("count")
 	}
+	run, err := k.plan(c)
+	if err != nil {
+		return err
+	}
 	client, err := connect(c)
 	if err != nil {
 		return err
@@ -70,15 +74,21 @@ func consume(c *cli.Context) (err error) {
 	if err := reach(c, client); err != nil {
 		return err
 	}
-	if c.IsSet("queue") {
-		err = k.queue(c, client)
-	} else {
-		err = k.topic(c, client)
-	}
+	err = run(client)
 	if c.Context.Err() != nil && errors.Is(err, c.Context.Err()) {
 		return nil // interrupted: what was printed is committed or settled
 	}
 	return err
+}
+
+// plan reads the options, so that a mistake is told before a broker is asked.
+func (k *consuming) plan(c *cli.Context) (run func(*trimq.Client) error, err error) {
+	if c.IsSet("queue") {
+		opts, err := k.queueOptions(c)
+		return func(client *trimq.Client) error { return k.queue(c, client, opts) }, err
+	}
+	opts, err := consumerOptions(c)
+	return func(client *trimq.Client) error { return k.topic(c, client, opts) }, err
 }
 
 // errIdle ends a run in which nothing more comes.
@@ -92,11 +102,7 @@ func (k *consuming) wait(ctx context.Context) (context.Context, context.CancelFu
 	return context.WithTimeoutCause(ctx, k.idle, errIdle)
 }
 
-func (k *consuming) topic(c *cli.Context, client *trimq.Client) error {
-	opts, err := consumerOptions(c)
-	if err != nil {
-		return err
-	}
+func (k *consuming) topic(c *cli.Context, client *trimq.Client, opts []trimq.ConsumerOption) error {
 	ctx, cancel := limit(c)
 	consumer, err := client.NewConsumer(ctx, []string{c.String("topic")}, opts...)
 	cancel()
@@ -189,19 +195,23 @@ func parsePartitions(text string) ([]uint32, error) {
 	return list, nil
 }
 
-func (k *consuming) queue(c *cli.Context, client *trimq.Client) error {
-	prefetch := uint64(1000)
+func (k *consuming) queueOptions(c *cli.Context) ([]trimq.QueueOption, error) {
+	const prefetch = 1000
 	opts := []trimq.QueueOption{trimq.WithPrefetch(int(min(prefetch, max(k.left, 1))))}
 	switch c.String("ack") {
 	case "yes", "no":
 	case "auto":
 		opts = append(opts, trimq.WithAutoAck())
 	default:
-		return badUsage("--ack is %q; it can be yes, no or auto", c.String("ack"))
+		return nil, badUsage("--ack is %q; it can be yes, no or auto", c.String("ack"))
 	}
 	if c.Bool("exclusive") {
 		opts = append(opts, trimq.WithExclusive())
 	}
+	return opts, nil
+}
+
+func (k *consuming) queue(c *cli.Context, client *trimq.Client, opts []trimq.QueueOption) error {
 	ctx, cancel := limit(c)
 	consumer, err := client.ConsumeQueue(ctx, c.String("queue"), opts...)
 	cancel()

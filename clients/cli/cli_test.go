@@ -1,0 +1,254 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/trimq/trimq/protocol/admin"
+	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/native"
+)
+
+// program runs the program.
+func program(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	var out, errs bytes.Buffer
+	code = run(ctx, append([]string{"trimq"}, args...), strings.NewReader(stdin), &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+// succeed is program against the stub, which must work.
+func (s *stub) succeed(t *testing.T, stdin string, args ...string) string {
+	t.Helper()
+	code, out, errs := program(t, stdin, append(args, "--addr", s.ln.Addr().String())...)
+	if code != 0 {
+		t.Fatalf("%v: exit code %d\n%s", args, code, errs)
+	}
+	return out
+}
+
+func TestArrange(t *testing.T) {
+	app := newApp(nil, nil, nil)
+	for in, want := range map[string]string{
+		"":                              "",
+		"topic list":                    "topic list",
+		"topic create a":                "topic create -- a",
+		"topic create a --partitions 3": "topic create --partitions 3 -- a",
+		"topic --addr h:1 create a --partitions=3 --timeout 1": "--addr h:1 --timeout 1 topic create --partitions=3 -- a",
+		"--addr h topic list --json":                           "--addr h topic list --json",
+		"consume --topic t -n 3 --push":                        "consume --topic t -n 3 --push",
+		"topic create --partitions 2 -- --odd":                 "topic create --partitions 2 -- --odd",
+		"topic describe topic list":                            "topic describe -- topic list",
+		"topic create a --bogus b":                             "topic create --bogus -- a b",
+		"--help":                                               "--help",
+		"topic create --help":                                  "topic create --help",
+		"publish --topic publish":                              "publish --topic publish",
+	} {
+		got, err := arrange(app, append([]string{"trimq"}, strings.Fields(in)...))
+		if err != nil || strings.Join(got[1:], " ") != want {
+			t.Errorf("%q became %q, %v", in, strings.Join(got[1:], " "), err)
+		}
+	}
+	if _, err := arrange(app, []string{"trimq", "topic", "list", "--addr"}); err == nil {
+		t.Error("a flag without its value was taken")
+	}
+}
+
+// TestUsage: mistakes are told without asking a broker, with exit code 2.
+func TestUsage(t *testing.T) {
+	for _, args := range []string{
+		"bogus", "topic", "topic bogus", "topic create", "topic create a b", "topic create a --level high",
+		"topic create a --bogus", "topic create a --partitions x", "topic describe", "topic list extra", "topic add-partitions t",
+		"topic add-partitions t many", "exchange create x --type bogus", "binding create --exchange x",
+		"binding create --exchange x --queue q --header k", "publish", "publish --topic t --exchange x",
+		"publish --topic t --header k", "publish --topic t --level high", "publish x", "consume", "consume --topic t --queue q",
+		"consume --topic t --from noon", "consume --topic t --partition a", "consume --queue q --ack maybe", "log dump", "shm ls x",
+		"stat x", "ping x", "queue delete", "topic list --timeout",
+	} {
+		code, out, errs := program(t, "", append(strings.Fields(args), "--addr", "127.0.0.1:1")...)
+		if args == "topic" { // shows the help
+			if code != 0 || !strings.Contains(out, "add-partitions") {
+				t.Errorf("topic: exit code %d, %s", code, out)
+			}
+			continue
+		}
+		if args == "topic list --timeout" { // its value is "--addr"
+			code, _, errs = program(t, "", "topic", "list", "--timeout")
+		}
+		if code != exitUsage || !strings.HasPrefix(errs, "trimq: ") || strings.Count(errs, "\n") != 1 {
+			t.Errorf("%s: exit code %d, %q", args, code, errs)
+		}
+	}
+}
+
+func TestUnreachable(t *testing.T) {
+	for _, args := range []string{"topic list", "publish --topic t", "consume --topic t", "ping", "stat"} {
+		code, _, errs := program(t, "", append(strings.Fields(args), "--addr", "127.0.0.1:1", "--timeout", "50ms")...)
+		if code != exitUnreachable || !strings.Contains(errs, "127.0.0.1:1") {
+			t.Errorf("%s: exit code %d, %q", args, code, errs)
+		}
+	}
+}
+
+func TestRefused(t *testing.T) {
+	s := newStub(t)
+	s.refusing = errcode.New(errcode.Inequivalent, "topic t has other partitions")
+	code, _, errs := program(t, "", "topic", "create", "t", "--addr", s.ln.Addr().String())
+	if code != exitFailed || errs != "trimq: inequivalent: topic t has other partitions\n" {
+		t.Fatalf("exit code %d, %q", code, errs)
+	}
+	s.refusing = nil
+	code, _, errs = program(t, "", "topic", "describe", "none", "--addr", s.ln.Addr().String())
+	if code != exitFailed || !strings.Contains(errs, "not-found") || !strings.Contains(errs, "none") {
+		t.Fatalf("exit code %d, %q", code, errs)
+	}
+}
+
+func TestAdministration(t *testing.T) {
+	s := newStub(t)
+	s.succeed(t, "", "topic", "create", "orders", "--partitions", "3", "--level", "page", "--retention", "1h", "--retention-bytes", "5")
+	if m, err := admin.DecodeCreateTopic(s.asked[native.CmdCreateTopic]); err != nil ||
+		m != (admin.CreateTopic{Name: "orders", Partitions: 3, Level: 2, RetentionBytes: 5, RetentionMS: 3600000}) {
+		t.Fatalf("asked for %+v, %v", m, err)
+	}
+	s.succeed(t, "", "queue", "create", "--transient", "q2")
+	if m, err := admin.DecodeCreateQueue(s.asked[native.CmdCreateQueue]); err != nil || m != (admin.CreateQueue{Name: "q2"}) {
+		t.Fatalf("asked for %+v, %v", m, err)
+	}
+	s.succeed(t, "", "exchange", "create", "logs", "--type", "topic")
+	if m, err := admin.DecodeCreateExchange(s.asked[native.CmdCreateExchange]); err != nil ||
+		m != (admin.CreateExchange{Name: "logs", Type: admin.Topic, Durable: true}) {
+		t.Fatalf("asked for %+v, %v", m, err)
+	}
+	s.succeed(t, "", "binding", "create", "--exchange", "x", "--queue", "q", "--key", "*.e", "--header", "a=b=c", "--match-any")
+	m, err := admin.DecodeCreateBinding(s.asked[native.CmdCreateBinding])
+	if err != nil || fmt.Sprint(m) != "{x q *.e true [{a b=c}]}" {
+		t.Fatalf("asked for %+v, %v", m, err)
+	}
+	s.succeed(t, "", "binding", "delete", "--exchange", "x", "--topic", "q")
+	s.succeed(t, "", "topic", "add-partitions", "t", "7")
+	s.succeed(t, "", "topic", "delete", "t")
+	s.succeed(t, "", "queue", "delete", "q", "--if-empty")
+	s.succeed(t, "", "exchange", "delete", "x", "--if-unused")
+	if d, err := admin.DecodeDelete(s.asked[native.CmdDeleteQueue]); err != nil || d != (admin.Delete{Name: "q", IfEmpty: true}) {
+		t.Fatalf("asked for %+v, %v", d, err)
+	}
+}
+
+func TestTables(t *testing.T) {
+	s := newStub(t)
+	for args, want := range map[string]string{
+		"topic list":           "TOPIC  PARTITIONS  LEVEL  RECORDS  RETENTION\nt               2  disk         0  1m0s\n",
+		"topic describe t":     "TOPIC  PARTITION  INDEX  NEXT  VISIBLE\nt              0      1     0        0\nt              1      2     0        0\n",
+		"queue list":           "QUEUE  READY  UNACKED  CONSUMERS  LEVEL    DURABLE  FLOOR  NEXT  INDEX\nq         12        0          0  default  true         0     0      9\n",
+		"exchange list":        "EXCHANGE  TYPE    DURABLE  BINDINGS\nx         fanout  false           1\n",
+		"binding list":         "EXCHANGE  QUEUE  KEY  HEADERS\nx         q      a.*  k=v\n",
+		"group list":           "GROUP  TOPIC  PARTITION  OFFSET  LAG  METADATA\ng      t              0       1    0\n",
+		"binding describe x":   "EXCHANGE  QUEUE  KEY  HEADERS\nx         q      a.*  k=v\n",
+		"group describe g":     "GROUP  TOPIC  PARTITION  OFFSET  LAG  METADATA\ng      t              0       1    0\n",
+		"queue describe q q":   "QUEUE  READY  UNACKED  CONSUMERS  LEVEL    DURABLE  FLOOR  NEXT  INDEX\nq         12        0          0  default  true         0     0      9\n",
+		"exchange describe x ": "EXCHANGE  TYPE    DURABLE  BINDINGS\nx         fanout  false           1\n",
+	} {
+		if got := s.succeed(t, "", strings.Fields(args)...); got != want {
+			t.Errorf("%s prints\n%s", args, got)
+		}
+		if strings.HasPrefix(args, "stat") {
+			continue
+		}
+		var list []map[string]any
+		if err := json.Unmarshal([]byte(s.succeed(t, "", append(strings.Fields(args), "--json")...)), &list); err != nil || len(list) != 1 {
+			t.Errorf("%s --json: %v, %d elements", args, err, len(list))
+		}
+	}
+	got := s.succeed(t, "", "stat", "--counters")
+	for _, part := range []string{"TriMQ test, up 1m1s", "1 topics", "connsrv  running   42      3", "trimq_a_total      7"} {
+		if !strings.Contains(got, part) {
+			t.Errorf("stat lacks %q:\n%s", part, got)
+		}
+	}
+	if strings.Contains(got, "zero") {
+		t.Errorf("stat shows a counter that is zero:\n%s", got)
+	}
+	if got := s.succeed(t, "", "ping", "--count", "2"); strings.Count(got, "\n") != 2 {
+		t.Errorf("ping prints %q", got)
+	}
+}
+
+func TestPublishAndConsume(t *testing.T) {
+	s := newStub(t)
+	s.succeed(t, "one\ntwo\n\nfour", "publish", "--topic", "t", "--partition", "0", "--key", "k", "--header", "h=v", "--zstd")
+	if got := s.succeed(t, "", "consume", "--topic", "t", "--count", "3"); got != "one\ntwo\n\n" {
+		t.Fatalf("consumed %q", got)
+	}
+	got := s.succeed(t, "", "consume", "--topic", "t", "--from", "3", "--idle", "300ms", "--json", "--group", "g")
+	var l line
+	if err := json.Unmarshal([]byte(got), &l); err != nil || *l.Value != "four" || *l.Key != "k" || l.Headers["h"] != "v" || l.Offset != 3 || *l.Partition != 0 {
+		t.Fatalf("consumed %s, %v", got, err)
+	}
+	if fmt.Sprint(s.commits) != "[{1 4 }]" {
+		t.Fatalf("committed %v", s.commits)
+	}
+	// Keys from the lines; where they go is the key's business, so the partition is named.
+	s.succeed(t, "a:1\nb:2:3\n", "publish", "--topic", "t", "--partition", "0", "--key-separator", ":")
+	if got := s.succeed(t, "", "consume", "--topic", "t", "--from", "4", "--count", "2", "--with-key"); got != "a\t1\nb\t2:3\n" {
+		t.Fatalf("consumed %q", got)
+	}
+	code, _, errs := program(t, "none\n", "publish", "--topic", "t", "--key-separator", ":", "--addr", s.ln.Addr().String())
+	if code != exitFailed || !strings.Contains(errs, "none") {
+		t.Fatalf("a line without a key: exit code %d, %q", code, errs)
+	}
+}
+
+func TestQueueLines(t *testing.T) {
+	s := newStub(t)
+	s.succeed(t, "a\nb\nc\n", "publish", "--exchange", "x", "--key", "r.k", "--mandatory")
+	m, _, err := native.DecodePublish(s.asked[native.CmdPublish])
+	if err != nil || m.Exchange != "x" || m.RoutingKey != "r.k" || !m.Mandatory {
+		t.Fatalf("published %+v, %v", m, err)
+	}
+	if got := s.succeed(t, "", "consume", "--queue", "q", "--count", "2"); got != "a\nb\n" {
+		t.Fatalf("consumed %q", got)
+	}
+	settled := uint64(0)
+	for _, r := range s.acked {
+		settled = max(settled, r.First+uint64(r.Count))
+	}
+	if settled != 2 {
+		t.Fatalf("settled %v after two of three messages", s.acked)
+	}
+	s.acked = nil
+	s.succeed(t, "d\n", "publish", "--exchange", "x", "-q")
+	if got := s.succeed(t, "", "consume", "--queue", "q", "--count", "1", "--ack", "no"); got != "d\n" || s.acked != nil {
+		t.Fatalf("consumed %q, settled %v", got, s.acked)
+	}
+}
+
+func TestLogAndSharedMemory(t *testing.T) {
+	dir := t.TempDir()
+	if code, _, errs := program(t, "", "log", "verify", dir); code != exitFailed || !strings.Contains(errs, "data directory") {
+		t.Fatalf("an empty directory: exit code %d, %q", code, errs)
+	}
+	if code, _, errs := program(t, "", "log", "dump", dir+"/none"); code != exitFailed || !strings.Contains(errs, "none") {
+		t.Fatalf("no directory: exit code %d, %q", code, errs)
+	}
+	// Keys that nobody has.
+	if code, out, errs := program(t, "", "shm", "ls", "--shm-key-base", "2000000001"); code != 0 || strings.Count(out, "\n") != 1 {
+		t.Fatalf("shm ls: exit code %d, %q, %q", code, out, errs)
+	}
+	if code, out, errs := program(t, "", "shm", "rm", "--shm-key-base", "2000000001"); code != 0 || out != "" {
+		t.Fatalf("shm rm: exit code %d, %q, %q", code, out, errs)
+	}
+	if code, _, errs := program(t, "", "stat", "--shm", "--shm-key-base", "2000000001", "--addr", "127.0.0.1:1", "--timeout", "50ms"); code != exitFailed {
+		t.Fatalf("stat of nothing: exit code %d, %q", code, errs)
+	}
+	if code, out, _ := program(t, "", "version"); code != 0 || !strings.HasPrefix(out, "trimq ") {
+		t.Fatalf("version: exit code %d, %q", code, out)
+	}
+}

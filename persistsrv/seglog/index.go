@@ -32,6 +32,7 @@ type index struct {
 	made       bool        // its directory's name is not synced
 	rebuild    bool        // only in recovery
 	stored     uint64      // start as the last file has it; only in recovery
+	base       uint64      // a rebuild begins here, as the first file did, so that readers find all files as they were
 	file       vfs.File
 	older      *index // in tailFiles
 	newer      *index
@@ -64,7 +65,7 @@ func (l *Log) addEntry(a *act) error {
 			return err
 		}
 	}
-	if x.rebuild && a.entry.End() <= x.start {
+	if x.rebuild && a.entry.Offset < x.base {
 		return nil
 	}
 	if a.entry.Offset < x.next {

@@ -101,7 +101,6 @@ func (r *recovery) loadSegments() error {
 		s.lastLSN = s.baseLSN - 1
 		if f.HeaderErr != nil {
 			s.baseLSN, s.lastLSN, s.capacity = 0, 0, f.Size
-			r.damage(commitlog.Damage{Segment: f.Name, Position: f.Position, End: f.Position, Why: f.HeaderErr.Error()})
 		}
 		if i > 0 && f.HeaderErr == nil {
 			r.l.segs[i-1].lastLSN = s.baseLSN - 1
@@ -138,6 +137,11 @@ func (r *recovery) loadIndexCheckpoint() error {
 	default:
 		r.ckpt = c
 		r.learnSegments()
+		for i := range r.files {
+			if f := &r.files[i]; f.HeaderErr != nil && f.Position < c.Position {
+				r.damage(commitlog.Damage{Segment: f.Name, Position: f.Position, End: f.Position, Why: f.HeaderErr.Error()})
+			}
+		}
 	}
 	if r.ckpt == nil {
 		r.whole = true
@@ -212,6 +216,11 @@ func (r *recovery) scan(from, to uint64) error {
 // scanSegment reads entries of one segment; stop says that the log ends in it.
 func (r *recovery) scanSegment(i int, at, to uint64) (stop bool, err error) {
 	f := &r.files[i]
+	if f.HeaderErr != nil && f.Position >= r.from {
+		if stop, err := r.badHeader(i); stop || err != nil {
+			return stop, err
+		}
+	}
 	file, err := r.l.fs.Open(f.Name)
 	if err != nil {
 		return false, err
@@ -251,6 +260,44 @@ func (r *recovery) scanSegment(i int, at, to uint64) (stop bool, err error) {
 	}
 	r.l.stats.RecoveryScanned += at - began
 	return false, nil
+}
+
+// badHeader decides about a segment whose header is damaged: as about an entry.
+func (r *recovery) badHeader(i int) (stop bool, err error) {
+	f := &r.files[i]
+	synced, err := r.wasSynced(i, f.Position, r.last+1)
+	if err != nil {
+		return false, err
+	}
+	if synced {
+		r.damage(commitlog.Damage{
+			Segment: f.Name, Position: f.Position, End: f.Position, LSN: r.last + 1, NextLSN: r.last + 1, Why: f.HeaderErr.Error(),
+		})
+		return false, nil
+	}
+	r.cut = true
+	return true, r.dropFrom(i)
+}
+
+// dropFrom removes segments behind the end of the log.
+func (r *recovery) dropFrom(i int) error {
+	for k := len(r.files) - 1; k >= i; k-- {
+		f := &r.files[k]
+		r.l.stats.TornBytes += f.End - f.Position
+		r.l.log.Info("remove segment behind the end of the log", "segment", f.Name, "bytes", f.Size)
+		if err := r.l.fs.Remove(f.Name); err != nil {
+			return err
+		}
+		failpoint.Hit("persist.cut")
+	}
+	r.files = r.files[:i]
+	for n := len(r.l.segs); n > 0; n-- {
+		if s := r.l.segs[n-1]; i > 0 && (s.position <= r.files[i-1].Position || s.position < r.files[i-1].End) {
+			break // of a file that stays, or split off it
+		}
+		r.l.segs = r.l.segs[:n-1]
+	}
+	return nil
 }
 
 // apply takes over a whole entry.
@@ -418,16 +465,9 @@ func (r *recovery) jump(i int, at, lsn uint64, p commitlog.Place) (stop bool, er
 // cutAt ends the log at a position: the rest of the segment's file and all later segments go.
 func (r *recovery) cutAt(i int, at uint64, bad *commitlog.BadEntry) error {
 	r.cut = true
-	for k := len(r.files) - 1; k > i; k-- {
-		f := &r.files[k]
-		r.l.stats.TornBytes += f.End - f.Position
-		r.l.log.Info("remove segment behind the end of the log", "segment", f.Name, "bytes", f.Size)
-		if err := r.l.fs.Remove(f.Name); err != nil {
-			return err
-		}
-		failpoint.Hit("persist.cut")
+	if err := r.dropFrom(i + 1); err != nil {
+		return err
 	}
-	r.files = r.files[:i+1]
 	f := &r.files[i]
 	r.l.stats.TornBytes += f.End - at
 	r.l.log.Info("cut torn end of the log", "segment", f.Name, "position", at, "bytes", f.End-at, "lsn", r.last+1, "why", bad.Why)
@@ -443,12 +483,6 @@ func (r *recovery) cutAt(i int, at uint64, bad *commitlog.BadEntry) error {
 	}
 	failpoint.Hit("persist.cut")
 	f.End, f.Size = at, commitlog.SegmentHeaderSize+int64(at-f.Position)
-	for n := len(r.l.segs); n > 0 && r.l.segs[n-1].position > f.Position; n-- {
-		if s := r.l.segs[n-1]; s.position < at {
-			break // split off this segment
-		}
-		r.l.segs = r.l.segs[:n-1]
-	}
 	r.l.segs[len(r.l.segs)-1].end = at
 	return nil
 }

@@ -30,6 +30,9 @@ func (r *recovery) loadIndexes() error {
 		if why != nil {
 			r.l.log.Warn("index is damaged: rebuilding it from the log", "index", x.id, "why", why)
 			r.toRebuild(x)
+			if x.base = st.Start; len(st.Files) > 0 {
+				x.base = st.Files[0].Base
+			}
 		} else if err := r.frontOf(x, st.Start); err != nil {
 			return err
 		}
@@ -60,7 +63,10 @@ func (r *recovery) startsOnDisk() error {
 		}
 		x := newIndex(id)
 		r.toRebuild(x)
-		for _, base := range bases {
+		for i, base := range bases {
+			if i == 0 {
+				x.base = base
+			}
 			h, err := r.header(id, base)
 			if err != nil {
 				return err

@@ -161,7 +161,9 @@ func (r *rig) afterBoot(synced uint64) error {
 	if n != last {
 		return fmt.Errorf("written says %d, the log ends at %d", last, n)
 	}
-	r.checkIndexes(last)
+	if err := r.compareIndexes(last); err != nil {
+		return err
+	}
 	_, lsn, _, err := commitlog.LatestCheckpoint(vfs.Reading(r.mem))
 	if err != nil && !errors.Is(err, commitlog.ErrNoCheckpoint) {
 		return err

@@ -418,47 +418,56 @@ func (r *rig) model(n int) map[uint64]*modelIndex {
 // index leads to with what was produced.
 func (r *rig) checkIndexes(n int) {
 	r.t.Helper()
+	if err := r.compareIndexes(n); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rig) compareIndexes(n int) error {
 	fsys := vfs.Reading(r.fs)
 	ids, err := commitlog.ListIndexes(fsys)
 	if err != nil {
-		r.t.Fatal(err)
+		return err
 	}
 	model := r.model(n)
 	if len(ids) != len(model) {
-		r.t.Fatalf("indexes %v, the model has %d", ids, len(model))
+		return fmt.Errorf("indexes %v, the model has %d", ids, len(model))
 	}
 	for _, id := range ids {
 		start, entries, err := commitlog.ReadIndex(fsys, id)
 		if err != nil {
-			r.t.Fatal(err)
+			return err
 		}
 		want := model[id]
 		if want == nil || start != want.start {
-			r.t.Fatalf("index %d starts at %d, the model says %+v", id, start, want)
+			return fmt.Errorf("index %d starts at %d, the model says %+v", id, start, want)
 		}
 		below := func(e commitlog.Entry) bool { return e.End() <= start }
 		got := slices.DeleteFunc(entries, below)
 		left := slices.DeleteFunc(slices.Clone(want.entries), below)
 		if len(got) != len(left) {
-			r.t.Fatalf("index %d has %d entries from %d on, the model %d", id, len(got), start, len(left))
+			return fmt.Errorf("index %d has %d entries from %d on, the model %d", id, len(got), start, len(left))
 		}
 		for i := range got {
-			r.checkEntry(fsys, id, got[i], left[i])
+			if err := compareEntry(fsys, id, got[i], left[i]); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
-func (r *rig) checkEntry(fsys commitlog.FS, id uint64, got, want commitlog.Entry) {
-	r.t.Helper()
+func compareEntry(fsys commitlog.FS, id uint64, got, want commitlog.Entry) error {
 	want.Position = got.Position
 	if got != want {
-		r.t.Fatalf("index %d: entry %+v, the model %+v", id, got, want)
+		return fmt.Errorf("index %d: entry %+v, the model %+v", id, got, want)
 	}
 	b, err := commitlog.ReadBatch(fsys, got)
 	if err != nil {
-		r.t.Fatalf("index %d: %+v: %v", id, got, err)
+		return fmt.Errorf("index %d: %+v: %w", id, got, err)
 	}
 	if _, err := batch.Validate(b); err != nil || beUint64(b) != got.Offset {
-		r.t.Fatalf("index %d: %+v leads to a batch with base %d: %v", id, got, beUint64(b), err)
+		return fmt.Errorf("index %d: %+v leads to a batch with base %d: %w", id, got, beUint64(b), err)
 	}
+	return nil
 }

@@ -26,8 +26,11 @@ func (m *Mem) Crash(rng *rand.Rand) {
 	chance := [4]float64{0, 1, rng.Float64(), rng.Float64()}[rng.IntN(4)]
 	for _, dir := range slices.Sorted(maps.Keys(m.pending)) {
 		keep := len(m.pending[dir])
-		if chance < 1 {
-			keep = rng.IntN(int(chance*float64(keep)) + 1)
+		if chance < 1 && rng.IntN(4) > 0 {
+			keep = rng.IntN(keep + 1)
+		}
+		if chance == 0 && rng.IntN(2) == 0 {
+			keep = 0
 		}
 		m.persistNames(dir, keep)
 	}

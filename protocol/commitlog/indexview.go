@@ -89,6 +89,10 @@ func (ix *IndexView) load() error {
 	for _, f := range known {
 		f.close(ix.v)
 	}
+	// A file that has one behind it is full, whatever was known of it.
+	for _, f := range files[:max(0, len(files)-1)] {
+		f.grow()
+	}
 	ix.files, ix.hint = files, place{}
 	if ix.v.maps.Load() > maxIndexMaps {
 		ix.v.evict(ix)

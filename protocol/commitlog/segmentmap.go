@@ -39,7 +39,7 @@ type Segment struct {
 	mapErr error
 }
 
-// openSegment opens a file, or returns known if that is still the same file. nil: it has gone.
+// openSegment opens a file, or returns known if that is still the same file. nil: it has gone, or is not begun.
 func openSegment(root string, f SegmentFile, known *Segment) (*Segment, error) {
 	path := filepath.Join(root, filepath.FromSlash(f.Name))
 	file, err := os.Open(path)
@@ -59,8 +59,16 @@ func openSegment(root string, f SegmentFile, known *Segment) (*Segment, error) {
 		return known, nil
 	}
 	s := &Segment{position: f.Position, file: file, fd: int(file.Fd()), inode: st.Ino, capacity: st.Size}
-	if f.HeaderErr == nil && f.Header.Capacity < maxSegmentMap {
-		s.capacity = max(st.Size, int64(f.Header.Capacity))
+	// The file may be another one than the one that was listed.
+	var b [SegmentHeaderSize]byte
+	_, _ = file.ReadAt(b[:], 0) // what cannot be read does not decode
+	h, err := DecodeSegmentHeader(b[:])
+	if err != nil && st.Size <= SegmentHeaderSize {
+		file.Close()
+		return nil, nil // just being made
+	}
+	if err == nil && h.Capacity < maxSegmentMap {
+		s.capacity = max(st.Size, int64(h.Capacity))
 	}
 	s.size.Store(st.Size)
 	s.refs.Store(1)

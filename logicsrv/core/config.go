@@ -1,6 +1,9 @@
 package core
 
-import "github.com/trimq/trimq/protocol/ipc"
+import (
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/journal"
+)
 
 // Config bounds the state. A zero field takes the default beside it.
 type Config struct {
@@ -43,7 +46,24 @@ const (
 	maxTurnDeliveries  = 4096    // Deliver records of one turn
 	maxTurnReturns     = 8192    // ranges that go back to their queues in one turn
 	maxRun             = 4096    // messages of one Deliver
+
+	targetBytes = 16 // of one target in an event
 )
+
+// turnReturns and turnDeliveries are what a turn adds at its end, in ranges that go back and
+// in deliveries (of which each may be acknowledged by an event): an eighth of an entry each.
+func (cfg *Config) turnReturns() int    { return max(1, min(maxTurnReturns, cfg.MaxEntryBytes/128)) }
+func (cfg *Config) turnDeliveries() int { return max(1, min(maxTurnDeliveries, cfg.MaxEntryBytes/256)) }
+
+// tooLong tells whether an input that the journal repeats in its event is too long for an
+// entry. Batches are not repeated there.
+func (cfg *Config) tooLong(in *Input) bool {
+	switch in.Type {
+	case ipc.TypeAck, ipc.TypeCommit, ipc.TypeAdmin:
+		return len(in.Payload) > cfg.MaxEntryBytes/2
+	}
+	return false
+}
 
 // orDefault gives a field that is not set its default.
 func orDefault[T int | int64](v *T, d T) {
@@ -72,5 +92,10 @@ func (cfg Config) orDefault() Config {
 	orDefault(&cfg.MaxWaits, 1_000_000)
 	orDefault(&cfg.MaxEntryBytes, 1<<20)
 	orDefault(&cfg.ProducerExpiryMS, 24*60*60*1000)
+	// What one input can add to an entry is less than half of it, so that a turn which is not
+	// full yet always has room for one more: a small ring means small limits.
+	half := cfg.MaxEntryBytes / 2
+	cfg.MaxTargets = max(1, min(cfg.MaxTargets, half/(targetBytes+journal.ItemSize)))
+	cfg.MaxPartitionsPerTopic = max(1, min(cfg.MaxPartitionsPerTopic, half/(8+journal.OpSize)))
 	return cfg
 }

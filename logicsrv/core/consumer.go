@@ -140,7 +140,7 @@ func (q *queue) release(first, next uint64) {
 	q.scan = min(q.scan, first)
 }
 
-// applyReturns gives back what consumers held that have ended, at most maxTurnReturns
+// applyReturns gives back what consumers held that have ended, at most turnReturns
 // ranges a turn: an entry has a limit, what a connection held has none.
 func (c *Core) applyReturns() {
 	if len(c.returning) == 0 {
@@ -149,7 +149,7 @@ func (c *Core) applyReturns() {
 	t := c.turn
 	mark := len(t.events)
 	ev := &c.returned
-	left := maxTurnReturns
+	left := c.cfg.turnReturns()
 	done := 0
 	for _, k := range c.returning {
 		// One event for each consumer: it names one queue.

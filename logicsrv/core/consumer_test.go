@@ -88,7 +88,7 @@ func TestManyReturns(t *testing.T) {
 			checkSoft(t, w.c)
 			w.settle()
 			back, longest := w.returned(since)
-			if back != n/2 || longest > maxTurnReturns || ix.queue.inHand.n != 0 {
+			if back != n/2 || longest > w.c.cfg.turnReturns() || ix.queue.inHand.n != 0 {
 				t.Fatalf("%d came back, %d ranges in an event, %d in hand", back, longest, ix.queue.inHand.n)
 			}
 			if a, _ := ix.queue.attempts.at(n - 2); a != 1 {
@@ -109,10 +109,10 @@ func TestManyDeliveries(t *testing.T) {
 	w.settle()
 	w.step(ipc.TypeSubscribe, (&ipc.Subscribe{Head: ipc.Head{Epoch: 1, Conn: 512, Req: 1}, Sub: 1, Index: 1, Limit: ^uint64(0)}).Append(nil))
 	_, out := w.end()
-	if len(out) != 1+maxTurnDeliveries || !w.c.Busy() {
+	if len(out) != 1+w.c.cfg.turnDeliveries() || !w.c.Busy() {
 		t.Fatalf("%d outputs, busy %t", len(out), w.c.Busy())
 	}
-	seen := uint64(maxTurnDeliveries)
+	seen := uint64(w.c.cfg.turnDeliveries())
 	for _, o := range w.settle() {
 		if o.Type == ipc.TypeDeliver {
 			m, _ := ipc.DecodeDeliver(o.Record)

@@ -1,6 +1,8 @@
 package core
 
 import (
+	"fmt"
+
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/invariant"
@@ -180,6 +182,9 @@ func (c *Core) Step(nowMS int64, in Input) {
 	case in.Refuse != "":
 		h, _ := ipc.PeekHead(in.Payload)
 		c.reject(h, errcode.Internal, in.Refuse)
+	case c.cfg.tooLong(&c.in):
+		h, _ := ipc.PeekHead(in.Payload)
+		c.reject(h, errcode.LimitExceeded, fmt.Sprintf("a request of %d bytes; at most %d are allowed", len(in.Payload), c.cfg.MaxEntryBytes/2))
 	default:
 		c.decide()
 	}

@@ -254,3 +254,46 @@ func TestSequences(t *testing.T) {
 		}
 	}
 }
+
+// TestSmallEntries: with a small ring limits are small, and entries stay below it whatever
+// comes in: many names and offsets, topics of many partitions, wide fan-outs.
+func TestSmallEntries(t *testing.T) {
+	cfg := Config{MaxEntryBytes: 8 << 10}
+	w := newWorld(t, cfg)
+	w.attach(1)
+	largest := 0
+	run := func(typ ipc.Type, payload []byte) {
+		for w.c.TurnFull() {
+			e, _ := w.end()
+			largest = max(largest, len(e.AppendRing(nil)))
+		}
+		w.step(typ, payload)
+	}
+	command := func(cmd admin.Command, body interface{ Append([]byte) []byte }) {
+		m := ipc.Admin{Head: ipc.Head{Epoch: 1, Conn: 1, Req: 1}, Command: uint16(cmd), Body: body.Append(nil)}
+		run(ipc.TypeAdmin, m.Append(nil))
+	}
+	command(admin.CmdCreateExchange, &admin.CreateExchange{Name: "x", Type: admin.Fanout})
+	for i := range 300 {
+		name := "q" + string(rune('a'+i/26)) + string(rune('a'+i%26))
+		command(admin.CmdCreateQueue, &admin.CreateQueue{Name: name, Level: ipc.LevelPage})
+		command(admin.CmdCreateBinding, &admin.CreateBinding{Exchange: "x", Queue: name})
+		command(admin.CmdCreateTopic, &admin.CreateTopic{Name: "t" + name, Partitions: uint32(i)})
+		m := ipc.Publish{Head: ipc.Head{Epoch: 1, Conn: 1, Req: 7}, Exchange: "x", Batch: batch(1)}
+		run(ipc.TypePublish, publishRecord(&m))
+		commit := ipc.CommitOffsets{Head: ipc.Head{Epoch: 1, Conn: 1, Req: 7}, Group: "g"}
+		ack := ipc.Ack{Head: commit.Head, Index: 2, Verdict: ipc.VerdictAck}
+		for range 10 * i {
+			commit.Offsets = append(commit.Offsets, ipc.OffsetCommit{Index: 9, Metadata: "metadata"})
+			ack.Ranges = append(ack.Ranges, ipc.Range{Count: 1})
+		}
+		run(ipc.TypeCommit, commit.Append(nil))
+		run(ipc.TypeAck, ack.Append(nil))
+	}
+	if e, _ := w.end(); e != nil {
+		largest = max(largest, len(e.AppendRing(nil)))
+	}
+	if largest < cfg.MaxEntryBytes/2 || largest > cfg.MaxEntryBytes+journal.RingHeaderSize {
+		t.Fatalf("the largest entry has %d bytes", largest)
+	}
+}

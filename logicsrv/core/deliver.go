@@ -28,7 +28,7 @@ func (c *Core) deliverDirty() {
 	if !c.resynced {
 		return // nobody may be given what another may hold
 	}
-	left := maxTurnDeliveries
+	left := c.cfg.turnDeliveries()
 	done := 0
 	for _, ix := range c.dirty {
 		if !ix.gone && !c.deliver(ix, &left) {

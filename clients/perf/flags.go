@@ -52,7 +52,7 @@ func producerFlags(s *settings) []cli.Flag {
 		&cli.StringFlag{Name: "codec", Usage: "compression: none, zstd", Value: "none", Destination: &s.codecName},
 		&cli.IntFlag{Name: "batch-bytes", Usage: "size of a full batch", Value: 256 << 10, Destination: &s.batchBytes},
 		&cli.DurationFlag{Name: "linger", Usage: "how long a batch waits for company", Destination: &s.linger},
-		&cli.Int64Flag{Name: "window", Usage: "bytes of messages that may be unacknowledged", Value: 32 << 20, Destination: &s.bufferBytes},
+		&cli.Int64Flag{Name: "window", Usage: "bytes of messages that may be unacknowledged", Value: 8 << 20, Destination: &s.bufferBytes},
 		&cli.IntFlag{Name: "sample", Usage: "time the acknowledgement of every `N`th message", Value: 64, Destination: &s.sample},
 		&cli.BoolFlag{Name: "no-idempotence", Usage: "send without sequence numbers", Destination: &s.plain},
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -38,7 +37,6 @@ type load struct {
 	acked      atomic.Int64
 	failed     atomic.Int64
 	duplicates atomic.Int64
-	failure    sync.Once
 	refusal    atomic.Pointer[error] // of the first that failed
 }
 
@@ -46,8 +44,7 @@ type load struct {
 // it was sent or due; 0 for one that is not timed.
 func (l *load) done(r trimq.Result, err error) {
 	if err != nil {
-		l.failed.Add(1)
-		l.failure.Do(func() { l.refusal.Store(&err) })
+		l.fail(err)
 		return
 	}
 	l.acked.Add(1)
@@ -57,6 +54,13 @@ func (l *load) done(r trimq.Result, err error) {
 	if r.Tag != 0 {
 		l.acks.record(time.Since(l.began) - time.Duration(r.Tag-1))
 	}
+}
+
+// fail is apart from done because err moves to the heap here, which no message that goes
+// well shall pay for.
+func (l *load) fail(err error) {
+	l.failed.Add(1)
+	l.refusal.CompareAndSwap(nil, &err)
 }
 
 // flood sends as fast as the producer takes it.

@@ -26,6 +26,7 @@ func produce(ctx context.Context, s *settings) (*Report, error) {
 	}
 	b.start()
 	seconds := b.produce(ctx, func(ctx context.Context, _ int, l *load) { l.flood(ctx) })
+	b.measured()
 	b.countLoads()
 	b.report.finish(b.report.Acknowledged, b.report.Acknowledged*int64(s.size), seconds)
 	return b.report, nil
@@ -200,6 +201,7 @@ func atRate(ctx context.Context, s *settings) (*Report, error) {
 	}
 	b.start()
 	seconds := b.produce(ctx, send)
+	b.measured()
 	b.countLoads()
 	b.report.finish(b.report.Acknowledged, b.report.Acknowledged*int64(s.size), seconds)
 	return b.report, nil

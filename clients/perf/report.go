@@ -103,7 +103,7 @@ func (r *Report) writeTable(w io.Writer) error {
 		if p.Restarted {
 			note = " (restarted)"
 		}
-		line(p.Name, "%.2f s CPU, peak %.1f MiB, private %.1f MiB%s", p.CPUSeconds, mib(p.PeakBytes), mib(p.OwnBytes), note)
+		line(p.Name, "%.2f s CPU, peak %.1f MiB, of its own %.1f MiB%s", p.CPUSeconds, mib(p.PeakBytes), mib(p.OwnBytes), note)
 	}
 	if r.Stopped != "" {
 		line("stopped", "%s", r.Stopped)

@@ -22,6 +22,8 @@ type bench struct {
 	closes []func(context.Context) error
 	began  time.Time
 	before map[string]usage
+	stop   chan struct{} // ends the watch of memory
+	peaks  <-chan map[string]int64
 }
 
 // open connects and makes the topic.
@@ -109,6 +111,8 @@ func (b *bench) addConsumers(ctx context.Context, g *goal, atEnd, timed bool) er
 // start begins the measured time.
 func (b *bench) start() {
 	b.before = usages(b.s.runDir)
+	b.stop = make(chan struct{})
+	b.peaks = watchMemory(b.s.runDir, b.stop)
 	b.began = time.Now()
 	for _, l := range b.loads {
 		l.began = b.began
@@ -131,9 +135,7 @@ func (b *bench) produce(ctx context.Context, send func(ctx context.Context, i in
 		})
 	}
 	wg.Wait()
-	seconds := time.Since(b.began).Seconds()
-	b.measured()
-	return seconds
+	return time.Since(b.began).Seconds()
 }
 
 // countLoads sums up what the producers saw.
@@ -193,10 +195,17 @@ func (b *bench) countTakes() (verdict, time.Time) {
 }
 
 // measured ends the measured time.
-func (b *bench) measured() { b.report.Processes = processes(b.before, usages(b.s.runDir)) }
+func (b *bench) measured() {
+	if b.stop != nil {
+		close(b.stop)
+		b.report.Processes = processes(b.before, usages(b.s.runDir), <-b.peaks)
+		b.stop = nil
+	}
+}
 
 // close ends everything.
 func (b *bench) close() {
+	b.measured() // where the run broke off
 	ctx, cancel := context.WithTimeout(context.Background(), b.s.drain)
 	defer cancel()
 	for _, c := range b.closes {

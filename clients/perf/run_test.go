@@ -223,8 +223,8 @@ func TestUsagesReadsPIDFiles(t *testing.T) {
 func TestProcesses(t *testing.T) {
 	before := map[string]usage{clientName: {pid: 1, cpuSeconds: 1}, "connsrv": {pid: 2, cpuSeconds: 2}, "logicsrv": {pid: 3, cpuSeconds: 9}}
 	after := map[string]usage{clientName: {pid: 1, cpuSeconds: 1.5}, "connsrv": {pid: 9, cpuSeconds: 0.25}}
-	got := processes(before, after)
-	if len(got) != 2 || got[0].CPUSeconds != 0.5 || got[0].Restarted || got[1].CPUSeconds != 0.25 || !got[1].Restarted {
+	got := processes(before, after, map[string]int64{clientName: 7})
+	if len(got) != 2 || got[0].OwnBytes != 7 || got[0].CPUSeconds != 0.5 || got[0].Restarted || got[1].CPUSeconds != 0.25 || !got[1].Restarted {
 		t.Fatalf("%+v", got)
 	}
 }
@@ -280,5 +280,12 @@ func TestFlags(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.args, err, c.want)
 		}
+	}
+}
+
+func TestDoneAllocatesNothing(t *testing.T) {
+	l := newLoad(nil, 1)
+	if n := testing.AllocsPerRun(100, func() { l.done(trimq.Result{Tag: 1}, nil) }); n != 0 {
+		t.Fatalf("%v allocations", n)
 	}
 }

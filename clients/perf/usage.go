@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // What processes use, from /proc. The daemons are found by the pid files in run_dir.
@@ -109,14 +110,39 @@ func statusBytes(status, name string) int64 {
 type Process struct {
 	Name       string  `json:"name"`
 	PID        int     `json:"pid"`
-	CPUSeconds float64 `json:"cpu_seconds"`          // during the measured time
-	PeakBytes  int64   `json:"peak_memory_bytes"`    // since its start, shared memory included
-	OwnBytes   int64   `json:"private_memory_bytes"` // at the end, without shared memory and page cache
-	Restarted  bool    `json:"restarted,omitempty"`  // CPUSeconds counts the new process only
+	CPUSeconds float64 `json:"cpu_seconds"`               // during the measured time
+	PeakBytes  int64   `json:"peak_memory_bytes"`         // VmHWM: since its start, shared memory and mapped files included
+	OwnBytes   int64   `json:"peak_private_memory_bytes"` // the most that was seen during the run of its own alone
+	Restarted  bool    `json:"restarted,omitempty"`       // CPUSeconds counts the new process only
+}
+
+// sampleEvery is how often private memory is looked at: the kernel keeps no peak of it.
+const sampleEvery = 200 * time.Millisecond
+
+// watchMemory keeps the peaks of private memory until stop is closed, then gives them.
+func watchMemory(runDir string, stop <-chan struct{}) <-chan map[string]int64 {
+	out := make(chan map[string]int64, 1)
+	go func() {
+		peaks := map[string]int64{}
+		tick := time.NewTicker(sampleEvery)
+		defer tick.Stop()
+		for {
+			for name, u := range usages(runDir) {
+				peaks[name] = max(peaks[name], u.heapBytes)
+			}
+			select {
+			case <-tick.C:
+			case <-stop:
+				out <- peaks
+				return
+			}
+		}
+	}()
+	return out
 }
 
 // processes says what was used between two readings.
-func processes(before, after map[string]usage) []Process {
+func processes(before, after map[string]usage, peaks map[string]int64) []Process {
 	var list []Process
 	for _, name := range append([]string{clientName}, tiers...) {
 		a, ok := after[name]
@@ -124,7 +150,7 @@ func processes(before, after map[string]usage) []Process {
 			continue
 		}
 		b, known := before[name]
-		p := Process{Name: name, PID: a.pid, CPUSeconds: a.cpuSeconds, PeakBytes: a.peakBytes, OwnBytes: a.heapBytes}
+		p := Process{Name: name, PID: a.pid, CPUSeconds: a.cpuSeconds, PeakBytes: a.peakBytes, OwnBytes: max(a.heapBytes, peaks[name])}
 		if known && b.pid == a.pid {
 			p.CPUSeconds = float64(int64((a.cpuSeconds-b.cpuSeconds)*ticksPerSecond+0.5)) / ticksPerSecond
 		} else {

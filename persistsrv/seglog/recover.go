@@ -57,6 +57,9 @@ func (r *recovery) run() error {
 	if err := r.scan(r.ckpt.Position, ^uint64(0)); err != nil {
 		return err
 	}
+	if err := r.dropUnused(); err != nil {
+		return err
+	}
 	if err := r.settleEnd(); err != nil {
 		return err
 	}
@@ -296,6 +299,22 @@ func (r *recovery) dropFrom(i int) error {
 			break // of a file that stays, or split off it
 		}
 		r.l.segs = r.l.segs[:n-1]
+	}
+	return nil
+}
+
+// dropUnused removes empty segments at the end that were begun for an entry behind the one
+// that comes next: what lay between is lost in a power cut. Their headers would name the wrong
+// first LSN, and a reader that looks for a later one would begin in them.
+func (r *recovery) dropUnused() error {
+	for n := len(r.files); n > 0; n = len(r.files) {
+		f := &r.files[n-1]
+		if f.HeaderErr != nil || f.End > f.Position || f.Header.BaseLSN == r.last+1 || r.l.segs[len(r.l.segs)-1].position != f.Position {
+			return nil
+		}
+		if err := r.dropFrom(n - 1); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -62,6 +62,15 @@ func (w *world) addProducer(p *producer) {
 
 func (w *world) castProducers() {
 	anyLevel := func() ipc.Level { return ipc.Level(w.rng.IntN(4)) }
+	if w.plan.focus == onPages {
+		w.addProducer(&producer{topic: "t-page"})
+		w.addProducer(&producer{topic: "t-memory", level: ipc.LevelPage})
+		return
+	}
+	if w.plan.focus == onRefusals {
+		w.addProducer(&producer{exchange: "dir", keys: []string{unroutableKey}})
+		w.addProducer(&producer{exchange: "dir", keys: []string{unroutableKey}})
+	}
 	w.addProducer(&producer{topic: "t-disk", partition: 0, idempotent: true})
 	w.addProducer(&producer{topic: "t-disk", partition: 1, level: anyLevel()})
 	w.addProducer(&producer{topic: "t-page", idempotent: w.rng.IntN(2) == 0})

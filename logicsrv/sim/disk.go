@@ -44,7 +44,7 @@ func (d *disk) fault(c vfs.Call) error {
 	if w.running != tierPersist {
 		return nil
 	}
-	if c.Op == "write" && w.fuse[tierPersist] == 1 && w.rng.IntN(2) == 0 {
+	if c.Op == "write" && w.fuse[tierPersist] == 1 && (w.fuseAt[tierPersist] == "" || w.fuseAt[tierPersist] == "disk.write") && w.rng.IntN(2) == 0 {
 		// The process dies within the write: some of the bytes are in the page cache.
 		w.fuse[tierPersist] = 0
 		return &vfs.Partial{N: w.rng.IntN(600), Err: vfs.ErrKilled}

@@ -10,6 +10,8 @@ import (
 // The kinds of faults that a history may have.
 const (
 	killOne = iota
+	killLogic
+	killConn
 	killPair
 	killAll
 	cutPower
@@ -75,6 +77,10 @@ func (w *world) bring(kind int) {
 	switch kind {
 	case killOne:
 		w.light(tier(w.rng.IntN(int(tiers))))
+	case killLogic:
+		w.light(tierLogic)
+	case killConn:
+		w.light(tierConn)
 	case killPair:
 		spared := tier(w.rng.IntN(int(tiers)))
 		for t := range tiers {
@@ -105,9 +111,16 @@ func (w *world) bring(kind int) {
 	}
 }
 
-// light sets a fuse: the tier dies at one of the failpoints that it crosses next. A tier that
-// is down dies in its start.
+// light sets a fuse: the tier dies at one of the failpoints that it crosses next, or at one
+// that it has crossed before, so that rare places get their share. A tier that is down dies
+// in its start.
 func (w *world) light(t tier) {
+	if n := len(w.crossed[t]); n > 0 && w.rng.IntN(2) == 0 {
+		w.fuseAt[t] = w.crossed[t][w.rng.IntN(n)]
+		w.fuse[t] = 1 + w.rng.IntN(3)
+		return
+	}
+	w.fuseAt[t] = ""
 	w.fuse[t] = 1 + w.rng.IntN(w.plan.reach)
 }
 

@@ -33,7 +33,20 @@ type plan struct {
 	settings pshell.Settings
 
 	weights [faultKinds]int
+	focus   focus
 }
+
+// focus makes some histories about one thing, so that rare meetings become likely.
+type focus int
+
+const (
+	onEverything focus = iota
+	onPages            // little is synced, checkpoints are many, the power fails
+	onSyncs            // syncs fail
+	onRefusals         // what is refused now would be taken in a moment; logicsrv dies
+	onDeliveries       // consumers hold a lot; connsrv and logicsrv die
+	foci
+)
 
 func makePlan(r *rand.Rand) plan {
 	pick := func(v ...int) int { return v[r.IntN(len(v))] }
@@ -82,5 +95,33 @@ func makePlan(r *rand.Rand) plan {
 		killOne: 20, killPair: 4, killAll: 2, cutPower: pick(0, 1, 4), stall: 6,
 		fillDisk: pick(0, 0, 2), breakSync: pick(0, 0, 4),
 	}
+	p.focus = focus(r.IntN(int(foci)))
+	p.concentrate(pick)
 	return p
+}
+
+// concentrate turns the plan to its focus.
+func (p *plan) concentrate(pick func(...int) int) {
+	switch p.focus {
+	case onPages:
+		p.inline = false
+		p.syncEvery = pick(2, 6, 20)
+		p.limits.CheckpointEvents = uint64(pick(2, 6, 20))
+		p.settings.PageFlushMS = 5000
+		p.settings.FlushBytes = 1 << 20
+		p.weights[cutPower] = 8
+		p.weights[fillDisk], p.weights[breakSync] = 0, 0
+	case onSyncs:
+		p.weights[breakSync] = 12
+	case onRefusals:
+		p.toggle, p.churn, p.calmStart = true, false, true
+		p.limits.TurnInputs = pick(1, 1, 3, 8)
+		p.reach = pick(3, 12, 30)
+		p.weights[killLogic] = 40
+	case onDeliveries:
+		p.calmStart = true
+		p.clientDeath = pick(1000, 1000000)
+		p.weights[killLogic] = 20
+		p.weights[killConn] = 20
+	}
 }

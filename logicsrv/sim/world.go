@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 
 	"github.com/trimq/trimq/logicsrv/core"
 	lshell "github.com/trimq/trimq/logicsrv/shell"
@@ -53,10 +54,12 @@ type world struct {
 	conn    *connsrv
 	logic   *lshell.Shell
 	persist persister
-	down    [tiers]int // steps until a dead tier is started again
-	stalled [tiers]int // steps in which a live tier does not run
-	fuse    [tiers]int // crossings of failpoints until it dies; 0: not set
-	cutIn   int        // steps until the power fails; 0: not set
+	down    [tiers]int      // steps until a dead tier is started again
+	stalled [tiers]int      // steps in which a live tier does not run
+	fuse    [tiers]int      // crossings of failpoints until it dies; 0: not set
+	fuseAt  [tiers]string   // only crossings of this one count; empty: all do
+	crossed [tiers][]string // failpoints crossed so far, each once
+	cutIn   int             // steps until the power fails; 0: not set
 
 	clients     []client
 	admin       *administrator
@@ -162,7 +165,13 @@ func (w *world) trace(format string, args ...any) {
 // crossing is called at every failpoint.
 func (w *world) crossing(name string) {
 	t := w.running
-	if t >= tiers || w.fuse[t] == 0 {
+	if t >= tiers {
+		return
+	}
+	if !slices.Contains(w.crossed[t], name) {
+		w.crossed[t] = append(w.crossed[t], name)
+	}
+	if w.fuse[t] == 0 || w.fuseAt[t] != "" && w.fuseAt[t] != name {
 		return
 	}
 	if w.fuse[t]--; w.fuse[t] == 0 {

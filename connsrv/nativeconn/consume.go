@@ -68,7 +68,7 @@ func (c *Conn) subscribe(h native.Header, body []byte) bool {
 		return c.subscribeTopic(h, s)
 	}
 	s.Queue, s.AutoAck, s.Exclusive = true, m.AutoAck, m.Exclusive
-	s.Told, _ = s.TopUp()
+	s.Told, _ = s.TopUp(c.lane.Rings)
 	req := c.lane.Req()
 	record := ipc.Subscribe{
 		Head: c.head(req), Sub: s.ID, Index: s.Index, Limit: s.Told, Exclusive: s.Exclusive,
@@ -157,7 +157,7 @@ func (c *Conn) credit(h native.Header, body []byte) bool {
 	switch {
 	case s.Closing:
 	case s.Queue:
-		if limit, tell := s.TopUp(); tell && !c.link.Crowded() {
+		if limit, tell := s.TopUp(c.lane.Rings); tell && !c.link.Crowded() {
 			if !c.putCredit(c.link, s, limit) {
 				return false
 			}
@@ -181,7 +181,7 @@ func (c *Conn) putCredit(who session.Link, s *session.Sub, limit uint64) bool {
 
 // topUp tells logicsrv a larger limit when it is time, unless the client is slow to read.
 func (c *Conn) topUp(s *session.Sub) {
-	if limit, tell := s.TopUp(); tell && !s.Closing && !c.link.Crowded() {
+	if limit, tell := s.TopUp(c.lane.Rings); tell && !s.Closing && !c.link.Crowded() {
 		record := ipc.Credit{Head: c.head(0), Sub: s.ID, Limit: limit}
 		c.lane.PutLater(ipc.TypeCredit, record.Append(c.lane.Scratch()))
 		s.Told = limit
@@ -200,7 +200,11 @@ func (c *Conn) ack(h native.Header, body []byte) bool {
 		c.refuse(h, errcode.New(errcode.UnknownSubscription, "no subscription %d", m.Sub))
 		return true
 	}
-	if err := takeFromHand(s, &m); err != nil {
+	if ipc.AckSize(len(m.Ranges)) > c.lane.MaxRecord {
+		c.refuse(h, errcode.New(errcode.LimitExceeded, "%d ranges in one ACK", len(m.Ranges)))
+		return true
+	}
+	if err := c.takeFromHand(s, &m); err != nil {
 		c.refuse(h, err)
 		return true
 	}
@@ -216,6 +220,7 @@ func (c *Conn) ack(h native.Header, body []byte) bool {
 	record := ipc.Ack{Head: c.head(req), Sub: m.Sub, Index: m.Index, Verdict: m.Verdict, Ranges: m.Ranges}
 	record.Append(slot.Payload[:0])
 	slot.Publish()
+	c.topUp(s)
 	if req != 0 {
 		c.add(h, session.Request{Req: req})
 	}
@@ -226,15 +231,20 @@ func (c *Conn) ack(h native.Header, body []byte) bool {
 }
 
 // takeFromHand removes the ranges of a verdict from what the consumer holds: all or none.
-func takeFromHand(s *session.Sub, m *native.Ack) error {
+func (c *Conn) takeFromHand(s *session.Sub, m *native.Ack) error {
 	if m.Index != s.Index {
 		return errcode.New(errcode.InvalidArgument, "subscription %d is of index %d, not %d", s.ID, s.Index, m.Index)
 	}
+	before := s.InHand.Gaps()
 	for i, r := range m.Ranges {
 		if !s.InHand.Remove(r) {
 			putBack(s, m.Ranges[:i])
 			return errcode.New(errcode.InvalidArgument, "not all of offsets %d to %d are in hand", r.First, r.First+uint64(r.Count)-1)
 		}
+	}
+	if gaps := s.InHand.Gaps(); gaps > before && gaps > c.lane.MaxGaps() {
+		putBack(s, m.Ranges)
+		return errcode.New(errcode.LimitExceeded, "what is in hand would fall into %d ranges, at most %d: acknowledge lower offsets first", gaps, c.lane.MaxGaps())
 	}
 	return nil
 }

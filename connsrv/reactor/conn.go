@@ -313,10 +313,15 @@ func (c *Conn) setLowat(n int) bool {
 	return true
 }
 
-// discardInput reads what the peer still sends after our last byte.
+// discardInput reads what the peer still sends after our last byte, up to the budget.
 func (c *Conn) discardInput() {
-	for c.readable {
+	for budget := readBudget; c.readable; {
+		if budget <= 0 {
+			c.loop.later(c)
+			return
+		}
 		n, err := unix.Read(c.fd, c.loop.scratch)
+		budget -= max(n, 1)
 		if err == unix.EAGAIN {
 			c.readable = false
 			return

@@ -18,6 +18,9 @@ type span struct{ first, end uint64 }
 // Count is how many offsets are in hand.
 func (h *InHand) Count() uint64 { return h.count }
 
+// Gaps is how many separate ranges the set consists of.
+func (h *InHand) Gaps() int { return len(h.spans) }
+
 // at is the index of the first range that ends above offset.
 func (h *InHand) at(offset uint64) int {
 	if n := len(h.spans); n > 0 && h.spans[n-1].end <= offset {

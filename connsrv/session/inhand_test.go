@@ -76,30 +76,46 @@ func TestInHandRefusesEmptyAndOverflow(t *testing.T) {
 }
 
 func TestTopUp(t *testing.T) {
+	r := &Rings{MaxRecord: 1 << 20}
 	s := Sub{Limit: 10}
-	limit, tell := s.TopUp()
+	limit, tell := s.TopUp(r)
 	if limit != 10 || !tell {
 		t.Fatalf("%d %v", limit, tell)
 	}
 	s.Told = limit
-	if _, tell := s.TopUp(); tell {
+	if _, tell := s.TopUp(r); tell {
 		t.Error("told twice")
 	}
 	s = Sub{Limit: 1 << 40}
-	s.Told, _ = s.TopUp()
+	s.Told, _ = s.TopUp(r)
 	if s.Told != aheadMessages {
 		t.Fatalf("endless credit is told as %d", s.Told)
 	}
 	s.Delivered = 1
-	if _, tell := s.TopUp(); tell {
+	if _, tell := s.TopUp(r); tell {
 		t.Error("a small step is told")
 	}
 	s.Delivered = aheadMessages / 2
-	if limit, tell := s.TopUp(); !tell || limit != aheadMessages/2*3 {
+	if limit, tell := s.TopUp(r); !tell || limit != aheadMessages/2*3 {
 		t.Errorf("%d %v", limit, tell)
 	}
 	s = Sub{Limit: aheadMessages + 5, Told: aheadMessages, Delivered: 10}
-	if limit, tell := s.TopUp(); !tell || limit != s.Limit {
+	if limit, tell := s.TopUp(r); !tell || limit != s.Limit {
 		t.Errorf("the last step: %d %v", limit, tell)
+	}
+}
+
+// What a consumer may hold at most fits a record, in rings of any size.
+func TestStateFitsARecord(t *testing.T) {
+	for capacity := 1 << 16; capacity <= 1<<30; capacity *= 2 {
+		r := &Rings{MaxRecord: capacity/4 - 16}
+		var s Sub
+		for s.InHand.Gaps() < r.MaxGaps()+int(r.Ahead()) {
+			s.InHand.Add(uint64(2*s.InHand.Gaps()), 1)
+		}
+		m := ipc.SubState{InHand: s.InHand.Ranges(nil)}
+		if n := len(m.Append(nil)); n > r.MaxRecord {
+			t.Errorf("capacity %d: a state of %d bytes, a record holds %d", capacity, n, r.MaxRecord)
+		}
 	}
 }

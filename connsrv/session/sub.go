@@ -22,16 +22,31 @@ type Sub struct {
 	Wait uint64 // partition: the number of the Wait that is parked for it, or 0
 }
 
-// aheadMessages bounds what logicsrv may deliver to one consumer beyond what its connection
-// has sent on: a client that gives endless credit and does not read costs that much memory.
-const aheadMessages = 4096
+// Bounds of what a consumer may hold, so that its state fits a record when it is told again.
+const (
+	// aheadMessages bounds what logicsrv may deliver to one consumer beyond what its
+	// connection has sent on: a client that gives endless credit and does not read costs
+	// that much memory.
+	aheadMessages = 4096
+	// maxGaps bounds the separate ranges of what is in hand: a client that acknowledges
+	// every second message is stopped there.
+	maxGaps = 32768
+)
+
+// Ahead is how far logicsrv may deliver ahead, in this size of ring.
+func (r *Rings) Ahead() uint64 { return uint64(min(aheadMessages, r.MaxRecord/64)) }
+
+// MaxGaps is how many separate ranges a consumer may make of what it holds. Together with
+// what may be delivered ahead they take less than a record of SubState.
+func (r *Rings) MaxGaps() int { return min(maxGaps, r.MaxRecord/32) }
 
 // TopUp returns the limit that logicsrv should know, when the connection has room; false:
 // it knows it.
-func (s *Sub) TopUp() (limit uint64, tell bool) {
-	limit = min(s.Limit, s.Delivered+aheadMessages)
+func (s *Sub) TopUp(r *Rings) (limit uint64, tell bool) {
+	ahead := r.Ahead()
+	limit = min(s.Limit, s.Delivered+ahead)
 	// Telling each small step would cost a record per delivery.
-	if limit <= s.Told || limit < s.Limit && limit-s.Told < aheadMessages/2 {
+	if limit <= s.Told || limit < s.Limit && limit-s.Told < ahead/2 || s.InHand.Gaps() > r.MaxGaps() {
 		return s.Told, false
 	}
 	return limit, true

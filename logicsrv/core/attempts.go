@@ -2,6 +2,11 @@ package core
 
 import "slices"
 
+// How often a message came back is told with its next delivery: clients use it to set a poisoned
+// message aside. Most messages never come back, and those that do come in runs: what a consumer
+// held when its connection closed. So runs are kept, in a sorted list; one that is changed is
+// rewritten with its neighbours.
+
 // attemptRun says that each offset of [first, next) has been delivered, and come back,
 // attempts times.
 type attemptRun struct {

@@ -27,6 +27,10 @@ type Config struct {
 	ProducerExpiryMS int64 // 86,400,000 ms: a producer silent for so long is forgotten
 }
 
+// Each limit answers with errcode.LimitExceeded, or InvalidArgument where the request could
+// never be right, and says the limit in its text. A limit that is lowered below what exists
+// takes nothing away: it only refuses more.
+
 // Limits that are no matter of configuration, with their units.
 const (
 	maxNameBytes     = 255       // names of queues, exchanges, groups; routing keys

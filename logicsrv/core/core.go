@@ -43,6 +43,9 @@ type state struct {
 	nonce  uint64 // of ring 12345 when it was made
 	pos    uint64 // ring 12345 had been read up to here
 
+	// What exists, each kind by the key that requests name it by, and in that order in a
+	// checkpoint. Ids are never used twice.
+
 	lastID     uint64 // indexes, topics and exchanges are numbered from one count
 	lastPID    int64  // of idempotent producers
 	indexes    registry[uint64, *index]
@@ -125,6 +128,8 @@ func New(cfg Config) *Core {
 		exchByID:  make(map[uint64]*exchange),
 		dests:     make(map[string]*destination),
 	}
+	// The default exchange was there before the first event, as in AMQP: no event makes it, and
+	// its id is the one before the first.
 	c.lastID = uint64(cfg.Shard) << shardShift
 	c.lastPID = int64(cfg.Shard) << shardShift
 	standard := &exchange{id: c.lastID, typ: admin.Direct, durable: true}
@@ -175,6 +180,8 @@ func (c *Core) Step(nowMS int64, in Input) {
 	c.openTurn(nowMS)
 	c.in = in
 	c.stats.Inputs++
+	// What is decided is applied before the next input is looked at: within a turn each input
+	// sees what the ones before it have done, as if every input were a turn of its own.
 	mark := len(c.turn.events)
 	switch {
 	case c.knownOutcome():

@@ -8,6 +8,11 @@ import (
 	"github.com/trimq/trimq/protocol/ipc"
 )
 
+// A reply holds at most so many bytes, since it is one record of ring 54321. What does not fit
+// is left for the next page: the client asks again with the last name that it has seen. Nothing
+// is remembered between pages, so things may come and go meanwhile; what exists all the time is
+// listed once.
+
 // decideDescribe lists what there is, in order of name and in pages: a reply has a limit.
 func (c *Core) decideDescribe(m ipc.Admin) {
 	ask, err := admin.DecodeDescribe(m.Body)
@@ -50,6 +55,7 @@ type page struct {
 // take makes room for a thing of so many bytes; false: the page is full. The first thing
 // fits always.
 func (p *page) take(size int) bool {
+	// A thing larger than a page (a topic of ten thousand partitions) has a page for itself.
 	if p.n > 0 && (p.bytes+size > maxReplyBytes || (p.ask.Max > 0 && p.n >= int(p.ask.Max)) || p.n >= admin.MaxNames) {
 		p.out.More = true
 		return false

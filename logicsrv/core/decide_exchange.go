@@ -58,6 +58,7 @@ func (c *Core) checkBinding(m *admin.CreateBinding) refused {
 	if _, ok := c.dests[m.Queue]; !ok {
 		return errcode.New(errcode.NotFound, "there is no queue or topic %s", quoted(m.Queue))
 	}
+	// The same headers in another order are the same binding.
 	m.Headers = orderHeaders(m.Headers)
 	return nil
 }
@@ -69,7 +70,7 @@ func (c *Core) createBinding(m *admin.CreateBinding) (admin.Created, refused) {
 		return admin.Created{}, no
 	}
 	if _, ok := c.bindings.get(identity(m)); ok {
-		return c.unchanged(0)
+		return c.unchanged(0) // as AMQP has it: to bind twice is to bind once
 	}
 	if c.bindings.len() >= c.cfg.MaxBindings {
 		return admin.Created{}, errcode.New(errcode.LimitExceeded, "at most %d bindings", c.cfg.MaxBindings)

@@ -27,12 +27,15 @@ func (c *Core) createQueue(m *admin.CreateQueue) (admin.Created, refused) {
 		}
 		return c.unchanged(ix.id)
 	}
+	// Queues and topics share their names: a binding, and a routing key on the default exchange,
+	// must mean one of them.
 	if _, ok := c.dests[m.Name]; ok {
 		return admin.Created{}, errcode.New(errcode.AlreadyExists, "a topic is called %q", m.Name)
 	}
 	if c.queues.len() >= c.cfg.MaxQueues {
 		return admin.Created{}, errcode.New(errcode.LimitExceeded, "at most %d queues", c.cfg.MaxQueues)
 	}
+	// The id is the index. persistsrv keeps all of it until the floor moves: no retention.
 	id := c.lastID + 1
 	c.decided(&journal.QueueCreated{Pos: c.in.Pos, Index: id, Name: m.Name, Level: level, Durable: m.Durable})
 	c.op(journal.OpCreate, ipc.IndexSettings{Index: id})

@@ -9,6 +9,13 @@ import (
 )
 
 // Inputs that touch soft state alone leave no event and are decided again after a restart.
+//
+// Each of them first compares the epoch: what a connsrv that is dead has said of its consumers
+// and waits is void, for they died with it. Hard inputs do not: a message that was published,
+// or acknowledged, stays so whoever brought it.
+//
+// All are absolute, so that connsrv may say them twice: a limit is counted from the Subscribe,
+// a Subscribe of what exists is answered again, an end of what has ended is an end.
 
 // decideSubscribe makes a consumer, once it is known who else consumes.
 func (c *Core) decideSubscribe() {
@@ -20,8 +27,9 @@ func (c *Core) decideSubscribe() {
 	if !c.current(m.Epoch) {
 		return
 	}
-	if !c.resynced {
-		id := subID{m.Conn, m.Sub}
+	id := subID{m.Conn, m.Sub}
+	// One that has been told as SubState already is answered again like any that exists.
+	if !c.resynced && c.consumers[id] == nil {
 		c.dropJoining(func(s *ipc.Subscribe) bool { return subID{s.Conn, s.Sub} == id })
 		if len(c.joining) >= c.cfg.MaxConsumers {
 			c.refuse(m.Head, errcode.LimitExceeded, "too many consumers")
@@ -46,6 +54,8 @@ func (c *Core) joinLate(m *ipc.Subscribe) {
 		c.closeSub(m.Head, m.Sub)
 		return
 	}
+	// It has been told that it is a consumer; now that the others are known it may turn out that
+	// it cannot be. Those who were there before it stay.
 	if code, text := ix.queue.exclude(m.Exclusive); code != errcode.OK {
 		c.endSub(m.Head, m.Sub, code, text)
 		return
@@ -173,6 +183,7 @@ func (c *Core) decideConnClosed() {
 	if k == nil {
 		return
 	}
+	// The lists hang on k from here on; detach and unpark look for the connection in vain.
 	delete(c.conns, m.Conn)
 	for _, sub := range k.subs {
 		c.detach(sub)

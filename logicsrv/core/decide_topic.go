@@ -20,6 +20,8 @@ func (c *Core) createTopic(m *admin.CreateTopic) (admin.Created, refused) {
 	if m.RetentionBytes < 0 || m.RetentionMS < 0 {
 		return admin.Created{}, errcode.New(errcode.InvalidArgument, "retention of %d bytes, %d ms; 0 means without limit", m.RetentionBytes, m.RetentionMS)
 	}
+	// Equal means all that was asked for, also where it was the default that was meant. A topic
+	// that has grown since is another one than who creates it anew has in mind.
 	if t, ok := c.topics.get(m.Name); ok {
 		if len(t.partitions) != int(m.Partitions) || t.level != level || t.retentionBytes != m.RetentionBytes || t.retentionMS != m.RetentionMS {
 			return admin.Created{}, errcode.New(errcode.Inequivalent, "topic %q has %d partitions, level %d, retention of %d bytes, %d ms", m.Name, len(t.partitions), t.level, t.retentionBytes, t.retentionMS)
@@ -109,6 +111,7 @@ func (c *Core) deleteTopic(m *admin.Delete) (admin.Created, refused) {
 		}
 	}
 	c.decided(&journal.TopicDeleted{Pos: c.in.Pos, ID: t.id})
+	// Waits and persistsrv learn of it partition by partition; the event names the topic alone.
 	for _, ix := range t.partitions {
 		c.endIndex(ix)
 	}
@@ -120,6 +123,8 @@ func (c *Core) deleteTopic(m *admin.Delete) (admin.Created, refused) {
 func (c *Core) endIndex(ix *index) {
 	c.op(journal.OpDelete, ipc.IndexSettings{Index: ix.id})
 	c.refuseWaits(ix)
+	// Consumers end without having asked for it. What they hold is gone with the queue; their
+	// verdicts, already on the way, will find no such index.
 	if q := ix.queue; q != nil {
 		for len(q.consumers) > 0 {
 			k := q.consumers[0]
@@ -127,6 +132,7 @@ func (c *Core) endIndex(ix *index) {
 			c.leave(k)
 		}
 	}
+	// connsrv may serve reads of it so long: not before the deletion is sure is it told to stop.
 	m := ipc.IndexGone{Index: ix.id}
 	c.turn.sent(c.ownGate(ipc.LevelDisk), ipc.TypeIndexGone, m.Append(c.turn.recs))
 }

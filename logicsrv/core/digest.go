@@ -2,6 +2,8 @@ package core
 
 import "hash/crc64"
 
+// digestTable is of the polynomial whose checksums are fastest where the CPU has no
+// instruction for one; the digest is no protection, only a comparison.
 var digestTable = crc64.MakeTable(crc64.ECMA)
 
 // Digest is a fingerprint of the hard state: of its checkpoint, in which equal states are

@@ -2,6 +2,15 @@ package core
 
 import "github.com/trimq/trimq/protocol/ipc"
 
+// A binding of a headers exchange names headers with values, and wants all of them in a message
+// or any. To find the bindings of a message without looking at each: a binding can match only
+// if the message has one of its headers, or if it wants none.
+//
+//	all a:1 b:2     listed under a:1            found by a:1, then b:2 is looked for
+//	any a:1 b:2     listed under a:1 and b:2    found by either
+//	all of none     listed in always            matches everything
+//	any of none     listed nowhere              matches nothing
+
 // headersRouter looks at the headers of a message. A binding that wants any of its headers
 // is listed under each of them, one that wants all under its first, so that only bindings
 // with at least one header in common with the message are looked at.

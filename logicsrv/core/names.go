@@ -10,6 +10,10 @@ import (
 	"github.com/trimq/trimq/protocol/ipc"
 )
 
+// Names come from outside and go everywhere: into events, checkpoints, replies, logs and the
+// protocols of other worlds. They are checked once, where a thing is created; whatever refers
+// to a thing by a name that cannot exist is simply not found.
+
 // checkName validates the name of a queue, exchange or group: text that any protocol can
 // carry and any terminal can show.
 func checkName(what, name string) (errcode.Code, string) {

@@ -45,6 +45,10 @@ const (
 	setBitmap = 2
 )
 
+// Forms of a set are chosen by size. Ten thousand messages of which each third is done with are
+// 1,250 bytes of bitmap, or 4,200 of runs; one poisoned message below a million that are done
+// with is six bytes of runs, or 125,000 of bitmap.
+
 // Checkpoint appends the hard state to dst. REQUIRES: between EndTurn and the next Step.
 func (c *Core) Checkpoint(dst []byte) []byte {
 	invariant.Check(!c.turn.open, "checkpoint within a turn behind lsn=%d", c.lsn)

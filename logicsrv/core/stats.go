@@ -1,5 +1,8 @@
 package core
 
+// The counts are for people and metrics. They are no part of the state: they begin at zero with
+// each process, and nothing is ever decided by them.
+
 // Stats counts what this core has done since it was made, and what it holds now.
 type Stats struct {
 	Inputs     uint64 // Step calls

@@ -28,6 +28,10 @@ type index struct {
 	waits   *wait  // parked on it
 }
 
+// A topic's partitions are indexes of their own, with offsets of their own: there is no order
+// between them, and nothing that a batch for one of them has to wait for in another. The list
+// only grows, so a partition's number is its place in it for ever.
+
 // topic is a named list of partitions.
 type topic struct {
 	id             uint64

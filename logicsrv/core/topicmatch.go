@@ -2,6 +2,14 @@ package core
 
 import "strings"
 
+// For example, bound with a.*, a.# and #.c:
+//
+//	root ─ a ─┬─ * ⇒ a.*            the key a.b.c drives these nodes:
+//	     │    └─ # ⇒ a.#              before any word   root, # (it may stand for no word)
+//	     └─ # ── c ⇒ #.c              after a           a, a.#, #
+//	                                  after b           a.*, a.#, #
+//	                                  after c           a.#, #, #.c   ⇒ a.# and #.c match
+
 // topicRouter matches the words of a routing key, split at dots, against binding keys in
 // which * stands for exactly one word and # for any number of words, none included.
 //

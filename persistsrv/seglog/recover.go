@@ -456,6 +456,20 @@ func (r *recovery) wasSynced(i int, from, lsn uint64) (bool, error) {
 	return false, nil
 }
 
+// removedBelow is the LSN from which on no segment can have been removed: logicsrv's newest
+// checkpoints need the entries from there. Where there are none, none was ever removed.
+func (r *recovery) removedBelow() uint64 {
+	kept := r.l.state.kept
+	if len(kept) == 0 {
+		return 0
+	}
+	first := ^uint64(0)
+	for _, k := range kept[max(0, len(kept)-keepCheckpoints):] {
+		first = min(first, k.lsn+1, k.resultsFrom)
+	}
+	return first
+}
+
 // jump decides about a whole entry that does not follow the last one.
 func (r *recovery) jump(i int, at, lsn uint64, p commitlog.Place) (stop bool, err error) {
 	f := &r.files[i]
@@ -466,7 +480,7 @@ func (r *recovery) jump(i int, at, lsn uint64, p commitlog.Place) (stop bool, er
 		})
 	}
 	gapBefore := i > 0 && at == f.Position && r.files[i-1].End < f.Position
-	if r.pre || gapBefore && r.whole {
+	if r.pre || gapBefore && r.whole && lsn <= r.removedBelow() {
 		return false, nil // dead segments were removed here
 	}
 	synced, err := r.wasSynced(i, at, r.last+1)

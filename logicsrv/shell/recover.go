@@ -49,6 +49,7 @@ type Recovery struct {
 type recovery struct {
 	Recovery
 	since    int64 // when the phase began
+	attempts int   // at reading the log
 	reader   *commitlog.Reader
 	configAt int
 	// the first entry with an outcome that ring 12345 may still ask for
@@ -89,10 +90,10 @@ func (s *Shell) recoverStep() (progress bool, err error) {
 		if !s.logIsWhole() {
 			return false, nil
 		}
-		s.rec.WaitMS = s.endPhase(replaying)
-		return true, s.load()
+		s.rec.WaitMS += s.endPhase(replaying)
+		return true, s.tryAgain(s.load())
 	case replaying:
-		return true, s.replaySome()
+		return true, s.tryAgain(s.replaySome())
 	case settling:
 		if s.opt.RingC.Word(shmqueue.WordWritten).Load() < s.core.LSN() {
 			return false, nil
@@ -111,6 +112,32 @@ func (s *Shell) endPhase(next phase) (ms int64) {
 	s.rec.since = s.now
 	s.phase = next
 	return ms
+}
+
+// maxAttempts is how often the log is read before an error counts.
+const maxAttempts = 8
+
+// tryAgain lets the recovery begin anew after an error: persistsrv works on the same files,
+// and may have stored a newer checkpoint and removed what only the one that we had loaded needs.
+func (s *Shell) tryAgain(err error) error {
+	if err == nil {
+		return nil
+	}
+	if s.rec.attempts++; s.rec.attempts >= maxAttempts {
+		return err
+	}
+	if s.rec.reader != nil {
+		_ = s.rec.reader.Close() // what failed before is what counts
+		s.rec.reader = nil
+	}
+	if s.opt.Log != nil {
+		s.opt.Log.Warn("reading the log failed, trying again", "err", err)
+	}
+	clear(s.known)
+	s.rec.knownFrom = ^uint64(0)
+	s.rec.Entries = 0
+	s.endPhase(draining)
+	return nil
 }
 
 // logIsWhole tells whether the log holds all that was ever put into ring 65432: only then is
@@ -208,6 +235,9 @@ func (s *Shell) endReplay() error {
 	}
 	s.rec.reader = nil
 	s.rec.LastLSN = s.core.LSN()
+	if written := s.opt.RingC.Word(shmqueue.WordWritten).Load(); s.rec.LastLSN < written {
+		return fmt.Errorf("%w: it ends at lsn=%d, persistsrv has written lsn=%d", ErrDamagedLog, s.rec.LastLSN, written)
+	}
 	s.rec.Known = len(s.known)
 	if failpoint.Enabled {
 		s.rec.Digest = s.core.Digest()

@@ -82,7 +82,7 @@ func (w *world) readLog(from uint64, f func(*commitlog.Reader, *journal.Entry)) 
 			break
 		}
 		if gap := (*commitlog.Damage)(nil); errors.As(err, &gap) && gap.Removed {
-			w.stats.gaps++
+			w.checkGap(gap)
 			continue
 		}
 		if err != nil {
@@ -94,6 +94,15 @@ func (w *world) readLog(from uint64, f func(*commitlog.Reader, *journal.Entry)) 
 		f(r, e)
 	}
 	w.must(r.Close(), "close the log")
+}
+
+// checkGap: segments may be removed only where logicsrv's newest checkpoint does not need them.
+func (w *world) checkGap(gap *commitlog.Damage) {
+	w.stats.gaps++
+	_, lsn, _, err := commitlog.LatestCheckpoint(w.disk.read())
+	if err != nil || gap.NextLSN > lsn+1 {
+		w.fail("the log lacks lsn %d to %d, the newest checkpoint is at lsn=%d (%v)", gap.LSN, gap.NextLSN-1, lsn, err)
+	}
 }
 
 func (w *world) body(r *commitlog.Reader, i int, lsn uint64) []byte {

@@ -40,6 +40,8 @@ func (c *Core) Replay(e *journal.Entry) error {
 		return misfit("lsn %d behind %d", e.LSN, c.lsn)
 	case e.Shard != c.cfg.Shard:
 		return misfit("lsn %d is of shard %d, not %d", e.LSN, e.Shard, c.cfg.Shard)
+	case e.TimeMS < 0:
+		return misfit("lsn %d is of time %d ms", e.LSN, e.TimeMS)
 	case e.Term < c.term:
 		return misfit("lsn %d is of term %d behind %d", e.LSN, e.Term, c.term)
 	}
@@ -276,14 +278,17 @@ func (c *Core) applyProducersExpired(e *journal.ProducersExpired) error {
 // applyOffsetsCommitted moves a group's positions, backwards too: a consumer may rewind. The
 // group comes into being with its first position.
 func (c *Core) applyOffsetsCommitted(e *journal.OffsetsCommitted) error {
+	if len(e.Offsets) == 0 {
+		return misfit("group %q commits nothing", e.Group)
+	}
 	g, ok := c.groups.get(e.Group)
 	if !ok {
 		g = &group{name: strings.Clone(e.Group)}
 		c.groups.add(g.name, g)
 	}
 	for _, o := range e.Offsets {
-		if _, ok := c.indexes.get(o.Index); !ok {
-			return misfit("index %d does not exist", o.Index)
+		if ix, ok := c.indexes.get(o.Index); !ok || ix.topic == nil || o.Offset > maxOffset {
+			return misfit("offset %d of partition %d", o.Offset, o.Index)
 		}
 		g.set(o)
 	}

@@ -43,6 +43,9 @@ func (c *Core) applyThing(ev journal.Event, timeMS int64) error {
 	return misfit("unknown event type %d", ev.Type)
 }
 
+// keepable tells whether an index can have this level: a broker that stands alone has no quorum.
+func keepable(level ipc.Level) bool { return level >= ipc.LevelMemory && level <= ipc.LevelDisk }
+
 // claimID takes an id into use. Ids only rise, so one that has ended is never given again.
 func (c *Core) claimID(id uint64) error {
 	// Within the shard's own range: another shard's ids would collide with those of its log.
@@ -56,8 +59,8 @@ func (c *Core) claimID(id uint64) error {
 // applyTopicCreated: topic and partitions get the ids that decide chose. The time of creation is
 // that of the entry, the same on replay.
 func (c *Core) applyTopicCreated(e *journal.TopicCreated, timeMS int64) error {
-	if _, ok := c.dests[e.Name]; ok {
-		return misfit("the name %q is taken", e.Name)
+	if _, ok := c.dests[e.Name]; ok || !keepable(e.Level) || e.RetentionBytes < 0 || e.RetentionMS < 0 {
+		return misfit("topic %q of level %d, retention %d bytes, %d ms", e.Name, e.Level, e.RetentionBytes, e.RetentionMS)
 	}
 	if err := c.claimID(e.ID); err != nil {
 		return err
@@ -158,8 +161,8 @@ func (c *Core) dropDestination(d *destination) {
 
 // applyQueueCreated: the queue begins empty at offset 0; its index is its id.
 func (c *Core) applyQueueCreated(e *journal.QueueCreated) error {
-	if _, ok := c.dests[e.Name]; ok {
-		return misfit("the name %q is taken", e.Name)
+	if _, ok := c.dests[e.Name]; ok || !keepable(e.Level) {
+		return misfit("queue %q of level %d", e.Name, e.Level)
 	}
 	if err := c.claimID(e.Index); err != nil {
 		return err

@@ -121,7 +121,7 @@ func (l *loader) id() uint64 {
 // level reads a level that an index can have: none is unset, none needs a cluster.
 func (l *loader) level() ipc.Level {
 	v := ipc.Level(l.U8())
-	l.ensure(v >= ipc.LevelMemory && v <= ipc.LevelDisk)
+	l.ensure(keepable(v))
 	return v
 }
 

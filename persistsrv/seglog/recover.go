@@ -57,7 +57,7 @@ func (r *recovery) run() error {
 	if err := r.scan(r.ckpt.Position, ^uint64(0)); err != nil {
 		return err
 	}
-	if err := r.dropUnused(); err != nil {
+	if err := r.renumber(); err != nil {
 		return err
 	}
 	if err := r.settleEnd(); err != nil {
@@ -303,19 +303,30 @@ func (r *recovery) dropFrom(i int) error {
 	return nil
 }
 
-// dropUnused removes empty segments at the end that were begun for an entry behind the one
-// that comes next: what lay between is lost in a power cut. Their headers would name the wrong
-// first LSN, and a reader that looks for a later one would begin in them.
-func (r *recovery) dropUnused() error {
-	for n := len(r.files); n > 0; n = len(r.files) {
-		f := &r.files[n-1]
-		if f.HeaderErr != nil || f.End > f.Position || f.Header.BaseLSN == r.last+1 || r.l.segs[len(r.l.segs)-1].position != f.Position {
-			return nil
-		}
-		if err := r.dropFrom(n - 1); err != nil {
-			return err
-		}
+// renumber corrects the header of an empty last segment that was begun for an entry behind the
+// one that comes next: what lay between is lost in a power cut. A reader that looks for a
+// later entry would begin in it and find an earlier one. (It cannot be removed: the file
+// before it may go on behind the place where it begins.)
+func (r *recovery) renumber() error {
+	n := len(r.files)
+	if n == 0 {
+		return nil
 	}
+	f, s := &r.files[n-1], r.l.segs[len(r.l.segs)-1]
+	if f.HeaderErr != nil || f.End > f.Position || f.Header.BaseLSN == r.last+1 || s.position != f.Position {
+		return nil
+	}
+	f.Header.BaseLSN = r.last + 1
+	s.baseLSN, s.lastLSN = r.last+1, r.last
+	file, err := r.l.fs.Open(f.Name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if _, err := file.WritevAt([][]byte{f.Header.Append(nil)}, 0); err != nil {
+		return full(err)
+	}
+	failpoint.Hit("persist.renumber")
 	return nil
 }
 

@@ -2,6 +2,7 @@ package nativeconn
 
 import (
 	"github.com/trimq/trimq/connsrv/session"
+	"github.com/trimq/trimq/protocol/batch"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/native"
@@ -61,6 +62,39 @@ func (c *Conn) deliver(s *session.Sub, r *session.Reading, first uint64, count u
 	c.lane.Counters.Add(shmqueue.ConnPushedBytes, uint64(r.Bytes))
 }
 
+// sliceBytes is the size of a batch from which it is worth to send a part of it only.
+const sliceBytes = 4 << 10
+
+// deliverSlice sends a part of one large batch as a batch of its own; false: the whole
+// batch shall be sent. Without it a consumer with little credit would get a large batch
+// over and over, for a few messages each time.
+func (c *Conn) deliverSlice(s *session.Sub, r *session.Reading, first uint64, count int, attempts uint16) bool {
+	from := &r.Spans[0]
+	if from.Len < sliceBytes || uint64(2*count) > from.End-from.Base {
+		return false
+	}
+	whole := from.Seg.Bytes(from.Off, from.Len)
+	if len(whole) < from.Len {
+		return false
+	}
+	if s.CutBase != from.Base {
+		s.CutBase, s.Cut = from.Base, batch.Place{}
+	}
+	const front = native.FrameHeaderSize + native.DeliverSize
+	out, next, err := batch.Slice(c.lane.Scratch()[:front], whole, s.Cut, int(first-from.Base), count)
+	if err != nil {
+		return false // it is compressed, or the client has to see what is wrong with it
+	}
+	s.Cut = next
+	batch.PatchBase(out[front:], first, 0)
+	native.PutHeader(out, native.CmdDeliver, 0, 0, len(out)-native.FrameHeaderSize)
+	m := native.Deliver{Sub: s.ID, Index: s.Index, Base: first, First: first, Count: uint32(count), Attempts: attempts}
+	m.Put(out[native.FrameHeaderSize:])
+	copy(c.link.Append(len(out)), out)
+	c.lane.Counters.Add(shmqueue.ConnPushedBytes, uint64(len(out)-front))
+	return true
+}
+
 // delivered carries out what logicsrv has decided: these offsets go to this consumer.
 func (c *Conn) delivered(m *ipc.Deliver) {
 	s := c.sub(m.Sub)
@@ -81,7 +115,9 @@ func (c *Conn) delivered(m *ipc.Deliver) {
 			return
 		}
 		count := min(r.End, end) - first
-		c.deliver(s, r, first, uint32(count), m.Attempts)
+		if !c.deliverSlice(s, r, first, int(count), m.Attempts) {
+			c.deliver(s, r, first, uint32(count), m.Attempts)
+		}
 		first += count
 		r.Release()
 	}

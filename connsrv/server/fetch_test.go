@@ -8,6 +8,7 @@ import (
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/native"
+	"github.com/trimq/trimq/shmqueue"
 )
 
 // checkBatches counts the records of fetched batches, whose offsets must begin at base.
@@ -246,4 +247,37 @@ func TestEndlessCreditIsToldInSteps(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A consumer with little credit gets parts of a large batch, not all of it each time.
+func TestLittleCreditOfLargeBatches(t *testing.T) {
+	b := start(t, nil)
+	c, p := b.connect(), b.connect()
+	const each = 1000
+	whole := makeBatch(each, 200)
+	p.produce(2, whole)
+	p.produce(2, whole)
+	c.call(native.CmdSubscribe, &native.Subscribe{Sub: 1, Index: 2, Limit: 7, Kind: native.SubQueue, AutoAck: true})
+	next := uint64(0)
+	for next < 2*each {
+		m, got := c.readDeliver()
+		meta, err := batch.Validate(got)
+		must(t, err)
+		if m.First != next || m.Base != next || meta.Count != m.Count || uint64(m.Count) > 100 {
+			t.Fatalf("%+v with %d records, want offset %d", m, meta.Count, next)
+		}
+		if err := batch.Iterate(got, func(r *batch.Record) error {
+			if want := int64(1000 + next%each); r.TimeMS != want || r.Offset != next || len(r.Value) != 200 {
+				t.Fatalf("record %d: offset %d, time %d, want %d", next, r.Offset, r.TimeMS, want)
+			}
+			next++
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		c.write(native.AppendFrame(nil, native.CmdCredit, native.FlagNoReply, 0, &native.Credit{Sub: 1, Limit: next + 50}))
+	}
+	if n := b.counter(shmqueue.ConnPushedBytes); n > uint64(3*len(whole)) {
+		t.Errorf("%d bytes were pushed for %d stored", n, 2*len(whole))
+	}
 }

@@ -48,7 +48,7 @@ type Lane struct {
 
 // NewLane makes the lane of a loop.
 func NewLane(r *Rings, loop uint32) *Lane {
-	return &Lane{Rings: r, Loop: loop, Ends: Ends{}, scratch: make([]byte, 0, 4096), ranges: make([]ipc.Range, 0, 256)}
+	return &Lane{Rings: r, Loop: loop, Ends: Ends{}, scratch: make([]byte, 0, 64<<10), ranges: make([]ipc.Range, 0, 256)}
 }
 
 // Req gives a request its number.

@@ -1,5 +1,7 @@
 package session
 
+import "github.com/trimq/trimq/protocol/batch"
+
 // Sub is one consumer of a connection: of a queue, where logicsrv decides what it gets, or
 // of a partition, from which connsrv pushes by itself.
 type Sub struct {
@@ -17,6 +19,10 @@ type Sub struct {
 	Delivered uint64 // in all, in the same unit
 
 	InHand InHand // queue
+
+	// CutBase and Cut tell where the last delivery has ended within a batch of a queue.
+	CutBase uint64
+	Cut     batch.Place
 
 	Next uint64 // partition: the offset to push next
 	Wait uint64 // partition: the number of the Wait that is parked for it, or 0

@@ -13,7 +13,7 @@ import (
 )
 
 func main() {
-	lines := flag.Int("lines", 300_000, "lines of the corpus to send (each goes to the topic and through the exchange)")
+	lines := flag.Int("lines", 3_000_000, "lines of the corpus to send (each goes to the topic and through the exchange)")
 	keep := flag.Bool("keep", false, "keep the scratch directory")
 	limit := flag.Duration("limit", 5*time.Minute, "give up after that time")
 	flag.Parse()

@@ -294,3 +294,45 @@ func mountTmpfs(t *testing.T, options string) string {
 	})
 	return dir
 }
+
+// The supervisor may die: the daemons go on, and the next one adopts them.
+func TestSupervisorDies(t *testing.T) {
+	b := started(t, nil)
+	before, err := b.States()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := tier.LockHolder(tier.PathsOf(b.Config, "supervisor").Lock)
+	if err != nil || pid == 0 {
+		t.Fatal(pid, err)
+	}
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	c := dial(t, b)
+	topicOf(t, c, "t", trimq.LevelDisk)
+	send(t, c, "t", 0, 100)
+	if err := b.Start(); err != nil {
+		t.Fatal(err)
+	}
+	after, err := b.States()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range before {
+		if before[name].PID != after[name].PID {
+			t.Errorf("%s was started again", name)
+		}
+	}
+	if err := b.Kill("logicsrv"); err != nil { // adopted, and watched
+		t.Fatal(err)
+	}
+	send(t, c, "t", 100, 200)
+	expect(t, c, "t", 200)
+	if err := b.Signal("15"); err != nil {
+		t.Fatal(err)
+	}
+	if left := b.Left(); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}

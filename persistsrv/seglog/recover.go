@@ -8,6 +8,7 @@ import (
 	"github.com/trimq/trimq/persistsrv/vfs"
 	"github.com/trimq/trimq/protocol/commitlog"
 	"github.com/trimq/trimq/protocol/failpoint"
+	"github.com/trimq/trimq/protocol/invariant"
 	"github.com/trimq/trimq/protocol/journal"
 )
 
@@ -25,15 +26,16 @@ type recovery struct {
 	// word may come from an entry that is lost, and only the index checkpoint is believed.
 	warm bool
 
-	files  []commitlog.SegmentFile
-	ckpt   *commitlog.IndexCheckpoint
-	last   uint64 // LSN of the last whole entry
-	from   uint64 // log position at which reading begins
-	pre    bool   // reading below the index checkpoint, for indexes that are rebuilt
-	whole  bool   // no index checkpoint: all indexes are rebuilt
-	split  *segment
-	source map[*segment]*segment // a segment to be written again → the one that has its bytes
-	cut    bool                  // the torn end was cut
+	files   []commitlog.SegmentFile
+	ckpt    *commitlog.IndexCheckpoint
+	last    uint64 // LSN of the last whole entry
+	from    uint64 // log position at which reading begins
+	pre     bool   // reading below the index checkpoint, for indexes that are rebuilt
+	whole   bool   // no index checkpoint: all indexes are rebuilt
+	unknown bool   // nothing says which LSN the first entry has
+	split   *segment
+	source  map[*segment]*segment // a segment to be written again → the one that has its bytes
+	cut     bool                  // the torn end was cut
 }
 
 // actsAtOnce bounds the index changes that recovery gathers.
@@ -57,7 +59,7 @@ func (r *recovery) run() error {
 	if err := r.scan(r.ckpt.Position, ^uint64(0)); err != nil {
 		return err
 	}
-	if err := r.renumber(); err != nil {
+	if err := r.settleEmpty(); err != nil {
 		return err
 	}
 	if err := r.settleEnd(); err != nil {
@@ -90,7 +92,10 @@ func (r *recovery) loadSegments() error {
 		if err := r.l.fs.Remove(files[n-1].Name); err != nil {
 			return err
 		}
-		files = files[:n-1]
+		// Anew, because the file before may go on behind the place where this one began.
+		if files, err = commitlog.ListSegments(vfs.Reading(r.l.fs)); err != nil {
+			return err
+		}
 	}
 	r.files = files
 	for i := range files {
@@ -152,6 +157,7 @@ func (r *recovery) loadIndexCheckpoint() error {
 		if len(r.files) > 0 {
 			r.ckpt.Position = r.files[0].Position
 			r.ckpt.LSN = max(r.files[0].Header.BaseLSN, 1) - 1
+			r.unknown = r.files[0].HeaderErr != nil && r.files[0].Position > 0
 		}
 	}
 	r.from = r.ckpt.Position
@@ -201,7 +207,8 @@ func (l *Log) reportDamage(d commitlog.Damage) {
 func (r *recovery) scan(from, to uint64) error {
 	for i := range r.files {
 		f := &r.files[i]
-		if f.End <= from && i+1 < len(r.files) || f.Position >= to {
+		badHeader := f.HeaderErr != nil && f.Position >= from
+		if f.End <= from && i+1 < len(r.files) && !badHeader || f.Position >= to {
 			continue
 		}
 		stop, err := r.scanSegment(i, max(from, f.Position), min(to, f.End))
@@ -251,7 +258,7 @@ func (r *recovery) scanSegment(i int, at, to uint64) (stop bool, err error) {
 			continue
 		case err != nil:
 			return false, err
-		case e.LSN != r.last+1 && r.last > 0:
+		case e.LSN != r.last+1 && !r.anyLSN():
 			if stop, err := r.jump(i, at, e.LSN, p); stop || err != nil {
 				return stop, err
 			}
@@ -264,6 +271,9 @@ func (r *recovery) scanSegment(i int, at, to uint64) (stop bool, err error) {
 	r.l.stats.RecoveryScanned += at - began
 	return false, nil
 }
+
+// anyLSN says that the LSN of the next entry is not known before it is read.
+func (r *recovery) anyLSN() bool { return r.last == 0 && (r.pre || r.unknown) }
 
 // badHeader decides about a segment whose header is damaged: as about an entry.
 func (r *recovery) badHeader(i int) (stop bool, err error) {
@@ -303,21 +313,41 @@ func (r *recovery) dropFrom(i int) error {
 	return nil
 }
 
-// renumber corrects the header of an empty last segment that was begun for an entry behind the
-// one that comes next: what lay between is lost in a power cut. A reader that looks for a
-// later entry would begin in it and find an earlier one. (It cannot be removed: the file
-// before it may go on behind the place where it begins.)
-func (r *recovery) renumber() error {
-	n := len(r.files)
-	if n == 0 {
+// settleEmpty deals with empty segments at the end. In a power cut they may have lost their
+// header, or what lay before them, so that their header names a later entry than the one that
+// comes next: a reader that looks for that would begin there and find an earlier one. They are
+// removed, but for one where the file before goes on behind its place, whose bytes would count
+// again: that one gets a new header.
+func (r *recovery) settleEmpty() error {
+	k := len(r.files)
+	for k > 0 && r.files[k-1].End == r.files[k-1].Position {
+		k--
+	}
+	if k == len(r.files) {
 		return nil
 	}
-	f, s := &r.files[n-1], r.l.segs[len(r.l.segs)-1]
-	if f.HeaderErr != nil || f.End > f.Position || f.Header.BaseLSN == r.last+1 || s.position != f.Position {
+	f := &r.files[k]
+	if k+1 == len(r.files) && f.HeaderErr == nil && f.Header.BaseLSN == r.last+1 {
 		return nil
 	}
-	f.Header.BaseLSN = r.last + 1
-	s.baseLSN, s.lastLSN = r.last+1, r.last
+	if k == 0 || r.files[k-1].Size == commitlog.SegmentHeaderSize+int64(r.files[k-1].End-r.files[k-1].Position) {
+		return r.dropFrom(k)
+	}
+	if err := r.dropFrom(k + 1); err != nil {
+		return err
+	}
+	return r.renumber(f, r.l.segs[len(r.l.segs)-1])
+}
+
+// renumber writes the header of an empty segment anew.
+func (r *recovery) renumber(f *commitlog.SegmentFile, s *segment) error {
+	invariant.Check(s.position == f.Position, "segment at %d is the last, not %s", s.position, f.Name)
+	capacity := max(uint64(r.l.set.SegmentBytes), commitlog.SegmentHeaderSize)
+	f.Header = commitlog.SegmentHeader{
+		Shard: r.l.set.Shard, Position: f.Position, BaseLSN: r.last + 1, CreatedMS: r.l.now(), Capacity: capacity,
+	}
+	f.HeaderErr = nil
+	s.baseLSN, s.lastLSN, s.createdMS, s.capacity = r.last+1, r.last, f.Header.CreatedMS, int64(capacity)
 	file, err := r.l.fs.Open(f.Name)
 	if err != nil {
 		return err

@@ -1,6 +1,6 @@
 // Package tidy reads the whole tree and reports where it departs from the house style:
 // which package may import which, purity of the logic core, lengths of files and
-// functions, names, marks, doc.go files, test data and dependencies.
+// functions, names, marks, doc.go files, test data, dependencies, and links in documents.
 //
 // Called by its own test (`go test ./scripts/tidy`), which is part of `make test`.
 //

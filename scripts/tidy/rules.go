@@ -24,6 +24,7 @@ var rules = []rule{
 	{"marks", checkMarks},
 	{"testdata", checkTestdata},
 	{"top-level", checkTopLevel},
+	{"links", checkLinks},
 }
 
 // run applies one rule and sorts what it finds.

@@ -65,7 +65,8 @@ func usedBy(n names, file string) bool {
 		if last == base || last == stem {
 			return true
 		}
-		if rest, ok := strings.CutPrefix(stem, s); ok && s != "" && slices.Contains(n.strings, rest) {
+		if rest, ok := strings.CutPrefix(base, s); ok && s != "" &&
+			(slices.Contains(n.strings, rest) || slices.Contains(n.strings, strings.TrimSuffix(rest, path.Ext(rest)))) {
 			return true
 		}
 	}

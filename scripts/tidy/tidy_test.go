@@ -165,14 +165,24 @@ var selfTests = []struct {
 		"a/a_test.go", "package a\nvar s = \"testdata/golden\"\n"), "no test of a names it"},
 	{"testdata", "corpus of a target that is gone", files("a/testdata/fuzz/FuzzX/1", "", "a/a_test.go", "package a\n"), "no test of a names it"},
 	{"testdata", "named in whole, in two, by folder, by target", files(
-		"a/testdata/x.bin", "", "a/testdata/golden/f_v1_case.bin", "", "a/testdata/area/y.txt", "", "a/testdata/fuzz/FuzzX/1", "",
-		"a/a_test.go", "package a\nvar s = []string{\"testdata/x.bin\", \"f_v1_\", \"case\", \"testdata/area\"}\nfunc FuzzX() {}\n"), ""},
+		"a/testdata/x.bin", "", "a/testdata/golden/f_v1_case.bin", "", "a/testdata/golden/f_v1_other.txt", "", "a/testdata/area/y.txt", "", "a/testdata/fuzz/FuzzX/1", "",
+		"a/a_test.go", "package a\nvar s = []string{\"testdata/x.bin\", \"f_v1_\", \"case\", \"other.txt\", \"testdata/area\"}\nfunc FuzzX() {}\n"), ""},
 
 	{"top-level", "a folder", files("util/a.txt", ""), "util: does not belong"},
 	{"top-level", "a file", files("NOTES.md", ""), "NOTES.md: does not belong"},
 	{"top-level", "prose elsewhere", files("connsrv/notes.md", ""), "prose belongs in docs"},
 	{"top-level", "what may be there", files("README.md", "", "docs/a.md", "", "connsrv/a.go", "package connsrv\n",
 		"bin/connsrv", "", "clients/other/go.mod", "", "clients/other/notes.md", ""), ""},
+
+	{"links", "to nothing", files("docs/a.md", "see [b](b.md)\n"), "docs/a.md:1: the link leads to b.md"},
+	{"links", "from the wrong folder", files("docs/a.md", "see [b](docs/b.md)\n", "docs/b.md", ""), "the link leads to docs/b.md"},
+	{"links", "a place in a file that is gone", files("docs/a.md", "\n`connsrv/gone.go:f`\n"), "docs/a.md:2: connsrv/gone.go is not there"},
+	{"links", "a name that is gone", files("docs/a.md", "`connsrv/a.go: f → gone`\n", "connsrv/a.go", "package connsrv\nfunc f() {}\n"), "declares no gone"},
+	{"links", "from a comment", files("connsrv/a.go", "package connsrv\n\n// See docs/"+"b.md.\nvar x int\n"), "docs/b.md is not there"},
+	{"links", "good ones", files(
+		"README.md", "[a](docs/a.md#part) [here](#part) [there](https://example.com/x.md) [folder](connsrv)\n",
+		"docs/a.md", "[up](../README.md) `connsrv/a.go: f → m` `connsrv/a.go: T` `connsrv/a.go` `connsrv/a.go:1`\n",
+		"connsrv/a.go", "package connsrv\n\n// See docs/a.md, part 2.\nfunc f() {}\ntype T int\nfunc (T) m() {}\n"), ""},
 }
 
 // files pairs up paths and texts.

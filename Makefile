@@ -3,7 +3,8 @@ SHELL   := /bin/bash
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unversioned)
 COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
-LDFLAGS := -X github.com/trimq/trimq/shmqueue/tier.Version=$(VERSION) -X github.com/trimq/trimq/shmqueue/tier.Commit=$(COMMIT)
+LDFLAGS := -X github.com/trimq/trimq/shmqueue/tier.Version=$(VERSION) -X github.com/trimq/trimq/shmqueue/tier.Commit=$(COMMIT) \
+           -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 BUILD   := CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)'
 # The race detector needs a C compiler; without one the tests run without it, and say so.
 RACE    := $(shell command -v $$($(GO) env CC) >/dev/null 2>&1 && echo -race)

@@ -167,7 +167,7 @@ func (m *machine) check() {
 		}
 		k := len(entries) - m.model.written + i
 		if k < 0 || entries[k].Offset != uint64(i) {
-			m.dbg()
+
 			m.t.Fatalf("offset %d of %d is not in the index: start %d, %d entries", i, m.model.written, start, len(entries))
 		}
 		b, err := commitlog.ReadBatch(fsys, entries[k])

@@ -122,6 +122,13 @@ func (cs *calls) up(c *conn) {
 	cs.hello, cs.lastErr = c.hello, nil
 }
 
+// frameLimit is what the broker takes. REQUIRES: a call was answered.
+func (cs *calls) frameLimit() uint32 {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return cs.hello.MaxFrame
+}
+
 func (cs *calls) gather(c *conn, o *outbox) time.Duration {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()

@@ -19,7 +19,9 @@ import (
 
 func TestDial(t *testing.T) {
 	f := newFake(t)
+	f.mu.Lock()
 	f.secret = "s3cret"
+	f.mu.Unlock()
 	ctx := testContext(t)
 	if _, err := Dial(ctx, []string{f.addr()}); !errors.Is(err, ErrAuthFailed) {
 		t.Fatalf("without the secret: %v", err)

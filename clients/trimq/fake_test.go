@@ -22,6 +22,7 @@ type fake struct {
 	ln     net.Listener
 	secret string
 	window uint32 // requests
+	frame  uint32 // bytes
 
 	mu        sync.Mutex
 	changed   chan struct{} // closed and replaced when something becomes visible
@@ -105,7 +106,7 @@ func newFake(t testing.TB) *fake {
 		t.Fatal(err)
 	}
 	f := &fake{
-		t: t, ln: ln, window: 64, changed: make(chan struct{}), conns: map[*fakeConn]bool{},
+		t: t, ln: ln, window: 64, frame: native.DefaultMaxFrame, changed: make(chan struct{}), conns: map[*fakeConn]bool{},
 		indexes: map[uint64]*fakeIndex{}, topics: map[string]*admin.TopicInfo{}, queues: map[string]*fakeQueue{},
 		exchanges: map[string]*admin.ExchangeInfo{}, lanes: map[fakeLane]*fakeSeq{}, producers: map[int64]int16{},
 		offsets: map[string]map[uint64]ipc.OffsetCommit{}, requests: map[native.Command]int{},
@@ -155,9 +156,15 @@ func (f *fake) accept() {
 func (f *fake) serve(c *fakeConn) {
 	defer f.done.Done()
 	defer f.gone(c)
-	dec := native.NewDecoder(c.nc, 64<<10, native.DefaultMaxFrame)
+	f.mu.Lock()
+	frame := f.frame
+	f.mu.Unlock()
+	dec := native.NewDecoder(c.nc, 64<<10, int(frame))
 	for {
 		fr, err := dec.Next()
+		if codeOf(err) == errcode.FrameTooLarge {
+			f.t.Errorf("the client sent a frame that is too large: %v", err)
+		}
 		if err != nil {
 			return
 		}
@@ -218,7 +225,7 @@ func (f *fake) gone(c *fakeConn) {
 func (f *fake) answer(c *fakeConn, h native.Header, body []byte, bad fakeFault) {
 	var reply []byte
 	var err error
-	if bad.refuse != 0 {
+	if bad.refuse != 0 && h.Flags&native.FlagNoReply == 0 { // else nobody would hear of it
 		err = errcode.New(bad.refuse, "as the test wants it")
 	} else {
 		reply, err = f.do(c, h, body)
@@ -288,7 +295,7 @@ func (f *fake) do(c *fakeConn, h native.Header, body []byte) ([]byte, error) {
 		}
 		return reply(&native.HelloReply{
 			Version: 1, AuthRequired: f.secret != "", WindowRequests: f.window, WindowBytes: 4 << 20,
-			MaxFrame: native.DefaultMaxFrame, Challenge: []byte("12345678"), Server: "fake",
+			MaxFrame: f.frame, Challenge: []byte("12345678"), Server: "fake",
 		}, err)
 	case native.CmdAuth:
 		m, err := native.DecodeAuth(body)

@@ -18,8 +18,8 @@ const (
 	defaultWindowRequests = 256
 	defaultWindowBytes    = 16 << 20
 
-	defaultBatchBytes  = 256 << 10
-	defaultBufferBytes = 32 << 20
+	defaultBatchBytes  = 512 << 10
+	defaultBufferBytes = 16 << 20
 	defaultRetryFor    = 30 * time.Second
 	minBatchBytes      = 1 << 10
 	maxBatchBytes      = 4 << 20
@@ -125,11 +125,12 @@ func WithZstd() ProducerOption { return func(o *producerOptions) { o.codec = bat
 // do, in company when there is much.
 func WithLinger(d time.Duration) ProducerOption { return func(o *producerOptions) { o.linger = d } }
 
-// WithBatchBytes sets the size at which a batch is full (default 256 KiB).
+// WithBatchBytes sets the size at which a batch is full (default 512 KiB, less
+// where the broker takes smaller frames only).
 func WithBatchBytes(n int) ProducerOption { return func(o *producerOptions) { o.batchBytes = n } }
 
 // WithBufferBytes bounds the memory of messages that are taken and not reported yet
-// (default 32 MiB). When it is full, Produce waits.
+// (default 16 MiB). When it is full, Produce waits.
 func WithBufferBytes(n int64) ProducerOption { return func(o *producerOptions) { o.bufferBytes = n } }
 
 // WithoutIdempotence sends without sequence numbers: what is sent again after a lost

@@ -25,6 +25,7 @@ type Producer struct {
 	topics    sync.Map                   // name → *topicLanes
 	exchanges sync.Map                   // name → *stream
 	maxBatch  atomic.Int64               // bytes, as the broker's frame limit allows
+	full      atomic.Int64               // bytes at which a batch is closed
 
 	// Lock order: stream.mu → Producer.mu → window.mu. None is held while a callback runs.
 	mu       sync.Mutex
@@ -70,7 +71,7 @@ func (c *Client) NewProducer(opts ...ProducerOption) (*Producer, error) {
 		id: batch.NoProducer, epoch: -1, stop: make(chan struct{}),
 	}
 	p.win = newWindow(p.opt.bufferBytes)
-	p.maxBatch.Store(native.DefaultMaxFrame - frameMargin)
+	p.limitFrames(native.DefaultMaxFrame)
 	p.ready, p.renew = !p.opt.idempotent, p.opt.idempotent
 	p.flushes.live = map[uint64]int{}
 	p.link = newLink(c, p, producerSlab, 0)
@@ -80,6 +81,13 @@ func (c *Client) NewProducer(opts ...ProducerOption) (*Producer, error) {
 	c.topics.watch(p)
 	p.link.start()
 	return p, nil
+}
+
+// limitFrames makes batches fit into the broker's frames.
+func (p *Producer) limitFrames(maxFrame uint32) {
+	limit := max(int64(maxFrame)-frameMargin, minBatchBytes)
+	p.maxBatch.Store(limit)
+	p.full.Store(min(int64(p.opt.batchBytes), limit))
 }
 
 // Produce takes a message and sends it in the background. It waits, until ctx ends, only
@@ -154,6 +162,7 @@ func (p *Producer) topic(ctx context.Context, name string) (*topicLanes, error) 
 
 // setTopic makes lanes for the partitions of a topic; those that it has already stay.
 func (p *Producer) setTopic(name string, e *topicEntry) *topicLanes {
+	p.limitFrames(p.c.calls.frameLimit())
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	t := &topicLanes{name: name, uuid: e.uuid}
@@ -188,7 +197,11 @@ func (p *Producer) exchange(ctx context.Context, name string) (*stream, error) {
 		return s.(*stream), nil
 	}
 	kind := admin.Direct
-	if name != "" {
+	if name == "" { // there always; only the broker's limits must be known
+		if _, err := p.c.Ping(ctx); err != nil {
+			return nil, err
+		}
+	} else {
 		found, err := p.c.Exchanges(ctx, name)
 		if err != nil {
 			return nil, err
@@ -198,6 +211,7 @@ func (p *Producer) exchange(ctx context.Context, name string) (*stream, error) {
 		}
 		kind = found[0].Type
 	}
+	p.limitFrames(p.c.calls.frameLimit())
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if s, ok := p.exchanges.Load(name); ok {

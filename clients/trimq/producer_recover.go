@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/trimq/trimq/protocol/batch"
@@ -98,12 +99,18 @@ func (p *Producer) renumber(s *stream, at int32) {
 	s.next = at
 }
 
-// resume queues all that a stalled stream holds. REQUIRES: p.mu held; s.sent == 0.
+// resume queues all that a stalled stream holds. What the writer has not looked at since the
+// stall is in the queue still, and must not be there twice. REQUIRES: p.mu held; s.sent == 0.
 func (p *Producer) resume(s *stream) {
 	if !s.stalled {
 		return
 	}
 	s.stalled = false
+	others := slices.DeleteFunc(slices.Clone(p.queue.all()), func(b *pending) bool { return b.s == s })
+	p.queue.reset()
+	for _, b := range others {
+		p.queue.push(b)
+	}
 	for _, b := range s.unanswered.all() {
 		b.refusal, b.refused = errcode.OK, nil
 		p.queue.push(b)

@@ -16,7 +16,7 @@ import (
 const maxWrite = 1 << 20
 
 func (p *Producer) up(c *conn) {
-	p.maxBatch.Store(int64(c.hello.MaxFrame) - frameMargin)
+	p.limitFrames(c.hello.MaxFrame)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.renewIfQuiet()
@@ -25,7 +25,10 @@ func (p *Producer) up(c *conn) {
 // gather closes what is due and takes from the queue what the broker's window allows.
 func (p *Producer) gather(c *conn, o *outbox) time.Duration {
 	next := p.closeDue()
-	batches := p.take(c)
+	batches, tooLarge := p.take(c)
+	for _, b := range tooLarge {
+		p.report(b, Result{Partition: b.s.partition}, ErrTooLarge)
+	}
 	if len(batches) == 0 {
 		return next
 	}
@@ -118,13 +121,13 @@ func (p *Producer) takeUp(now time.Time) {
 }
 
 // take pops batches that may be sent now. Until gather has sealed them nobody else sees them.
-func (p *Producer) take(c *conn) []*pending {
+// What was closed for a broker with larger frames cannot be sent any more.
+func (p *Producer) take(c *conn) (taken, tooLarge []*pending) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.renew {
 		p.renewIfQuiet()
 	}
-	var taken []*pending
 	written := 0
 	for i := 0; i < p.queue.len(); {
 		b := p.queue.all()[i]
@@ -134,6 +137,16 @@ func (p *Producer) take(c *conn) []*pending {
 		}
 		if !p.ready || p.renew && !b.maybe {
 			i++ // only what may be stored already goes out under the old identity
+			continue
+		}
+		if b.size > int(c.hello.MaxFrame) {
+			p.queue.remove(i)
+			p.refuse(b, ErrTooLarge)
+			p.drop(b)
+			tooLarge = append(tooLarge, b)
+			if b.s.stalled && b.s.sent == 0 {
+				p.settle(b.s)
+			}
 			continue
 		}
 		n := len(p.inflight) + p.sealing
@@ -150,7 +163,7 @@ func (p *Producer) take(c *conn) []*pending {
 		b.want(p)
 		taken = append(taken, b)
 	}
-	return taken
+	return taken, tooLarge
 }
 
 // want notes the identity that a batch is to be sealed with. REQUIRES: p.mu held.

@@ -322,7 +322,9 @@ func TestRetryFor(t *testing.T) {
 // TestWindow: while nothing is acknowledged, Produce takes what the buffer holds and waits.
 func TestWindow(t *testing.T) {
 	f := newFake(t)
+	f.mu.Lock()
 	f.window = 2
+	f.mu.Unlock()
 	c := dialFake(t, f)
 	newTopic(t, c, "t", 1)
 	ctx := testContext(t)
@@ -376,6 +378,84 @@ func TestWindow(t *testing.T) {
 	}
 	if err := p.Produce(ctx, &m, nil); err != nil {
 		t.Fatalf("after the wait: %v", err)
+	}
+}
+
+// TestFrameLimit: batches fit into the frames that this broker takes, and one that was
+// closed for larger ones is reported.
+func TestFrameLimit(t *testing.T) {
+	f := newFake(t)
+	f.mu.Lock()
+	f.frame = 32 << 10
+	f.mu.Unlock()
+	c := dialFake(t, f)
+	newTopic(t, c, "t", 1)
+	ctx := testContext(t)
+	p := must[*Producer](t)(c.NewProducer(WithLinger(time.Minute)))
+	m := Message{Topic: "t", Value: make([]byte, 1000)}
+	send := func(n int, done func(Result, error)) {
+		t.Helper()
+		for range n {
+			if err := p.Produce(ctx, &m, done); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	send(200, func(_ Result, err error) {
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	if err := p.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(f.values(t, 1)); n != 200 || f.count(native.CmdProduce) < 7 {
+		t.Fatalf("%d messages in %d frames", n, f.count(native.CmdProduce))
+	}
+	f.mu.Lock()
+	f.frame = 8 << 10
+	f.mu.Unlock()
+	var failed atomic.Int32
+	send(20, func(_ Result, err error) { // more than a smaller frame holds, and not full yet
+		if errors.Is(err, ErrTooLarge) {
+			failed.Add(1)
+		}
+	})
+	f.dropAll()
+	if err := p.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if failed.Load() != 20 && failed.Load() != 0 { // 0: it left before the connection broke
+		t.Fatalf("%d of 20 messages failed", failed.Load())
+	}
+	send(20, nil)
+	if err := p.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestManyLanes: more partitions than the buffer holds full batches.
+func TestManyLanes(t *testing.T) {
+	f := newFake(t)
+	c := dialFake(t, f)
+	newTopic(t, c, "t", 200)
+	ctx := testContext(t)
+	for _, linger := range []time.Duration{0, time.Minute} {
+		p := must[*Producer](t)(c.NewProducer(WithBufferBytes(64<<10), WithBatchBytes(16<<10), WithLinger(linger)))
+		var acked atomic.Int32
+		for i := range 10000 {
+			m := Message{Topic: "t", Partition: ToPartition(uint32(i * 7 % 200)), Value: make([]byte, 200)}
+			if err := p.Produce(ctx, &m, func(_ Result, err error) {
+				if err == nil {
+					acked.Add(1)
+				}
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := p.Close(ctx); err != nil || acked.Load() != 10000 {
+			t.Fatalf("%d acknowledged, %v", acked.Load(), err)
+		}
 	}
 }
 

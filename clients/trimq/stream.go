@@ -51,7 +51,7 @@ type lane struct {
 	strict bool   // mandatory
 	prefix []byte
 	open   *pending
-	hint   int // size of the last batch in bytes
+	hint   atomic.Int64 // size of the last batch in bytes
 }
 
 // pending is a batch that has not been reported. Until it is closed it is guarded by
@@ -62,6 +62,7 @@ type pending struct {
 	builder batch.Builder
 	done    []callback
 	weight  int64 // taken from the window
+	room    int   // bytes that it may grow to with that
 	began   time.Time
 	timeMS  int64
 	gen     uint64
@@ -98,6 +99,8 @@ const (
 	headerMargin = 10
 	frameMargin  = 4 << 10
 	maxLanes     = 1024 // remembered for an exchange
+	firstRoom    = 4 << 10
+	minWeight    = 2 << 10 // of a batch in the window, however small it is
 )
 
 // topicLanes are the streams of a topic's partitions. Never changed, only replaced.
@@ -129,7 +132,7 @@ func (t *topicLanes) pick(m *Message) (*stream, error) {
 func (p *Producer) newPartition(topic string, partition uint32, index uint64) *stream {
 	s := &stream{p: p, name: topic, partition: partition, pause: p.retryPause()}
 	prefix := native.Produce{Index: index, Level: p.opt.level}
-	s.lane = lane{s: s, prefix: prefix.Append(nil)}
+	s.lane.s, s.lane.prefix = s, prefix.Append(nil)
 	p.streams = append(p.streams, s)
 	return s
 }
@@ -216,13 +219,8 @@ func (p *Producer) add(ctx context.Context, s *stream, m *Message, done func(Res
 		}
 		ln := s.laneOf(m)
 		b := ln.open
-		if b != nil && b.builder.Len()+size > p.opt.batchBytes && b.builder.Count() > 0 {
-			s.close(ln)
-			b = nil
-		}
-		if b == nil {
-			s.mu.Unlock()
-			if err := p.open(ctx, ln, size); err != nil {
+		if b == nil || b.builder.Len()+size > b.room {
+			if err := p.makeRoom(ctx, ln, size); err != nil {
 				return err
 			}
 			continue
@@ -244,14 +242,49 @@ func (p *Producer) add(ctx context.Context, s *stream, m *Message, done func(Res
 	}
 }
 
-// open puts a new batch into a lane, waiting for room in the window.
-func (p *Producer) open(ctx context.Context, ln *lane, size int) error {
-	weight := int64(max(p.opt.batchBytes, size))
-	if !p.win.tryAcquire(weight) {
-		p.link.kick() // somebody waits: what lingers should leave
-		if err := p.win.acquire(ctx, weight); err != nil {
-			return err
-		}
+// makeRoom prepares the lane's open batch for another message: lets it grow, or closes it and
+// opens another. REQUIRES: s.mu held; it is released.
+func (p *Producer) makeRoom(ctx context.Context, ln *lane, size int) error {
+	s, full := ln.s, int(p.full.Load())
+	b := ln.open
+	if b != nil && len(b.done) > 0 && b.builder.Len()+size > full {
+		s.close(ln)
+		b = nil
+	}
+	if b == nil {
+		s.mu.Unlock()
+		return p.open(ctx, ln, max(size, min(ln.guess(), full)))
+	}
+	more := max(min(b.room, full-b.room), b.builder.Len()+size-b.room)
+	serial := b.serial
+	s.mu.Unlock()
+	if err := p.acquire(ctx, int64(more)); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ln.open != b || b.serial != serial { // it has left meanwhile
+		p.win.release(int64(more))
+		return nil
+	}
+	b.weight += int64(more)
+	b.room += more
+	return nil
+}
+
+// guess is how large a lane's next batch is likely to become.
+func (ln *lane) guess() int { return max(int(ln.hint.Load())*5/4, firstRoom) }
+
+// acquire takes bytes of the window, waiting for them; the writer is told, because what
+// lingers must leave when somebody waits.
+func (p *Producer) acquire(ctx context.Context, n int64) error {
+	return p.win.acquire(ctx, n, p.link.kick)
+}
+
+// open puts a new batch with so much room into a lane.
+func (p *Producer) open(ctx context.Context, ln *lane, room int) error {
+	if err := p.acquire(ctx, int64(room)); err != nil {
+		return err
 	}
 	b := p.newPending()
 	s := ln.s
@@ -259,12 +292,12 @@ func (p *Producer) open(ctx context.Context, ln *lane, size int) error {
 	if ln.open != nil {
 		s.mu.Unlock()
 		p.recycle(b)
-		p.win.release(weight)
+		p.win.release(int64(room))
 		return nil
 	}
-	b.s, b.ln, b.weight, b.began = s, ln, weight, time.Now()
+	b.s, b.ln, b.weight, b.room, b.began = s, ln, int64(room), room, time.Now()
 	b.timeMS = b.began.UnixMilli()
-	b.builder.Reserve(native.FrameHeaderSize+len(ln.prefix), max(ln.hint, size))
+	b.builder.Reserve(native.FrameHeaderSize+len(ln.prefix), room)
 	ln.open = b
 	s.mu.Unlock()
 	return nil
@@ -327,8 +360,8 @@ func (s *stream) close(ln *lane) {
 	ln.open = nil
 	b.count = b.builder.Count()
 	b.size = b.builder.Len() + native.FrameHeaderSize + len(ln.prefix)
-	ln.hint = b.builder.Len()
-	refund := b.weight - int64(max(b.size, p.opt.batchBytes/8))
+	ln.hint.Store(int64(b.builder.Len()))
+	refund := b.weight - int64(max(b.size, minWeight))
 	if refund > 0 {
 		b.weight -= refund
 		p.win.release(refund)

@@ -23,22 +23,12 @@ type windowWaiter struct {
 
 func newWindow(size int64) *window { return &window{free: size, size: size} }
 
-// tryAcquire takes n if nobody waits and they are there.
-func (w *window) tryAcquire(n int64) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed || len(w.waiters) > 0 || !w.fits(n) {
-		return false
-	}
-	w.free -= n
-	return true
-}
-
 // fits lets something larger than the whole window pass when the window is empty.
 func (w *window) fits(n int64) bool { return n <= w.free || w.free == w.size }
 
-// acquire takes n, waiting for them in turn until ctx ends or the window is closed.
-func (w *window) acquire(ctx context.Context, n int64) error {
+// acquire takes n, waiting for them in turn until ctx ends or the window is closed. waits is
+// called once it is known, to everybody, that somebody waits.
+func (w *window) acquire(ctx context.Context, n int64, waits func()) error {
 	w.mu.Lock()
 	if w.closed {
 		w.mu.Unlock()
@@ -52,6 +42,7 @@ func (w *window) acquire(ctx context.Context, n int64) error {
 	me := &windowWaiter{n: n, ready: make(chan struct{})}
 	w.waiters = append(w.waiters, me)
 	w.mu.Unlock()
+	waits()
 	select {
 	case <-me.ready:
 		if !me.ok {

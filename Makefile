@@ -14,7 +14,7 @@ FUZZTIME  ?= 10s
 DAEMONS  := connsrv logicsrv persistsrv
 PROGRAMS := $(DAEMONS:%=bin/%) bin/mq_server bin/trimq bin/mq_perf
 
-.PHONY: all demo test unit faults sim e2e lint bench fuzz config clean FORCE
+.PHONY: all demo test unit faults sim e2e lint bench bench-broker fuzz config clean FORCE
 
 all: $(PROGRAMS)
 
@@ -65,6 +65,10 @@ e2e: all
 # Every claim about speed: rings, codecs, core, log.
 bench:
 	@$(GO) test -run '^$$' -bench . -benchmem ./shmqueue/... ./protocol/... ./logicsrv/core/... ./persistsrv/... ./connsrv/...
+
+# The whole broker beside the machine's limits, turn by turn.
+bench-broker: all
+	@$(GO) run ./scripts/bench
 
 # Each fuzz test for FUZZTIME.
 fuzz:

@@ -64,7 +64,7 @@ func (r *recovery) startsOnDisk() error {
 		x := newIndex(id)
 		r.toRebuild(x)
 		for i, base := range bases {
-			if i == 0 {
+			if i == 0 && r.warm { // otherwise names before it may be lost
 				x.base = base
 			}
 			h, err := r.header(id, base)

@@ -48,7 +48,11 @@ func (a *administrator) tick() {
 	case !a.toggles && a.w.plan.churn && a.w.rng.IntN(6) == 0:
 		a.churn()
 	}
-	if a.sent < len(a.script) && a.sent < a.next+6 {
+	window := 6
+	if a.toggles {
+		window = 1 // each state lasts for a while
+	}
+	if a.sent < len(a.script) && a.sent < a.next+window {
 		a.send(a.script[a.sent])
 		a.sent++
 	}

@@ -115,6 +115,12 @@ func (w *world) bring(kind int) {
 // that it has crossed before, so that rare places get their share. A tier that is down dies
 // in its start.
 func (w *world) light(t tier) {
+	if w.plan.focus == onRefusals && t == tierLogic && w.rng.IntN(4) > 0 {
+		// Between the answer to one input and its release.
+		w.fuseAt[t] = "logic.release.before"
+		w.fuse[t] = 1 + w.rng.IntN(3)
+		return
+	}
 	if n := len(w.crossed[t]); n > 0 && w.rng.IntN(2) == 0 {
 		w.fuseAt[t] = w.crossed[t][w.rng.IntN(n)]
 		w.fuse[t] = 1 + w.rng.IntN(3)

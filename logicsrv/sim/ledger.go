@@ -50,7 +50,7 @@ func newLedger() ledger {
 }
 
 func (w *world) claimNow(c claim) {
-	if w.rng.IntN(6) == 0 {
+	if w.rng.IntN(3) == 0 {
 		w.follow() // what is claimed must be there at this very moment
 		defer w.checkClaims()
 	}

@@ -16,6 +16,7 @@ type plan struct {
 	downtime   int // steps until a dead tier is started again, at most
 	reach      int // crossings until a set fuse burns down, at most
 	syncEvery  int // persistsrv's sync runs in one of so many of its turns
+	syncShare  int // the sync, not only maintenance, runs in one of so many of those
 	inline     bool
 	calmStart  bool // the faults begin when everything is created
 
@@ -56,6 +57,7 @@ func makePlan(r *rand.Rand) plan {
 		downtime:   pick(1, 4, 12, 30),
 		reach:      pick(3, 12, 60, 200),
 		syncEvery:  pick(1, 2, 6),
+		syncShare:  2,
 		inline:     r.IntN(4) == 0,
 		calmStart:  r.IntN(4) != 0,
 
@@ -105,23 +107,29 @@ func (p *plan) concentrate(pick func(...int) int) {
 	switch p.focus {
 	case onPages:
 		p.inline = false
-		p.syncEvery = pick(2, 6, 20)
+		p.syncEvery, p.syncShare = pick(1, 3, 8), pick(2, 5, 20)
 		p.limits.CheckpointEvents = uint64(pick(2, 6, 20))
 		p.settings.PageFlushMS = 5000
 		p.settings.FlushBytes = 1 << 20
-		p.weights[cutPower] = 8
+		p.weights[cutPower] = 16
 		p.weights[fillDisk], p.weights[breakSync] = 0, 0
 	case onSyncs:
-		p.weights[breakSync] = 12
+		p.weights[breakSync] = 25
+		p.faultEvery = pick(15, 30, 60)
 	case onRefusals:
 		p.toggle, p.churn, p.calmStart = true, false, true
 		p.limits.TurnInputs = pick(1, 1, 3, 8)
 		p.reach = pick(3, 12, 30)
-		p.weights[killLogic] = 40
+		p.steps, p.faultEvery, p.downtime = 1500, pick(15, 30), pick(1, 4)
+		p.syncEvery, p.inline, p.eager = pick(4, 10), false, 6
+		p.weights[killLogic] = 60
 	case onDeliveries:
 		p.calmStart = true
 		p.clientDeath = pick(1000, 1000000)
-		p.weights[killLogic] = 20
-		p.weights[killConn] = 20
+		p.faultEvery = pick(30, 60, 120)
+		p.steps = 900
+		p.weights[killLogic] = 40
+		p.weights[killConn] = pick(0, 5, 20)
+		p.weights[cutPower] = 0
 	}
 }

@@ -3,6 +3,7 @@
 package sim
 
 import (
+	"cmp"
 	"os"
 	"strconv"
 	"testing"
@@ -10,13 +11,13 @@ import (
 
 // histories is how many TestHistories plays: 10,000 in CI, by the variable.
 func histories(t *testing.T) int {
-	v := os.Getenv("TRIMQ_SIM_HISTORIES")
+	v := cmp.Or(os.Getenv("TRIMQ_TEST_HISTORIES"), os.Getenv("TRIMQ_SIM_HISTORIES"))
 	if v == "" {
-		return 1000
+		return 2000
 	}
 	n, err := strconv.Atoi(v)
 	if err != nil || n < 1 {
-		t.Fatalf("TRIMQ_SIM_HISTORIES=%q: want a number from 1", v)
+		t.Fatalf("TRIMQ_TEST_HISTORIES=%q: want a number from 1", v)
 	}
 	return n
 }

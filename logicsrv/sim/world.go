@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"runtime/debug"
 	"slices"
@@ -290,7 +291,22 @@ func (w *world) logicOptions() lshell.Options {
 		LogFS:  w.disk.read(),
 		Now:    func() int64 { return w.now },
 		Limits: w.plan.limits,
+		Log:    w.logger(),
 	}
+}
+
+// logger writes what the shells log between the lines of the trace.
+func (w *world) logger() *slog.Logger {
+	if w.out == nil {
+		return nil
+	}
+	noTime := func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey || a.Key == "took" {
+			return slog.Attr{}
+		}
+		return a
+	}
+	return slog.New(slog.NewTextHandler(w.out, &slog.HandlerOptions{ReplaceAttr: noTime}))
 }
 
 func (w *world) persistOptions() pshell.Options {
@@ -299,6 +315,7 @@ func (w *world) persistOptions() pshell.Options {
 		Settings: w.plan.settings,
 		Now:      func() int64 { return w.now },
 		Inline:   w.plan.inline,
+		Log:      w.logger(),
 	}
 }
 
@@ -333,9 +350,9 @@ func (w *world) stepSync() {
 	if w.persist == nil || w.stalled[tierPersist] > 0 || w.plan.inline {
 		return
 	}
-	both := w.calm || w.rng.IntN(3) == 0
+	both := w.calm || w.plan.focus != onPages && w.rng.IntN(3) == 0
 	_, err := w.run(tierPersist, func() error {
-		if both || w.rng.IntN(2) == 0 {
+		if both || w.rng.IntN(w.plan.syncShare) == 0 {
 			if err := w.persist.SyncLog(); err != nil {
 				return err
 			}

@@ -268,8 +268,8 @@ func (v *verifier) indexes() error {
 		}
 	}
 	severity := Error
-	if slices.ContainsFunc(v.holes, func(d *Damage) bool { return !d.Removed }) {
-		severity = Note // that it was deleted may be what is damaged
+	if len(v.holes) > 0 {
+		severity = Note // that it was deleted may be what is damaged, or stood in a dead segment
 	}
 	for _, id := range slices.Sorted(maps.Keys(v.lost)) {
 		if !slices.Contains(ids, id) {

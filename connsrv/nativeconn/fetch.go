@@ -21,7 +21,7 @@ func (c *Conn) fetch(h native.Header, body []byte) bool {
 		c.refuse(h, err)
 		return true
 	}
-	p := &session.Park{
+	p := session.Park{
 		Index: m.Index, Offset: m.Offset,
 		MaxBytes:   min(int(m.MaxBytes), c.settings.MaxFrame-batchRoom),
 		DeadlineMS: c.link.NowMS() + int64(min(m.MaxWaitMS, maxFetchWaitMS)),
@@ -30,7 +30,7 @@ func (c *Conn) fetch(h native.Header, body []byte) bool {
 	if c.state == stateDraining {
 		p.DeadlineMS = 0
 	}
-	return c.continueFetch(h, p)
+	return c.continueFetch(h, &p)
 }
 
 // continueFetch answers a fetch or parks it; false: there is no room in the ring.
@@ -72,8 +72,9 @@ func (c *Conn) park(h native.Header, p *session.Park) bool {
 	if !c.putWait(c.link, req, p.Index, p.Beyond) {
 		return false
 	}
-	p.Req = req
-	c.add(h, session.Request{Req: req, Park: p})
+	kept := *p // only a fetch that waits costs an allocation
+	kept.Req = req
+	c.add(h, session.Request{Req: req, Park: &kept})
 	if !p.Asking && (c.deadlineMS == 0 || p.DeadlineMS < c.deadlineMS) {
 		c.deadlineMS = p.DeadlineMS
 		c.link.SetDeadline(p.DeadlineMS)
@@ -207,8 +208,8 @@ func (c *Conn) listOffsets(h native.Header, body []byte) bool {
 		c.refuse(h, err)
 		return true
 	}
-	p := &session.Park{Index: m.Index, Beyond: ipc.WaitNow, Asking: true, Times: true, TimeMS: m.TimeMS}
-	return c.park(h, p)
+	p := session.Park{Index: m.Index, Beyond: ipc.WaitNow, Asking: true, Times: true, TimeMS: m.TimeMS}
+	return c.park(h, &p)
 }
 
 // answerOffsets answers LIST_OFFSETS, now that the visible end is known.

@@ -140,7 +140,9 @@ func (c *Conn) publish(h native.Header, body []byte) bool {
 	req := c.lane.Req()
 	record.Head = c.head(req)
 	b := record.Append(slot.Payload[:0])
-	invariant.Check(len(b) == size, "encoded publish of %d bytes, not %d", len(b), size)
+	if len(b) != size {
+		invariant.Fail("encoded publish of %d bytes, not %d", len(b), size)
+	}
 	slot.Publish()
 	c.lane.Counters.Add(shmqueue.ConnCopiedBatches, 1)
 	c.lane.Counters.Add(shmqueue.ConnPublished, uint64(record.Batch.Count))

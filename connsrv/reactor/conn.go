@@ -203,8 +203,9 @@ func (c *Conn) feed(b []byte, own bool) {
 			break
 		}
 		used, want := c.room.Input(b)
-		invariant.Check(used >= 0 && used <= len(b) && (used > 0 || want.Pause || want.Bytes > len(b) || c.closing || want.Direct),
-			"room used %d of %d bytes and wants %+v", used, len(b), want)
+		if used < 0 || used > len(b) || used == 0 && !want.Pause && want.Bytes <= len(b) && !c.closing && !want.Direct {
+			invariant.Fail("room used %d of %d bytes and wants %+v", used, len(b), want)
+		}
 		b = b[used:]
 		c.want = want
 		c.gather, c.awaiting = false, false

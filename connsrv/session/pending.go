@@ -40,7 +40,9 @@ func (p *Pending) Bytes() int { return p.bytes }
 // Add enters a request. REQUIRES: r.Req is larger than any before.
 func (p *Pending) Add(r Request) {
 	n := len(p.reqs)
-	invariant.Check(r.Req != 0 && (n == 0 || p.reqs[n-1] < r.Req), "request %d after %d", r.Req, lastOf(p.reqs))
+	if r.Req == 0 || n > 0 && p.reqs[n-1] >= r.Req {
+		invariant.Fail("request %d after %d", r.Req, p.reqs[max(0, n-1):])
+	}
 	if p.head > 16 && p.head+p.live < n/2 || n == cap(p.reqs) && p.live < n-n/4 {
 		p.compact()
 	}
@@ -48,13 +50,6 @@ func (p *Pending) Add(r Request) {
 	p.reqs = append(p.reqs, r.Req)
 	p.live++
 	p.bytes += int(r.Bytes)
-}
-
-func lastOf(s []uint64) uint64 {
-	if len(s) == 0 {
-		return 0
-	}
-	return s[len(s)-1]
 }
 
 // compact drops what is answered.

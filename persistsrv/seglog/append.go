@@ -115,7 +115,7 @@ func (l *Log) gather(e *journal.Entry, src bodySource) error {
 	}
 	r.bytes += int64(e.DiskSize())
 	r.last = e.LSN
-	l.plan(e, position, false)
+	l.plan(e, position, nil)
 	return nil
 }
 
@@ -139,8 +139,9 @@ func (l *Log) gatherBody(e *journal.Entry, i int, src bodySource) error {
 // minBatch is the length of an empty RecordBatch.
 const minBatch = 61
 
-// plan notes the index changes of an entry that lies at a log position.
-func (l *Log) plan(e *journal.Entry, position uint64, damaged bool) {
+// plan notes the index changes of an entry that lies at a log position; broken says which of
+// its bodies cannot be read, nil: none.
+func (l *Log) plan(e *journal.Entry, position uint64, broken []bool) {
 	r := &l.round
 	for i := range e.Ops {
 		op := &e.Ops[i]
@@ -169,7 +170,7 @@ func (l *Log) plan(e *journal.Entry, position uint64, damaged bool) {
 		if it.Base != b.Base {
 			entry.Flags |= commitlog.FlagRebase
 		}
-		if damaged {
+		if broken != nil && broken[it.Body] {
 			entry.Flags |= commitlog.FlagDamaged
 		}
 		r.acts = append(r.acts, act{index: it.Index, term: e.Term, timeMS: e.TimeMS, entry: entry})

@@ -87,6 +87,7 @@ type Log struct {
 	stats  Stats
 	round  round
 	config configuring
+	scrub  scrub
 }
 
 // Stats counts what the log has done since it was opened.

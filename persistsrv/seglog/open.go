@@ -47,6 +47,7 @@ func (l *Log) open(o Options) error {
 		return fmt.Errorf("recover the log: %w", err)
 	}
 	l.ckpt = checkpointing{changed: true, atMS: l.now()}
+	l.scrub = scrub{end: r.from, done: len(r.files) == 0 || r.files[0].Position >= r.from || l.stats.Rebuilt > 0 && r.whole}
 	l.log.Info("recovered", "lsn", l.written, "position", l.end, "segments", len(l.segs), "indexes", len(l.indexes),
 		"scanned", l.stats.RecoveryScanned, "torn", l.stats.TornBytes, "rebuilt", l.stats.Rebuilt,
 		"rewritten", l.stats.Rewritten, "damages", len(l.damages), "took", time.Since(began))

@@ -22,7 +22,6 @@ import (
 type model struct {
 	bodies          [][]byte // of LSN i+1
 	written, synced int
-	start           uint64 // of the index
 }
 
 func (m *model) powerCut(last int) { m.bodies, m.written, m.synced = m.bodies[:last], last, last }

@@ -244,7 +244,7 @@ func (r *recovery) scanSegment(i int, at, to uint64) (stop bool, err error) {
 		var bad *commitlog.BadEntry
 		switch {
 		case errors.As(err, &bad):
-			next, err := r.bad(i, at, bad, e)
+			next, err := r.bad(i, at, bad, e, sc)
 			if err != nil {
 				return false, err
 			}
@@ -263,7 +263,7 @@ func (r *recovery) scanSegment(i int, at, to uint64) (stop bool, err error) {
 				return stop, err
 			}
 		}
-		if err := r.apply(i, e, p, false); err != nil {
+		if err := r.apply(i, e, p, nil); err != nil {
 			return false, err
 		}
 		at += uint64(p.Length)
@@ -361,7 +361,7 @@ func (r *recovery) renumber(f *commitlog.SegmentFile, s *segment) error {
 }
 
 // apply takes over a whole entry.
-func (r *recovery) apply(i int, e *journal.Entry, p commitlog.Place, damaged bool) error {
+func (r *recovery) apply(i int, e *journal.Entry, p commitlog.Place, broken []bool) error {
 	if !r.pre {
 		r.trySplit(i, e.LSN, p.Position)
 		if s := r.l.at(p.Position); s != nil {
@@ -376,7 +376,7 @@ func (r *recovery) apply(i int, e *journal.Entry, p commitlog.Place, damaged boo
 		}
 	}
 	r.last = e.LSN
-	r.l.plan(e, p.Position, damaged)
+	r.l.plan(e, p.Position, broken)
 	if r.pre {
 		r.keepRebuilt()
 	}
@@ -411,7 +411,7 @@ func (r *recovery) keepRebuilt() {
 
 // bad decides about an entry that is not whole. It returns the position where reading goes
 // on, or 0 where the log ends.
-func (r *recovery) bad(i int, at uint64, bad *commitlog.BadEntry, e *journal.Entry) (uint64, error) {
+func (r *recovery) bad(i int, at uint64, bad *commitlog.BadEntry, e *journal.Entry, sc *commitlog.Scanner) (uint64, error) {
 	want := r.last + 1
 	if bad.Known {
 		// The head is whole, so it is known what the entry was, and only bodies are lost.
@@ -422,7 +422,7 @@ func (r *recovery) bad(i int, at uint64, bad *commitlog.BadEntry, e *journal.Ent
 			return 0, err
 		}
 		r.damage(commitlog.Damage{Segment: bad.Segment, Position: at, End: end, LSN: lsn, NextLSN: lsn + 1, Why: bad.Why.Error()})
-		return end, r.apply(i, e, p, true)
+		return end, r.apply(i, e, p, sc.BrokenBodies(e, at))
 	}
 	at0 := at
 	for k := i; k < len(r.files); k++ {

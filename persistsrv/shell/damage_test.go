@@ -26,19 +26,7 @@ func finished(t *testing.T, seed uint64) *rig {
 // flip changes one byte of a file.
 func (r *rig) flip(name string, off int64) {
 	r.t.Helper()
-	f, err := r.mem.Open(name)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	defer f.Close()
-	var b [1]byte
-	if _, err := f.ReadAt(b[:], off); err != nil {
-		r.t.Fatal(err)
-	}
-	b[0] ^= 0x55
-	if _, err := f.WritevAt([][]byte{b[:]}, off); err != nil {
-		r.t.Fatal(err)
-	}
+	harm(r.t, r.fs, name, off)
 }
 
 // places lists where the entries lie.
@@ -101,6 +89,9 @@ func TestDamageInTheMiddle(t *testing.T) {
 			}
 			if w := r.sh.Log().Written(); w != 90 {
 				t.Fatalf("lsn %d damaged: the log ends at %d", lsns[i], w)
+			}
+			if off > int64(p.HeadLen) {
+				r.checkMarks()
 			}
 			r.readAround(lsns[0], lsns[i], off > int64(p.HeadLen))
 		}

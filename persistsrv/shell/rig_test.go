@@ -95,13 +95,12 @@ func (t *turn) addBody(rng *rand.Rand, b int, live []uint64, next map[uint64]uin
 
 // rig is a machine with persistsrv's shell on it and a logicsrv that follows a script.
 type rig struct {
-	t      testing.TB
-	mem    *vfs.Mem // nil where fs is the operating system's
-	fs     vfs.FS
-	turns  []turn
-	offset int // LSNs before the script: 0
-	now    int64
-	set    Settings
+	t     testing.TB
+	mem   *vfs.Mem // nil where fs is the operating system's
+	fs    vfs.FS
+	turns []turn
+	now   int64
+	set   Settings
 
 	ringA, ringC *shmqueue.Ring
 	prodA, prodC *shmqueue.Producer

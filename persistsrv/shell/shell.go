@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/trimq/trimq/persistsrv/seglog"
 	"github.com/trimq/trimq/persistsrv/vfs"
@@ -66,6 +67,7 @@ type Shell struct {
 
 	dirtySince int64 // when the oldest unsynced bytes were written; 0: there are none
 	nextTick   int64
+	nextScrub  atomic.Int64 // when the next slice of old log may be read
 	nextCount  int64
 	checkAfter int64 // bytes that may be written before free space is looked at again
 	syncMu     sync.Mutex
@@ -213,7 +215,7 @@ func (s *Shell) Step() (progress bool, err error) {
 		}
 		s.release()
 	}
-	if s.log.MaintenanceDue() {
+	if s.MaintainDue() {
 		progress = true
 		if err := s.Maintain(); err != nil {
 			return false, err

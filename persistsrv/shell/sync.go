@@ -60,7 +60,17 @@ func (s *Shell) SyncLog() error {
 }
 
 // MaintainDue says whether Maintain has something to do.
-func (s *Shell) MaintainDue() bool { return s.log.MaintenanceDue() }
+func (s *Shell) MaintainDue() bool { return s.log.MaintenanceDue() || s.scrubDue() }
+
+// scrubDue says whether it is time for another slice of what recovery did not read.
+func (s *Shell) scrubDue() bool {
+	return s.o.Now() >= s.nextScrub.Load() && s.log.ScrubDue()
+}
+
+const (
+	scrubSlice = 4 << 20 // bytes read at once
+	scrubMS    = 50      // between two slices: 80 MB/s
+)
 
 // Maintain does the slow work beside the log: logicsrv's checkpoints, the index checkpoint,
 // removal of dead segments.
@@ -68,6 +78,12 @@ func (s *Shell) Maintain() error { return s.maintain(false) }
 
 func (s *Shell) maintain(force bool) error {
 	err := s.log.Maintain(force, s.SyncLog)
+	if err == nil && !force && s.scrubDue() {
+		s.nextScrub.Store(s.o.Now() + scrubMS)
+		if err := s.log.Scrub(scrubSlice); err != nil {
+			return err
+		}
+	}
 	if err != nil {
 		// A sync that fails leaves doubt about everything that was to be synced.
 		s.o.RingC.Word(shmqueue.WordStatus).Or(StatusSyncFailed)
@@ -80,7 +96,7 @@ func (s *Shell) SyncStep() error {
 	if err := s.SyncLog(); err != nil {
 		return err
 	}
-	if !s.log.MaintenanceDue() {
+	if !s.MaintainDue() {
 		return nil
 	}
 	return s.Maintain()
@@ -113,6 +129,9 @@ func (s *Shell) NextWake() time.Duration {
 	}
 	if s.holds || s.log.Pending() {
 		wait = min(wait, fullRetryMS)
+	}
+	if s.log.ScrubDue() {
+		wait = min(wait, s.nextScrub.Load()-now)
 	}
 	return time.Duration(max(wait, 1)) * time.Millisecond
 }

@@ -34,6 +34,10 @@ func fetch(ix *commitlog.IndexView, end uint64, maxBytes int) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	return fetchFrom(ix, at, end, maxBytes)
+}
+
+func fetchFrom(ix *commitlog.IndexView, at, end uint64, maxBytes int) (uint64, error) {
 	for at < end {
 		spans, err := ix.Spans(at, end, maxBytes, nil)
 		if errors.Is(err, commitlog.ErrBelowStart) {

@@ -155,6 +155,18 @@ func (s *Scanner) checkBodies(e *journal.Entry, off int64) error {
 	return nil
 }
 
+// BrokenBodies says which bodies of an entry whose head is whole fail their check.
+func (s *Scanner) BrokenBodies(e *journal.Entry, position uint64) []bool {
+	broken := make([]bool, len(e.Bodies))
+	at := s.offset(position) + int64(e.HeadSize())
+	for i := range e.Bodies {
+		b, err := s.view(at, int(e.Bodies[i].Length))
+		broken[i] = err != nil || e.Bodies[i].Verify(b) != nil
+		at += int64(e.Bodies[i].Length)
+	}
+	return broken
+}
+
 // bad sorts an error: formats make a *BadEntry, the file system's own pass.
 func (s *Scanner) bad(position uint64, err error) error {
 	for _, known := range []error{

@@ -218,13 +218,39 @@ func (f *fake) consume(c *fakeConn, cmd native.Command, body []byte) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
+	s := c.subs[m.Sub]
+	if s == nil && m.Verdict == ipc.VerdictRequeue {
+		return nil, errcode.New(errcode.UnknownSubscription, "%d", m.Sub)
+	}
 	for _, q := range f.queues {
 		if q.Index == m.Index {
+			if s != nil && !f.holds(q, c, m.Ranges) {
+				return nil, errcode.New(errcode.InvalidArgument, "not all of it is in hand")
+			}
 			f.settle(q, c, &m)
 			return nil, nil
 		}
 	}
 	return nil, errcode.New(errcode.UnknownIndex, "%d", m.Index)
+}
+
+// holds tells whether a connection has all of the ranges in hand, or had until somebody else
+// settled them.
+func (f *fake) holds(q *fakeQueue, c *fakeConn, ranges []ipc.Range) bool {
+	for _, r := range ranges {
+		for o := r.First; o < r.First+uint64(r.Count); o++ {
+			in := false
+			for _, set := range []*rangeSet{q.inHand[c], &q.acked} {
+				if set != nil {
+					set.split(o, o+1, func(_, _ uint64, is bool) { in = in || is })
+				}
+			}
+			if !in {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func (f *fake) consumers(q *fakeQueue) (n int) {

@@ -98,6 +98,7 @@ type QueueConsumer struct {
 	giveUp    time.Time // no longer tries again after it
 	pause     backoff
 	verdicts  [4]rangeSet // by ipc.Verdict: not sent
+	stale     [4]rangeSet // the same, on messages that came over an earlier connection
 	acks      map[uint64]ackRequest
 	corr      uint64
 	ackErr    error // the first refusal since the last Flush
@@ -116,11 +117,13 @@ type delivered struct {
 // ackRequest is an ACK on the wire.
 type ackRequest struct {
 	verdict ipc.Verdict
+	stale   bool
 	ranges  []ipc.Range
 }
 
 const (
 	queueSub       = 1    // the only subscription of its connection
+	staleSub       = 2    // never one: verdicts on what came over an earlier connection
 	maxAckRanges   = 4096 // in one ACK
 	maxAcksOnWire  = 2
 	subCorrelation = 1 // of SUBSCRIBE; ACKs count on from it
@@ -270,7 +273,14 @@ func (q *QueueConsumer) settle(v ipc.Verdict, first, next uint64) error {
 	if q.opt.autoAck {
 		return nil
 	}
-	q.verdicts[v].add(first, next)
+	q.held.split(first, next, func(a, b uint64, held bool) {
+		switch {
+		case held:
+			q.verdicts[v].add(a, b)
+		case v != ipc.VerdictRequeue: // that has come to pass by itself
+			q.stale[v].add(a, b)
+		}
+	})
 	q.count(first, next)
 	q.link.kick()
 	return nil
@@ -305,7 +315,7 @@ func (q *QueueConsumer) flushed() {
 	}
 	left := len(q.acks) > 0
 	for i := range q.verdicts {
-		left = left || !q.verdicts[i].empty()
+		left = left || !q.verdicts[i].empty() || !q.stale[i].empty()
 	}
 	if left && q.fatal == nil && !q.closed {
 		return

@@ -10,7 +10,9 @@ import (
 
 // The queue consumer as a link's role: verdicts and credit out, deliveries in. On a new
 // connection the verdicts that were not confirmed go first, so that what they settle is not
-// delivered again; then the subscription.
+// delivered again; then the subscription. They are those of no subscription of the connection:
+// its own is answerable for what it has delivered, all or nothing, and must not be refused for
+// the sake of what came over another.
 
 func (q *QueueConsumer) up(*conn) {
 	q.mu.Lock()
@@ -30,8 +32,11 @@ func (q *QueueConsumer) gather(_ *conn, o *outbox) time.Duration {
 		q.again = time.Time{}
 	}
 	for v := ipc.VerdictAck; v <= ipc.VerdictReject; v++ {
+		for !q.stale[v].empty() && len(q.acks) < maxAcksOnWire {
+			q.ackFrame(o, v, staleSub, &q.stale[v])
+		}
 		for !q.verdicts[v].empty() && len(q.acks) < maxAcksOnWire {
-			q.ackFrame(o, v)
+			q.ackFrame(o, v, queueSub, &q.verdicts[v])
 		}
 	}
 	if q.fatal != nil {
@@ -55,11 +60,11 @@ func (q *QueueConsumer) gather(_ *conn, o *outbox) time.Duration {
 	return 0
 }
 
-func (q *QueueConsumer) ackFrame(o *outbox, v ipc.Verdict) {
+func (q *QueueConsumer) ackFrame(o *outbox, v ipc.Verdict, sub uint64, from *rangeSet) {
 	q.corr++
-	ranges := q.verdicts[v].take(maxAckRanges)
-	q.acks[q.corr] = ackRequest{v, ranges}
-	o.frame(native.CmdAck, 0, q.corr, &native.Ack{Sub: queueSub, Index: q.index, Verdict: v, Ranges: ranges})
+	ranges := from.take(maxAckRanges)
+	q.acks[q.corr] = ackRequest{v, sub == staleSub, ranges}
+	o.frame(native.CmdAck, 0, q.corr, &native.Ack{Sub: sub, Index: q.index, Verdict: v, Ranges: ranges})
 }
 
 func (q *QueueConsumer) handle(_ *conn, h native.Header, body []byte, s *slab) error {
@@ -171,9 +176,17 @@ func (q *QueueConsumer) deliver(body []byte, s *slab) error {
 	return nil
 }
 
-// forgetDeliveries drops what nobody has received: it will be delivered again. REQUIRES:
-// q.mu held.
+// forgetDeliveries drops what nobody has received: it will be delivered again. What is
+// settled and not sent is no longer the subscription's; what was put back has gone back by
+// itself. REQUIRES: q.mu held.
 func (q *QueueConsumer) forgetDeliveries() {
+	for _, v := range [...]ipc.Verdict{ipc.VerdictAck, ipc.VerdictReject} {
+		for _, s := range q.verdicts[v].list {
+			q.stale[v].add(s.first, s.next)
+		}
+		q.verdicts[v].clear()
+	}
+	q.verdicts[ipc.VerdictRequeue].clear()
 	for q.ready.len() > 0 {
 		q.ready.pop().s.release()
 	}
@@ -183,13 +196,16 @@ func (q *QueueConsumer) forgetDeliveries() {
 
 // putBack makes a verdict unsent again. REQUIRES: q.mu held.
 func (q *QueueConsumer) putBack(a ackRequest) {
+	to := &q.verdicts[a.verdict]
+	if a.stale {
+		to = &q.stale[a.verdict]
+	}
 	for _, r := range a.ranges {
-		q.verdicts[a.verdict].add(r.First, r.First+uint64(r.Count))
+		to.add(r.First, r.First+uint64(r.Count))
 	}
 }
 
-// down: acknowledgements that were not confirmed are sent again, which does no harm. What was
-// put back to the queue has gone there by itself.
+// down: acknowledgements that were not confirmed are sent again, which does no harm.
 func (q *QueueConsumer) down(error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -197,7 +213,6 @@ func (q *QueueConsumer) down(error) {
 		q.putBack(a)
 	}
 	clear(q.acks)
-	q.verdicts[ipc.VerdictRequeue].clear()
 	q.forgetDeliveries()
 	q.subbed, q.confirmed = false, false
 	q.flushed()

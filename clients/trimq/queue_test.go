@@ -253,6 +253,20 @@ func TestRangeSet(t *testing.T) {
 				continue
 			}
 			want := uint64(0)
+			at := first
+			set.split(first, next, func(a, b uint64, in bool) {
+				if a != at || b <= a {
+					t.Fatalf("split of [%d,%d) gave [%d,%d) after %d", first, next, a, b, at)
+				}
+				for ; at < b; at++ {
+					if model[at] != in {
+						t.Fatalf("split says %v of %d", in, at)
+					}
+				}
+			})
+			if at != max(first, next) {
+				t.Fatalf("split of [%d,%d) ended at %d", first, next, at)
+			}
 			for o := first; o < next; o++ {
 				if model[o] {
 					want++

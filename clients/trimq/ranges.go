@@ -72,6 +72,24 @@ func (r *rangeSet) remove(first, next uint64) (removed uint64) {
 	return removed
 }
 
+// split calls f for the parts of [first, next), in order, and tells which are in the set.
+func (r *rangeSet) split(first, next uint64, f func(first, next uint64, in bool)) {
+	for i := r.find(first); first < next && i < len(r.list) && r.list[i].first < next; i++ {
+		s := r.list[i]
+		if first < s.first {
+			f(first, s.first, false)
+			first = s.first
+		}
+		if end := min(s.next, next); first < end {
+			f(first, end, true)
+			first = end
+		}
+	}
+	if first < next {
+		f(first, next, false)
+	}
+}
+
 func (r *rangeSet) empty() bool { return len(r.list) == 0 }
 func (r *rangeSet) clear()      { r.list = r.list[:0] }
 

@@ -188,7 +188,9 @@ func (c *Conn) topUp(s *session.Sub) {
 	}
 }
 
-// ack passes verdicts on.
+// ack passes verdicts on. A verdict of a consumer that this connection does not have is that
+// of one whose connection broke: it says all that is needed, so that what it is about does not
+// come again. To put something back is not for it; that has happened.
 func (c *Conn) ack(h native.Header, body []byte) bool {
 	m, err := native.DecodeAck(body, c.lane.Ranges())
 	if err != nil {
@@ -196,7 +198,7 @@ func (c *Conn) ack(h native.Header, body []byte) bool {
 		return true
 	}
 	s := c.sub(m.Sub)
-	if s == nil || !s.Queue || s.Closing {
+	if s == nil && m.Verdict == ipc.VerdictRequeue || s != nil && (!s.Queue || s.Closing) {
 		c.refuse(h, errcode.New(errcode.UnknownSubscription, "no subscription %d", m.Sub))
 		return true
 	}
@@ -220,7 +222,9 @@ func (c *Conn) ack(h native.Header, body []byte) bool {
 	record := ipc.Ack{Head: c.head(req), Sub: m.Sub, Index: m.Index, Verdict: m.Verdict, Ranges: m.Ranges}
 	record.Append(slot.Payload[:0])
 	slot.Publish()
-	c.topUp(s)
+	if s != nil {
+		c.topUp(s)
+	}
 	if req != 0 {
 		c.add(h, session.Request{Req: req})
 	}
@@ -232,6 +236,9 @@ func (c *Conn) ack(h native.Header, body []byte) bool {
 
 // takeFromHand removes the ranges of a verdict from what the consumer holds: all or none.
 func (c *Conn) takeFromHand(s *session.Sub, m *native.Ack) error {
+	if s == nil {
+		return nil
+	}
 	if m.Index != s.Index {
 		return errcode.New(errcode.InvalidArgument, "subscription %d is of index %d, not %d", s.ID, s.Index, m.Index)
 	}
@@ -250,6 +257,9 @@ func (c *Conn) takeFromHand(s *session.Sub, m *native.Ack) error {
 }
 
 func putBack(s *session.Sub, ranges []ipc.Range) {
+	if s == nil {
+		return
+	}
 	for _, r := range ranges {
 		s.InHand.Add(r.First, r.Count)
 	}

@@ -21,7 +21,7 @@ func (c *Conn) push(s *session.Sub) {
 			return
 		}
 		r := c.lane.Reading()
-		err := c.lane.Read(r, s.Index, s.Next, end, int(min(s.Limit-s.Delivered, pushBytes)))
+		err := c.lane.Read(r, s.Index, s.Next, end, int(min(s.Limit-s.Delivered, pushBytes, uint64(c.settings.MaxFrame-batchRoom))))
 		if err != nil {
 			c.closeSub(s, err)
 			return

@@ -208,7 +208,9 @@ func TestQueueDeliveryAndVerdicts(t *testing.T) {
 	c.refused(errcode.InvalidArgument, native.CmdAck, ack(1, 2, ipc.Range{First: 2, Count: 2}))
 	c.refused(errcode.InvalidArgument, native.CmdAck, ack(1, 2, ipc.Range{First: 0, Count: 2}, ipc.Range{First: 1, Count: 1}))
 	c.refused(errcode.InvalidArgument, native.CmdAck, ack(1, 1, ipc.Range{First: 0, Count: 1}))
-	c.refused(errcode.UnknownSubscription, native.CmdAck, ack(2, 2, ipc.Range{First: 0, Count: 1}))
+	requeue := ack(2, 2, ipc.Range{First: 0, Count: 1})
+	requeue.Verdict = ipc.VerdictRequeue
+	c.refused(errcode.UnknownSubscription, native.CmdAck, requeue)
 	c.call(native.CmdAck, ack(1, 2, ipc.Range{First: 0, Count: 3}))
 	c.call(native.CmdCredit, &native.Credit{Sub: 1, Limit: 100})
 	if m, _ = c.readDeliver(); m.Base != 10 || m.First != 15 || m.Count != 5 {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/native"
+	"github.com/trimq/trimq/shmqueue/tier"
 )
 
 // The verdicts of a consumer whose connection broke are passed on from its next one, before
@@ -32,7 +33,7 @@ func TestVerdictsOfABrokenConnection(t *testing.T) {
 
 // Pushed records come in frames of the size that was agreed upon.
 func TestPushKeepsTheFrameLimit(t *testing.T) {
-	b := start(t, nil)
+	b := start(t, func(c *tier.Config) { c.MaxFrameBytes = 128 << 10 })
 	c, p := b.connect(), b.connect()
 	const batches = 40
 	for range batches {

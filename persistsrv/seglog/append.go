@@ -207,6 +207,7 @@ func (l *Log) Flush() error {
 	l.written = r.last
 	l.stats.Entries += r.last - r.first + 1
 	l.stats.Bytes += uint64(r.bytes)
+	l.stats.LogBytes += uint64(r.bytes)
 	l.stats.Writes++
 	l.ckpt.bytes += uint64(r.bytes)
 	l.ckpt.changed = true

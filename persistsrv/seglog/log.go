@@ -157,11 +157,15 @@ func (l *Log) Stats() Stats {
 	defer l.mu.Unlock()
 	s := l.stats
 	s.Segments = uint64(len(l.segs))
-	for _, seg := range l.segs {
-		s.LogBytes += seg.end - seg.position
-	}
 	s.Free = l.space.free.Load()
 	return s
+}
+
+// Appended is how many bytes of log this process has written.
+func (l *Log) Appended() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stats.Bytes
 }
 
 // Close lets go of the files and the lock. Nothing is synced.

@@ -46,6 +46,9 @@ func (l *Log) open(o Options) error {
 	if err := r.run(); err != nil {
 		return fmt.Errorf("recover the log: %w", err)
 	}
+	for _, s := range l.segs {
+		l.stats.LogBytes += s.end - s.position
+	}
 	l.ckpt = checkpointing{changed: true, atMS: l.now()}
 	l.scrub = scrub{end: r.from, done: len(r.files) == 0 || r.files[0].Position >= r.from || l.stats.Rebuilt > 0 && r.whole}
 	l.log.Info("recovered", "lsn", l.written, "position", l.end, "segments", len(l.segs), "indexes", len(l.indexes),

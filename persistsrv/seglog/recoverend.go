@@ -44,11 +44,41 @@ func (r *recovery) dropFrom(i int) error {
 		failpoint.Hit("persist.cut")
 	}
 	r.files = r.files[:i]
+	if err := r.cutTail(); err != nil {
+		return err
+	}
 	for n := len(r.l.segs); n > 0; n-- {
 		if s := r.l.segs[n-1]; i > 0 && (s.position <= r.files[i-1].Position || s.position < r.files[i-1].End) {
 			break // of a file that stays, or split off it
 		}
 		r.l.segs = r.l.segs[:n-1]
+	}
+	return nil
+}
+
+// cutTail shortens the last file where it goes on with bytes that a segment behind it had taken
+// over, which is gone now: they would count again.
+func (r *recovery) cutTail() error {
+	if len(r.files) == 0 {
+		return nil
+	}
+	f := &r.files[len(r.files)-1]
+	size := commitlog.SegmentHeaderSize + int64(f.End-f.Position)
+	if f.Size <= size {
+		return nil
+	}
+	file, err := r.l.fs.Open(f.Name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if err := file.Truncate(size); err != nil {
+		return full(err)
+	}
+	failpoint.Hit("persist.cut")
+	f.Size = size
+	if s := r.l.at(f.Position); s != nil {
+		s.tail = false
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ type Shell struct {
 	nextTick   int64
 	nextScrub  atomic.Int64 // when the next slice of old log may be read
 	nextCount  int64
-	checkAfter int64 // bytes that may be written before free space is looked at again
+	checkAfter uint64 // bytes that may be written before free space is looked at again
 	syncMu     sync.Mutex
 	counted    seglog.Stats
 }
@@ -360,7 +360,7 @@ func (s *Shell) release() bool {
 // tick does what is due by time: retention and a look at the free space.
 func (s *Shell) tick(now int64) error {
 	due := now >= s.nextTick
-	if !due && s.log.Stats().Bytes < uint64(s.checkAfter) {
+	if !due && s.log.Appended() < s.checkAfter {
 		return nil
 	}
 	if due {
@@ -378,7 +378,7 @@ func (s *Shell) tick(now int64) error {
 	if s.log.Full() {
 		s.nextTick = min(s.nextTick, now+fullRetryMS)
 	}
-	s.checkAfter = int64(s.log.Stats().Bytes) + spaceCheckBytes
+	s.checkAfter = s.log.Appended() + spaceCheckBytes
 	s.raise(shmqueue.WordFirstLSN, s.log.FirstLSN())
 	s.setBit(StatusDamaged, len(s.log.Damages()) > 0)
 	return nil

@@ -21,6 +21,7 @@ type connsrv struct {
 	loops []*loop
 	conns []*conn
 
+	greeted  bool // the Hello is in the ring; nothing else may come before it
 	lastConn uint64
 	lastReq  uint64
 	pending  map[uint64]*request
@@ -84,7 +85,7 @@ func startConnsrv(w *world) (*connsrv, error) {
 		c.loops = append(c.loops, &loop{number: i})
 	}
 	hello := ipc.Hello{Head: ipc.Head{Epoch: c.epoch}, Loops: uint32(len(c.loops))}
-	c.send(c.loops[0], outgoing{typ: ipc.TypeHello, head: hello.Append(nil)})
+	c.send(c.loops[0], outgoing{typ: ipc.TypeHello, head: hello.Append(nil), after: func() { c.greeted = true }})
 	return c, nil
 }
 
@@ -113,7 +114,7 @@ func (c *connsrv) step() (progress bool) {
 // flush puts a loop's records into ring 12345 as far as there is room; now and then several
 // under one claim.
 func (c *connsrv) flush(l *loop) (progress bool) {
-	for len(l.outbox) > 0 {
+	for len(l.outbox) > 0 && (c.greeted || l.number == 0) {
 		n := 1
 		if len(l.outbox) > 1 && c.w.rng.IntN(3) == 0 {
 			n = 2 + c.w.rng.IntN(min(len(l.outbox), 4)-1)
@@ -126,6 +127,10 @@ func (c *connsrv) flush(l *loop) (progress bool) {
 		}
 		done, err := c.put(part)
 		for i := range part[:done] {
+			if c.w.out != nil {
+				h, _ := ipc.PeekHead(part[i].head)
+				c.w.trace("    ring 12345 ← type %d %+v", part[i].typ, h)
+			}
 			if part[i].after != nil {
 				part[i].after()
 			}
@@ -210,6 +215,10 @@ func (c *connsrv) park(k *conn, index, beyond uint64, reply func(ipc.Type, []byt
 
 // take looks at one record of ring 54321.
 func (c *connsrv) take(typ ipc.Type, b []byte) {
+	if c.w.out != nil {
+		h, _ := ipc.PeekHead(b)
+		c.w.trace("    ring 54321 → type %d %+v", typ, h)
+	}
 	switch typ {
 	case ipc.TypeMarker:
 		m, err := ipc.DecodeMarker(b)

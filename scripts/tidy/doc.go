@@ -1,6 +1,7 @@
 // Package tidy reads the whole tree and reports where it departs from the house style:
 // which package may import which, purity of the logic core, lengths of files and
-// functions, names, marks, doc.go files, test data, dependencies, and links in documents.
+// functions, names, marks, doc.go files, test data, dependencies, links in documents, and the
+// map of folders.
 //
 // Called by its own test (`go test ./scripts/tidy`), which is part of `make test`.
 //

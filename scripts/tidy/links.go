@@ -105,3 +105,35 @@ func declares(s *source, name string) bool {
 	}
 	return false
 }
+
+var mdCode = regexp.MustCompile("`([^`]+)`")
+
+// checkMap: the table of folders in ARCHITECTURE.md, whose rows begin with a name in code
+// quotes, has every package of the tree, and nothing that is not there.
+func checkMap(t *tree) (found []finding) {
+	const doc = "ARCHITECTURE.md"
+	text, err := os.ReadFile(filepath.Join(t.root, doc))
+	if err != nil {
+		return []finding{{doc, "is missing"}}
+	}
+	mapped := make(map[string]bool)
+	for i, line := range strings.Split(string(text), "\n") {
+		first, _, row := strings.Cut(strings.TrimPrefix(line, "| "), " | ")
+		if !row || !strings.HasPrefix(line, "| `") {
+			continue
+		}
+		for _, m := range mdCode.FindAllStringSubmatch(first, -1) {
+			mapped[m[1]] = true
+			// The tree leaves other modules out; they may be on the map all the same.
+			if _, err := os.Stat(filepath.Join(t.root, m[1])); err != nil {
+				found = append(found, finding{fmt.Sprintf("%s:%d", doc, i+1), m[1] + " is not there"})
+			}
+		}
+	}
+	for dir := range t.packages() {
+		if !mapped[dir] {
+			found = append(found, finding{dir, "has no place in the map of " + doc})
+		}
+	}
+	return found
+}

@@ -25,6 +25,7 @@ var rules = []rule{
 	{"testdata", checkTestdata},
 	{"top-level", checkTopLevel},
 	{"links", checkLinks},
+	{"map", checkMap},
 }
 
 // run applies one rule and sorts what it finds.

@@ -174,6 +174,13 @@ var selfTests = []struct {
 	{"top-level", "what may be there", files("README.md", "", "docs/a.md", "", "connsrv/a.go", "package connsrv\n",
 		"bin/connsrv", "", "clients/other/go.mod", "", "clients/other/notes.md", ""), ""},
 
+	{"map", "none", files("README.md", ""), "ARCHITECTURE.md: is missing"},
+	{"map", "a package without a place", files("ARCHITECTURE.md", "| `a` | it |\n", "a/a.go", "package a\n", "b/b.go", "package b\n"), "b: has no place"},
+	{"map", "a place without a package", files("ARCHITECTURE.md", "| word | `b` |\n| `a`, `b` | it |\n", "a/a.go", "package a\n"), "ARCHITECTURE.md:2: b is not there"},
+	{"map", "all of them, and a folder of documents", files(
+		"ARCHITECTURE.md", "| word | `b` |\n| `a`, `a/b` | both |\n| `docs` | words |\n", "docs/a.md", "",
+		"a/a.go", "package a\n", "a/b/b.go", "package b\n", "c/c_test.go", "package c\n"), ""},
+
 	{"links", "to nothing", files("docs/a.md", "see [b](b.md)\n"), "docs/a.md:1: the link leads to b.md"},
 	{"links", "from the wrong folder", files("docs/a.md", "see [b](docs/b.md)\n", "docs/b.md", ""), "the link leads to docs/b.md"},
 	{"links", "a place in a file that is gone", files("docs/a.md", "\n`connsrv/gone.go:f`\n"), "docs/a.md:2: connsrv/gone.go is not there"},

@@ -41,6 +41,7 @@ func run(ctx context.Context, p *tier.Process) error {
 	}
 	p.Log.Info("recovered", "lsn", s.Log().LastLSN(), "first_lsn", s.Log().FirstLSN(), "damages", len(s.Damages()), "took", time.Since(began))
 	p.OnState(func(w io.Writer) { fmt.Fprintf(w, "%+v damages=%v", s.Log().Stats(), s.Damages()) })
+	p.OnReload(func(c *tier.Config) { s.SetReserve(int64(c.DiskReserveBytes)) })
 	if err := p.Ready(); err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ func Open(o Options) (*Log, error) {
 		indexes: map[uint64]*index{}, newDirs: map[uint64]bool{},
 	}
 	l.files.limit = o.Settings.OpenIndexFiles
+	l.SetReserve(o.Settings.DiskReserveBytes)
 	if err := l.open(o); err != nil {
 		_ = l.Close() // what failed is the error that counts
 		return nil, err

@@ -7,13 +7,17 @@ import (
 
 // space is what is known of the disk's room.
 type space struct {
-	free atomic.Uint64
-	low  atomic.Bool // less than the reserve
-	none atomic.Bool // a call has failed for it, and none has succeeded since
+	free    atomic.Uint64
+	reserve atomic.Uint64
+	low     atomic.Bool // less than the reserve
+	none    atomic.Bool // a call has failed for it, and none has succeeded since
 }
 
 // hit notes that a call failed for want of space.
 func (s *space) hit() { s.none.Store(true) }
+
+// SetReserve changes Settings.DiskReserveBytes. Any goroutine may call it.
+func (l *Log) SetReserve(bytes uint64) { l.space.reserve.Store(bytes) }
 
 // Full says whether new messages are to be refused.
 func (l *Log) Full() bool { return l.space.low.Load() || l.space.none.Load() }
@@ -37,7 +41,7 @@ func (l *Log) checkSpace() error {
 		return fmt.Errorf("free space: %w", err)
 	}
 	l.space.free.Store(free)
-	reserve := l.set.DiskReserveBytes
+	reserve := l.space.reserve.Load()
 	if l.space.low.Load() {
 		reserve += reserve / 8
 	}

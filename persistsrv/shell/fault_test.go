@@ -179,7 +179,7 @@ func (r *rig) afterBoot(synced uint64) error {
 // TestPowerCutAtEveryCall cuts the power at each call, several times with other dice: of what
 // was not synced, any sectors survive. What was told to be synced must be there and whole.
 func TestPowerCutAtEveryCall(t *testing.T) {
-	seeds := uint64(4)
+	seeds := uint64(2)
 	if testing.Short() {
 		seeds = 1
 	}

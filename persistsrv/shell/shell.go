@@ -390,6 +390,9 @@ const (
 	spaceCheckBytes = 16 << 20 // written between two looks at the free space
 )
 
+// SetReserve changes Settings.DiskReserveBytes. Any goroutine may call it.
+func (s *Shell) SetReserve(bytes int64) { s.log.SetReserve(uint64(max(0, bytes))) }
+
 // Close lets go of files and the lock. Nothing need be saved.
 func (s *Shell) Close() error { return s.log.Close() }
 

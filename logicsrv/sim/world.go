@@ -267,7 +267,7 @@ func (w *world) start(t tier) {
 		return
 	}
 	w.trace("%v starts", t)
-	if t == tierPersist && (w.log.pending || w.rng.IntN(4) == 0) {
+	if t == tierPersist && !w.log.pending && w.rng.IntN(4) == 0 {
 		w.compareLog()
 	}
 }
@@ -330,6 +330,9 @@ func (w *world) stepTier(t tier) (progress bool) {
 	if w.stalled[t] > 0 {
 		w.stalled[t]--
 		return true
+	}
+	if w.log.pending && w.ringC.Word(shmqueue.WordStatus).Load()&shmqueue.StatusRecovered != 0 {
+		w.compareLog() // before anybody acts on what the power cut has left
 	}
 	var err error
 	switch t {

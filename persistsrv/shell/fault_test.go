@@ -60,7 +60,7 @@ func (r *rig) check() {
 // TestKillAtEveryCall kills persistsrv before each call that it makes, and in the middle of
 // each write. The page cache survives: nothing written may be missing, whatever its level.
 func TestKillAtEveryCall(t *testing.T) {
-	for at := 1; at <= calls(t, 2); at += stride {
+	for at, n := 1, calls(t, 2); at <= n; at += stride {
 		r := newRig(t, script(2, scriptTurns))
 		r.mem.SetFault(func(c vfs.Call) error {
 			if c.N != at {
@@ -84,7 +84,7 @@ func TestKillAtEveryCall(t *testing.T) {
 // other error ends the process, and its successor goes on.
 func TestErrorAtEveryCall(t *testing.T) {
 	for _, errno := range []error{unix.EIO, unix.ENOSPC} {
-		for at := 1; at <= calls(t, 3); at += stride {
+		for at, n := 1, calls(t, 3); at <= n; at += stride {
 			r := newRig(t, script(3, scriptTurns))
 			var op string
 			r.mem.SetFault(func(c vfs.Call) error {
@@ -184,7 +184,7 @@ func TestPowerCutAtEveryCall(t *testing.T) {
 		seeds = 1
 	}
 	for seed := uint64(10); seed < 10+seeds; seed++ {
-		for at := 1; at <= calls(t, seed); at += stride {
+		for at, n := 1, calls(t, seed); at <= n; at += stride {
 			if err := powerCut(t, seed, at, false); err != nil {
 				t.Fatalf("seed %d, power cut at call %d: %v", seed, at, err)
 			}

@@ -43,6 +43,11 @@ func (r *recovery) dropFrom(i int) error {
 		}
 		failpoint.Hit("persist.cut")
 	}
+	if i < len(r.files) && !r.warm { // as in cutAt
+		if err := r.l.syncDir(commitlog.LogDir); err != nil {
+			return err
+		}
+	}
 	r.files = r.files[:i]
 	if err := r.cutTail(); err != nil {
 		return err
@@ -277,6 +282,14 @@ func (r *recovery) cutAt(i int, at uint64, bad *commitlog.BadEntry) error {
 		}
 	}
 	failpoint.Hit("persist.cut")
+	// After a power cut what is cut off must be gone from the disk before other entries take
+	// its place: the next power cut could bring one of the old ones back, before new ones.
+	if !r.warm {
+		if err := file.Sync(); err != nil {
+			return fmt.Errorf("%w: segment %s: %w", ErrSync, f.Name, err)
+		}
+		failpoint.Hit("persist.cut")
+	}
 	f.End, f.Size = at, commitlog.SegmentHeaderSize+int64(at-f.Position)
 	r.l.segs[len(r.l.segs)-1].end = at
 	return nil

@@ -122,6 +122,9 @@ func New(o Options) (*Shell, error) {
 	if errors.Is(err, seglog.ErrFull) {
 		status.Or(StatusDiskFull)
 	}
+	if errors.Is(err, seglog.ErrSync) {
+		status.Or(StatusSyncFailed)
+	}
 	if err != nil {
 		return nil, err
 	}

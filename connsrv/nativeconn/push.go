@@ -81,9 +81,9 @@ func (c *Conn) deliverSlice(s *session.Sub, r *session.Reading, first uint64, co
 		s.CutBase, s.Cut = from.Base, batch.Place{}
 	}
 	const front = native.FrameHeaderSize + native.DeliverSize
-	out, next, err := batch.Slice(c.lane.Scratch()[:front], whole, s.Cut, int(first-from.Base), count)
+	out, next, err := session.SliceMapped(c.lane.Scratch()[:front], whole, s.Cut, int(first-from.Base), count)
 	if err != nil {
-		return false // it is compressed, or the client has to see what is wrong with it
+		return false // it is compressed or unreadable: the client has to see what is wrong with it
 	}
 	s.Cut = next
 	batch.PatchBase(out[front:], first, 0)

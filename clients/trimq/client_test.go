@@ -49,10 +49,17 @@ func TestDial(t *testing.T) {
 		t.Fatal(err)
 	}
 	dead.Close()
-	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	short, cancel := context.WithCancel(ctx)
 	defer cancel()
-	_, err = Dial(short, []string{dead.Addr().String()})
-	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "refused") {
+	var attempts atomic.Int32
+	_, err = Dial(short, []string{dead.Addr().String()}, WithBackoff(time.Millisecond, time.Millisecond),
+		WithDialer(func(ctx context.Context, addr string) (net.Conn, error) {
+			if attempts.Add(1) == 2 { // the first has been reported
+				cancel()
+			}
+			return dialTCP(ctx, addr)
+		}))
+	if !errors.Is(err, context.Canceled) || !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "refused") {
 		t.Fatalf("nobody there: %v", err)
 	}
 	// Of two addresses one answers.

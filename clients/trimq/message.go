@@ -58,7 +58,7 @@ type Message struct {
 type Result struct {
 	Tag       uint64 // the Message's
 	Partition uint32 // of a topic
-	Queues    uint32 // through an exchange: how many queues and partitions it reached
+	Queues    uint32 // through an exchange: how many queues and partitions it reached; 0 also for a Duplicate so old that this is forgotten
 	Offset    uint64 // in the partition, or UnknownOffset; 0 through an exchange
 	Duplicate bool   // the broker had it already: an earlier try had arrived after all
 }

@@ -114,7 +114,7 @@ func (p *Producer) takeUp(now time.Time) {
 			continue
 		}
 		p.retries.remove(i)
-		if !p.renew {
+		if !p.renew && s.sent == 0 {
 			p.resume(s)
 		}
 	}
@@ -340,7 +340,7 @@ func (p *Producer) down(error) {
 		}
 	}
 	for _, s := range p.streams {
-		if s.stalled && s.sent == 0 {
+		if s.stalled && s.sent == 0 && !slices.Contains(p.retries.all(), s) {
 			p.settle(s)
 		}
 	}

@@ -530,8 +530,9 @@ func TestPublish(t *testing.T) {
 	for _, q := range []string{"a", "b"} {
 		must[bool](t)(c.CreateQueue(ctx, QueueSpec{Name: q}))
 		must[bool](t)(c.CreateBinding(ctx, BindingSpec{Exchange: "x", Queue: q, RoutingKey: q}))
-		must[bool](t)(c.CreateBinding(ctx, BindingSpec{Exchange: "x", Queue: "a", RoutingKey: "both"}))
 	}
+	must[bool](t)(c.CreateBinding(ctx, BindingSpec{Exchange: "x", Queue: "a", RoutingKey: "both"}))
+	must[bool](t)(c.CreateBinding(ctx, BindingSpec{Exchange: "x", Queue: "b", RoutingKey: "both"}))
 	must[bool](t)(c.CreateExchange(ctx, ExchangeSpec{Name: "x", Type: Direct}))
 	p := must[*Producer](t)(c.NewProducer(WithBatchBytes(1 << 10)))
 	var n atomic.Int32
@@ -575,14 +576,16 @@ func TestPublish(t *testing.T) {
 			wantA, total = append(wantA, v), total+1
 		case key == "b":
 			wantB, total = append(wantB, v), total+1
-		case key == "both": // bound twice to a
-			wantA, total = append(wantA, v), total+2
+		case key == "both":
+			wantA, wantB, total = append(wantA, v), append(wantB, v), total+2
 		case i%2 == 0:
 			lost++
 		}
 	}
-	if got := f.values(t, f.queues["b"].Index); fmt.Sprint(got) != fmt.Sprint(wantB) {
-		t.Fatalf("queue b holds %v", got)
+	for q, want := range map[string][]string{"a": wantA, "b": wantB} {
+		if got := f.values(t, f.queues[q].Index); fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Fatalf("queue %s holds %v, not %v", q, got, want)
+		}
 	}
 	if int(unroutable.Load()) != lost || int(reached.Load()) != total {
 		t.Fatalf("%d unroutable, %d reached; want %d and %d", unroutable.Load(), reached.Load(), lost, total)
@@ -618,13 +621,16 @@ func TestHeadersExchange(t *testing.T) {
 
 // TestCloseUnderLoad: every message that was taken is reported once, whatever Close meets.
 func TestCloseUnderLoad(t *testing.T) {
-	for _, unreachable := range []bool{false, true} {
-		t.Run(fmt.Sprintf("unreachable=%v", unreachable), func(t *testing.T) {
+	for _, silent := range []bool{false, true} {
+		t.Run(fmt.Sprintf("silent=%v", silent), func(t *testing.T) {
 			f := newFake(t)
 			c := dialFake(t, f)
 			newTopic(t, c, "t", 3)
 			ctx := testContext(t)
 			p := must[*Producer](t)(c.NewProducer(WithBatchBytes(1<<10), WithBufferBytes(64<<10)))
+			if _, err := p.ProduceSync(ctx, &Message{Topic: "t"}); err != nil { // the topic is known now
+				t.Fatal(err)
+			}
 			var taken, reported, failed atomic.Int64
 			var wg sync.WaitGroup
 			for range 4 {
@@ -650,22 +656,33 @@ func TestCloseUnderLoad(t *testing.T) {
 				time.Sleep(time.Millisecond)
 			}
 			end := ctx
-			if unreachable {
-				f.setFault(func(*fakeConn, native.Header, []byte) fakeFault { return fakeFault{before: true} })
-				f.dropAll()
+			if silent {
+				hit, hang := make(chan struct{}, 1), make(chan struct{})
+				t.Cleanup(func() { close(hang) })
+				f.setFault(func(_ *fakeConn, h native.Header, _ []byte) (bad fakeFault) {
+					if h.Command == native.CmdProduce {
+						select {
+						case hit <- struct{}{}:
+						default:
+						}
+						<-hang
+					}
+					return bad
+				})
+				<-hit
 				var cancel context.CancelFunc
 				end, cancel = context.WithTimeout(ctx, 50*time.Millisecond)
 				defer cancel()
 			}
 			err := p.Close(end)
 			wg.Wait()
-			if (err != nil) != unreachable {
+			if (err != nil) != silent {
 				t.Fatalf("Close: %v", err)
 			}
 			if taken.Load() != reported.Load() {
 				t.Fatalf("%d taken, %d reported", taken.Load(), reported.Load())
 			}
-			if unreachable != (failed.Load() > 0) {
+			if silent != (failed.Load() > 0) {
 				t.Fatalf("%d failed", failed.Load())
 			}
 			if err := p.Produce(ctx, &Message{Topic: "t"}, nil); !errors.Is(err, ErrClosed) {

@@ -81,7 +81,7 @@ type Config struct {
 	SegmentBytes     Bytes `toml:"segment_bytes" help:"a log segment is closed at that size"`
 	SegmentSeconds   int   `toml:"segment_seconds" help:"… or at that age"`
 	IndexEntries     int   `toml:"index_entries" help:"entries (batches) in an index file"`
-	DiskReserveBytes Bytes `toml:"disk_reserve_bytes" help:"appends are refused when less is free on the disk of data_dir; at least twice ring_request_bytes"`
+	DiskReserveBytes Bytes `toml:"disk_reserve_bytes" help:"appends are refused when less is free on the disk of data_dir; at least twice ring_request_bytes" reload:"yes"`
 	PageFlushMS      int   `toml:"page_flush_ms" help:"log bytes that nobody waits for are synced after that time"`
 	RetentionCheckMS int   `toml:"retention_check_ms" help:"how often retention is looked at"`
 

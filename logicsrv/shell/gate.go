@@ -50,7 +50,9 @@ type heldOutput struct {
 
 // hold appends a copy of an output to its lane.
 func (g *gate) hold(level ipc.Level, item heldOutput, record []byte) {
-	invariant.Check(level >= ipc.LevelMemory && int(level) < levels, "output of type %d with level %d", item.typ, level)
+	if level < ipc.LevelMemory || int(level) >= levels {
+		invariant.Fail("output of type %d with level %d", item.typ, level)
+	}
 	l := &g.lanes[level]
 	if n := len(l.items); n > l.first {
 		item.lsn = max(item.lsn, l.items[n-1].lsn)
@@ -105,10 +107,8 @@ func (l *lane) compact() {
 type turn struct {
 	pos     uint64    // ring 12345 may be released up to here
 	lsn     uint64    // its entry; 0: it has none
-	reached uint64    // the log's last LSN when it ended
 	level   ipc.Level // what its entry has to reach
 	outputs int       // not yet in ring 54321
-	body    int       // bytes of its inputs
 }
 
 // turnQueue numbers turns from 1 in the order in which they were decided.
@@ -122,8 +122,8 @@ func (q *turnQueue) len() int { return len(q.items) - q.first }
 
 // push appends a turn and returns its number.
 func (q *turnQueue) push(t turn) uint64 {
-	if n := len(q.items); n > q.first {
-		invariant.Check(q.items[n-1].pos <= t.pos, "turn ends at %d, the one before at %d", t.pos, q.items[n-1].pos)
+	if n := len(q.items); n > q.first && q.items[n-1].pos > t.pos {
+		invariant.Fail("turn ends at %d, the one before at %d", t.pos, q.items[n-1].pos)
 	}
 	if q.first > 64 && q.first >= len(q.items)/2 {
 		q.items = append(q.items[:0], q.items[q.first:]...)
@@ -135,7 +135,9 @@ func (q *turnQueue) push(t turn) uint64 {
 
 // at returns the turn of a number that has not been popped.
 func (q *turnQueue) at(number uint64) *turn {
-	invariant.Check(number > q.base && number <= q.base+uint64(q.len()), "turn %d of %d+%d", number, q.base, q.len())
+	if number <= q.base || number > q.base+uint64(q.len()) {
+		invariant.Fail("turn %d of %d+%d", number, q.base, q.len())
+	}
 	return &q.items[q.first+int(number-q.base)-1]
 }
 

@@ -58,7 +58,7 @@ func (s *Shell) decide(in *core.Input) {
 			s.noteDeath(in.Pos)
 		}
 	}()
-	s.core.Step(s.now, *in)
+	s.step(s.now, *in)
 	done = true
 }
 

@@ -60,6 +60,7 @@ type Shell struct {
 	bell   *shmqueue.Bell // logicsrv's own
 
 	phase phase
+	step  func(nowMS int64, in core.Input) // core.Step; tests put a core there that dies
 
 	headB, headC uint64 // of the rings we put into, at the beginning of this Step
 	rec          recovery
@@ -130,6 +131,9 @@ func (s *Shell) Step() (progress bool, err error) {
 		progress = moved || progress
 	} else {
 		progress = s.runStep() || progress
+		if err := s.in.Err(); err != nil {
+			return false, fmt.Errorf("ring 12345: %w", err)
+		}
 	}
 	s.ringBells()
 	return progress, nil
@@ -169,11 +173,13 @@ func (s *Shell) decideTurn() bool {
 		return false
 	}
 	entry, outputs := s.core.EndTurn(s.now, s.opt.RingA.Nonce(), s.readPos)
-	t := turn{pos: s.readPos, reached: s.lastLSN, level: ipc.LevelMemory, body: size}
+	t := turn{pos: s.readPos, level: ipc.LevelMemory}
 	if entry != nil {
-		invariant.Check(entry.LSN == s.lastLSN+1, "entry lsn=%d behind lsn=%d", entry.LSN, s.lastLSN)
+		if entry.LSN != s.lastLSN+1 {
+			invariant.Fail("entry lsn=%d behind lsn=%d", entry.LSN, s.lastLSN)
+		}
 		s.lastLSN = entry.LSN
-		t.lsn, t.level, t.reached = entry.LSN, entry.Level, entry.LSN
+		t.lsn, t.level = entry.LSN, entry.Level
 		s.entry = entry.AppendRing(s.entry[:0])
 		s.entryLSN = entry.LSN
 		events := countEvents(entry.Events)
@@ -252,7 +258,9 @@ func (s *Shell) put(p *shmqueue.Producer, typ uint16, record ...[]byte) bool {
 	if err == nil {
 		return true
 	}
-	invariant.Check(errors.Is(err, shmqueue.ErrFull), "record of type %d: %v", typ, err)
+	if !errors.Is(err, shmqueue.ErrFull) {
+		invariant.Fail("record of type %d: %v", typ, err)
+	}
 	p.WantSpace()
 	// The other side may have released between our look and our wish.
 	_, err = p.Put(typ, 0, record...)
@@ -262,7 +270,9 @@ func (s *Shell) put(p *shmqueue.Producer, typ uint16, record ...[]byte) bool {
 // pass hands an output over at once where its level allows, and keeps it otherwise.
 func (s *Shell) pass(number uint64, o *core.Output) {
 	item := heldOutput{lsn: o.Gate, turn: number, typ: o.Type}
-	invariant.Check(o.Gate <= s.lastLSN, "output of type %d waits for lsn=%d, the last is %d", o.Type, o.Gate, s.lastLSN)
+	if o.Gate > s.lastLSN {
+		invariant.Fail("output of type %d waits for lsn=%d, the last is %d", o.Type, o.Gate, s.lastLSN)
+	}
 	if s.gate.open(o.Level, o.Gate, &s.cur) && s.putOutput(item, o.Record) {
 		return
 	}
@@ -343,9 +353,9 @@ func (s *Shell) readCursors() bool {
 	if synced == s.cur[ipc.LevelDisk] && written == s.cur[ipc.LevelPage] {
 		return false
 	}
-	invariant.Check(written >= s.cur[ipc.LevelPage], "written fell from lsn=%d to %d", s.cur[ipc.LevelPage], written)
-	invariant.Check(synced >= s.cur[ipc.LevelDisk], "synced fell from lsn=%d to %d", s.cur[ipc.LevelDisk], synced)
-	invariant.Check(written <= s.lastLSN, "written lsn=%d, the last is %d", written, s.lastLSN)
+	if written < s.cur[ipc.LevelPage] || synced < s.cur[ipc.LevelDisk] || written > s.lastLSN {
+		invariant.Fail("cursors written=%d synced=%d, they were %v, the last lsn is %d", written, synced, s.cur, s.lastLSN)
+	}
 	s.cur[ipc.LevelPage], s.cur[ipc.LevelDisk] = written, synced
 	return true
 }

@@ -64,11 +64,7 @@ func (c *consumer) subscribe(index uint64) {
 		c.asked = false
 		if typ == ipc.TypeError {
 			code, text := c.refusal(b)
-			if !c.w.deletedEver {
-				c.w.fail("%s cannot consume from %s: %v %s", c.name, c.queue, code, text)
-			}
-			c.conn.subs = slices.DeleteFunc(c.conn.subs, func(x *subscription) bool { return x == s })
-			c.sub = nil
+			c.w.fail("%s cannot consume from %s: %v %s", c.name, c.queue, code, text)
 		}
 	})
 	// It counts from now on: a marker that comes before the answer is told of it too.
@@ -146,10 +142,7 @@ func (c *consumer) verdict() {
 			c.verdicts--
 			if typ != ipc.TypeAcked {
 				code, text := c.refusal(b)
-				if !c.w.deletedEver {
-					c.w.fail("%s: verdict on %v of index %d refused: %v %s", c.name, chosen, s.index, code, text)
-				}
-				return
+				c.w.fail("%s: verdict on %v of index %d refused: %v %s", c.name, chosen, s.index, code, text)
 			}
 			if verdict != ipc.VerdictRequeue {
 				c.w.verdictConfirmed(s.index, chosen)

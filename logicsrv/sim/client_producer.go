@@ -196,8 +196,6 @@ func (p *producer) refused(f *flight, code errcode.Code, text string) {
 	switch code {
 	case errcode.Unroutable:
 		reason = p.exchange != "" && f.mandatory && f.key == unroutableKey
-	case errcode.UnknownIndex, errcode.NotFound:
-		reason = p.w.deletedEver
 	case errcode.OutOfOrderSequence, errcode.UnknownProducer, errcode.ProducerFenced:
 		reason = p.idempotent && (p.broken || p.w.forgot(p.pid))
 	}

@@ -62,14 +62,13 @@ type world struct {
 	crossed [tiers][]string // failpoints crossed so far, each once
 	cutIn   int             // steps until the power fails; 0: not set
 
-	clients     []client
-	admin       *administrator
-	names       map[string][]uint64 // indexes of a topic's partitions or of a queue
-	deletedEver bool
-	topicLevel  map[uint64]ipc.Level
-	log         shadowLog
-	digests     map[uint64]uint64 // of the state, by LSN
-	noted       uint64            // term whose recovery has been looked at
+	clients    []client
+	admin      *administrator
+	names      map[string][]uint64 // indexes of a topic's partitions or of a queue
+	topicLevel map[uint64]ipc.Level
+	log        shadowLog
+	digests    map[uint64]uint64 // of the state, by LSN
+	noted      uint64            // term whose recovery has been looked at
 
 	nextMessage uint64
 	builder     batch.Builder

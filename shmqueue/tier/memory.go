@@ -83,7 +83,8 @@ func brokerIdentity(c *Config) (uint64, error) {
 }
 
 // brokerID reads the broker's id, and makes one where there is none. Daemons that start at
-// the same time agree, because a link is made only once.
+// the same time agree, because a link is made only once. It is synced before it has its name:
+// after a power cut the file is whole or not there.
 func brokerID(path string) (string, error) {
 	for {
 		b, err := os.ReadFile(path)
@@ -106,15 +107,27 @@ func brokerID(path string) (string, error) {
 			return "", fmt.Errorf("broker id: %w", err)
 		}
 		_, err = fmt.Fprintln(tmp, hex.EncodeToString(raw[:]))
-		err = errors.Join(err, tmp.Close())
+		err = errors.Join(err, tmp.Sync(), tmp.Close())
 		if err == nil {
 			err = os.Link(tmp.Name(), path)
 		}
 		os.Remove(tmp.Name())
+		if err == nil {
+			err = syncDir(filepath.Dir(path))
+		}
 		if err != nil && !errors.Is(err, os.ErrExist) {
 			return "", fmt.Errorf("broker id: %w", err)
 		}
 	}
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // BrokerID returns the id of the broker whose data_dir c names.

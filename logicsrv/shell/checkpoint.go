@@ -98,7 +98,7 @@ func (s *Shell) partSize() int { return min(maxPart, s.opt.RingC.MaxRecord()/2) 
 
 // resultsFrom is the first entry that may bear the outcome of an input still in ring 12345.
 func (s *Shell) resultsFrom() uint64 {
-	if s.opt.RingA.Head() < s.knownEnd && s.rec.knownFrom <= s.lastLSN {
+	if s.opt.RingA.Head() < s.knownEnd && s.rec.knownFrom <= s.lastLSN && !failpoint.Broken("results-of-own-only") {
 		return s.rec.knownFrom // our predecessor's, answered again or about to be
 	}
 	for i := s.turns.first; i < len(s.turns.items); i++ {

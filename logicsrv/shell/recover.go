@@ -256,7 +256,7 @@ func (s *Shell) endReplay() error {
 // begin makes the replayed core the live one.
 func (s *Shell) begin() {
 	word := s.opt.RingA.Word(shmqueue.WordTerm)
-	if !failpoint.Broken("term-not-raised") {
+	if !failpoint.Broken("term-not-raised") && !failpoint.Broken("term-of-ring-only") {
 		s.rec.Term = max(s.rec.Term, s.core.Term()+1)
 	}
 	word.Store(s.rec.Term)

@@ -24,6 +24,8 @@ var Mutants = []Mutant{
 	{"no-marker", "logicsrv takes its soft state for known when it starts"},
 	{"hello-syncs", "a Hello makes logicsrv take its soft state for known"},
 	{"reject-not-journaled", "a refusal leaves no event"},
+	{"results-of-own-only", "a checkpoint forgets where the results of a predecessor's inputs are"},
+	{"term-of-ring-only", "after a boot the term begins at 1 again"},
 	{"term-not-raised", "every logicsrv has the same term"},
 	{"no-tail-repair", "a producer's successor does not cut what its predecessor had claimed"},
 	{"sync-skipped", "a sync does nothing"},

@@ -1,0 +1,52 @@
+//go:build failpoints
+
+package sim
+
+import "fmt"
+
+// Stats counts what happened in a history.
+type Stats struct {
+	Steps, Kills, PowerCuts, Stalls, DiskFulls, SyncErrors int
+	Restarts                                               [3]int
+
+	acked, refused, delivered, commits, markers, clientDeaths int
+	ringFull, diskFull, gaps                                  int
+	oldEpoch, unknownReply, staleDelivery                     int
+	known, checkpoints                                        int
+}
+
+// Add sums counts of several histories.
+func (s *Stats) Add(o *Stats) {
+	s.Steps += o.Steps
+	s.Kills += o.Kills
+	s.PowerCuts += o.PowerCuts
+	s.Stalls += o.Stalls
+	s.DiskFulls += o.DiskFulls
+	s.SyncErrors += o.SyncErrors
+	for i := range s.Restarts {
+		s.Restarts[i] += o.Restarts[i]
+	}
+	s.acked += o.acked
+	s.refused += o.refused
+	s.delivered += o.delivered
+	s.commits += o.commits
+	s.markers += o.markers
+	s.clientDeaths += o.clientDeaths
+	s.ringFull += o.ringFull
+	s.diskFull += o.diskFull
+	s.gaps += o.gaps
+	s.oldEpoch += o.oldEpoch
+	s.unknownReply += o.unknownReply
+	s.staleDelivery += o.staleDelivery
+	s.known += o.known
+	s.checkpoints += o.checkpoints
+}
+
+func (s *Stats) String() string {
+	return fmt.Sprintf("steps %d, kills %d, power cuts %d, stalls %d, full disks %d, failed syncs %d, restarts %v; "+
+		"acknowledged %d, refused %d, delivered %d, commits %d, markers %d, dead clients %d; full ring %d, refused for the disk %d, "+
+		"known inputs %d, log gaps %d, replies of old epochs %d, to nobody %d, stale deliveries %d",
+		s.Steps, s.Kills, s.PowerCuts, s.Stalls, s.DiskFulls, s.SyncErrors, s.Restarts,
+		s.acked, s.refused, s.delivered, s.commits, s.markers, s.clientDeaths, s.ringFull, s.diskFull,
+		s.known, s.gaps, s.oldEpoch, s.unknownReply, s.staleDelivery)
+}

@@ -83,31 +83,35 @@ type end struct {
 	code   int // exit code; -1: by a signal, or not our child
 }
 
-// spawn starts a daemon, or adopts the one that runs already, and reports its end.
-func spawn(c *tier.Config, bin, name string, flags []string, ends chan<- end) (pid int, adopted bool, err error) {
+// spawn starts a daemon, or adopts the one that runs already, and reports its end. The
+// caller closes the target it returns.
+func spawn(c *tier.Config, bin, name string, flags []string, ends chan<- end) (t *target, adopted bool, err error) {
 	running, err := openTarget(c, name)
 	if err != nil {
-		return 0, false, err
+		return nil, false, err
 	}
 	if running != nil {
 		go func() {
 			running.wait(-1)
-			running.close()
 			ends <- end{name, "ended (was adopted, its exit code is not known)", -1}
 		}()
-		return running.pid, true, nil
+		return running, true, nil
 	}
 	cmd := exec.Command(filepath.Join(bin, name), flags...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	// What a daemon prints before it has its log, and the trace of a panic, belong beside the log.
 	output, err := os.OpenFile(outputPath(c, name), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
 	if err != nil {
-		return 0, false, err
+		return nil, false, err
 	}
 	defer output.Close()
 	cmd.Stdout, cmd.Stderr = output, output
 	if err := cmd.Start(); err != nil {
-		return 0, false, fmt.Errorf("starting %s: %w", name, err)
+		return nil, false, fmt.Errorf("starting %s: %w", name, err)
+	}
+	fd, err := unix.PidfdOpen(cmd.Process.Pid, 0) // not reaped yet, so the pid is its own
+	if err != nil {
+		return nil, false, errors.Join(fmt.Errorf("process %d of %s: %w", cmd.Process.Pid, name, err), cmd.Process.Kill(), cmd.Wait())
 	}
 	go func() {
 		err := cmd.Wait()
@@ -117,7 +121,7 @@ func spawn(c *tier.Config, bin, name string, flags []string, ends chan<- end) (p
 		}
 		ends <- e
 	}()
-	return cmd.Process.Pid, false, nil
+	return &target{cmd.Process.Pid, fd}, false, nil
 }
 
 func outputPath(c *tier.Config, name string) string {

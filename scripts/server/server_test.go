@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -54,12 +55,15 @@ type world struct {
 	c       *tier.Config
 	signals chan os.Signal
 	done    chan error
+
+	stopOnce sync.Once
 }
 
 func newWorld(t *testing.T, scripts map[string]string) *world {
 	t.Helper()
 	dir := t.TempDir()
 	t.Setenv("RUN", filepath.Join(dir, "run"))
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // the fake daemons end at once under the race detector too
 	c, _, err := tier.Load("", nil, []string{"-data-dir", dir, "-drain-timeout-ms", "100", "-shm-key-base", "1879048192"}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
@@ -83,21 +87,29 @@ func newWorld(t *testing.T, scripts map[string]string) *world {
 			t.Fatal(err)
 		}
 	}
-	w := &world{t, c, make(chan os.Signal, 4), make(chan error, 1)}
+	w := &world{t: t, c: c, signals: make(chan os.Signal, 4), done: make(chan error, 1)}
 	s := newSupervisor(c, filepath.Join(dir, "bin"), nil, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	go func() { w.done <- s.loop(w.signals) }()
-	t.Cleanup(func() {
+	t.Cleanup(w.stop)
+	return w
+}
+
+// stop ends the supervisor and wants no daemon left. Only the first call does anything.
+func (w *world) stop() {
+	w.stopOnce.Do(func() {
 		w.signals <- syscall.SIGTERM
 		if err := <-w.done; err != nil {
-			t.Error(err)
+			w.t.Error(err)
 		}
-		for _, name := range tier.Daemons {
-			if pid, _ := tier.LockHolder(tier.PathsOf(c, name).Lock); pid != 0 {
-				t.Errorf("%s is left as process %d", name, pid)
+		for range 3 { // a straggler would take its lock a little later
+			for _, name := range tier.Daemons {
+				if pid, _ := tier.LockHolder(tier.PathsOf(w.c, name).Lock); pid != 0 {
+					w.t.Errorf("%s is left as process %d", name, pid)
+				}
 			}
+			time.Sleep(10 * time.Millisecond)
 		}
 	})
-	return w
 }
 
 // until waits for a state; it fails only after a time that no healthy run needs.
@@ -185,6 +197,18 @@ func TestSupervisorAdoptsWhatRuns(t *testing.T) {
 		if t2.PID != before.Tiers[i].PID || t2.State != stateReady {
 			t.Errorf("%s: process %d, %s; want %d", t2.Name, t2.PID, t2.State, before.Tiers[i].PID)
 		}
+	}
+}
+
+// A stop that comes while a tier is on its way up, and has no lock yet, ends that tier too.
+func TestStopDuringAStart(t *testing.T) {
+	for range 10 {
+		w := newWorld(t, nil)
+		s := w.until("all ready", func(s serverState) bool { return s.all(stateReady) })
+		if err := syscall.Kill(s.Tiers[2].PID, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		w.stop() // which fails where a daemon is left
 	}
 }
 

@@ -138,7 +138,11 @@ func stopAll(c *tier.Config, sig syscall.Signal, out io.Writer) error {
 		if s.all(stateStopped) || len(s.tiers(stateFailed)) == len(s.Tiers) {
 			return notRunning(c)
 		}
-		if err := stopInOrder(c, sig); err != nil {
+		processes, err := openTargets(c)
+		if err == nil {
+			err = stopInOrder(c, processes, sig)
+		}
+		if err != nil {
 			return err
 		}
 	} else {
@@ -182,26 +186,37 @@ func killAll(c *tier.Config, out io.Writer) error {
 }
 
 // stopInOrder ends connsrv, logicsrv and persistsrv, each after it has drained, and
-// removes the segments, which hold nothing then that is not in the log.
-func stopInOrder(c *tier.Config, sig syscall.Signal) error {
+// removes the segments, which hold nothing then that is not in the log. The processes are
+// in the order of tier.Daemons; nil where none runs.
+func stopInOrder(c *tier.Config, processes []*target, sig syscall.Signal) error {
 	var errs []error
-	for _, name := range slices.Backward(tier.Daemons) {
-		t, err := openTarget(c, name)
-		if err != nil || t == nil {
-			errs = append(errs, err)
+	for i, t := range slices.Backward(processes) {
+		if t == nil {
 			continue
 		}
 		errs = append(errs, t.signal(sig))
 		if !t.wait(patience(c)) {
-			errs = append(errs, fmt.Errorf("%s has not ended within %v and was killed; what it held is in the segments", name, patience(c)), t.signal(syscall.SIGKILL))
+			errs = append(errs, fmt.Errorf("%s has not ended within %v and was killed; what it held is in the segments", tier.Daemons[i], patience(c)), t.signal(syscall.SIGKILL))
 			t.wait(patience(c))
 		}
-		t.close()
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
 	return removeSegments(c)
+}
+
+// openTargets finds all daemons by their locks.
+func openTargets(c *tier.Config) ([]*target, error) {
+	var list []*target
+	for _, name := range tier.Daemons {
+		t, err := openTarget(c, name)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, t)
+	}
+	return list, nil
 }
 
 // removeSegments removes the broker's segments after a clean stop. One that somebody is

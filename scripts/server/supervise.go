@@ -19,7 +19,7 @@ const (
 	supervisorName = "supervisor"
 	// maxFailures in a row, without having served for servedEnough in between, are a crash loop.
 	maxFailures  = 8
-	servedEnough = time.Second
+	servedEnough = 200 * time.Millisecond
 	maxBackOff   = 5 * time.Second
 	// startTimeout bounds how long start waits; a long recovery goes on after it.
 	startTimeout = 60 * time.Second
@@ -30,6 +30,7 @@ const (
 // supervised is one daemon under supervision.
 type supervised struct {
 	tierState
+	process  *target   // nil: none runs
 	failures int       // deaths in a row without having served
 	readyAt  time.Time // zero: has not served since it was started
 	retryAt  time.Time // when back-off ends
@@ -135,14 +136,14 @@ func (s *supervisor) startDue() {
 }
 
 func (s *supervisor) start(t *supervised) {
-	pid, adopted, err := spawn(s.c, s.bin, t.Name, s.flags, s.ends)
+	process, adopted, err := spawn(s.c, s.bin, t.Name, s.flags, s.ends)
 	if err != nil {
 		s.log.Error("not started", "daemon", t.Name, "err", err)
 		s.failed(t, err.Error())
 		return
 	}
-	t.PID, t.readyAt = pid, time.Time{}
-	s.log.Info("started", "daemon", t.Name, "pid", pid, "adopted", adopted, "restarts", t.Restarts)
+	t.process, t.PID, t.readyAt = process, process.pid, time.Time{}
+	s.log.Info("started", "daemon", t.Name, "pid", t.PID, "adopted", adopted, "restarts", t.Restarts)
 	s.enter(t, stateStarting, t.Reason)
 }
 
@@ -173,7 +174,8 @@ func (s *supervisor) nextLook() time.Duration {
 // ended decides what follows a daemon's end.
 func (s *supervisor) ended(e end) {
 	t := s.tier(e.name)
-	t.PID = 0
+	t.process.close()
+	t.process, t.PID = nil, 0
 	s.log.Warn("ended", "daemon", e.name, "reason", e.reason)
 	if _, err := os.Stat(stopMark(s.c, t.Name)); err == nil {
 		s.enter(t, stateStopped, e.reason)
@@ -219,9 +221,14 @@ func (s *supervisor) tier(name string) *supervised {
 	panic("no tier " + name)
 }
 
-// shutdown stops the tiers in order and removes what belongs to no process.
+// shutdown stops the tiers in order and removes what belongs to no process. It goes by the
+// processes, not by their locks: one that was started a moment ago has none yet.
 func (s *supervisor) shutdown() error {
-	err := stopInOrder(s.c, syscall.SIGTERM)
+	var processes []*target
+	for _, t := range s.tiers {
+		processes = append(processes, t.process)
+	}
+	err := stopInOrder(s.c, processes, syscall.SIGTERM)
 	for _, t := range s.tiers {
 		t.PID = 0
 		t.State, t.Since = stateStopped, time.Now()

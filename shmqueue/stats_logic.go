@@ -24,6 +24,13 @@ const (
 	LogicParked       CounterID = 19
 	LogicResponseFull CounterID = 20
 	LogicUnreleased   CounterID = 21
+	LogicExchanges    CounterID = 22
+	LogicBindings     CounterID = 23
+	LogicGroups       CounterID = 24
+	LogicConsumers    CounterID = 25
+	LogicWaits        CounterID = 26
+	LogicProducers    CounterID = 27
+	LogicRejected     CounterID = 28
 )
 
 var logicStats = [...]Row{
@@ -49,4 +56,11 @@ var logicStats = [...]Row{
 	LogicParked:       {Name: "trimq_logic_parked_inputs_total", Help: "Inputs given up because the core died of them.", Kind: KindCounter},
 	LogicResponseFull: {Name: "trimq_logic_response_ring_full_total", Help: "Times that a reply had to wait for room in the response ring.", Kind: KindCounter},
 	LogicUnreleased:   {Name: "trimq_logic_unreleased_turns", Help: "Turns whose inputs still lie in the request ring.", Kind: KindGauge},
+	LogicExchanges:    {Name: "trimq_logic_exchanges", Help: "Exchanges, the predeclared ones included.", Kind: KindGauge},
+	LogicBindings:     {Name: "trimq_logic_bindings", Help: "Bindings.", Kind: KindGauge},
+	LogicGroups:       {Name: "trimq_logic_groups", Help: "Groups with committed offsets.", Kind: KindGauge},
+	LogicConsumers:    {Name: "trimq_logic_consumers", Help: "Consumers of queues.", Kind: KindGauge},
+	LogicWaits:        {Name: "trimq_logic_waits", Help: "Parked requests.", Kind: KindGauge},
+	LogicProducers:    {Name: "trimq_logic_producers", Help: "Idempotent producers that are remembered.", Kind: KindGauge},
+	LogicRejected:     {Name: "trimq_logic_rejected_total", Help: "Inputs refused with an event.", Kind: KindCounter},
 }

@@ -76,7 +76,9 @@ func (s *Server) info() native.InfoReply {
 		Connections: uint32(s.group.Connections()),
 		Topics:      uint32(logic.Load(shmqueue.LogicTopics)),
 		Partitions:  uint32(logic.Load(shmqueue.LogicPartitions)),
+		Exchanges:   uint32(logic.Load(shmqueue.LogicExchanges)),
 		Queues:      uint32(logic.Load(shmqueue.LogicQueues)),
+		Groups:      uint32(logic.Load(shmqueue.LogicGroups)),
 		Server:      settings.Server, Cluster: settings.Cluster, Node: settings.Node,
 	}
 	for _, t := range []shmqueue.Tier{shmqueue.TierConn, shmqueue.TierLogic, shmqueue.TierPersist} {

@@ -52,7 +52,25 @@ func (s *Shell) publishCounters() {
 		c.Set(shmqueue.LogicUnreleased, uint64(s.turns.len()))
 		c.Set(shmqueue.LogicCheckpointed, uint64(len(s.checkpoint.blob)))
 		c.Set(shmqueue.LogicTerm, s.rec.Term)
+		s.publishStats(c)
 	}
+}
+
+// publishStats shows what the core holds now and, of what it has counted, what is new.
+func (s *Shell) publishStats(c *shmqueue.Counters) {
+	now, before := s.core.Stats(), s.shown
+	s.shown = now
+	c.Add(shmqueue.LogicDuplicates, now.Duplicates-before.Duplicates)
+	c.Add(shmqueue.LogicRejected, now.Rejected-before.Rejected)
+	c.Set(shmqueue.LogicTopics, now.Topics)
+	c.Set(shmqueue.LogicPartitions, now.Partitions)
+	c.Set(shmqueue.LogicQueues, now.Queues)
+	c.Set(shmqueue.LogicExchanges, now.Exchanges)
+	c.Set(shmqueue.LogicBindings, now.Bindings)
+	c.Set(shmqueue.LogicGroups, now.Groups)
+	c.Set(shmqueue.LogicConsumers, now.Consumers)
+	c.Set(shmqueue.LogicWaits, now.Waits)
+	c.Set(shmqueue.LogicProducers, now.Producers)
 }
 
 // countOutput counts what the metrics tell apart.
@@ -77,6 +95,7 @@ func (s *Shell) started() {
 		c.Set(shmqueue.LogicRecoveryNS, uint64(r.WaitMS+r.LoadMS+r.ReplayMS+r.SettleMS)*1e6)
 		c.Set(shmqueue.LogicTerm, r.Term)
 		c.Set(shmqueue.LogicLSN, r.LastLSN)
+		s.publishStats(c)
 	}
 	if s.opt.Log != nil {
 		s.opt.Log.Info("recovered", "term", r.Term, "checkpoint_lsn", r.CheckpointLSN, "lsn", r.LastLSN, "entries", r.Entries,

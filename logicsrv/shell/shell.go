@@ -67,6 +67,7 @@ type Shell struct {
 	ringLog    bool // ring 65432 got something in this Step
 	ringConn   bool // ring 54321 got something, or ring 12345 has the room that was wanted
 	n          counts
+	shown      core.Stats // what publishStats has shown
 	stop       atomic.Bool
 	dump       atomic.Bool
 	reload     atomic.Pointer[CheckpointLimits]

@@ -57,7 +57,7 @@ type Process struct {
 	Log    *slog.Logger
 
 	paths Paths
-	lock  *os.File
+	lock  *Lock
 	logs  *logFile
 	level slog.LevelVar
 
@@ -149,7 +149,10 @@ func Open(name string, c *Config) (*Process, error) {
 //
 // Two locks are taken: flock, which excludes, and then a POSIX record lock, of which the
 // kernel tells the holder's pid; what is written in the file could be a dead process'.
-func TakeLock(path string) (*os.File, error) {
+func TakeLock(path string) (*Lock, error) {
+	if _, ours := held.Load(path); ours {
+		return nil, fmt.Errorf("%w: lock %s is held by this process itself", ErrInUse, path)
+	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("%w: lock: %w", ErrUsage, err)
@@ -166,7 +169,8 @@ func TakeLock(path string) (*os.File, error) {
 		f.Close()
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
-	return f, nil
+	held.Store(path, struct{}{})
+	return &Lock{f}, nil
 }
 
 // lockPID asks the kernel who holds the POSIX lock; 0: nobody.
@@ -178,10 +182,17 @@ func lockPID(f *os.File) int {
 	return int(l.Pid)
 }
 
+// held are the lock files of this process, by path.
+var held sync.Map
+
 // LockHolder returns the pid of the process that holds a lock, 0 if nobody does. It takes
-// no lock itself, so that it never stands in the way of a daemon that starts. The holder
-// must not ask: closing the file again would end its POSIX lock.
+// no lock itself, so that it never stands in the way of a daemon that starts.
 func LockHolder(path string) (int, error) {
+	if _, ours := held.Load(path); ours {
+		// The file must not even be opened: closing any descriptor of it would end our
+		// POSIX lock, and with it the answer that others get.
+		return os.Getpid(), nil
+	}
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return 0, nil
@@ -191,6 +202,15 @@ func LockHolder(path string) (int, error) {
 	}
 	defer f.Close()
 	return lockPID(f), nil
+}
+
+// Lock is a lock file that this process holds.
+type Lock struct{ f *os.File }
+
+// Close ends the lock. The file stays: another process may be about to take it.
+func (l *Lock) Close() error {
+	held.Delete(l.f.Name())
+	return l.f.Close()
 }
 
 func (p *Process) setLevel(name string) {

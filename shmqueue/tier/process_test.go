@@ -16,6 +16,10 @@ func TestMain(m *testing.M) {
 		if _, err := TakeLock(path); err != nil {
 			os.Exit(7)
 		}
+		// A holder that asks about itself must still be seen by others.
+		if pid, err := LockHolder(path); pid != os.Getpid() || err != nil {
+			os.Exit(8)
+		}
 		os.Stdout.WriteString("held\n")
 		select {}
 	}

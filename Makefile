@@ -14,6 +14,7 @@ FUZZTIME  ?= 10s
 DAEMONS  := connsrv logicsrv persistsrv
 PROGRAMS := $(DAEMONS:%=bin/%) bin/mq_server bin/trimq bin/mq_perf
 
+.NOTPARALLEL:
 .PHONY: all demo test unit faults sim e2e lint bench bench-broker fuzz config clean FORCE
 
 all: $(PROGRAMS)
@@ -45,22 +46,22 @@ lint:
 # Everything but what starts the real daemons.
 unit:
 	@echo "== unit tests $(RACE)"
-	@$(GO) test $(RACE) -timeout 10m $$($(GO) list ./... | grep -v -e /scripts/e2e -e /logicsrv/sim)
+	@$(GO) run ./scripts/gotest $(RACE) -timeout 10m $$($(GO) list ./... | grep -v -e /scripts/e2e -e /logicsrv/sim)
 
 # Tests that need the hooks which a release build does not contain.
 faults:
 	@echo "== tests with failpoints"
-	@$(GO) test -tags failpoints -timeout 10m ./shmqueue/... ./persistsrv/... ./logicsrv/shell/... ./protocol/failpoint/...
+	@$(GO) run ./scripts/gotest -tags failpoints -timeout 10m ./shmqueue/... ./persistsrv/... ./logicsrv/shell/... ./protocol/failpoint/...
 
 # $(HISTORIES) simulated histories, and every planted mistake caught.
 sim:
 	@echo "== simulator: $(HISTORIES) histories"
-	@TRIMQ_TEST_HISTORIES=$(HISTORIES) $(GO) test -tags failpoints -timeout 30m ./logicsrv/sim/...
+	@TRIMQ_TEST_HISTORIES=$(HISTORIES) $(GO) run ./scripts/gotest -tags failpoints -timeout 30m ./logicsrv/sim/...
 
 # Real daemons, real sockets, real kills.
 e2e: all
 	@echo "== end to end"
-	@$(GO) test -count=1 -timeout 15m ./scripts/e2e/...
+	@$(GO) run ./scripts/gotest -count=1 -timeout 15m ./scripts/e2e/...
 
 # Every claim about speed: rings, codecs, core, log.
 bench:

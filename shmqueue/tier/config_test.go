@@ -28,7 +28,7 @@ func load(t *testing.T, file string, environ, args []string) (*Config, error) {
 
 func TestPrecedence(t *testing.T) {
 	file := "data_dir = \"/f\"\nwindow_requests = 10\nmax_frame_bytes = \"2Mi\"\nturn_inputs = 7\n"
-	c, err := load(t, file, []string{"TRIMQ_WINDOW_REQUESTS=20", "TRIMQ_TURN_INPUTS=8", "HOME=/x"}, []string{"-turn-inputs", "9"})
+	c, err := load(t, file, []string{"TRIMQ_WINDOW_REQUESTS=20", "TRIMQ_TURN_INPUTS=8", "HOME=/x", "TRIMQ_SECRET=s", "TRIMQ_TIMEOUT=1s"}, []string{"-turn-inputs", "9"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,8 +21,8 @@ var ErrUsage = errors.New("bad configuration")
 // envPrefix begins the name of a setting in the environment: TRIMQ_DATA_DIR is data_dir.
 const envPrefix = "TRIMQ_"
 
-// ownEnvironment are variables with our prefix that are no settings.
-var ownEnvironment = []string{"TRIMQ_CONFIG", "TRIMQ_ADDR", "TRIMQ_DIE_AT"}
+// ownEnvironment are variables with our prefix that are no settings: clients' and tests'.
+var ownEnvironment = []string{"TRIMQ_CONFIG", "TRIMQ_ADDR", "TRIMQ_SECRET", "TRIMQ_SECRET_FILE", "TRIMQ_TIMEOUT", "TRIMQ_DIE_AT"}
 
 // setting is one key of Config, bound to a Config's field.
 type setting struct {

@@ -109,6 +109,7 @@ type turn struct {
 	lsn     uint64    // its entry; 0: it has none
 	level   ipc.Level // what its entry has to reach
 	outputs int       // not yet in ring 54321
+	redone  bool      // has inputs that an entry of our predecessor is about
 }
 
 // turnQueue numbers turns from 1 in the order in which they were decided.

@@ -33,6 +33,7 @@ func (s *Shell) stepInput(r *shmqueue.Record) {
 		}
 		if r.Pos < s.knownEnd {
 			in.Known = s.known[r.Pos]
+			s.redone = s.redone || in.Known != nil
 		} else {
 			s.known = nil
 		}

@@ -54,6 +54,8 @@ type recovery struct {
 	configAt int
 	// the first entry with an outcome that ring 12345 may still ask for
 	knownFrom uint64
+	// the last such entry that has to be synced
+	knownDisk uint64
 }
 
 // Recovered returns how the shell came up; false while it is still coming up.
@@ -134,7 +136,7 @@ func (s *Shell) tryAgain(err error) error {
 		s.opt.Log.Warn("reading the log failed, trying again", "err", err)
 	}
 	clear(s.known)
-	s.rec.knownFrom = ^uint64(0)
+	s.rec.knownFrom, s.rec.knownDisk = ^uint64(0), 0
 	s.rec.Entries = 0
 	s.endPhase(draining)
 	return nil
@@ -224,6 +226,9 @@ func (s *Shell) keepResults(e *journal.Entry) error {
 		if ev.Pos >= s.rec.Head && ev.Pos != journal.NoInput {
 			s.known[ev.Pos] = append(s.known[ev.Pos], ev.Raw...)
 			s.rec.knownFrom = min(s.rec.knownFrom, e.LSN)
+			if e.Level > ipc.LevelPage {
+				s.rec.knownDisk = e.LSN
+			}
 		}
 	}
 }

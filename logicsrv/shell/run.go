@@ -106,10 +106,11 @@ func (s *Shell) stillIdle() bool {
 		c.Word(shmqueue.WordSynced).Load() != s.cur[ipc.LevelDisk],
 		c.Word(shmqueue.WordStatus).Load() != s.opt.RingB.Word(shmqueue.WordStatus).Load():
 		return false
-	case s.entryLSN != 0 || s.checkpoint.parts != 0:
-		return c.Head() == s.headC
-	case s.gate.count > 0 && s.opt.RingB.Head() != s.headB:
+	case (s.entryLSN != 0 || s.checkpoint.parts != 0) && c.Head() != s.headC,
+		s.gate.count > 0 && s.opt.RingB.Head() != s.headB:
 		return false
+	case s.entryLSN != 0:
+		return true // no turn begins before it has its place
 	}
 	return !s.gateHasRoom() || !s.in.Ready() && !s.core.Busy()
 }

@@ -51,6 +51,7 @@ type Shell struct {
 	known        map[uint64][]byte // journaled events of inputs in [head, knownEnd)
 	// Invariant: nil once an input at or beyond knownEnd has been read.
 	knownEnd uint64
+	redone   bool // the turn has read an input whose outcome was known
 
 	now     int64   // never falls
 	cur     cursors // what each level has reached; memory's is the last LSN in ring 65432
@@ -158,7 +159,8 @@ func (s *Shell) decideTurn() bool {
 		return false
 	}
 	entry, outputs := s.core.EndTurn(s.now, s.opt.RingA.Nonce(), s.readPos)
-	t := turn{pos: s.readPos, level: ipc.LevelMemory}
+	t := turn{pos: s.readPos, level: ipc.LevelMemory, redone: s.redone}
+	s.redone = false
 	if entry != nil {
 		if entry.LSN != s.lastLSN+1 {
 			invariant.Fail("entry lsn=%d behind lsn=%d", entry.LSN, s.lastLSN)
@@ -326,6 +328,9 @@ func (s *Shell) releaseInputs() bool {
 func (s *Shell) releasable(t *turn) bool {
 	if t.outputs > 0 {
 		return false
+	}
+	if t.redone && s.cur[ipc.LevelDisk] < s.rec.knownDisk {
+		return false // should the sync fail, persistsrv needs the bodies again
 	}
 	return t.lsn == 0 || s.cur.reached(max(t.level, ipc.LevelPage), t.lsn)
 }

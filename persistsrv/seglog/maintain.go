@@ -198,6 +198,11 @@ type indexFileName struct{ index, base uint64 }
 // indexCheckpoint makes one and removes what is dead by it.
 func (l *Log) indexCheckpoint(sync func() error) error {
 	l.mu.Lock()
+	if l.applying {
+		// A round has been written since this was found due: it stays due until its indexes are.
+		l.mu.Unlock()
+		return nil
+	}
 	s := l.snapshot()
 	l.ckpt = checkpointing{atMS: l.now()}
 	l.mu.Unlock()

@@ -255,6 +255,18 @@ func TestSequences(t *testing.T) {
 	}
 }
 
+// TestSequencesOfALongLane: a lane that has counted once round the ring knows an old number from
+// one that lies ahead all the same: a batch that overtook its predecessor must not be called stored.
+func TestSequencesOfALongLane(t *testing.T) {
+	l := lane{next: 1000, accepted: 1 << 32}
+	if got, _ := l.recall(&ipc.BatchMeta{BaseSeq: 1010, Count: 10}); got != gap {
+		t.Errorf("a batch that lies ahead: %d, want %d", got, gap)
+	}
+	if got, _ := l.recall(&ipc.BatchMeta{BaseSeq: 900, Count: 10}); got != outdated {
+		t.Errorf("a batch of old: %d, want %d", got, outdated)
+	}
+}
+
 // TestSmallEntries: with a small ring limits are small, and entries stay below it whatever
 // comes in: many names and offsets, topics of many partitions, wide fan-outs.
 func TestSmallEntries(t *testing.T) {

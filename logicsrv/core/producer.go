@@ -28,6 +28,9 @@ import (
 // An epoch fences: once it is raised, by InitProducer or by a batch that begins a new one with
 // number 0, batches of an older epoch are refused.
 
+// maxBehind is how far back a number may lie to be an old one: half of the ring.
+const maxBehind = 1 << 30
+
 // keptBatches is how many batches of a lane are remembered with their result: as many as a
 // Kafka producer keeps in flight.
 const keptBatches = 5
@@ -194,9 +197,10 @@ func (l *lane) recall(b *ipc.BatchMeta) (standing, uint64) {
 		}
 	}
 	// Only what was really taken in may be called a repetition: beyond accepted, a number
-	// that looks old is one that lies ahead.
+	// that looks old is one that lies ahead. So is one of the farther half of the ring, once the
+	// lane has counted that far.
 	back := behind(l.next, b.BaseSeq)
-	if uint64(back) <= l.accepted && back >= b.Count {
+	if uint64(back) <= min(l.accepted, maxBehind) && back >= b.Count {
 		return outdated, 0
 	}
 	return gap, 0

@@ -143,6 +143,7 @@ const minBatch = 61
 // its bodies cannot be read, nil: none.
 func (l *Log) plan(e *journal.Entry, position uint64, broken []bool) {
 	r := &l.round
+	l.lastTerm = max(l.lastTerm, e.Term)
 	for i := range e.Ops {
 		op := &e.Ops[i]
 		r.acts = append(r.acts, act{

@@ -80,6 +80,7 @@ type Log struct {
 	damages  []commitlog.Damage
 	newDirs  map[uint64]bool // indexes with files whose names are not synced
 	gone     bool            // indexes were deleted since the last index checkpoint
+	lastTerm uint64          // of the entries seen; 0: none was
 
 	state  stateCheckpoint
 	ckpt   checkpointing

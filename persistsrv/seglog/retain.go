@@ -261,6 +261,9 @@ func (l *Log) Configure(c *ipc.Configure) error {
 	}
 	for _, s := range c.Settings {
 		x := l.indexes[s.Index]
+		if x == nil && l.lastTerm >= c.Term {
+			continue // told again after a restart: an entry of the term has deleted it since
+		}
 		if x == nil {
 			var err error
 			if x, err = l.makeIndex(s.Index, c.Term); err != nil {

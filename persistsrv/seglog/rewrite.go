@@ -88,6 +88,10 @@ func (r *recovery) settleEnd() error {
 	if l.end > l.cur.end {
 		return nil
 	}
+	if r.rewrite {
+		// The cut of a torn end may be among what was not synced: nothing is written in its place.
+		return nil
+	}
 	l.cur.sealed = false
 	// Where there is no room, the next entry begins a new segment, or waits for room.
 	if err := l.cur.file.Reserve(l.cur.capacity); err != nil {

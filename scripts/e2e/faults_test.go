@@ -1,0 +1,234 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/trimq/trimq/shmqueue"
+	"github.com/trimq/trimq/shmqueue/tier"
+	"golang.org/x/sys/unix"
+)
+
+// nemesis does to a broker what may happen to one.
+type nemesis struct {
+	w *world
+	r *rand.Rand
+}
+
+// fault is something that it does, and how often in comparison with others.
+type fault struct {
+	name string
+	odds int
+	do   func()
+}
+
+// usual are the faults that no promise is weakened by.
+func (n *nemesis) usual() []fault {
+	return []fault{
+		{"logicsrv", 6, func() { n.kill("logicsrv") }}, {"persistsrv", 6, func() { n.kill("persistsrv") }},
+		{"connsrv", 2, func() { n.kill("connsrv") }}, {"twice", 2, n.twice},
+		{"logicsrv+persistsrv", 3, func() { n.kill("logicsrv", "persistsrv") }},
+		{"connsrv+logicsrv", 2, func() { n.kill("connsrv", "logicsrv") }}, {"connsrv+persistsrv", 2, func() { n.kill("connsrv", "persistsrv") }},
+		{"all three", 2, func() { n.kill("connsrv", "logicsrv", "persistsrv") }},
+		{"stopped", 4, n.freeze}, {"killed while another is stopped", 3, n.killBesideFrozen},
+		{"supervisor", 2, n.supervisor}, {"reboot", 2, n.reboot}, {"orderly restart", 1, n.restart},
+		{"client cut", 6, n.cut}, {"signals", 1, n.signals},
+	}
+}
+
+// rage goes on for a time; it returns what it did, counted.
+func (n *nemesis) rage(d time.Duration, kinds []fault) string {
+	sum := 0
+	for _, k := range kinds {
+		sum += k.odds
+	}
+	counts := map[string]int{}
+	for end := time.Now().Add(d); time.Now().Before(end) && n.w.life.Err() == nil; {
+		time.Sleep(time.Duration(50+n.r.IntN(900)) * time.Millisecond)
+		at := n.r.IntN(sum)
+		for _, k := range kinds {
+			if at -= k.odds; at < 0 {
+				n.w.t.Logf("%s %s", time.Now().Format("05.000"), k.name)
+				counts[k.name]++
+				k.do()
+				break
+			}
+		}
+	}
+	var list []string
+	for name, c := range counts {
+		list = append(list, fmt.Sprintf("%s %d", name, c))
+	}
+	sort.Strings(list)
+	return strings.Join(list, ", ")
+}
+
+// kill kills tiers at once, and waits until all serve again.
+func (n *nemesis) kill(tiers ...string) {
+	began := time.Now()
+	var all sync.WaitGroup
+	conn, logic := false, false
+	for _, name := range tiers {
+		conn, logic = conn || name == "connsrv", logic || name == "logicsrv"
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			_ = n.w.b.Kill(name) // it may be dead already
+		}()
+	}
+	all.Wait()
+	n.heal()
+	if conn {
+		n.w.h.wasDown(began, time.Now(), logic)
+	}
+}
+
+// twice kills a tier again while it recovers.
+func (n *nemesis) twice() {
+	name := tier.Daemons[n.r.IntN(3)]
+	began := time.Now()
+	for range 2 + n.r.IntN(2) {
+		_ = n.w.b.Kill(name)
+		time.Sleep(time.Duration(n.r.IntN(60)) * time.Millisecond)
+	}
+	n.heal()
+	if name == "connsrv" {
+		n.w.h.wasDown(began, time.Now(), false)
+	}
+}
+
+func (n *nemesis) freeze() {
+	name := tier.Daemons[n.r.IntN(3)]
+	n.signal("STOP", name)
+	time.Sleep(time.Duration(n.r.IntN(1500)) * time.Millisecond)
+	n.signal("CONT", name)
+}
+
+func (n *nemesis) signal(signal string, name string) {
+	if err := n.w.b.Signal(signal, name); err != nil {
+		n.w.h.report("signal %s: %v", signal, err)
+	}
+}
+
+// killBesideFrozen kills one tier while another one makes no step.
+func (n *nemesis) killBesideFrozen() {
+	order := n.r.Perm(3)
+	frozen, victim := tier.Daemons[order[0]], tier.Daemons[order[1]]
+	began := time.Now()
+	n.signal("STOP", frozen)
+	time.Sleep(time.Duration(n.r.IntN(300)) * time.Millisecond)
+	_ = n.w.b.Kill(victim)
+	time.Sleep(time.Duration(n.r.IntN(500)) * time.Millisecond)
+	if n.r.IntN(3) == 0 { // and then that one too, as it stands
+		_ = n.w.b.Kill(frozen)
+	} else {
+		n.signal("CONT", frozen)
+	}
+	n.heal()
+	if frozen == "connsrv" || victim == "connsrv" {
+		n.w.h.wasDown(began, time.Now(), frozen == "logicsrv" || victim == "logicsrv")
+	}
+}
+
+// supervisor kills the supervisor, and perhaps a tier that nobody restarts then.
+func (n *nemesis) supervisor() {
+	began := time.Now()
+	pid, err := tier.LockHolder(tier.PathsOf(n.w.b.Config, "supervisor").Lock)
+	if err != nil || pid == 0 {
+		n.w.h.report("supervisor: %d, %v", pid, err)
+		return
+	}
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		n.w.h.report("supervisor: %v", err)
+	}
+	time.Sleep(time.Duration(n.r.IntN(100)) * time.Millisecond)
+	victim := tier.Daemons[n.r.IntN(3)]
+	if n.r.IntN(2) == 0 {
+		_ = n.w.b.Kill(victim)
+		time.Sleep(time.Duration(n.r.IntN(500)) * time.Millisecond)
+	}
+	n.heal()
+	if victim == "connsrv" {
+		n.w.h.wasDown(began, time.Now(), false)
+	}
+}
+
+// reboot kills all and removes the segments. The page cache lives on, so that everything
+// acknowledged at level page does too.
+func (n *nemesis) reboot() {
+	began := time.Now()
+	if err := n.w.b.Signal("9"); err != nil {
+		n.w.h.report("kill all: %v", err)
+	}
+	for k := n.w.b.KeyBase; k < n.w.b.KeyBase+4; k++ {
+		if err := shmqueue.Remove(k); err != nil && !errors.Is(err, shmqueue.ErrNoSegment) {
+			n.w.h.report("remove segment: %v", err)
+		}
+	}
+	n.heal()
+	n.w.h.wasDown(began, time.Now(), true)
+}
+
+func (n *nemesis) restart() {
+	began := time.Now()
+	if err := n.w.b.Signal("15"); err != nil {
+		n.w.h.report("stop: %v", err)
+	}
+	n.heal()
+	n.w.h.wasDown(began, time.Now(), false)
+}
+
+// cut takes a client's connections away.
+func (n *nemesis) cut() {
+	n.w.mu.Lock()
+	p := n.w.parties[n.r.IntN(len(n.w.parties))]
+	n.w.mu.Unlock()
+	p.cut()
+}
+
+// signals that must disturb nobody.
+func (n *nemesis) signals() {
+	for _, s := range []string{"HUP", "QUIT", "USR1"} {
+		if err := n.w.b.Signal(s); err != nil {
+			n.w.h.report("signal %s: %v", s, err)
+		}
+	}
+}
+
+// heal waits until all serve; what was given up, or has no supervisor, is started.
+func (n *nemesis) heal() {
+	deadline := time.Now().Add(patience)
+	var last any
+	for time.Now().Before(deadline) {
+		states, err := n.w.b.States()
+		supervisor, err2 := tier.LockHolder(tier.PathsOf(n.w.b.Config, "supervisor").Lock)
+		ready := 0
+		for _, s := range states {
+			if s.State == "ready" {
+				ready++
+			}
+			if s.State == "failed" {
+				supervisor = 0
+			}
+		}
+		if last = errors.Join(err, err2); last == nil {
+			last = states
+		}
+		switch {
+		case supervisor == 0:
+			if err := n.w.b.Start(); err != nil {
+				n.w.h.report("start: %v", err)
+				return
+			}
+		case ready == len(tier.Daemons):
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	n.w.h.report("not healed: %v", last)
+}

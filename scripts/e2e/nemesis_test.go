@@ -1,0 +1,273 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/trimq/trimq/clients/trimq"
+	"github.com/trimq/trimq/scripts/broker"
+)
+
+// world is one run: a broker, its clients, and a nemesis.
+type world struct {
+	t     *testing.T
+	b     *broker.Broker
+	h     *history
+	ctx   context.Context // ends when clients are to finish
+	life  context.Context // ends when patience does
+	acked atomic.Int64
+	power bool // the power fails: everything is at level disk, and nobody acknowledges unasked
+
+	mu      sync.Mutex
+	parties []*party
+}
+
+func (w *world) topics() []string { return []string{"disk", "page", "mirror", "grows"} }
+func (w *world) queues() []string { return []string{"all", "red", "small", "auto"} }
+
+// level is what a run without power cuts has at level l.
+func (w *world) level(l trimq.Level) trimq.Level {
+	if w.power {
+		return trimq.LevelDisk
+	}
+	return l
+}
+
+// route is the topic exchange of the run, computed without it: keys are colour.size.
+func route(colour, size string) []string {
+	if colour == "none" {
+		return nil
+	}
+	places := []string{"all", "auto", "mirror"}
+	if colour == "red" {
+		places = append(places, "red")
+	}
+	if size == "small" {
+		places = append(places, "small")
+	}
+	return places
+}
+
+// lay makes what the run needs.
+func (w *world) lay(c *trimq.Client) error {
+	for _, t := range []trimq.TopicSpec{
+		{Name: "disk", Partitions: 3, Level: trimq.LevelDisk}, {Name: "page", Partitions: 2, Level: w.level(trimq.LevelPage)},
+		{Name: "mirror", Partitions: 1, Level: w.level(trimq.LevelPage)}, {Name: "grows", Partitions: 1, Level: trimq.LevelDisk},
+	} {
+		if _, err := c.CreateTopic(w.life, t); err != nil {
+			return err
+		}
+	}
+	for i, q := range w.queues() {
+		level := w.level([]trimq.Level{trimq.LevelDisk, trimq.LevelPage}[i%2])
+		if _, err := c.CreateQueue(w.life, trimq.QueueSpec{Name: q, Durable: true, Level: level}); err != nil {
+			return err
+		}
+	}
+	for _, x := range []string{"x", "side"} {
+		if _, err := c.CreateExchange(w.life, trimq.ExchangeSpec{Name: x, Type: trimq.Topic, Durable: true}); err != nil {
+			return err
+		}
+	}
+	for key, places := range map[string][]string{
+		"red.*": {"all", "auto", "mirror", "red"}, "blue.#": {"all", "auto", "mirror"}, "red.small": {"small"}, "blue.small": {"small"},
+	} {
+		for _, p := range places {
+			if _, err := c.CreateBinding(w.life, trimq.BindingSpec{Exchange: "x", Queue: p, RoutingKey: key}); err != nil {
+				return err
+			}
+		}
+	}
+	w.h.queue("auto").autoAck = !w.power
+	return nil
+}
+
+// toTopic chooses a message for a topic's partition, toExchange one for the exchange.
+func toTopic(topic string, partitions uint32) func(*rand.Rand) (sentMessage, trimq.Message) {
+	return func(r *rand.Rand) (sentMessage, trimq.Message) {
+		p := r.Uint32N(partitions)
+		return sentMessage{topic: topic, partition: p}, trimq.Message{Topic: topic, Partition: trimq.ToPartition(p)}
+	}
+}
+
+func toExchange(r *rand.Rand) (sentMessage, trimq.Message) {
+	colour, size := []string{"red", "blue"}[r.IntN(2)], []string{"small", "large"}[r.IntN(2)]
+	if r.IntN(200) == 0 { // seldom: what is sent behind a refused message must be sent again
+		colour = "none"
+	}
+	return sentMessage{places: route(colour, size)}, trimq.Message{Exchange: "x", RoutingKey: colour + "." + size, Mandatory: true}
+}
+
+// TestNemesis: everything that clients do, while a seeded nemesis does everything to the
+// broker. TRIMQ_TEST_NEMESIS_SECONDS makes it last longer, TRIMQ_TEST_NEMESIS_SEED repeats
+// the configuration and the faults of a run, though not its timing; both hold for the tests
+// of failing disks and power cuts too.
+func TestNemesis(t *testing.T) {
+	seed, d := howLong(t, 8*time.Second)
+	w := newWorld(t, seed, d, false, nil)
+	w.run(seed, d, (*nemesis).usual)
+	w.verdict()
+}
+
+// howLong gives a run's seed and duration.
+func howLong(t *testing.T, usually time.Duration) (uint64, time.Duration) {
+	t.Helper()
+	number := func(name string, usual uint64) uint64 {
+		text := os.Getenv(name)
+		if text == "" {
+			return usual
+		}
+		n, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		return n
+	}
+	seconds := number("TRIMQ_TEST_NEMESIS_SECONDS", uint64(usually.Seconds()))
+	return number("TRIMQ_TEST_NEMESIS_SEED", uint64(time.Now().UnixNano()%1_000_000)), time.Duration(seconds) * time.Second
+}
+
+// newWorld starts a broker of small settings, with others above them.
+func newWorld(t *testing.T, seed uint64, d time.Duration, power bool, settings map[string]string) *world {
+	t.Helper()
+	t.Logf("seed %d, %v", seed, d)
+	w := &world{t: t, h: newHistory(), power: power}
+	var cancel context.CancelFunc
+	w.life, cancel = context.WithTimeout(context.Background(), d+2*patience)
+	t.Cleanup(cancel)
+	all := smallSettings(rand.New(rand.NewPCG(seed, 0)))
+	for k, v := range settings {
+		all[k] = v
+	}
+	w.b = started(t, all)
+	return w
+}
+
+// run is the whole of a run but the verdict.
+func (w *world) run(seed uint64, d time.Duration, faults func(*nemesis) []fault) {
+	w.t.Helper()
+	n := &nemesis{w: w, r: rand.New(rand.NewPCG(seed, 1))}
+	ctx, stop := context.WithCancel(w.life)
+	defer stop()
+	w.ctx = ctx
+	first, err := w.newParty("first")
+	if err == nil {
+		err = w.lay(first.client)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	clients := w.employ(seed)
+	done := n.rage(d, faults(n))
+	stop()
+	stopped := time.Now()
+	clients.Wait()
+	w.t.Logf("the last client ended %v after the stop", time.Since(stopped))
+	if err := w.settle(first, n); err != nil {
+		w.h.report("%v", err)
+	}
+	w.t.Logf("all was read %v after the stop", time.Since(stopped))
+	w.t.Logf("%d messages acknowledged, %d clients; faults: %s", w.acked.Load(), len(w.parties), done)
+}
+
+// verdict fails the test with all that is wrong.
+func (w *world) verdict() {
+	w.t.Helper()
+	w.judgeConnections()
+	for _, v := range w.h.judge() {
+		w.t.Error(v)
+	}
+	if w.acked.Load() == 0 {
+		w.t.Error("nothing was acknowledged")
+	}
+}
+
+// smallSettings make files roll, rings fill and checkpoints come often.
+func smallSettings(r *rand.Rand) map[string]string {
+	pick := func(values ...string) string { return values[r.IntN(len(values))] }
+	return map[string]string{
+		"ring_request_bytes": pick(`"1Mi"`, `"4Mi"`, `"64Mi"`), "ring_response_bytes": pick(`"256Ki"`, `"1Mi"`), "ring_log_bytes": pick(`"256Ki"`, `"1Mi"`),
+		"max_frame_bytes": `"96Ki"`, "window_bytes": pick(`"128Ki"`, `"16Mi"`), "window_requests": pick("8", "256"),
+		"segment_bytes": pick(`"1Mi"`, `"4Mi"`), "index_entries": pick("128", "1024"), "page_flush_ms": pick("20", "1000"),
+		"checkpoint_seconds": pick("1", "5"), "checkpoint_bytes": pick(`"1Mi"`, `"64Mi"`), "checkpoint_events": pick("2000", "100000"),
+		"turn_inputs": pick("8", "1024"), "event_loops": pick("1", "3"), "retention_check_ms": pick("100", "1000"),
+	}
+}
+
+// employ starts the clients.
+func (w *world) employ(seed uint64) *sync.WaitGroup {
+	var all sync.WaitGroup
+	n := uint64(0)
+	run := func(f func(r *rand.Rand)) {
+		n++
+		r := rand.New(rand.NewPCG(seed, n))
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			f(r)
+		}()
+	}
+	forever := time.Hour
+	for _, p := range []struct {
+		name       string
+		idempotent bool
+		next       func(*rand.Rand) (sentMessage, trimq.Message)
+	}{{"disk", true, toTopic("disk", 3)}, {"page", true, toTopic("page", 2)}, {"both", true, toTopic("disk", 3)}, {"plain", false, toTopic("page", 2)},
+		{"exchange", true, toExchange}, {"exchange2", true, toExchange}} {
+		run(func(r *rand.Rand) { w.produce(p.name, r, p.idempotent, forever, p.next) })
+	}
+	run(func(r *rand.Rand) { // producers that come and go
+		for i := 0; w.ctx.Err() == nil; i++ {
+			next := toExchange
+			if i%2 == 0 {
+				next = toTopic("disk", 3)
+			}
+			w.produce(fmt.Sprintf("fly-%d", i), r, true, time.Duration(200+r.IntN(3000))*time.Millisecond, next)
+		}
+	})
+	for i, topic := range []string{"disk", "page", "disk", "mirror"} {
+		run(func(r *rand.Rand) { w.follow(fmt.Sprintf("group-%d", i), topic, r, i >= 2) })
+	}
+	for i, queue := range []string{"all", "all", "red", "small", "small", "auto"} {
+		run(func(r *rand.Rand) { w.work(fmt.Sprintf("worker-%d", i), queue, r) })
+	}
+	run(w.govern)
+	return &all
+}
+
+// settle looks at all that there is when everybody is gone, after another restart or not.
+func (w *world) settle(first *party, n *nemesis) error {
+	n.heal()
+	if n.r.IntN(2) == 0 {
+		n.reboot()
+	}
+	w.watch(first)
+	for _, t := range w.topics() {
+		if err := w.readAll(first, t); err != nil {
+			return err
+		}
+	}
+	for _, q := range w.queues() {
+		if err := w.drain(first, q); err != nil {
+			return err
+		}
+	}
+	first.leave(false)
+	if err := w.b.Signal("15"); err != nil {
+		return err
+	}
+	out, err := w.b.Program("trimq", "log", "verify", w.b.Config.DataDir)
+	if err != nil {
+		return fmt.Errorf("log verify: %w", err)
+	}
+	w.t.Log(strings.TrimSpace(out))
+	return nil
+}

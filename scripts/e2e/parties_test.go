@@ -1,0 +1,311 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/trimq/trimq/clients/trimq"
+)
+
+// The parties of a run: clients whose connections can be cut, what they send and receive.
+
+// party is one client, which may be cut off.
+type party struct {
+	name   string
+	client *trimq.Client
+	h      *history
+
+	mu    sync.Mutex
+	conns map[net.Conn]struct{}
+	cuts  []time.Time // by the nemesis
+	lost  []time.Time
+}
+
+// newParty connects a client; it waits as long as the broker may be down.
+func (w *world) newParty(name string) (*party, error) {
+	p := &party{name: name, h: w.h, conns: map[net.Conn]struct{}{}}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var err error
+	p.client, err = trimq.Dial(ctx, []string{w.b.Addr}, trimq.WithName(name), trimq.WithLogger(slog.New(p)), trimq.WithDialer(p.dial))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.parties = append(w.parties, p)
+	return p, nil
+}
+
+// cutConn is a connection that its party can cut.
+type cutConn struct {
+	net.Conn
+	p *party
+}
+
+func (c *cutConn) Close() error {
+	c.p.mu.Lock()
+	delete(c.p.conns, c)
+	c.p.mu.Unlock()
+	return c.Conn.Close()
+}
+
+func (p *party) dial(ctx context.Context, addr string) (net.Conn, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	c := &cutConn{conn, p}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.conns[c] = struct{}{}
+	return c, nil
+}
+
+// cut resets all connections, as the death of the client's machine does.
+func (p *party) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cuts = append(p.cuts, time.Now())
+	for c := range p.conns {
+		raw := c.(*cutConn).Conn
+		_ = raw.(*net.TCPConn).SetLinger(0)
+		_ = raw.Close()
+	}
+}
+
+// lostBetween tells whether a connection was lost in that time.
+func (p *party) lostBetween(from, to time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, at := range append(append([]time.Time(nil), p.lost...), p.cuts...) {
+		if !at.Before(from) && !at.After(to) {
+			return true
+		}
+	}
+	return false
+}
+
+// party is a slog.Handler: the client warns when it has lost a connection.
+func (p *party) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelWarn }
+func (p *party) WithAttrs([]slog.Attr) slog.Handler           { return p }
+func (p *party) WithGroup(string) slog.Handler                { return p }
+func (p *party) Handle(_ context.Context, r slog.Record) error {
+	var why strings.Builder
+	r.Attrs(func(a slog.Attr) bool { fmt.Fprintf(&why, " %s", a); return true })
+	if strings.Contains(why.String(), trimq.ErrProtocol.Error()) {
+		p.h.report("%s: %s%s", p.name, r.Message, why.String())
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lost = append(p.lost, time.Now())
+	return nil
+}
+
+// judgeConnections: a connection is lost only where connsrv was down or the nemesis cut it.
+func (w *world) judgeConnections() {
+	w.h.mu.Lock()
+	defer w.h.mu.Unlock()
+	for _, p := range w.parties {
+		p.mu.Lock()
+		for _, at := range p.lost {
+			ok := false
+			for _, c := range p.cuts {
+				ok = ok || span{c, c.Add(slack)}.touches(at, at)
+			}
+			for _, d := range w.h.down {
+				ok = ok || d.touches(at.Add(-slack), at)
+			}
+			if !ok {
+				w.h.violation("%s lost a connection at %s, when connsrv was up", p.name, at.Format("05.000"))
+			}
+		}
+		p.mu.Unlock()
+	}
+}
+
+// leave closes a party's client: in an orderly way, or as one that is killed.
+func (p *party) leave(killed bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if killed {
+		p.cut()
+		cancel()
+	}
+	if err := p.client.Close(ctx); err != nil && !killed {
+		p.h.report("%s: close: %v", p.name, err)
+	}
+}
+
+// producing is one producer at work.
+type producing struct {
+	w      *world
+	s      *sender
+	p      *trimq.Producer
+	killed atomic.Bool
+	given  bool // it was reported that messages were given up; guarded by history.mu
+	topics bool // to partitions; else through the exchange
+}
+
+// done notes what became of a message.
+func (x *producing) done(r trimq.Result, err error) {
+	x.w.h.settle(x.s, int(r.Tag), func(m *sentMessage) {
+		var refusal *trimq.Error
+		switch {
+		case err == nil:
+			m.fate, m.reached, m.forgotten = acked, r.Queues, r.Duplicate && r.Queues == 0
+			m.offset, m.hasOffset = r.Offset, x.topics && r.Offset != trimq.UnknownOffset
+			x.w.acked.Add(1)
+			if m.topic == "" && len(m.places) == 0 {
+				x.w.h.violation("message %d of %s reached nothing and was not refused", r.Tag, x.s.name)
+			}
+		case errors.Is(err, trimq.ErrUnknownOutcome) || errors.Is(err, trimq.ErrClosed):
+			m.fate = unknown
+			if !x.killed.Load() && !x.given {
+				x.given = true // once is enough
+				x.w.h.violation("message %d of %s: %v", r.Tag, x.s.name, err)
+			}
+		case errors.As(err, &refusal):
+			m.fate = refused
+			if m.topic != "" || len(m.places) > 0 || !errors.Is(err, trimq.ErrUnroutable) {
+				x.w.h.violation("message %d of %s was refused: %v", r.Tag, x.s.name, err)
+			}
+		default:
+			m.fate = unknown
+			x.w.h.violation("message %d of %s: %v", r.Tag, x.s.name, err)
+		}
+	})
+}
+
+// produce sends until the world stops or the producer's life ends.
+func (w *world) produce(name string, r *rand.Rand, idempotent bool, life time.Duration, next func(*rand.Rand) (sentMessage, trimq.Message)) {
+	party, err := w.newParty(name)
+	if err != nil {
+		w.h.report("%v", err)
+		return
+	}
+	opts := []trimq.ProducerOption{trimq.WithBatchBytes(1 << (10 + r.IntN(7))), trimq.WithRetryFor(patience)}
+	if !idempotent {
+		opts = append(opts, trimq.WithoutIdempotence())
+	}
+	if r.IntN(3) == 0 {
+		opts = append(opts, trimq.WithZstd())
+	}
+	x := &producing{w: w, s: w.h.sender(name, idempotent)}
+	if x.p, err = party.client.NewProducer(opts...); err != nil {
+		w.h.report("%s: %v", name, err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(w.ctx, life)
+	defer cancel()
+	for ctx.Err() == nil {
+		for range 1 + r.IntN(40) {
+			note, m := next(r)
+			x.topics = note.topic != ""
+			n := w.h.send(x.s, note)
+			size := r.IntN(600)
+			if r.IntN(200) == 0 {
+				size = r.IntN(40_000)
+			}
+			m.Tag, m.Value = uint64(n), valueFor(name, n, size)
+			if err := x.p.Produce(ctx, &m, x.done); err != nil {
+				w.h.settle(x.s, n, func(m *sentMessage) { m.fate = refused }) // not taken: nothing may come of it
+				if ctx.Err() == nil {
+					w.h.report("%s: produce: %v", name, err)
+				}
+			}
+		}
+		time.Sleep(time.Duration(r.IntN(12)) * time.Millisecond)
+	}
+	x.killed.Store(w.ctx.Err() == nil && r.IntN(2) == 0)
+	party.leave(x.killed.Load())
+}
+
+// follow reads a topic as a group of one, in incarnations that commit what they have read.
+func (w *world) follow(group, topic string, r *rand.Rand, push bool) {
+	party, err := w.newParty(group)
+	if err != nil {
+		w.h.report("%v", err)
+		return
+	}
+	defer party.leave(false)
+	opts := []trimq.ConsumerOption{trimq.WithGroup(group), trimq.WithFetchBytes(64 << 10), trimq.WithFetchWait(200 * time.Millisecond)}
+	if push {
+		opts = append(opts, trimq.WithPush())
+	}
+	for w.ctx.Err() == nil {
+		k, err := party.client.NewConsumer(w.life, []string{topic}, opts...)
+		if err != nil {
+			w.h.report("%s: %v", group, err)
+			return
+		}
+		w.followOnce(k, group, topic, r)
+		_ = k.Close(w.life)
+	}
+}
+
+func (w *world) followOnce(k *trimq.Consumer, group, topic string, r *rand.Rand) {
+	at := map[string]uint64{}
+	found, err := k.Committed(w.life)
+	if err != nil {
+		w.h.report("%s: committed: %v", group, err)
+	}
+	for _, p := range found {
+		where := fmt.Sprintf("%s/%d", p.Topic, p.Partition)
+		at[where] = p.Offset
+		w.h.found(group, where, p.Offset)
+	}
+	ctx, cancel := context.WithTimeout(w.ctx, time.Duration(1+r.IntN(5))*time.Second)
+	defer cancel()
+	for ctx.Err() == nil {
+		f, err := k.Poll(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				w.h.report("%s: poll: %v", group, err)
+				time.Sleep(time.Second)
+			}
+			continue
+		}
+		where := fmt.Sprintf("%s/%d", f.Topic, f.Partition)
+		seen := sights(f.Records)
+		w.h.read(where, at[where], true, seen)
+		at[where] += uint64(len(seen))
+		f.Release()
+		if r.IntN(10) == 0 {
+			w.commit(k, group)
+		}
+	}
+}
+
+// commit commits where the consumer stands; the context is not the run's, so that its
+// outcome is known.
+func (w *world) commit(k *trimq.Consumer, group string) {
+	at := k.Positions()
+	for _, p := range at {
+		w.h.committing(group, fmt.Sprintf("%s/%d", p.Topic, p.Partition), p.Offset)
+	}
+	if err := k.CommitPositions(w.life, at...); err != nil {
+		w.h.report("%s: commit: %v", group, err)
+		return
+	}
+	for _, p := range at {
+		w.h.committed(group, fmt.Sprintf("%s/%d", p.Topic, p.Partition), p.Offset)
+	}
+}
+
+func sights(records []trimq.Record) []sight {
+	seen := make([]sight, 0, len(records))
+	for _, m := range records {
+		seen = append(seen, sight{m.Offset, nameOf(m.Value)})
+	}
+	return seen
+}

@@ -1,0 +1,274 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/trimq/trimq/clients/trimq"
+)
+
+// worker takes messages from a queue, in incarnations some of which are killed.
+func (w *world) work(name, queue string, r *rand.Rand) {
+	q := w.h.queue(queue)
+	for life := 0; w.ctx.Err() == nil; life++ {
+		party, err := w.newParty(fmt.Sprintf("%s-%d", name, life))
+		if err != nil {
+			w.h.report("%v", err)
+			return
+		}
+		opts := []trimq.QueueOption{trimq.WithPrefetch(1 + r.IntN(100))}
+		if q.autoAck {
+			opts = append(opts, trimq.WithAutoAck())
+		}
+		k, err := party.client.ConsumeQueue(w.life, queue, opts...)
+		if err != nil {
+			w.h.report("%s: consume: %v", party.name, err)
+			return
+		}
+		consumer := w.h.hold(party)
+		unconfirmed := w.workOnce(k, q, consumer, r)
+		killed := r.IntN(2) == 0
+		w.h.letGo(consumer)
+		if !killed && !q.autoAck {
+			w.flush(k, q, unconfirmed)
+		}
+		party.leave(killed)
+	}
+}
+
+// workOnce settles what it gets, most of it as done; it returns what it has settled and not
+// had confirmed.
+func (w *world) workOnce(k *trimq.QueueConsumer, q *queueHistory, consumer int, r *rand.Rand) (unconfirmed []uint64) {
+	ctx, cancel := context.WithTimeout(w.ctx, time.Duration(300+r.IntN(5000))*time.Millisecond)
+	defer cancel()
+	for ctx.Err() == nil {
+		d, err := k.Receive(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				w.h.report("consumer %d: receive: %v", consumer, err)
+				time.Sleep(time.Second)
+			}
+			continue
+		}
+		seen := sights(d.Messages)
+		w.h.delivered(q, consumer, d.Attempts, false, seen)
+		switch style := r.IntN(20); {
+		case q.autoAck:
+		case style < 14:
+			err = d.Ack()
+			unconfirmed = appendOffsets(unconfirmed, seen)
+		case style == 14:
+			for _, m := range seen {
+				w.h.nack(q, m.offset)
+			}
+			err = d.Nack()
+		case style == 15:
+			err = d.Reject()
+			unconfirmed = appendOffsets(unconfirmed, seen)
+		default:
+			for _, m := range seen {
+				if r.IntN(8) == 0 {
+					w.h.nack(q, m.offset)
+					err = errors.Join(err, k.Nack(m.offset))
+				} else {
+					err = errors.Join(err, k.Ack(m.offset))
+					unconfirmed = append(unconfirmed, m.offset)
+				}
+			}
+		}
+		d.Release()
+		if err != nil {
+			w.h.report("consumer %d: settle: %v", consumer, err)
+		}
+		if r.IntN(20) == 0 && !q.autoAck {
+			unconfirmed = w.flush(k, q, unconfirmed)
+		}
+	}
+	return unconfirmed
+}
+
+func appendOffsets(to []uint64, seen []sight) []uint64 {
+	for _, m := range seen {
+		to = append(to, m.offset)
+	}
+	return to
+}
+
+// flush waits until all verdicts are answered; what was settled then never comes again.
+func (w *world) flush(k *trimq.QueueConsumer, q *queueHistory, unconfirmed []uint64) []uint64 {
+	if err := k.Flush(w.life); err != nil {
+		w.h.report("flush: %v", err)
+		return unconfirmed
+	}
+	w.h.confirm(q, unconfirmed)
+	return nil
+}
+
+// drain empties a queue when all is over.
+func (w *world) drain(party *party, name string) error {
+	q := w.h.queue(name)
+	k, err := party.client.ConsumeQueue(w.life, name)
+	if err != nil {
+		return fmt.Errorf("drain of %s: %w", name, err)
+	}
+	defer k.Close(w.life)
+	consumer := w.h.hold(party)
+	for {
+		ctx, cancel := context.WithTimeout(w.life, 300*time.Millisecond)
+		d, err := k.Receive(ctx)
+		cancel()
+		switch {
+		case err == nil:
+			seen := sights(d.Messages)
+			w.h.delivered(q, consumer, d.Attempts, true, seen)
+			if err := d.Ack(); err != nil {
+				return err
+			}
+			d.Release()
+			continue
+		case !errors.Is(err, context.DeadlineExceeded) || w.life.Err() != nil:
+			return fmt.Errorf("drain of %s: %w", name, err)
+		}
+		if err := k.Flush(w.life); err != nil {
+			return fmt.Errorf("drain of %s: %w", name, err)
+		}
+		info, err := party.client.Queues(w.life, name)
+		if err != nil {
+			return err
+		}
+		if i := info[0]; i.Ready == 0 && i.Unacked == 0 {
+			if i.Floor != i.Next {
+				w.h.report("queue %s is empty with floor %d, next %d", name, i.Floor, i.Next)
+			}
+			return nil
+		}
+	}
+}
+
+// readAll notes all that a topic holds.
+func (w *world) readAll(party *party, topic string) error {
+	info, err := party.client.Topics(w.life, topic)
+	if err != nil {
+		return err
+	}
+	left := uint64(0)
+	for _, p := range info[0].Partitions {
+		if p.Next != p.Visible {
+			w.h.report("topic %s: index %d has next %d, visible %d, and all is quiet", topic, p.Index, p.Next, p.Visible)
+		}
+		left += p.Visible
+	}
+	k, err := party.client.NewConsumer(w.life, []string{topic})
+	if err != nil {
+		return err
+	}
+	defer k.Close(w.life)
+	for left > 0 {
+		f, err := k.Poll(w.life)
+		if err != nil {
+			return fmt.Errorf("%s: %d records left: %w", topic, left, err)
+		}
+		where := fmt.Sprintf("%s/%d", f.Topic, f.Partition)
+		w.h.mu.Lock()
+		w.h.final[where] = append(w.h.final[where], sights(f.Records)...)
+		w.h.mu.Unlock()
+		left -= min(left, uint64(len(f.Records)))
+		f.Release()
+	}
+	return nil
+}
+
+// govern makes and removes things, and watches that no number goes back.
+func (w *world) govern(r *rand.Rand) {
+	party, err := w.newParty("governor")
+	if err != nil {
+		w.h.report("%v", err)
+		return
+	}
+	defer party.leave(false)
+	c := party.client
+	there := map[string]bool{} // side topics and queues; only this goroutine makes them
+	partitions := uint32(1)
+	check := func(what string, err error) bool {
+		if err != nil && w.ctx.Err() == nil {
+			w.h.report("%s: %v", what, err)
+		}
+		return err == nil
+	}
+	for n := 0; w.ctx.Err() == nil; n++ {
+		name := fmt.Sprintf("side-%d", r.IntN(6))
+		if there[name] {
+			if check("delete queue", c.DeleteQueue(w.life, name, trimq.DeleteCondition{})) && check("delete topic", c.DeleteTopic(w.life, name+"-topic")) {
+				there[name] = false
+			}
+		} else {
+			_, e1 := c.CreateQueue(w.life, trimq.QueueSpec{Name: name, Durable: true, Level: trimq.LevelPage})
+			_, e2 := c.CreateTopic(w.life, trimq.TopicSpec{Name: name + "-topic", Partitions: 2, Level: trimq.LevelDisk})
+			_, e3 := c.CreateBinding(w.life, trimq.BindingSpec{Exchange: "side", Queue: name, RoutingKey: name})
+			there[name] = check("create", errors.Join(e1, e2, e3))
+		}
+		if n%10 == 9 && partitions < 20 {
+			partitions++
+			check("add partitions", c.AddPartitions(w.life, "grows", partitions))
+		}
+		w.watch(party)
+		time.Sleep(time.Duration(r.IntN(100)) * time.Millisecond)
+	}
+	w.census(party, there, partitions)
+}
+
+// watch looks at numbers that only grow.
+func (w *world) watch(party *party) {
+	topics, err := party.client.Topics(w.life, w.topics()...)
+	if err != nil {
+		w.h.report("topics: %v", err)
+	}
+	for _, t := range topics {
+		for i, p := range t.Partitions {
+			if !w.power { // it may take back what was not acknowledged
+				w.h.mark(fmt.Sprintf("next of %s/%d", t.Name, i), p.Next)
+			}
+			w.h.mark(fmt.Sprintf("visible end of %s/%d", t.Name, i), p.Visible)
+		}
+	}
+	queues, err := party.client.Queues(w.life, w.queues()...)
+	if err != nil {
+		w.h.report("queues: %v", err)
+	}
+	if w.power {
+		return
+	}
+	for _, q := range queues {
+		w.h.mark("next of "+q.Name, q.Next)
+		w.h.mark("floor of "+q.Name, q.Floor)
+	}
+}
+
+// census wants exactly what was made and not deleted.
+func (w *world) census(party *party, there map[string]bool, partitions uint32) {
+	topics, e1 := party.client.Topics(w.life)
+	queues, e2 := party.client.Queues(w.life)
+	if err := errors.Join(e1, e2); err != nil {
+		w.h.report("census: %v", err)
+		return
+	}
+	has := map[string]int{}
+	for _, t := range topics {
+		has[t.Name]++
+		if t.Name == "grows" && len(t.Partitions) != int(partitions) {
+			w.h.report("%d partitions instead of %d", len(t.Partitions), partitions)
+		}
+	}
+	for _, q := range queues {
+		has[q.Name]++
+	}
+	for n := range 6 {
+		name := fmt.Sprintf("side-%d", n)
+		if want := map[bool]int{true: 2}[there[name]]; has[name]+has[name+"-topic"] != want {
+			w.h.report("%s: %d of topic and queue are there, want %d", name, has[name]+has[name+"-topic"], want)
+		}
+	}
+}

@@ -19,7 +19,14 @@ func (s *Shell) SyncDue() bool {
 		return true
 	}
 	s.markDirty()
-	return s.o.Now()-s.dirtySince >= s.o.Settings.PageFlushMS
+	now := s.o.Now()
+	if now-s.dirtySince < s.o.Settings.PageFlushMS {
+		return false
+	}
+	// What is written from here on may lie unsynced as long again: under a steady load the cursors
+	// never meet, and one sync would follow the other.
+	s.dirtySince = now
+	return true
 }
 
 // markDirty notes since when there are unsynced bytes.

@@ -188,6 +188,10 @@ func (s *Scanner) FindNext(position, afterLSN uint64) (p Place, lsn uint64, ok b
 	off := (s.offset(position) + Alignment - 1) &^ (Alignment - 1)
 	for off+journal.DiskHeaderSize <= s.end {
 		n := int(min(scanChunk, s.end-off))
+		// What is in the buffer already is not read again, however often it looks like an entry.
+		if have := s.bufOff + int64(len(s.buf)) - off; off >= s.bufOff && have >= journal.DiskHeaderSize {
+			n = int(min(int64(n), have))
+		}
 		b, err := s.view(off, n)
 		if err != nil {
 			return Place{}, 0, false, err

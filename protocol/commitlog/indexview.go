@@ -237,8 +237,11 @@ func (ix *IndexView) find(offset uint64) (place, Entry, error) {
 		}
 	}
 	// There may be a new file, or another one in the place of one that we have mapped.
-	if err := ix.load(); err != nil || len(ix.files) == 0 {
-		return place{}, Entry{}, errors.Join(err, ErrBeyondEnd)
+	if err := ix.load(); err != nil {
+		return place{}, Entry{}, err // not ErrBeyondEnd: who cannot look does not know the end
+	}
+	if len(ix.files) == 0 {
+		return place{}, Entry{}, ErrBeyondEnd
 	}
 	ix.files[len(ix.files)-1].grow()
 	return ix.search(offset)

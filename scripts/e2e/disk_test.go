@@ -177,6 +177,8 @@ func (d *loopDisk) restore() error {
 // done at one instant, and such a sync may return without an error, its work half undone.
 func (n *nemesis) powerCut(d *loopDisk) {
 	began := time.Now()
+	n.w.darken(began.Add(patience))
+	defer func() { n.w.darken(time.Now()) }()
 	n.signal("STOP", "persistsrv")
 	if err := n.standstill("persistsrv"); err != nil {
 		n.w.h.report("%v", err)

@@ -28,6 +28,21 @@ type world struct {
 
 	mu      sync.Mutex
 	parties []*party
+	dark    time.Time // the power was off until then
+}
+
+// excused tells that an error is no wonder: the daemons had a dead disk a moment ago.
+func (w *world) excused() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return time.Now().Before(w.dark.Add(slack))
+}
+
+// darken says until when the power is off.
+func (w *world) darken(until time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dark = until
 }
 
 func (w *world) topics() []string { return []string{"disk", "page", "mirror", "grows"} }

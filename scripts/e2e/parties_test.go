@@ -269,11 +269,10 @@ func (w *world) followOnce(k *trimq.Consumer, group, topic string, r *rand.Rand)
 	for ctx.Err() == nil {
 		f, err := k.Poll(ctx)
 		if err != nil {
-			if ctx.Err() == nil {
+			if ctx.Err() == nil && !w.excused() {
 				w.h.report("%s: poll: %v", group, err)
-				time.Sleep(time.Second)
 			}
-			continue
+			return
 		}
 		where := fmt.Sprintf("%s/%d", f.Topic, f.Partition)
 		seen := sights(f.Records)

@@ -39,6 +39,9 @@ func ListSegments(fsys FS) ([]SegmentFile, error) {
 			return nil, fmt.Errorf("%s/%s is not a segment of the log: move it away", LogDir, name)
 		}
 		seg, err := lookAtSegment(fsys, position)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // dead, and removed since the directory was read
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -35,6 +35,18 @@ func (s *Server) drainResponses() {
 	s.counters.Add(shmqueue.ConnReplies, uint64(taken))
 }
 
+// dropResponses makes room in ring 54321 before Hello: what stands there is for an earlier
+// epoch, and a Marker comes again in answer to Hello. A logicsrv that waits for room there may
+// be what keeps ring 12345 full.
+func (s *Server) dropResponses() {
+	for {
+		if _, ok := s.responses.Next(); !ok {
+			break
+		}
+	}
+	s.release()
+}
+
 // release frees what was read, and tells logicsrv where it waits for that.
 func (s *Server) release() {
 	if s.responses.Release(s.responses.Read()) {

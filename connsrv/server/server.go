@@ -159,6 +159,7 @@ func (s *Server) sayHello(ctx context.Context) error {
 		if !errors.Is(err, shmqueue.ErrFull) {
 			return fmt.Errorf("hello: %w", err)
 		}
+		s.dropResponses()
 		s.rings.Bell.Ring()
 		select {
 		case <-ctx.Done():

@@ -70,7 +70,8 @@ const sliceBytes = 4 << 10
 // over and over, for a few messages each time.
 func (c *Conn) deliverSlice(s *session.Sub, r *session.Reading, first uint64, count int, attempts uint16) bool {
 	from := &r.Spans[0]
-	if from.Len < sliceBytes || uint64(2*count) > from.End-from.Base {
+	if from.Len < sliceBytes || uint64(2*count) > from.End-from.Base ||
+		c.link.Crowded() { // a part is a copy in memory, the whole is a range of a file
 		return false
 	}
 	whole := from.Seg.Bytes(from.Off, from.Len)

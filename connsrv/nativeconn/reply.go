@@ -18,6 +18,9 @@ func (c *Conn) take(req uint64) (session.Request, bool) {
 	if r.Command == 0 {
 		c.internal--
 	}
+	if r.Quiet {
+		c.quiet--
+	}
 	if c.shareWait {
 		c.shareWait = false
 		c.link.Resume()

@@ -58,6 +58,7 @@ type Conn struct {
 	challenge []byte
 
 	pending    session.Pending
+	quiet      int // requests in pending that want no answer
 	internal   int // requests in pending that are our own, outside the client's window
 	shareWait  bool
 	deadlineMS int64 // as set at the link
@@ -112,7 +113,8 @@ func (c *Conn) Input(b []byte) (used int, want session.Want) {
 		}
 		n, want := c.frame(h, rest)
 		used += n
-		if n == 0 || want.Direct {
+		// The answer to INFO is hundreds of times as large: the link shall look at each.
+		if n == 0 || want.Direct || h.Command == native.CmdInfo {
 			return used, want
 		}
 	}
@@ -164,9 +166,16 @@ func (c *Conn) admit(h native.Header) error {
 	if c.state == stateDraining && !servedWhileDraining(h.Command) {
 		return errcode.New(errcode.ShuttingDown, "the server is shutting down")
 	}
-	// A client that wants no answers cannot know its window: it is held up instead (claim).
-	if c.inFlight() >= c.window && occupiesWindow(h) && h.Flags&native.FlagNoReply == 0 {
-		return errcode.New(errcode.WindowExceeded, "%d requests in flight, the window is %d", c.inFlight(), c.window)
+	// A client that wants no answers cannot know its window: it is held up instead (claim), and
+	// what it wants one for is not refused for the sake of the others.
+	counted := c.inFlight()
+	if h.Flags&native.FlagNoReply == 0 {
+		counted -= c.quiet
+	} else if !asksToRead(h.Command) {
+		counted = 0
+	}
+	if counted >= c.window && occupiesWindow(h) {
+		return errcode.New(errcode.WindowExceeded, "%d requests in flight, the window is %d", counted, c.window)
 	}
 	if h.Command.CarriesBatch() {
 		return c.admitBatch(h)
@@ -213,6 +222,16 @@ func occupiesWindow(h native.Header) bool {
 		return h.Flags&native.FlagNoReply == 0
 	default:
 		return true
+	}
+}
+
+// asksToRead tells requests that are parked rather than stored: nothing holds them up.
+func asksToRead(cmd native.Command) bool {
+	switch cmd {
+	case native.CmdFetch, native.CmdListOffsets:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -299,6 +318,9 @@ func (c *Conn) add(h native.Header, r session.Request) {
 	r.Correlation = h.Correlation
 	r.Command = uint16(h.Command)
 	r.Quiet = h.Flags&native.FlagNoReply != 0
+	if r.Quiet {
+		c.quiet++
+	}
 	c.pending.Add(r)
 }
 
@@ -328,6 +350,21 @@ func (c *Conn) Shutdown() {
 	c.send(native.CmdGoodbye, 0, 0, &native.Goodbye{
 		Code: errcode.ShuttingDown, DrainMS: uint32(c.settings.DrainMS), Text: "the server is shutting down",
 	})
+	c.expireParks(1 << 62)
+	c.closeIfDrained()
+}
+
+// Ended answers what is pending. Consumers get nothing more, as their verdicts cannot come.
+func (c *Conn) Ended() {
+	switch c.state {
+	case stateClosed:
+		return
+	case stateHello, stateAuth:
+		c.state = stateClosed
+		c.link.Close()
+		return
+	}
+	c.state = stateDraining
 	c.expireParks(1 << 62)
 	c.closeIfDrained()
 }

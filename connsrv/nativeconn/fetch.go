@@ -27,16 +27,13 @@ func (c *Conn) fetch(h native.Header, body []byte) bool {
 		DeadlineMS: c.link.NowMS() + int64(min(m.MaxWaitMS, maxFetchWaitMS)),
 	}
 	p.MinBytes = min(int(m.MinBytes), p.MaxBytes)
-	if c.state == stateDraining {
-		p.DeadlineMS = 0
-	}
 	return c.continueFetch(h, &p)
 }
 
 // continueFetch answers a fetch or parks it; false: there is no room in the ring.
 func (c *Conn) continueFetch(h native.Header, p *session.Park) bool {
 	end := c.lane.Ends[p.Index] // 0 where nothing is known: below every offset
-	over := c.link.NowMS() >= p.DeadlineMS
+	over := c.link.NowMS() >= p.DeadlineMS || c.state == stateDraining
 	if p.Offset < end {
 		r := c.lane.Reading()
 		defer r.Release()

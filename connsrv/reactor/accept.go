@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -145,7 +146,9 @@ func addrOf(sa unix.Sockaddr) netip.AddrPort {
 func (ln *listener) close() {
 	if ln.fd >= 0 {
 		unix.Close(ln.fd)
-		unix.Close(ln.spare)
+		if ln.spare >= 0 {
+			unix.Close(ln.spare)
+		}
 		ln.fd = -1
 	}
 }
@@ -161,14 +164,25 @@ func (ln *listener) accept() {
 		case err == unix.EAGAIN:
 			return
 		case err == unix.EMFILE || err == unix.ENFILE:
-			ln.refuseForWant()
+			if !ln.refuseForWant() {
+				ln.acceptLater()
+				return
+			}
 		case err == unix.EINTR || err == unix.ECONNABORTED:
 		default:
 			g.log.Warn("accept failed", "err", err)
-			g.loops[0].Call(ln.accept) // no new edge would come for those that wait
+			ln.acceptLater()
 			return
 		}
 	}
+}
+
+// acceptPause is how long we wait with those who cannot be accepted: there comes no new edge
+// for them, and to try without a pause would keep the loop from everybody else.
+const acceptPause = 100 * time.Millisecond
+
+func (ln *listener) acceptLater() {
+	time.AfterFunc(acceptPause, func() { ln.group.loops[0].Call(ln.accept) })
 }
 
 // place hands a new socket to its loop.
@@ -186,6 +200,7 @@ func (ln *listener) place(fd int, remote netip.AddrPort) {
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 		g.log.Debug("no TCP_NODELAY", "err", err)
 	}
+	keepAlive(fd)
 	name := remote.Addr().As16()
 	key := append(name[:], strconv.Itoa(int(remote.Port()))...)
 	l := g.loops[hash.Murmur3(key)%uint64(len(g.loops))]
@@ -196,19 +211,39 @@ func (ln *listener) place(fd int, remote netip.AddrPort) {
 	}
 }
 
+// What a peer may be silent before the kernel asks whether it is still there, and how often it
+// may miss the question. One whose machine has vanished would hold its messages for ever.
+const (
+	probeAfterSeconds = 60
+	probeEverySeconds = 10
+	probesMissed      = 3
+)
+
+func keepAlive(fd int) {
+	// Errors: a socket that cannot be probed serves all the same.
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, probeAfterSeconds)
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, probeEverySeconds)
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, probesMissed)
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+}
+
 // refuseForWant closes a waiting connection when there are no descriptors left: the spare
-// one makes room for it. Otherwise it would wait, and its edge would be lost.
-func (ln *listener) refuseForWant() {
+// one makes room for it. Otherwise it would wait, and its edge would be lost. False: there was
+// no spare one, somebody else had taken it.
+func (ln *listener) refuseForWant() (ok bool) {
 	g := ln.group
 	g.log.Warn("no descriptors left for another connection: raise the limit of open files", "connections", g.Connections())
 	g.counters.Refused()
-	unix.Close(ln.spare)
+	if ln.spare >= 0 {
+		unix.Close(ln.spare)
+		ln.spare = -1
+	}
 	if fd, _, err := unix.Accept4(ln.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC); err == nil {
 		unix.Close(fd)
+		ok = true
 	}
-	spare, err := openSpare()
-	if err != nil {
-		spare = -1
+	if spare, err := openSpare(); err == nil {
+		ln.spare = spare
 	}
-	ln.spare = spare
+	return ok
 }

@@ -30,10 +30,13 @@ type Conn struct {
 
 	deadlineMS int64 // the room's; 0: none
 	armedMS    int64 // earliest entry in the loop's timers; 0: none
+	laterMS    int64 // a later one, which the earliest has come before; 0: none
 	openedMS   int64
-	activeMS   int64 // when bytes last moved, either way
+	activeMS   int64 // when bytes last came in
+	sentMS     int64 // when bytes last went out
 	stalledMS  int64 // since when the socket takes nothing; 0: it does
 	lingerMS   int64 // until when we wait for the peer to close; 0: not lingering
+	endedMS    int64 // when the peer ended its side; 0: it has not
 	awaited    int   // bytes in the socket when we began to wait for a body
 	lowat      int32 // SO_RCVLOWAT as set
 
@@ -173,12 +176,23 @@ func (c *Conn) arrived(n int, err error) bool {
 		c.destroy(reasonPeer)
 		return false
 	case n == 0:
-		c.destroy(reasonPeer)
+		c.end()
 		return false
 	}
 	c.activeMS = c.loop.nowMS
 	c.loop.bytesIn += uint64(n)
 	return true
+}
+
+// end is called when the peer sends nothing more: what it has asked for is still answered.
+func (c *Conn) end() {
+	c.readable, c.awaiting = false, false
+	c.endedMS = c.loop.nowMS
+	c.paused |= pauseClosing
+	c.in.release(&c.loop.pool)
+	c.want = session.Want{}
+	c.armTimer()
+	c.room.Ended()
 }
 
 // feed shows bytes to the room until it wants more than there are. own: b lies in c.in.
@@ -337,6 +351,10 @@ func (c *Conn) discardInput() {
 // linger ends our side and waits for the peer's.
 func (c *Conn) linger() {
 	if c.lingerMS != 0 {
+		return
+	}
+	if c.endedMS != 0 { // nothing is left to wait for
+		c.destroy(reasonPeer)
 		return
 	}
 	_ = unix.Shutdown(c.fd, unix.SHUT_WR) // ENOTCONN: the peer has gone, read tells

@@ -103,11 +103,12 @@ func (c *Conn) markDirty() {
 
 // armTimer makes sure that the connection is looked at in time.
 func (c *Conn) armTimer() {
-	at := c.nextTime()
-	if at != 0 && (c.armedMS == 0 || at < c.armedMS) && !c.dead {
-		c.armedMS = at
-		c.loop.timers.push(at, c.id)
+	at := roundUp(c.nextTime())
+	if at == 0 || c.armedMS != 0 && c.armedMS <= at || c.dead {
+		return
 	}
+	c.laterMS, c.armedMS = c.armedMS, at
+	c.loop.timers.push(at, c.id)
 }
 
 // nextTime is the earliest of the connection's time limits; 0: it has none.
@@ -126,10 +127,13 @@ func (c *Conn) nextTime() int64 {
 		sooner(c.openedMS + limits.HandshakeMS)
 	}
 	if limits.IdleMS > 0 {
-		sooner(c.activeMS + limits.IdleMS)
+		sooner(c.movedMS() + limits.IdleMS)
 	}
 	if c.stalledMS != 0 {
 		sooner(c.stalledMS + limits.SlowMS)
+	}
+	if c.endedMS != 0 {
+		sooner(c.endedMS + limits.SlowMS)
 	}
 	if c.partial() {
 		sooner(c.activeMS + limits.SlowMS)
@@ -137,9 +141,20 @@ func (c *Conn) nextTime() int64 {
 	return at
 }
 
+// movedMS is when bytes last moved, either way.
+func (c *Conn) movedMS() int64 { return max(c.activeMS, c.sentMS) }
+
+// timerFired is told of an entry of the loop's timers. One that is not the earliest of the
+// connection's is left over: to arm again for each of them would multiply them.
+func (c *Conn) timerFired(atMS int64) {
+	if atMS == c.armedMS {
+		c.armedMS, c.laterMS = c.laterMS, 0
+		c.onTimer()
+	}
+}
+
 // onTimer looks at the time limits.
 func (c *Conn) onTimer() {
-	c.armedMS = 0
 	now, limits := c.loop.nowMS, c.loop.limits
 	if c.awaiting && c.bodyGrows() {
 		c.activeMS = now
@@ -149,10 +164,12 @@ func (c *Conn) onTimer() {
 		c.destroy(reasonDone)
 	case !c.established && now >= c.openedMS+limits.HandshakeMS:
 		c.destroy(reasonHandshake)
-	case limits.IdleMS > 0 && now >= c.activeMS+limits.IdleMS:
+	case limits.IdleMS > 0 && now >= c.movedMS()+limits.IdleMS:
 		c.destroy(reasonIdle)
 	case c.stalledMS != 0 && now >= c.stalledMS+limits.SlowMS:
 		c.destroy(reasonSlow)
+	case c.endedMS != 0 && now >= c.endedMS+limits.SlowMS:
+		c.destroy(reasonPeer)
 	case c.partial() && now >= c.activeMS+limits.SlowMS:
 		c.destroy(reasonSlow)
 	}

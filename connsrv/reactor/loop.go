@@ -244,8 +244,9 @@ func (l *Loop) runReady() {
 
 func (l *Loop) runTimers() {
 	for at := l.timers.next(); at >= 0 && at <= l.nowMS; at = l.timers.next() {
-		if c := l.conns[l.timers.pop().id]; c != nil {
-			c.onTimer()
+		t := l.timers.pop()
+		if c := l.conns[t.id]; c != nil {
+			c.timerFired(t.atMS)
 		}
 	}
 }

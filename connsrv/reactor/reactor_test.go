@@ -99,6 +99,7 @@ func (r *testRoom) Reply(ipc.Type, []byte)       {}
 func (r *testRoom) Broadcast(ipc.Type, []byte)   {}
 func (r *testRoom) Deadline(int64)               { copy(r.link.Append(4), "time") }
 func (r *testRoom) Drained()                     { r.env.drained.Add(1) }
+func (r *testRoom) Ended()                       { r.link.Close() }
 func (r *testRoom) Shutdown()                    { r.env.shutdown.Add(1); r.link.Close() }
 func (r *testRoom) Resync(ipc.Marker, bool) bool { return true }
 func (r *testRoom) Closed()                      { r.env.closed.Add(1) }

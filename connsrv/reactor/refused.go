@@ -16,6 +16,7 @@ func (refusedRoom) Reply(ipc.Type, []byte)             {}
 func (refusedRoom) Broadcast(ipc.Type, []byte)         {}
 func (refusedRoom) Deadline(int64)                     {}
 func (refusedRoom) Drained()                           {}
+func (refusedRoom) Ended()                             {}
 func (refusedRoom) Shutdown()                          {}
 func (refusedRoom) Resync(ipc.Marker, bool) bool       { return true }
 func (refusedRoom) Closed()                            {}

@@ -23,6 +23,7 @@ var pageSize = int64(os.Getpagesize())
 // flush sends until nothing waits, the socket is full, or the budget is used up.
 func (c *Conn) flush() {
 	sent := 0
+	defer func() { c.loop.bytesOut += uint64(sent) }()
 	for !c.out.empty() && sent < flushBudget {
 		n, err := c.send()
 		switch {
@@ -41,10 +42,9 @@ func (c *Conn) flush() {
 			return
 		}
 		sent += n
-		c.stalledMS = 0
+		c.stalledMS, c.sentMS = 0, c.loop.nowMS
 		c.out.sent(&c.loop.pool, n)
 	}
-	c.loop.bytesOut += uint64(sent)
 	c.eased()
 	switch {
 	case c.out.empty() && c.closing:

@@ -1,7 +1,7 @@
 package reactor
 
 // timer is one entry of a loop's heap: look at that connection at that time. Entries are
-// never taken out early: a connection that has changed its mind is looked at for nothing.
+// never taken out early: one that its connection no longer waits for is dropped when it fires.
 type timer struct {
 	atMS int64
 	id   uint64
@@ -13,8 +13,11 @@ type timers []timer
 // roundMS makes deadlines coarse, so that many connections are looked at in one wake-up.
 const roundMS = 8
 
+// roundUp is the time at which an entry for atMS fires.
+func roundUp(atMS int64) int64 { return (atMS + roundMS - 1) / roundMS * roundMS }
+
 func (h *timers) push(atMS int64, id uint64) {
-	atMS = (atMS + roundMS - 1) / roundMS * roundMS
+	atMS = roundUp(atMS)
 	s := append(*h, timer{atMS, id})
 	i := len(s) - 1
 	for i > 0 {

@@ -29,6 +29,9 @@ type Protocol interface {
 	Deadline(nowMS int64)
 	// Drained says that the out queue has become short again, after Link.Crowded was true.
 	Drained()
+	// Ended says that the peer sends nothing more: no Input follows. The room closes its
+	// Link once it has answered what is pending.
+	Ended()
 	// Shutdown asks the room to say goodbye, to take nothing new, and to close its Link
 	// once nothing is pending.
 	Shutdown()

@@ -112,15 +112,15 @@ func (h *history) judgeAgain(name string, q *queueHistory, offset uint64, first,
 	if first.value != again.value {
 		h.violation("queue %s offset %d was %q and then %q", name, offset, first.value, again.value)
 	}
-	if q.autoAck {
-		h.violation("queue %s offset %d, acknowledged by being delivered, came again", name, offset)
-	}
 	c := h.holders[first.consumer]
 	back := !c.closed.IsZero() && !c.closed.After(again.at)
 	for _, at := range q.nacked[offset] {
 		back = back || !at.Before(first.at) && !at.After(again.at)
 	}
 	lost := c.client.lostBetween(first.at.Add(-slack), again.at.Add(slack))
+	if q.autoAck && !lost { // with the connection the acknowledgement may be lost
+		h.violation("queue %s offset %d, acknowledged by being delivered, came again", name, offset)
+	}
 	if !back && !lost {
 		h.violation("queue %s offset %d came to consumer %d at %s, while consumer %d had it since %s", name, offset,
 			again.consumer, again.at.Format("05.000"), first.consumer, first.at.Format("05.000"))

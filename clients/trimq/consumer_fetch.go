@@ -48,7 +48,8 @@ func (k *Consumer) want(p *part) {
 		return
 	}
 	if k.opt.push {
-		if p.sub != 0 && p.granted-p.taken > uint64(k.opt.buffer)/2 {
+		// A batch that is larger than the credit takes more than was granted.
+		if p.sub != 0 && int64(p.granted-p.taken) > int64(k.opt.buffer)/2 {
 			return
 		}
 	} else if p.buffered >= k.opt.buffer {

@@ -195,6 +195,7 @@ func (p *Producer) abandon(err error) {
 		lost = append(lost, s.unanswered.all()...)
 		s.unanswered.reset()
 		s.stalled, s.shifted, s.next = false, false, 0
+		p.followUp(s)
 	}
 	p.queue.reset()
 	p.retries.reset()

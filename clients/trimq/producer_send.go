@@ -147,6 +147,7 @@ func (p *Producer) take(c *conn) (taken, tooLarge []*pending) {
 			if b.s.stalled && b.s.sent == 0 {
 				p.settle(b.s)
 			}
+			p.followUp(b.s)
 			continue
 		}
 		n := len(p.inflight) + p.sealing
@@ -240,9 +241,7 @@ func (p *Producer) handle(c *conn, h native.Header, body []byte, _ *slab) error 
 		p.settle(s)
 	}
 	p.renewIfQuiet()
-	if s.unanswered.len() == 0 && s.begun > 0 && p.opt.linger == 0 {
-		p.makeDue(s)
-	}
+	p.followUp(s)
 	if p.queue.len() > 0 {
 		p.link.kick()
 	}
@@ -350,6 +349,9 @@ func (p *Producer) down(error) {
 func (p *Producer) refused(err error, fatal bool) {
 	if !fatal {
 		return
+	}
+	for _, s := range p.takeStreams() { // no writer comes to close them
+		s.closeOpen()
 	}
 	p.abandon(err)
 }

@@ -329,6 +329,14 @@ func (p *Producer) makeDue(s *stream) {
 	}
 }
 
+// followUp has what is filling leave once nothing of its stream is unanswered: nothing else
+// would. REQUIRES: p.mu held.
+func (p *Producer) followUp(s *stream) {
+	if s.unanswered.len() == 0 && s.begun > 0 && p.opt.linger == 0 {
+		p.makeDue(s)
+	}
+}
+
 // kill lets nothing more in.
 func (s *stream) kill() {
 	s.mu.Lock()

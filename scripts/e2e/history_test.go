@@ -40,7 +40,6 @@ type sentMessage struct {
 type sender struct {
 	name       string
 	idempotent bool
-	level      string // memory, page or disk
 	messages   []sentMessage
 }
 

@@ -217,7 +217,8 @@ func (n *nemesis) standstill(name string) error {
 		for _, path := range threads {
 			text, err := os.ReadFile(path)
 			_, state, _ := strings.Cut(string(text), ") ")
-			if err == nil && !strings.HasPrefix(state, "T") {
+			// T: stopped; t: stopped before or behind a call, by the tracer that lies about syncs.
+			if err == nil && !strings.HasPrefix(strings.ToUpper(state), "T") {
 				busy++
 			}
 		}

@@ -104,7 +104,7 @@ func (l *link) run(ctx context.Context) {
 			return
 		}
 		l.opt.log.Warn("connection lost", "addr", addr, "conn", c.hello.Conn, "err", err)
-		if c.answered.Load() > 0 && !errors.Is(err, errGoodbye) {
+		if c.answered.Load() > 0 && !errors.Is(err, errGoodbye) && !errors.Is(err, ErrProtocol) {
 			l.turn-- // it served well: back to the same broker, at once
 			pause.reset()
 			continue

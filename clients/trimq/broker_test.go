@@ -21,7 +21,7 @@ func dialBroker(t *testing.T) *Client {
 	t.Helper()
 	addr := os.Getenv("TRIMQ_TEST_ADDR")
 	if addr == "" {
-		t.Skip("TRIMQ_TEST_ADDR names no broker")
+		t.Skip("TRIMQ_TEST_ADDR names no broker; the end-to-end tests run this with one")
 	}
 	c, err := Dial(testContext(t), []string{addr})
 	if err != nil {

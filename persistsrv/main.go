@@ -7,6 +7,8 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -34,7 +36,7 @@ func run(ctx context.Context, p *tier.Process) error {
 	s, err := openShell(ctx, p, shell.Options{
 		FS: fs, RingA: memory.Request.Ring(), RingC: memory.Log.Ring(),
 		Settings: settings(p.Config), Now: func() int64 { return time.Now().UnixMilli() },
-		Log: p.Log, Counters: memory.Metrics.Tier(shmqueue.TierPersist),
+		Salt: salt, Log: p.Log, Counters: memory.Metrics.Tier(shmqueue.TierPersist),
 	})
 	if err != nil {
 		return err
@@ -68,6 +70,13 @@ func openShell(ctx context.Context, p *tier.Process, o shell.Options) (*shell.Sh
 		case <-time.After(time.Second):
 		}
 	}
+}
+
+// salt is a random number that nobody can guess.
+func salt() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return binary.LittleEndian.Uint64(b[:])
 }
 
 func settings(c *tier.Config) shell.Settings {

@@ -44,7 +44,7 @@ func newDaemon(t *testing.T) *daemon {
 		t.Fatal(err)
 	}
 	d.s, err = shell.New(shell.Options{
-		FS: d.mem, RingA: heapRing(t, 1), RingC: d.c, Now: func() int64 { return time.Now().UnixMilli() },
+		FS: d.mem, RingA: heapRing(t, 1), RingC: d.c, Now: func() int64 { return time.Now().UnixMilli() }, Salt: salt,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -54,11 +54,14 @@ func newRig(t *testing.T, capacityB uint64) *rig {
 	r.must(err)
 	r.must(os.MkdirAll(filepath.Join(r.dir, commitlog.LogDir), 0o755))
 	r.must(os.MkdirAll(filepath.Join(r.dir, commitlog.CheckpointDir), 0o755))
-	h := commitlog.SegmentHeader{BaseLSN: 1, Capacity: 1 << 30}
+	h := commitlog.SegmentHeader{BaseLSN: 1, Capacity: 1 << 30, Salt: segmentSalt}
 	r.must(os.WriteFile(r.segment(), h.Append(nil), 0o644))
 	r.c.Word(shmqueue.WordStatus).Store(shmqueue.StatusRecovered)
 	return r
 }
+
+// segmentSalt is that of the rig's one segment.
+const segmentSalt = 0x0123456789abcdef
 
 func (r *rig) segment() string { return filepath.Join(r.dir, commitlog.SegmentName(0)) }
 
@@ -143,7 +146,10 @@ func (r *rig) append(e *journal.Entry) {
 	if e.LSN != r.lsn+1 {
 		r.t.Fatalf("entry lsn=%d behind lsn=%d", e.LSN, r.lsn)
 	}
-	b := e.AppendDisk(nil, r.c.Word(shmqueue.WordSynced).Load())
+	st, err := os.Stat(r.segment())
+	r.must(err)
+	h := commitlog.SegmentHeader{Salt: segmentSalt}
+	b := e.AppendDisk(nil, r.c.Word(shmqueue.WordSynced).Load(), h.EntrySalt(uint64(st.Size()-commitlog.SegmentHeaderSize)))
 	for i := range e.Bodies {
 		body := r.a.At(e.Bodies[i].RingPos, int(e.Bodies[i].Length))
 		if body == nil {

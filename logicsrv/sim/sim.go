@@ -34,7 +34,7 @@ const epochMS = 1_700_000_000_000
 func (s *Simulator) Run(o Options) (result Result) {
 	r := rand.New(rand.NewPCG(o.Seed, 0x7472696d71))
 	w := &world{
-		ledger: newLedger(), rng: r, plan: makePlan(r), out: o.Trace, now: epochMS, mem: &s.mem,
+		ledger: newLedger(), rng: r, plan: makePlan(r), out: o.Trace, now: epochMS, mem: &s.mem, salts: rand.NewPCG(o.Seed, 0x73616c74),
 		names: map[string][]uint64{}, topicLevel: map[uint64]ipc.Level{}, digests: map[uint64]uint64{},
 	}
 	w.log.indexes = map[uint64]*shadowIndex{}

@@ -39,9 +39,10 @@ func (t tier) String() string {
 // world is one history.
 type world struct {
 	ledger
-	rng  *rand.Rand
-	plan plan
-	out  io.Writer // of the trace; nil: none
+	rng   *rand.Rand
+	salts *rand.PCG // of segments; a stream of its own, so that a new segment moves no other draw
+	plan  plan
+	out   io.Writer // of the trace; nil: none
 
 	now     int64 // virtual Unix time in ms
 	step    int
@@ -266,6 +267,7 @@ func (w *world) persistOptions() pshell.Options {
 		FS: w.disk, RingA: w.ringA, RingC: w.ringC,
 		Settings: w.plan.settings,
 		Now:      func() int64 { return w.now },
+		Salt:     w.salts.Uint64,
 		Inline:   w.plan.inline,
 		Log:      w.logger(),
 	}

@@ -100,7 +100,7 @@ func (l *Log) gather(e *journal.Entry, src bodySource) error {
 	r := &l.round
 	position := l.end + uint64(r.bytes)
 	arena, bufs, run := len(r.arena), len(r.bufs), r.run
-	r.arena = e.AppendDisk(r.arena, l.synced.Load())
+	r.arena = e.AppendDisk(r.arena, l.synced.Load(), l.cur.entrySalt(position))
 	for i := range e.Bodies {
 		if err := l.gatherBody(e, i, src); err != nil {
 			r.arena, r.bufs, r.run = r.arena[:arena], r.bufs[:bufs], run

@@ -22,7 +22,9 @@
 //     nothing points into it, and both kept checkpoints of logicsrv lie behind it.
 //  5. An index's entries are a function of the log from the index's start on: recovery may
 //     write any of them again.
-//  6. Offsets below an index's start are never promised again; start only grows.
+//  6. A segment's salt is random and never changes while it has entries, as their checks
+//     are salted with it. No reply and no log line tells it.
+//  7. Offsets below an index's start are never promised again; start only grows.
 //
 // Goroutines: none of its own. mu guards everything that the three share; syncMu orders syncs.
 // Lock order: syncMu → mu.

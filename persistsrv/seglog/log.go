@@ -30,7 +30,8 @@ type Settings struct {
 type Options struct {
 	FS       vfs.FS
 	Settings Settings
-	Now      func() int64 // Unix time in milliseconds
+	Now      func() int64  // Unix time in milliseconds
+	Salt     func() uint64 // random, of a new segment: nobody outside may be able to guess it
 	Log      *slog.Logger
 
 	// Warm says that a predecessor ran on this machine since it was booted, so that the page
@@ -60,6 +61,7 @@ type Log struct {
 	fs   vfs.FS
 	set  Settings
 	now  func() int64
+	salt func() uint64
 	log  *slog.Logger
 	lock io.Closer
 

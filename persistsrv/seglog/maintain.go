@@ -234,7 +234,7 @@ func (l *Log) snapshot() *snapshot {
 	s := &snapshot{ckpt: commitlog.IndexCheckpoint{LSN: l.written, Position: l.end}}
 	for _, seg := range l.segs {
 		s.ckpt.Segments = append(s.ckpt.Segments, commitlog.SegmentState{
-			Position: seg.position, BaseLSN: seg.baseLSN, LastLSN: seg.lastLSN, End: seg.end, Refs: seg.refs, Live: seg.live,
+			Position: seg.position, BaseLSN: seg.baseLSN, LastLSN: seg.lastLSN, End: seg.end, Refs: seg.refs, Live: seg.live, Salt: seg.salt,
 		})
 	}
 	s.ckpt.Indexes = make([]commitlog.IndexState, 0, len(l.indexes))

@@ -10,6 +10,7 @@ import (
 
 	"github.com/trimq/trimq/persistsrv/vfs"
 	"github.com/trimq/trimq/protocol/commitlog"
+	"github.com/trimq/trimq/protocol/invariant"
 	"github.com/trimq/trimq/protocol/journal"
 )
 
@@ -19,8 +20,9 @@ func Open(o Options) (*Log, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	invariant.Check(o.Salt != nil, "a log without a source of salts")
 	l := &Log{
-		fs: o.FS, set: o.Settings, now: o.Now, log: o.Log,
+		fs: o.FS, set: o.Settings, now: o.Now, salt: o.Salt, log: o.Log,
 		indexes: map[uint64]*index{}, newDirs: map[uint64]bool{},
 	}
 	l.files.limit = o.Settings.OpenIndexFiles

@@ -26,6 +26,9 @@ type model struct {
 
 func (m *model) powerCut(last int) { m.bodies, m.written, m.synced = m.bodies[:last], last, last }
 
+// salts of the logs in tests.
+var salts = rand.NewPCG(1, 2)
+
 // machine drives a Log and its model with the same commands.
 type machine struct {
 	t     *rapid.T
@@ -39,7 +42,7 @@ type machine struct {
 func (m *machine) open(rewrite bool) {
 	var err error
 	m.log, err = Open(Options{
-		FS: m.mem, Now: func() int64 { return m.now }, Warm: m.warm, Rewrite: rewrite, SyncedHint: m.hint(),
+		FS: m.mem, Now: func() int64 { return m.now }, Salt: salts.Uint64, Warm: m.warm, Rewrite: rewrite, SyncedHint: m.hint(),
 		Settings: Settings{
 			SegmentBytes: 3000, SegmentMS: 10_000, IndexEntries: 4, IndexCheckpointBytes: 2500, IndexCheckpointMS: 1000,
 			RoundBytes: 2000, OpenIndexFiles: 2, VerifyIndexBytes: 1 << 20,

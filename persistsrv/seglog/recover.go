@@ -100,7 +100,7 @@ func (r *recovery) loadSegments() error {
 		f := &files[i]
 		s := &segment{
 			position: f.Position, baseLSN: f.Header.BaseLSN, end: f.End, capacity: max(f.Size, int64(f.Header.Capacity)),
-			createdMS: f.Header.CreatedMS, sealed: true,
+			createdMS: f.Header.CreatedMS, salt: f.Header.Salt, sealed: true, broken: f.HeaderErr != nil,
 			tail: f.Size > commitlog.SegmentHeaderSize+int64(f.End-f.Position),
 		}
 		s.synced = s.end
@@ -116,7 +116,8 @@ func (r *recovery) loadSegments() error {
 	return nil
 }
 
-// neverUsed says whether a segment with a bad header holds no entry either.
+// neverUsed says whether a segment with a bad header holds no entry either. Where its salt is lost,
+// whatever looks like one counts: what becomes of it is decided, and told, later.
 func (r *recovery) neverUsed(f *commitlog.SegmentFile) (bool, error) {
 	if f.End == f.Position {
 		return true, nil
@@ -126,7 +127,12 @@ func (r *recovery) neverUsed(f *commitlog.SegmentFile) (bool, error) {
 		return false, err
 	}
 	defer file.Close()
-	_, _, found, err := commitlog.NewScanner(file, *f).FindNext(f.Position, 0)
+	sc := commitlog.NewScanner(file, *f)
+	if !f.Salted {
+		used, err := sc.LooksUsed()
+		return !used, err
+	}
+	_, _, found, err := sc.FindNext(f.Position, 0)
 	return !found, err
 }
 

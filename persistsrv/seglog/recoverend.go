@@ -28,6 +28,14 @@ func (r *recovery) badHeader(i int) (stop bool, err error) {
 		})
 		return false, nil
 	}
+	if !f.Salted && !f.Blank {
+		// Not torn, as a header that was never written is zero; whether entries behind it had been
+		// synced nobody can tell any longer.
+		r.damage(commitlog.Damage{
+			Segment: f.Name, Position: f.Position, End: f.End, LSN: r.last + 1,
+			Why: f.HeaderErr.Error() + "; what the segment held cannot be proven, and the log ends before it",
+		})
+	}
 	r.cut = true
 	return true, r.dropFrom(i)
 }
@@ -120,8 +128,10 @@ func (r *recovery) renumber(f *commitlog.SegmentFile, s *segment) error {
 	capacity := max(uint64(r.l.set.SegmentBytes), commitlog.SegmentHeaderSize)
 	f.Header = commitlog.SegmentHeader{
 		Shard: r.l.set.Shard, Position: f.Position, BaseLSN: r.last + 1, CreatedMS: r.l.now(), Capacity: capacity,
+		Salt: r.l.salt(),
 	}
-	f.HeaderErr = nil
+	f.HeaderErr, f.Salted = nil, true
+	s.salt, s.broken = f.Header.Salt, false
 	s.baseLSN, s.lastLSN, s.createdMS, s.capacity = r.last+1, r.last, f.Header.CreatedMS, int64(capacity)
 	file, err := r.l.fs.Open(f.Name)
 	if err != nil {
@@ -205,22 +215,33 @@ func (r *recovery) wasSynced(i int, from, lsn uint64) (bool, error) {
 		return true, nil
 	}
 	for k := i; k < len(r.files); k++ {
-		at := max(from, r.files[k].Position)
-		for {
-			p, _, ok, err := r.findIn(k, at, lsn)
-			if err != nil {
-				return false, err
-			}
-			if !ok {
-				break
-			}
-			if p.Synced >= lsn {
-				return true, nil
-			}
-			at = p.Position + uint64(p.Length)
+		synced, err := r.claimsSynced(k, max(from, r.files[k].Position), lsn)
+		if synced || err != nil {
+			return synced, err
 		}
 	}
 	return false, nil
+}
+
+// claimsSynced says whether a whole entry in segment k, from a position on, says that an LSN
+// had been synced before.
+func (r *recovery) claimsSynced(k int, at, lsn uint64) (bool, error) {
+	file, err := r.l.fs.Open(r.files[k].Name)
+	if err != nil {
+		return false, err
+	}
+	defer file.Close()
+	sc := commitlog.NewScanner(file, r.files[k])
+	for {
+		p, _, ok, err := sc.FindNext(at, lsn)
+		if err != nil || !ok {
+			return false, err
+		}
+		if p.Synced >= lsn {
+			return true, nil
+		}
+		at = p.Position + uint64(p.Length)
+	}
 }
 
 // removedBelow is the LSN from which on no segment can have been removed: logicsrv's newest

@@ -15,8 +15,8 @@ import (
 // every entry whose acknowledgement waits for the disk.
 //
 // Log positions stay the same: the new segment is named by the first position that it takes
-// over, and the old one ends there. Index entries need no change, and readers that still map
-// the old file see the same bytes in it.
+// over, and the old one ends there. Index entries need no change, nor do the
+// entries: their salt goes with them. Readers that still map the old file see the same bytes in it.
 
 // trySplit begins, at the first entry that was not synced, a segment of its own.
 func (r *recovery) trySplit(i int, lsn, position uint64) {
@@ -38,7 +38,7 @@ func (r *recovery) trySplit(i int, lsn, position uint64) {
 	}
 	s := &segment{
 		position: position, baseLSN: lsn, lastLSN: lsn - 1, end: old.end, capacity: old.capacity,
-		createdMS: old.createdMS, sealed: true,
+		createdMS: old.createdMS, salt: old.salt, sealed: true,
 	}
 	s.synced = s.end
 	old.end, old.tail = position, true
@@ -92,6 +92,9 @@ func (r *recovery) settleEnd() error {
 		// The cut of a torn end may be among what was not synced: nothing is written in its place.
 		return nil
 	}
+	if l.cur.broken {
+		return nil
+	}
 	l.cur.sealed = false
 	// Where there is no room, the next entry begins a new segment, or waits for room.
 	if err := l.cur.file.Reserve(l.cur.capacity); err != nil {
@@ -116,7 +119,7 @@ func (r *recovery) writeAgain() error {
 	if err := l.syncDir(commitlog.LogDir); err != nil {
 		return err
 	}
-	l.cur.sealed = false
+	l.cur.sealed = l.cur.broken
 	l.log.Info("wrote again what was not synced", "from_lsn", l.synced.Load()+1, "to_lsn", l.written, "bytes", l.stats.Rewritten)
 	return nil
 }
@@ -131,7 +134,7 @@ func (r *recovery) copySegment(s, from *segment) error {
 	defer src.Close()
 	size := int64(s.end - s.position)
 	tmp := s.name() + commitlog.TmpSuffix
-	fresh, err := l.createSegment(tmp, s.position, s.baseLSN, max(l.set.SegmentBytes, commitlog.SegmentHeaderSize+size))
+	fresh, err := l.createSegment(tmp, s.position, s.baseLSN, s.salt, max(l.set.SegmentBytes, commitlog.SegmentHeaderSize+size))
 	if err != nil {
 		return err
 	}
@@ -155,7 +158,7 @@ func (r *recovery) copySegment(s, from *segment) error {
 	failpoint.Hit("persist.rewrite")
 	l.stats.Rewritten += uint64(size)
 	s.capacity, s.createdMS, s.synced = fresh.capacity, fresh.createdMS, s.position
-	s.file = fresh.file
+	s.file, s.broken = fresh.file, false
 	l.unsynced = append(l.unsynced, s)
 	return nil
 }

@@ -20,6 +20,7 @@ type segment struct {
 	synced    uint64 // log position up to which it is durable
 	capacity  int64  // of the file
 	createdMS int64
+	salt      uint64
 	file      vfs.File // open while it may have to be written or synced
 	refs      uint64   // index entries that point into it
 	live      uint64   // bytes they point to
@@ -27,9 +28,17 @@ type segment struct {
 	// tail: the file goes on behind end with bytes that the next segment has taken over. As
 	// long as they are there the next segment must be, or they would count again.
 	tail bool
+	// broken: the file's header is damaged, so that nothing more is appended to it.
+	broken bool
 }
 
 func (s *segment) name() string { return commitlog.SegmentName(s.position) }
+
+// entrySalt is the salt of an entry at a log position.
+func (s *segment) entrySalt(position uint64) uint64 {
+	h := commitlog.SegmentHeader{Salt: s.salt}
+	return h.EntrySalt(position)
+}
 
 // offset is where a log position lies in the file.
 func (s *segment) offset(position uint64) int64 {
@@ -80,7 +89,7 @@ func (l *Log) roll(lsn uint64, size int64) error {
 		failpoint.Hit("persist.seal")
 	}
 	capacity := max(l.set.SegmentBytes, commitlog.SegmentHeaderSize+size)
-	s, err := l.createSegment(commitlog.SegmentName(l.end), l.end, lsn, capacity)
+	s, err := l.createSegment(commitlog.SegmentName(l.end), l.end, lsn, l.salt(), capacity)
 	if err != nil {
 		return err
 	}
@@ -110,7 +119,7 @@ func (l *Log) dropUnsynced(s *segment) {
 // createSegment makes a file with a header, its space reserved, so that a full disk shows
 // here and not in the middle of an entry. A file of this name is left over from an attempt
 // that failed, and holds nothing.
-func (l *Log) createSegment(name string, position, lsn uint64, capacity int64) (*segment, error) {
+func (l *Log) createSegment(name string, position, lsn, salt uint64, capacity int64) (*segment, error) {
 	if err := l.fs.Mkdir(commitlog.LogDir); err != nil {
 		return nil, fmt.Errorf("create segment %s: %w", name, full(err))
 	}
@@ -126,10 +135,11 @@ func (l *Log) createSegment(name string, position, lsn uint64, capacity int64) (
 	failpoint.Hit("persist.segment")
 	s := &segment{
 		position: position, baseLSN: lsn, lastLSN: lsn - 1, end: position, synced: position,
-		capacity: capacity, createdMS: l.now(), file: f,
+		capacity: capacity, createdMS: l.now(), salt: salt, file: f,
 	}
 	h := commitlog.SegmentHeader{
 		Shard: l.set.Shard, Position: position, BaseLSN: lsn, CreatedMS: s.createdMS, Capacity: uint64(capacity),
+		Salt: salt,
 	}
 	err = f.Reserve(capacity)
 	if err == nil {

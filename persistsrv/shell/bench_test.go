@@ -2,6 +2,7 @@ package shell
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -52,7 +53,7 @@ func newBenchRig(b *testing.B, size int) *benchRig {
 	if r.prodC, err = r.ringC.Producer(); err != nil {
 		b.Fatal(err)
 	}
-	r.sh, err = New(Options{FS: fs, RingA: ringA, RingC: r.ringC, Now: func() int64 { return time.Now().UnixMilli() }})
+	r.sh, err = New(Options{FS: fs, RingA: ringA, RingC: r.ringC, Now: func() int64 { return time.Now().UnixMilli() }, Salt: rand.Uint64})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -51,7 +51,7 @@ func (r *rig) restart() string {
 	var text bytes.Buffer
 	r.mem.Kill()
 	sh, err := New(Options{
-		FS: r.mem, RingA: r.ringA, RingC: r.ringC, Settings: r.set, Now: func() int64 { return r.now },
+		FS: r.mem, RingA: r.ringA, RingC: r.ringC, Settings: r.set, Now: func() int64 { return r.now }, Salt: r.salts.Uint64,
 		Log: slog.New(slog.NewTextHandler(&text, nil)),
 	})
 	if err != nil {
@@ -118,6 +118,42 @@ func (r *rig) readAround(from, lsn uint64, body bool) {
 		}
 		if err != nil || e.LSN != want {
 			r.t.Fatalf("lsn %d: %v", want, err)
+		}
+	}
+}
+
+// TestSegmentHeaderDamage damages the header of each segment, and with it the salt that proves
+// its entries. The index checkpoint has it too; without that one, what is lost is told.
+func TestSegmentHeaderDamage(t *testing.T) {
+	segs, err := commitlog.ListSegments(vfs.Reading(finished(t, 20).mem))
+	if err != nil || len(segs) < 3 {
+		t.Fatal(segs, err)
+	}
+	for i, seg := range segs {
+		for _, known := range []bool{true, false} {
+			r := finished(t, 20)
+			r.flip(seg.Name, 50) // in the salt
+			if !known {
+				if err := r.mem.Remove(commitlog.IndexCheckpointName); err != nil {
+					t.Fatal(err)
+				}
+			}
+			// As after a reboot: no cursor tells what was synced.
+			r.ringC.Word(shmqueue.WordSynced).Store(0)
+			r.ringC.Word(shmqueue.WordWritten).Store(0)
+			text := r.restart()
+			if d := r.sh.Damages(); (len(d) == 0 || d[0].Segment != seg.Name) && (!known || seg.End > seg.Position && i+1 < len(segs)) {
+				t.Errorf("segment %d, salt known %v: damages %+v", i, known, d)
+			}
+			if !strings.Contains(text, seg.Name) && !known {
+				t.Errorf("segment %d: the log file does not say it: %s", i, text)
+			}
+			if _, lsns := r.places(); known && (len(lsns) == 0 || lsns[len(lsns)-1] != 90) {
+				t.Errorf("segment %d: the reader reads lsn %d", i, lsns)
+			}
+			if w := r.sh.Log().Written(); w != 90 && (known || i+1 < len(segs)) {
+				t.Errorf("segment %d, salt known %v: the log ends at %d", i, known, w)
+			}
 		}
 	}
 }

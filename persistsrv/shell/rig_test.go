@@ -101,6 +101,7 @@ type rig struct {
 	turns []turn
 	now   int64
 	set   Settings
+	salts *rand.PCG
 
 	ringA, ringC *shmqueue.Ring
 	prodA, prodC *shmqueue.Producer
@@ -128,7 +129,7 @@ func smallSettings() Settings {
 }
 
 func newRig(t testing.TB, turns []turn) *rig {
-	r := &rig{t: t, mem: vfs.NewMem(), turns: turns, now: 1_700_000_000_000, set: smallSettings(), nonce: 77}
+	r := &rig{t: t, mem: vfs.NewMem(), turns: turns, now: 1_700_000_000_000, set: smallSettings(), nonce: 77, salts: rand.NewPCG(1, 2)}
 	r.fs = r.mem
 	r.boot()
 	return r
@@ -164,7 +165,7 @@ func heapRing(t testing.TB, capacity, nonce uint64) *shmqueue.Ring {
 
 // start starts persistsrv.
 func (r *rig) start() error {
-	sh, err := New(Options{FS: r.fs, RingA: r.ringA, RingC: r.ringC, Settings: r.set, Now: func() int64 { return r.now }})
+	sh, err := New(Options{FS: r.fs, RingA: r.ringA, RingC: r.ringC, Settings: r.set, Now: func() int64 { return r.now }, Salt: r.salts.Uint64})
 	if err != nil {
 		return err
 	}

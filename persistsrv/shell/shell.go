@@ -38,6 +38,7 @@ type Options struct {
 	Shard    uint32
 	Settings Settings
 	Now      func() int64       // Unix time in milliseconds
+	Salt     func() uint64      // random, see seglog.Options
 	Inline   bool               // Step syncs and maintains by itself: for the simulator
 	Log      *slog.Logger       // nil: none
 	Counters *shmqueue.Counters // nil: none
@@ -108,7 +109,7 @@ func New(o Options) (*Shell, error) {
 	status := o.RingC.Word(shmqueue.WordStatus)
 	set := &o.Settings
 	l, err := seglog.Open(seglog.Options{
-		FS: o.FS, Now: o.Now, Log: o.Log,
+		FS: o.FS, Now: o.Now, Salt: o.Salt, Log: o.Log,
 		Warm:       o.RingC.Word(shmqueue.WordWritten).Load() > 0,
 		SyncedHint: o.RingC.Word(shmqueue.WordSynced).Load(),
 		Rewrite:    status.Load()&(StatusSyncFailed|StatusSyncing) != 0 && !failpoint.Broken("failed-sync-believed"),

@@ -26,7 +26,9 @@
 //  3. Files of an index never shrink and are never written below what a reader may use, so
 //     that a reader in another process needs no lock: it must only stay below what logicsrv
 //     has told it is visible.
-//  4. Damage is an error of its own kind with segment and position; a reader can go on behind it.
+//  4. Nothing that a client has sent is taken for an entry: the checks of entries are salted by
+//     segment and place.
+//  5. Damage is an error of its own kind with segment and position; a reader can go on behind it.
 //
 // View is safe for many goroutines; the other readers belong to one. No goroutines of its own.
 // Readers have no state outside their process; if it dies nothing is left to repair.

@@ -4,10 +4,11 @@ package commitlog
 //
 // Header of a segment of the log, file offset 0:
 //
-//	| magic u64 | version u32 | shard u32 | position u64 | base LSN u64 | created ms i64 | capacity u64 | 0 [12] | crc u32 |
-//	0           8             12          16             24             32               40             48       60      64
+//	| magic u64 | version u32 | shard u32 | position u64 | base LSN u64 | created ms i64 | capacity u64 | salt u64 | 0 u32 | crc u32 |
+//	0           8             12          16             24             32               40             48         56      60        64
 //
-// Then journal entries in their disk form, each a multiple of 8 bytes.
+// Then journal entries in their disk form, each a multiple of 8 bytes; the salt of an entry is
+// the segment's plus its log position.
 //
 // Header of a segment of an index, file offset 0:
 //
@@ -89,7 +90,12 @@ type SegmentHeader struct {
 	BaseLSN   uint64 // LSN of its first entry
 	CreatedMS int64
 	Capacity  uint64 // bytes that the file may grow to, header included
+	Salt      uint64 // random; never leaves the data directory
 }
+
+// EntrySalt is what the checks of the entry at a log position are salted with. The position makes
+// a copy of an entry, which somebody may store as a message, another thing than the entry.
+func (h *SegmentHeader) EntrySalt(position uint64) uint64 { return h.Salt + position }
 
 // Append encodes the header.
 func (h *SegmentHeader) Append(b []byte) []byte {
@@ -101,7 +107,8 @@ func (h *SegmentHeader) Append(b []byte) []byte {
 	b = le.AppendUint64(b, h.BaseLSN)
 	b = le.AppendUint64(b, uint64(h.CreatedMS))
 	b = le.AppendUint64(b, h.Capacity)
-	b = append(b, make([]byte, 12)...)
+	b = le.AppendUint64(b, h.Salt)
+	b = le.AppendUint32(b, 0)
 	return le.AppendUint32(b, crc32.Checksum(b[at:], castagnoli))
 }
 
@@ -126,6 +133,7 @@ func DecodeSegmentHeader(b []byte) (SegmentHeader, error) {
 		BaseLSN:   le.Uint64(b[24:]),
 		CreatedMS: int64(le.Uint64(b[32:])),
 		Capacity:  le.Uint64(b[40:]),
+		Salt:      le.Uint64(b[48:]),
 	}, nil
 }
 

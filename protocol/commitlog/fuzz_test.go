@@ -62,7 +62,7 @@ func sampleLog(n int) memFS {
 	m := memFS{}
 	position, lsn := uint64(0), uint64(1)
 	for range 2 {
-		h := SegmentHeader{Position: position, BaseLSN: lsn, Capacity: 1 << 20}
+		h := SegmentHeader{Position: position, BaseLSN: lsn, Capacity: 1 << 20, Salt: 0xfeedfacecafebeef * lsn}
 		b := h.Append(nil)
 		for range n {
 			raw, body := batch61()
@@ -71,7 +71,7 @@ func sampleLog(n int) memFS {
 				LSN: lsn, Term: 1, Level: ipc.LevelDisk, Bodies: []journal.Body{body},
 				Items: []journal.IndexItem{{Index: 1, Base: lsn * 10, Count: 10, MaxTimeMS: int64(lsn)}},
 			}
-			b = e.AppendDisk(b, lsn-1)
+			b = e.AppendDisk(b, lsn-1, h.EntrySalt(position+uint64(len(b)-SegmentHeaderSize)))
 			prefix := body.Prefix()
 			b = append(append(b, prefix[:]...), raw[16:]...)
 			b = append(b, 0, 0, 0)
@@ -230,7 +230,7 @@ func FuzzHeaders(f *testing.F) {
 	f.Add(goldenIndex.Append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if h, err := DecodeSegmentHeader(b); err == nil {
-			if got := h.Append(nil); !bytes.Equal(got[:48], b[:48]) {
+			if got := h.Append(nil); !bytes.Equal(got[:56], b[:56]) {
 				t.Fatalf("%+v", h)
 			}
 		}

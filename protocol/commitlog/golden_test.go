@@ -57,12 +57,12 @@ func golden(t *testing.T, name string, got []byte) {
 }
 
 var (
-	goldenSegment = SegmentHeader{Shard: 1, Position: 0x1122334455, BaseLSN: 77, CreatedMS: 1_700_000_000_000, Capacity: 256 << 20}
+	goldenSegment = SegmentHeader{Shard: 1, Position: 0x1122334455, BaseLSN: 77, CreatedMS: 1_700_000_000_000, Capacity: 256 << 20, Salt: 0x0123456789abcdef}
 	goldenIndex   = IndexHeader{Slots: 65536, Index: 0xabcdef, Base: 123456, CreatedMS: 1_700_000_000_000, Start: 123460}
 	goldenEntry   = Entry{Offset: 123456, Position: 0x1122334466, Length: 4711, Count: 20, MaxTimeMS: 1_700_000_000_123, Flags: FlagRebase}
 	goldenCkpt    = IndexCheckpoint{
 		LSN: 99, Position: 0x1122335566,
-		Segments: []SegmentState{{Position: 0, BaseLSN: 1, LastLSN: 76, End: 0x1122334455, Refs: 3, Live: 999}, {Position: 0x1122334455, BaseLSN: 77, LastLSN: 99, End: 0x1122335566}},
+		Segments: []SegmentState{{Position: 0, BaseLSN: 1, LastLSN: 76, End: 0x1122334455, Refs: 3, Live: 999, Salt: 5}, {Position: 0x1122334455, BaseLSN: 77, LastLSN: 99, End: 0x1122335566, Salt: 0x0123456789abcdef}},
 		Indexes: []IndexState{
 			{Index: 7, Start: 5, Next: 40, Bytes: 999, MaxTimeMS: 1_700_000_000_123, RetentionBytes: 1 << 30, RetentionMS: 86_400_000, Term: 3, Files: []FileState{{0, 16, 16}, {30, 2, 16}}},
 			{Index: 8, MaxTimeMS: -1, Files: []FileState{{0, 0, 65536}}},
@@ -75,7 +75,7 @@ func TestGolden(t *testing.T) {
 	golden(t, "segment_header.bin", seg)
 	golden(t, "segment_header.txt", []byte(annotated(seg, []field{
 		{0, "magic"}, {8, "version 1"}, {12, "shard 1"}, {16, "position 0x1122334455"}, {24, "base LSN 77"},
-		{32, "created ms 1700000000000"}, {40, "capacity 256 MiB"}, {48, "zero"}, {60, "crc of 0-59"},
+		{32, "created ms 1700000000000"}, {40, "capacity 256 MiB"}, {48, "salt 0x0123456789abcdef"}, {56, "zero"}, {60, "crc of 0-59"},
 	})))
 	idx := goldenIndex.Append(nil)
 	golden(t, "index_header.bin", idx)
@@ -94,11 +94,11 @@ func TestGolden(t *testing.T) {
 	golden(t, "index_checkpoint.txt", []byte(annotated(ckpt, []field{
 		{0, "magic"}, {8, "version 1"}, {12, "crc of 16-"}, {16, "lsn 99"}, {24, "position 0x1122335566"},
 		{32, "segments 2"}, {36, "indexes 2"}, {40, "files 3"}, {44, "zero"},
-		{48, "segment 0: position"}, {56, "base LSN 1"}, {64, "last LSN 76"}, {72, "end"}, {80, "refs 3"}, {88, "live bytes 999"},
-		{96, "segment 1"},
-		{144, "index 7"}, {152, "start 5"}, {160, "next 40"}, {168, "bytes 999"}, {176, "max time ms"}, {184, "retention bytes"},
-		{192, "retention ms"}, {200, "term 3"}, {208, "files 2"}, {212, "zero"},
-		{216, "index 8"}, {288, "file 0 of index 7: base 0, 16 of 16 slots"}, {304, "file 1: base 30, 2 of 16"}, {320, "file 0 of index 8"},
+		{48, "segment 0: position"}, {56, "base LSN 1"}, {64, "last LSN 76"}, {72, "end"}, {80, "refs 3"}, {88, "live bytes 999"}, {96, "salt 5"},
+		{104, "segment 1"},
+		{160, "index 7"}, {168, "start 5"}, {176, "next 40"}, {184, "bytes 999"}, {192, "max time ms"}, {200, "retention bytes"},
+		{208, "retention ms"}, {216, "term 3"}, {224, "files 2"}, {228, "zero"},
+		{232, "index 8"}, {304, "file 0 of index 7: base 0, 16 of 16 slots"}, {320, "file 1: base 30, 2 of 16"}, {336, "file 0 of index 8"},
 	})))
 }
 

@@ -5,7 +5,7 @@ package commitlog
 //
 //	| magic u64 | version u32 | crc u32 | lsn u64 | position u64 | segments u32 | indexes u32 | files u32 | 0 u32 |
 //	0           8             12        16        24             32             36            40          44      48
-//	segment ×n | position u64 | base LSN u64 | last LSN u64 | end u64 | refs u64 | live bytes u64 |                    48
+//	segment ×n | position u64 | base LSN u64 | last LSN u64 | end u64 | refs u64 | live bytes u64 | salt u64 |         56
 //	index   ×n | id u64 | start u64 | next u64 | bytes u64 | max time ms i64 | retention bytes i64 | retention ms i64 |
 //	           | term u64 | files u32 | 0 u32 |                                                                        72
 //	file    ×n | base u64 | count u32 | slots u32 |      in the order of the indexes                                   16
@@ -17,7 +17,7 @@ import "hash/crc32"
 
 const (
 	indexCheckpointHeader = 48
-	segmentStateSize      = 48
+	segmentStateSize      = 56
 	indexStateSize        = 72
 	fileStateSize         = 16
 )
@@ -38,6 +38,7 @@ type SegmentState struct {
 	End      uint64 // log position behind its last entry
 	Refs     uint64 // index entries that point into it
 	Live     uint64 // bytes that they point to
+	Salt     uint64 // as in its header, which may be damaged
 }
 
 // IndexState is what is known of an index.
@@ -77,7 +78,7 @@ func (c *IndexCheckpoint) Append(b []byte) []byte {
 	b = le.AppendUint32(b, uint32(files))
 	b = le.AppendUint32(b, 0)
 	for _, s := range c.Segments {
-		for _, v := range []uint64{s.Position, s.BaseLSN, s.LastLSN, s.End, s.Refs, s.Live} {
+		for _, v := range []uint64{s.Position, s.BaseLSN, s.LastLSN, s.End, s.Refs, s.Live, s.Salt} {
 			b = le.AppendUint64(b, v)
 		}
 	}
@@ -132,6 +133,7 @@ func DecodeIndexCheckpoint(b []byte) (*IndexCheckpoint, error) {
 		c.Segments[i] = SegmentState{
 			Position: le.Uint64(b), BaseLSN: le.Uint64(b[8:]), LastLSN: le.Uint64(b[16:]),
 			End: le.Uint64(b[24:]), Refs: le.Uint64(b[32:]), Live: le.Uint64(b[40:]),
+			Salt: le.Uint64(b[48:]),
 		}
 		b = b[segmentStateSize:]
 	}

@@ -38,7 +38,8 @@ type Scanner struct {
 	bufOff int64
 	entry  journal.Entry
 	probe  journal.Entry
-	Bodies bool // check bodies too
+	hashed int64 // bytes that checksums were made of
+	Bodies bool  // check bodies too
 }
 
 // NewScanner scans an open segment; f stays the caller's.
@@ -85,7 +86,10 @@ func (s *Scanner) view(off int64, n int) ([]byte, error) {
 	return s.buf[:n], nil
 }
 
-var errShort = errors.New("entry goes beyond the end of the segment")
+var (
+	errShort    = errors.New("entry goes beyond the end of the segment")
+	errUnsalted = errors.New("the segment's header is damaged, and with it the salt by which its entries are told from other bytes")
+)
 
 // At reads the entry at a position. io.EOF where the segment ends, *BadEntry where there is
 // no whole entry; other errors come from the file system. The entry is good until the next call.
@@ -122,7 +126,12 @@ func (s *Scanner) head(e *journal.Entry, off int64) (Place, error) {
 	if err != nil {
 		return p, err
 	}
-	head, total, _, err := journal.PeekDisk(b)
+	if !s.seg.Salted {
+		return p, errUnsalted
+	}
+	salt := s.seg.Header.EntrySalt(p.Position)
+	s.hashed += journal.DiskHeaderSize
+	head, total, _, err := journal.PeekDisk(b, salt)
 	if err != nil {
 		return p, err
 	}
@@ -132,7 +141,8 @@ func (s *Scanner) head(e *journal.Entry, off int64) (Place, error) {
 	if b, err = s.view(off, head); err != nil {
 		return p, err
 	}
-	synced, head, total, err := e.DecodeDisk(b)
+	s.hashed += int64(head)
+	synced, head, total, err := e.DecodeDisk(b, salt)
 	if err != nil {
 		return p, err
 	}
@@ -147,6 +157,7 @@ func (s *Scanner) checkBodies(e *journal.Entry, off int64) error {
 		if err != nil {
 			return fmt.Errorf("body %d: %w", i, err)
 		}
+		s.hashed += int64(len(b))
 		if err := e.Bodies[i].Verify(b); err != nil {
 			return fmt.Errorf("body %d: %w", i, err)
 		}
@@ -170,7 +181,7 @@ func (s *Scanner) BrokenBodies(e *journal.Entry, position uint64) []bool {
 // bad sorts an error: formats make a *BadEntry, the file system's own pass.
 func (s *Scanner) bad(position uint64, err error) error {
 	for _, known := range []error{
-		errShort, journal.ErrEntry, journal.ErrShort, journal.ErrMagic,
+		errShort, errUnsalted, journal.ErrEntry, journal.ErrShort, journal.ErrMagic,
 		journal.ErrVersion, journal.ErrChecksum, journal.ErrBody,
 	} {
 		if errors.Is(err, known) {
@@ -182,10 +193,34 @@ func (s *Scanner) bad(position uint64, err error) error {
 
 // FindNext returns the place of the first entry at or behind a position whose head is whole,
 // whose LSN is above afterLSN, and behind which another such entry or the segment's end
-// follows: a message that looks like an entry is no entry. ok is false if there is none.
+// follows. A message that looks like an entry is none: its maker does not know the segment's
+// salt. Only what a salted check has proven is followed, so that the costs are linear in the
+// bytes looked through, whatever they are. ok is false if there is none.
 func (s *Scanner) FindNext(position, afterLSN uint64) (p Place, lsn uint64, ok bool, err error) {
+	if !s.seg.Salted {
+		return Place{}, 0, false, nil
+	}
+	for off := s.offset(position); ; off += Alignment {
+		if off, ok, err = s.nextMagic(off); err != nil || !ok {
+			return Place{}, 0, false, err
+		}
+		if p, err := s.candidate(off, afterLSN); err != nil || p.Length > 0 {
+			return p, s.probe.LSN, err == nil, err
+		}
+	}
+}
+
+// LooksUsed says whether anything in the segment begins as an entry does. For a segment whose
+// salt is lost that is all that can be known of its entries.
+func (s *Scanner) LooksUsed() (bool, error) {
+	_, ok, err := s.nextMagic(SegmentHeaderSize)
+	return ok, err
+}
+
+// nextMagic finds the first aligned place at or behind off where an entry's magic lies.
+func (s *Scanner) nextMagic(off int64) (int64, bool, error) {
 	magic := []byte(journal.DiskMagic)
-	off := (s.offset(position) + Alignment - 1) &^ (Alignment - 1)
+	off = (off + Alignment - 1) &^ (Alignment - 1)
 	for off+journal.DiskHeaderSize <= s.end {
 		n := int(min(scanChunk, s.end-off))
 		// What is in the buffer already is not read again, however often it looks like an entry.
@@ -194,22 +229,19 @@ func (s *Scanner) FindNext(position, afterLSN uint64) (p Place, lsn uint64, ok b
 		}
 		b, err := s.view(off, n)
 		if err != nil {
-			return Place{}, 0, false, err
+			return 0, false, err
 		}
 		i := bytes.Index(b, magic)
-		if i < 0 {
+		switch {
+		case i < 0:
 			off += int64(max(Alignment, (n-len(magic))&^(Alignment-1)))
-			continue
+		case i%Alignment == 0:
+			return off + int64(i), true, nil
+		default:
+			off += int64(i&^(Alignment-1)) + Alignment
 		}
-		off += int64(i &^ (Alignment - 1))
-		if i%Alignment == 0 {
-			if p, err := s.candidate(off, afterLSN); err != nil || p.Length > 0 {
-				return p, s.probe.LSN, err == nil, err
-			}
-		}
-		off += Alignment
 	}
-	return Place{}, 0, false, nil
+	return 0, false, nil
 }
 
 // candidate says whether an entry begins at off, by a Place with a length.

@@ -34,7 +34,7 @@ func TestFindNextReadsOnce(t *testing.T) {
 		magic = append(magic, 0)
 	}
 	f := &countingFile{b: append(make([]byte, SegmentHeaderSize), bytes.Repeat(magic[:Alignment], size/Alignment)...)}
-	_, _, ok, err := NewScanner(f, SegmentFile{Name: "x", End: size, Size: int64(len(f.b))}).FindNext(0, 0)
+	_, _, ok, err := NewScanner(f, SegmentFile{Name: "x", End: size, Size: int64(len(f.b)), Salted: true}).FindNext(0, 0)
 	if ok || err != nil {
 		t.Fatalf("%v, %v", ok, err)
 	}

@@ -17,6 +17,10 @@ type SegmentFile struct {
 	End       uint64 // log position behind its last byte: where the file ends, or the next segment begins
 	Header    SegmentHeader
 	HeaderErr error // the header does not decode, or contradicts the name
+	// Salted is false where the header is damaged and the index checkpoint does not know the
+	// segment either: its entries cannot be told from other bytes. Otherwise Header.Salt is good.
+	Salted bool
+	Blank  bool // the header's bytes are zero or not there: it was never written
 }
 
 // ListSegments returns the log's segments in order. A directory that is not there is an
@@ -51,7 +55,36 @@ func ListSegments(fsys FS) ([]SegmentFile, error) {
 	for i := range segs[:max(0, len(segs)-1)] {
 		segs[i].End = min(segs[i].End, segs[i+1].Position)
 	}
-	return segs, nil
+	return segs, findSalts(fsys, segs)
+}
+
+// findSalts takes the salts of segments with a damaged header from the index checkpoint.
+func findSalts(fsys FS, segs []SegmentFile) error {
+	var c *IndexCheckpoint
+	for i := range segs {
+		s := &segs[i]
+		if s.HeaderErr == nil {
+			s.Salted = true
+			continue
+		}
+		if c == nil {
+			var err error
+			var format *FormatError
+			c, err = ReadIndexCheckpoint(fsys)
+			switch {
+			case errors.Is(err, fs.ErrNotExist) || errors.As(err, &format) || errors.Is(err, io.ErrUnexpectedEOF):
+				c = &IndexCheckpoint{}
+			case err != nil:
+				return fmt.Errorf("segment %s has a damaged header: %w", s.Name, err)
+			}
+		}
+		for k := range c.Segments {
+			if c.Segments[k].Position == s.Position {
+				s.Header.Salt, s.Salted = c.Segments[k].Salt, true
+			}
+		}
+	}
+	return nil
 }
 
 func compare(a, b uint64) int {
@@ -78,6 +111,7 @@ func lookAtSegment(fsys FS, position uint64) (SegmentFile, error) {
 	if _, err := f.ReadAt(b, 0); err != nil && err != io.EOF {
 		return seg, fmt.Errorf("segment %s: %w", seg.Name, err)
 	}
+	seg.Blank = !slices.ContainsFunc(b, func(c byte) bool { return c != 0 })
 	seg.Header, seg.HeaderErr = DecodeSegmentHeader(b)
 	if seg.HeaderErr == nil && seg.Header.Position != position {
 		seg.HeaderErr = formatErrorf("segment header", "position %d in a file named %d", seg.Header.Position, position)

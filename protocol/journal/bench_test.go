@@ -6,7 +6,7 @@ import "testing"
 // assert it).
 func BenchmarkCodec(b *testing.B) {
 	e := exampleEntry()
-	ring, disk := e.AppendRing(nil), e.AppendDisk(nil, 70)
+	ring, disk := e.AppendRing(nil), e.AppendDisk(nil, 70, salt)
 	appended := (&Appended{4096, 9, 1000, 3, 900, 42, 5}).Append(nil)
 	buf := make([]byte, 0, 4096)
 	var into Entry
@@ -16,8 +16,8 @@ func BenchmarkCodec(b *testing.B) {
 	}{
 		{"entry/ring/encode", func() { buf = e.AppendRing(buf[:0]) }},
 		{"entry/ring/decode", func() { _ = into.DecodeRing(ring) }},
-		{"entry/disk/encode", func() { buf = e.AppendDisk(buf[:0], 70) }},
-		{"entry/disk/decode", func() { _, _, _, _ = into.DecodeDisk(disk) }},
+		{"entry/disk/encode", func() { buf = e.AppendDisk(buf[:0], 70, salt) }},
+		{"entry/disk/decode", func() { _, _, _, _ = into.DecodeDisk(disk, salt) }},
 		{"appended/encode", func() { buf = (&Appended{4096, 9, 1000, 3, 900, 42, 5}).Append(buf[:0]) }},
 		{"appended/decode", func() {
 			r := Events(appended)

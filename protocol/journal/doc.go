@@ -6,13 +6,14 @@
 // docs/formats/journal.md draws everything byte by byte.
 //
 // An entry has two forms. On ring 65432 its bodies are references into ring 12345
-// (AppendRing, DecodeRing). In the log a header with magic, version, lengths and CRC comes
+// (AppendRing, DecodeRing). In the log a header with magic, version, lengths and CRCs comes
 // first and the bodies' bytes follow (AppendDisk, DecodeDisk, PeekDisk). The sections
 // between, events, ops, items and body table, are the same in both.
 //
 // Invariants:
 //  1. An entry is atomic: its head CRC covers all but the bodies, and each body is covered
-//     by its own CRC32C together with the body table.
+//     by its own CRC32C together with the body table. The head's checks are salted, so that
+//     nobody can make a body in which an entry is found.
 //  2. Every input that could have changed hard state leaves an event with its position: its
 //     effect, or Duplicate, Unchanged or Rejected. A redo after a restart therefore finds
 //     the outcome of every input below the position reached, and answers the same again.

@@ -12,7 +12,7 @@ package journal
 //	| magic "TMQE" | headCRC u32                                               |  0
 //	| version u16 | level u8 | 0 | headBytes u32 | bodyBytes u64               |  8
 //	| lsn u64 | term u64 | synced u64 | nonce u64 | pos u64 | timeMS i64       | 24
-//	| shard u32 | eventBytes u32 | ops u32 | items u32 | bodies u32 | 0 ×4     | 72
+//	| shard u32 | eventBytes u32 | ops u32 | items u32 | bodies u32 | fixedCRC  | 72
 //	| sections, up to headBytes                                                | 96
 //	| the bodies back to back, bodyBytes in all | 0 … to a multiple of 8       | headBytes
 //
@@ -23,10 +23,15 @@ package journal
 //	item  ×n | index u64 | base u64 | maxTimeMS i64 | count u32 | body u32 |                        32
 //	body  ×n | ringPos u64 | base u64 | length u32 | crc u32 | epoch i32 | 0 ×4 |                   32
 //
-// headCRC is the CRC32C of bytes 8 … headBytes. It covers no body: a body is a RecordBatch
-// with a CRC of its own over bytes 21 …, and what lies before those is checked against the
-// body table (Body.Verify). synced is the LSN that was durable when the entry was written:
-// by it recovery tells a torn tail from damage.
+// fixedCRC is the CRC32C of bytes 8 … 92, headCRC that of bytes 8 … headBytes. Both are salted:
+// fixedCRC goes on from the low half of the entry's salt, headCRC from the high half. The salt
+// is the log's (commitlog.SegmentHeader.EntrySalt): as no client knows it, none can make a message
+// that is taken for an entry when what lies before it is lost. fixedCRC is checked first, so that
+// no length is followed that was not written here.
+//
+// headCRC covers no body: a body is a RecordBatch with a CRC of its own over bytes 21 …, and
+// what lies before those is checked against the body table (Body.Verify). synced is the LSN that
+// was durable when the entry was written: by it recovery tells a torn tail from damage.
 // Version ladder: 1.
 
 import (
@@ -60,6 +65,9 @@ const DiskVersion = 1
 // DiskMagic begins each entry in the log.
 const DiskMagic = "TMQE"
 
+// fixedCRCAt is where fixedCRC lies, behind all that it covers.
+const fixedCRCAt = 92
+
 // Errors of an entry's decoding, each wrapped with what was found.
 var (
 	ErrEntry    = errors.New("malformed entry")
@@ -74,6 +82,16 @@ var (
 	le         = binary.LittleEndian
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
 )
+
+// fixedCRC is the check of a header's fixed part. REQUIRES: b holds it.
+func fixedCRC(b []byte, salt uint64) uint32 {
+	return crc32.Update(uint32(salt), castagnoli, b[8:fixedCRCAt])
+}
+
+// headCRC is the check of a whole head.
+func headCRC(head []byte, salt uint64) uint32 {
+	return crc32.Update(uint32(salt>>32), castagnoli, head[8:])
+}
 
 // pad8 rounds up to a multiple of 8.
 func pad8(n uint64) uint64 { return (n + 7) &^ 7 }
@@ -144,8 +162,9 @@ func (e *Entry) DecodeRing(b []byte) error {
 }
 
 // AppendDisk appends the disk form up to its first body. synced is the LSN that is durable
-// now. It allocates nothing where b has room. REQUIRES: as AppendRing; b is 8-aligned.
-func (e *Entry) AppendDisk(b []byte, synced uint64) []byte {
+// now, salt the one of the entry's place. It allocates nothing where b has room.
+// REQUIRES: as AppendRing; b is 8-aligned.
+func (e *Entry) AppendDisk(b []byte, synced, salt uint64) []byte {
 	start := len(b)
 	var h [DiskHeaderSize]byte
 	copy(h[:], DiskMagic)
@@ -162,14 +181,15 @@ func (e *Entry) AppendDisk(b []byte, synced uint64) []byte {
 	le.PutUint32(h[72:], e.Shard)
 	e.putCounts(h[76:])
 	b = e.appendSections(append(b, h[:]...))
-	le.PutUint32(b[start+4:], crc32.Checksum(b[start+8:], castagnoli))
+	le.PutUint32(b[start+fixedCRCAt:], fixedCRC(b[start:], salt))
+	le.PutUint32(b[start+4:], headCRC(b[start:], salt))
 	return b
 }
 
 // PeekDisk reads the lengths of the entry whose first DiskHeaderSize bytes b holds, so that
-// the rest can be read; nothing is verified but that the lengths are possible.
-// totalLen counts header, bodies and padding.
-func PeekDisk(b []byte) (headLen, totalLen int, lsn uint64, err error) {
+// the rest can be read; of the rest nothing is verified. totalLen counts header, bodies and
+// padding.
+func PeekDisk(b []byte, salt uint64) (headLen, totalLen int, lsn uint64, err error) {
 	if len(b) < DiskHeaderSize {
 		return 0, 0, 0, fmt.Errorf("%w: %d bytes", ErrShort, len(b))
 	}
@@ -178,6 +198,9 @@ func PeekDisk(b []byte) (headLen, totalLen int, lsn uint64, err error) {
 	}
 	if v := le.Uint16(b[8:]); v != DiskVersion {
 		return 0, 0, 0, fmt.Errorf("%w: %d", ErrVersion, v)
+	}
+	if have, want := fixedCRC(b, salt), le.Uint32(b[fixedCRCAt:]); have != want {
+		return 0, 0, 0, fmt.Errorf("%w: CRC %08x of the header's fixed part, its bytes give %08x", ErrChecksum, want, have)
 	}
 	head, bodies := uint64(le.Uint32(b[12:])), le.Uint64(b[16:])
 	if head < DiskHeaderSize || head%8 != 0 || head > MaxHeadBytes || bodies > MaxBodyBytes {
@@ -188,24 +211,24 @@ func PeekDisk(b []byte) (headLen, totalLen int, lsn uint64, err error) {
 
 // DecodeDisk reads the disk form from the front of b, which holds at least the head; the
 // bodies need not be there, and are not looked at. Events alias b.
-func DecodeDisk(b []byte) (e Entry, synced uint64, headLen, totalLen int, err error) {
-	synced, headLen, totalLen, err = e.DecodeDisk(b)
+func DecodeDisk(b []byte, salt uint64) (e Entry, synced uint64, headLen, totalLen int, err error) {
+	synced, headLen, totalLen, err = e.DecodeDisk(b, salt)
 	return e, synced, headLen, totalLen, err
 }
 
 // DecodeDisk is the function of this name into the memory that e's slices have.
-func (e *Entry) DecodeDisk(b []byte) (synced uint64, headLen, totalLen int, err error) {
-	headLen, totalLen, _, err = PeekDisk(b)
+func (e *Entry) DecodeDisk(b []byte, salt uint64) (synced uint64, headLen, totalLen int, err error) {
+	headLen, totalLen, _, err = PeekDisk(b, salt)
 	if err != nil {
 		return 0, 0, 0, err
 	}
 	if headLen > len(b) {
 		return 0, 0, 0, fmt.Errorf("%w: %d of %d bytes", ErrShort, len(b), headLen)
 	}
-	if have, want := crc32.Checksum(b[8:headLen], castagnoli), le.Uint32(b[4:]); have != want {
+	if have, want := headCRC(b[:headLen], salt), le.Uint32(b[4:]); have != want {
 		return 0, 0, 0, fmt.Errorf("%w: CRC %08x, its bytes give %08x", ErrChecksum, want, have)
 	}
-	if b[11] != 0 || le.Uint32(b[92:]) != 0 {
+	if b[11] != 0 {
 		return 0, 0, 0, fmt.Errorf("%w: header padding is not zero", ErrEntry)
 	}
 	e.Level = ipc.Level(b[10])

@@ -12,6 +12,9 @@ import (
 	"github.com/trimq/trimq/protocol/ipc"
 )
 
+// salt is that of the examples' place in the log.
+const salt = 0x0123456789abcdef
+
 // exampleBody is a RecordBatch as far as an entry looks at it, and its row in the table.
 func exampleBody(n int, base uint64) ([]byte, Body) {
 	b := make([]byte, n)
@@ -58,20 +61,20 @@ func TestEntryGolden(t *testing.T) {
 	ring := e.AppendRing(nil)
 	golden.Check(t, "entry_v1_ring", "lsn:8 term:8 nonce:8 pos:8 timeMS:8 shard:4 level:1 zero:3 "+
 		"eventBytes:4 ops:4 items:4 bodies:4 "+sectionsLayout, ring)
-	disk := e.AppendDisk(nil, 70)
+	disk := e.AppendDisk(nil, 70, salt)
 	for i, n := range []int{70, 61} {
 		body, _ := exampleBody(n, e.Bodies[i].Base)
 		disk = append(disk, body...)
 	}
 	disk = append(disk, make([]byte, e.DiskSize()-len(disk))...)
 	golden.Check(t, "entry_v1_disk", "magic:4 headCRC:4 version:2 level:1 zero:1 headBytes:4 bodyBytes:8 "+
-		"lsn:8 term:8 synced:8 nonce:8 pos:8 timeMS:8 shard:4 eventBytes:4 ops:4 items:4 bodies:4 zero:4 "+
+		"lsn:8 term:8 synced:8 nonce:8 pos:8 timeMS:8 shard:4 eventBytes:4 ops:4 items:4 bodies:4 fixedCRC:4 "+
 		sectionsLayout+"body0:70 body1:61 pad:5", disk)
 
 	if got, err := DecodeRing(golden.Read(t, "entry_v1_ring")); err != nil || !reflect.DeepEqual(got, e) {
 		t.Errorf("ring: %v\nhave %+v\nwant %+v", err, got, e)
 	}
-	got, synced, headLen, totalLen, err := DecodeDisk(golden.Read(t, "entry_v1_disk"))
+	got, synced, headLen, totalLen, err := DecodeDisk(golden.Read(t, "entry_v1_disk"), salt)
 	if err != nil || !reflect.DeepEqual(got, e) || synced != 70 ||
 		headLen != e.HeadSize() || totalLen != len(disk) {
 		t.Errorf("disk: %v synced %d head %d total %d\nhave %+v\nwant %+v", err, synced, headLen, totalLen, got, e)
@@ -83,14 +86,14 @@ func TestEntrySizes(t *testing.T) {
 	if have := len(e.AppendRing(nil)); have != e.RingSize() {
 		t.Errorf("ring form of %d bytes, RingSize says %d", have, e.RingSize())
 	}
-	disk := e.AppendDisk(nil, 70)
+	disk := e.AppendDisk(nil, 70, salt)
 	if len(disk) != e.HeadSize() || e.BodyBytes() != 131 || e.DiskSize() != len(disk)+136 {
 		t.Errorf("%d of %d bytes, bodies %d, in all %d", len(disk), e.HeadSize(), e.BodyBytes(), e.DiskSize())
 	}
 	if a, b := e.BodyOffset(0), e.BodyOffset(1); a != uint64(len(disk)) || b != a+70 {
 		t.Errorf("bodies at %d and %d", a, b)
 	}
-	head, total, lsn, err := PeekDisk(disk[:DiskHeaderSize])
+	head, total, lsn, err := PeekDisk(disk[:DiskHeaderSize], salt)
 	if err != nil || head != len(disk) || total != e.DiskSize() || lsn != 77 {
 		t.Errorf("peek: %d %d %d %v", head, total, lsn, err)
 	}
@@ -103,32 +106,38 @@ func TestEntrySizes(t *testing.T) {
 // Any single flipped bit of the head is noticed.
 func TestDiskHeadNoticesEveryBit(t *testing.T) {
 	e := exampleEntry()
-	disk := e.AppendDisk(nil, 70)
+	disk := e.AppendDisk(nil, 70, salt)
 	for i := range len(disk) * 8 {
 		disk[i/8] ^= 1 << (i % 8)
-		if _, _, _, _, err := DecodeDisk(disk); err == nil {
+		if _, _, _, _, err := DecodeDisk(disk, salt); err == nil {
 			t.Fatalf("bit %d of byte %d", i%8, i/8)
 		}
 		disk[i/8] ^= 1 << (i % 8)
 	}
 	for n := range disk {
-		if _, _, _, _, err := DecodeDisk(disk[:n]); !errors.Is(err, ErrShort) {
+		if _, _, _, _, err := DecodeDisk(disk[:n], salt); !errors.Is(err, ErrShort) {
 			t.Fatalf("%d of %d bytes: %v", n, len(disk), err)
 		}
 	}
+}
+
+// refit makes the CRCs of an entry's head fit to its bytes.
+func refit(b []byte, head int) {
+	le.PutUint32(b[fixedCRCAt:], fixedCRC(b, salt))
+	le.PutUint32(b[4:], headCRC(b[:head], salt))
 }
 
 // patched flips what a wrong writer, not a bad disk, could have written: the CRC fits.
 func patched(disk []byte, change func([]byte)) []byte {
 	b := bytes.Clone(disk)
 	change(b)
-	le.PutUint32(b[4:], crc32.Checksum(b[8:], castagnoli))
+	refit(b, len(b))
 	return b
 }
 
 func TestDiskRefusesBadValues(t *testing.T) {
 	e := exampleEntry()
-	disk := e.AppendDisk(nil, 70)
+	disk := e.AppendDisk(nil, 70, salt)
 	for name, x := range map[string]struct {
 		change func(b []byte)
 		want   error
@@ -137,7 +146,6 @@ func TestDiskRefusesBadValues(t *testing.T) {
 		"version":             {func(b []byte) { b[8] = 9 }, ErrVersion},
 		"level":               {func(b []byte) { b[10] = 5 }, ErrEntry},
 		"padding":             {func(b []byte) { b[11] = 1 }, ErrEntry},
-		"padding at the end":  {func(b []byte) { b[95] = 1 }, ErrEntry},
 		"head too long":       {func(b []byte) { le.PutUint32(b[12:], MaxHeadBytes+8) }, ErrEntry},
 		"head unaligned":      {func(b []byte) { le.PutUint32(b[12:], 97) }, ErrEntry},
 		"head too short":      {func(b []byte) { le.PutUint32(b[12:], 88) }, ErrEntry},
@@ -153,8 +161,25 @@ func TestDiskRefusesBadValues(t *testing.T) {
 		"item of no body":     {func(b []byte) { b[96+80+80+28] = 2 }, ErrEntry},
 		"body padding":        {func(b []byte) { b[len(b)-1] = 1 }, ErrEntry},
 	} {
-		if _, _, _, _, err := DecodeDisk(patched(disk, x.change)); !errors.Is(err, x.want) {
+		if _, _, _, _, err := DecodeDisk(patched(disk, x.change), salt); !errors.Is(err, x.want) {
 			t.Errorf("%s: %v, want %v", name, err, x.want)
+		}
+	}
+}
+
+// An entry is one only under the salt that it was written with, and lengths under another one
+// are not followed.
+func TestDiskRefusesOtherSalts(t *testing.T) {
+	e := exampleEntry()
+	disk := e.AppendDisk(nil, 70, salt)
+	for i := range 64 {
+		other := uint64(salt) ^ 1<<i
+		if _, _, _, _, err := DecodeDisk(disk, other); !errors.Is(err, ErrChecksum) {
+			t.Errorf("bit %d of the salt: %v", i, err)
+		}
+		// The low half guards the fixed part alone.
+		if _, _, _, err := PeekDisk(disk, other); (err == nil) != (i >= 32) {
+			t.Errorf("bit %d of the salt, fixed part: %v", i, err)
 		}
 	}
 }
@@ -199,15 +224,15 @@ func TestBodyVerify(t *testing.T) {
 
 func TestEntryReusesMemory(t *testing.T) {
 	e := exampleEntry()
-	ring, disk := e.AppendRing(nil), e.AppendDisk(nil, 70)
+	ring, disk := e.AppendRing(nil), e.AppendDisk(nil, 70, salt)
 	buf := make([]byte, 0, 4096)
 	var into Entry
 	run := func() {
 		if err := into.DecodeRing(ring); err != nil {
 			t.Fatal(err)
 		}
-		buf = into.AppendDisk(buf[:0], 70)
-		if _, _, _, err := into.DecodeDisk(disk); err != nil {
+		buf = into.AppendDisk(buf[:0], 70, salt)
+		if _, _, _, err := into.DecodeDisk(disk, salt); err != nil {
 			t.Fatal(err)
 		}
 		buf = into.AppendRing(buf[:0])

@@ -82,8 +82,10 @@ func readState(c *tier.Config) (serverState, error) {
 			t.State = stateStarting
 		case s.Supervisor == 0 && t.State != stateFailed:
 			t.State = stateStopped
+		case t.State == stateReady && stoppedOnPurpose(c, t.Name):
+			t.State = stateStopped // and the supervisor has not noticed yet
 		case t.State == stateReady:
-			t.State = stateBackOff // its end has not reached the supervisor yet
+			t.State = stateBackOff // likewise
 		}
 	}
 	return s, nil

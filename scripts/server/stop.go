@@ -22,6 +22,11 @@ func stopMark(c *tier.Config, name string) string {
 	return filepath.Join(c.RunDir, name+".stopped")
 }
 
+func stoppedOnPurpose(c *tier.Config, name string) bool {
+	_, err := os.Stat(stopMark(c, name))
+	return err == nil
+}
+
 // parseSignal reads a number or a name, with or without SIG, as kill does.
 func parseSignal(word string) (syscall.Signal, error) {
 	if n, err := strconv.Atoi(word); err == nil {

@@ -177,7 +177,7 @@ func (s *supervisor) ended(e end) {
 	t.process.close()
 	t.process, t.PID = nil, 0
 	s.log.Warn("ended", "daemon", e.name, "reason", e.reason)
-	if _, err := os.Stat(stopMark(s.c, t.Name)); err == nil {
+	if stoppedOnPurpose(s.c, t.Name) {
 		s.enter(t, stateStopped, e.reason)
 		return
 	}

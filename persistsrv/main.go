@@ -32,7 +32,6 @@ func run(ctx context.Context, p *tier.Process) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", tier.ErrUsage, err)
 	}
-	began := time.Now()
 	s, err := openShell(ctx, p, shell.Options{
 		FS: fs, RingA: memory.Request.Ring(), RingC: memory.Log.Ring(),
 		Settings: settings(p.Config), Now: func() int64 { return time.Now().UnixMilli() },
@@ -41,7 +40,6 @@ func run(ctx context.Context, p *tier.Process) error {
 	if err != nil {
 		return err
 	}
-	p.Log.Info("recovered", "lsn", s.Log().LastLSN(), "first_lsn", s.Log().FirstLSN(), "damages", len(s.Damages()), "took", time.Since(began))
 	p.OnState(func(w io.Writer) { fmt.Fprintf(w, "%+v damages=%v", s.Log().Stats(), s.Damages()) })
 	p.OnReload(func(c *tier.Config) { s.SetReserve(int64(c.DiskReserveBytes)) })
 	if err := p.Ready(); err != nil {

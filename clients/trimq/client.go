@@ -157,3 +157,17 @@ func (c *Client) disown(p closer) {
 		c.parts = slices.Delete(c.parts, i, i+1)
 	}
 }
+
+// until is a context for work in the background: it ends when stop is closed, or with
+// cancel, which must be called.
+func until(stop <-chan struct{}) (ctx context.Context, cancel context.CancelFunc) {
+	ctx, cancel = context.WithCancel(context.Background())
+	go func() {
+		select {
+		case <-stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}

@@ -81,15 +81,8 @@ func (k *Consumer) CommitAsync(done func(error)) {
 // commitAll commits until nobody waits any longer.
 func (k *Consumer) commitAll() {
 	defer k.work.Done()
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := until(k.stop)
 	defer cancel()
-	go func() {
-		select {
-		case <-k.stop:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
 	for {
 		k.mu.Lock()
 		waiting := k.commit.waiting

@@ -1,7 +1,6 @@
 package trimq
 
 import (
-	"context"
 	"slices"
 	"time"
 
@@ -302,15 +301,8 @@ func (k *Consumer) failPart(p *part, err error) {
 // resetPart finds where to go on after OffsetOutOfRange.
 func (k *Consumer) resetPart(p *part, gen uint64) {
 	defer k.work.Done()
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := until(k.stop)
 	defer cancel()
-	go func() {
-		select {
-		case <-k.stop:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
 	offset, err := k.resolve(ctx, p.index, k.opt.reset)
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -136,15 +136,8 @@ func (p *Producer) renewIfQuiet() {
 // askIdentity gets an id, or another epoch of the one that there is.
 func (p *Producer) askIdentity(id int64, epoch int16) {
 	defer p.renewed.Done()
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := until(p.stop)
 	defer cancel()
-	go func() {
-		select {
-		case <-p.stop:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
 	got, err := request(ctx, p.c, native.CmdInitProducer, &native.InitProducer{ProducerID: id, Epoch: epoch}, native.DecodeInitProducer)
 	if err == nil && (got.ProducerID < 0 || got.Epoch < 0) {
 		err = protocolError("INIT_PRODUCER gave id %d epoch %d", got.ProducerID, got.Epoch)

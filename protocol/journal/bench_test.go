@@ -6,7 +6,9 @@ import "testing"
 // assert it).
 func BenchmarkCodec(b *testing.B) {
 	e := exampleEntry()
-	ring, disk := e.AppendRing(nil), e.AppendDisk(nil, 70, salt)
+	ring := e.AppendRing(nil)
+	e = stored(e)
+	disk := e.AppendDisk(nil, 70, salt)
 	appended := (&Appended{4096, 9, 1000, 3, 900, 42, 5}).Append(nil)
 	buf := make([]byte, 0, 4096)
 	var into Entry

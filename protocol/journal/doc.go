@@ -8,7 +8,8 @@
 // An entry has two forms. On ring 65432 its bodies are references into ring 12345
 // (AppendRing, DecodeRing). In the log a header with magic, version, lengths and CRCs comes
 // first and the bodies' bytes follow (AppendDisk, DecodeDisk, PeekDisk). The sections
-// between, events, ops, items and body table, are the same in both.
+// between, events, ops, items, body table and references, are the same in both, but for what
+// persistsrv finds of the references.
 //
 // Invariants:
 //  1. An entry is atomic: its head CRC covers all but the bodies, and each body is covered
@@ -18,7 +19,8 @@
 //     effect, or Duplicate, Unchanged or Rejected. A redo after a restart therefore finds
 //     the outcome of every input below the position reached, and answers the same again.
 //  3. An event stands on its own: it bears its absolute input position.
-//  4. What decodes encodes to the same bytes. A decoder never panics, and allocates at most
+//  4. An event that index entries lead to, a note, can be checked without the head around it.
+//  5. What decodes encodes to the same bytes. A decoder never panics, and allocates at most
 //     a small multiple of what it was given.
 //
 // No goroutines, no state; nothing to do where a process dies.

@@ -3,17 +3,18 @@ package journal
 // An entry in ring 65432 (ring form; little-endian, 8-aligned, parts back to back):
 //
 //	| lsn u64 | term u64 | nonce u64 | pos u64 | timeMS i64                    |  0
-//	| shard u32 | level u8 | 0 ×3                                              | 40
-//	| eventBytes u32 | ops u32 | items u32 | bodies u32                        | 48
-//	| sections                                                                 | 64
+//	| shard u32 | level u8 | version u8 | 0 ×2                                 | 40
+//	| eventBytes u32 | ops u32 | items u32 | bodies u32 | refs u32 | 0 ×4      | 48
+//	| sections                                                                 | 72
 //
 // and in the commit log (disk form; 8-aligned from its first byte):
 //
 //	| magic "TMQE" | headCRC u32                                               |  0
 //	| version u16 | level u8 | 0 | headBytes u32 | bodyBytes u64               |  8
 //	| lsn u64 | term u64 | synced u64 | nonce u64 | pos u64 | timeMS i64       | 24
-//	| shard u32 | eventBytes u32 | ops u32 | items u32 | bodies u32 | fixedCRC  | 72
-//	| sections, up to headBytes                                                | 96
+//	| shard u32 | eventBytes u32 | ops u32 | items u32 | bodies u32 | refs u32 | 72
+//	| 0 ×4 | fixedCRC u32                                                      | 96
+//	| sections, up to headBytes                                                | 104
 //	| the bodies back to back, bodyBytes in all | 0 … to a multiple of 8       | headBytes
 //
 // The sections are the same in both:
@@ -21,9 +22,10 @@ package journal
 //	events   eventBytes, a multiple of 8 (drawn in eventreader.go)
 //	op    ×n | kind u8 | 0 ×7 | index u64 | offset u64 | retentionBytes i64 | retentionMS i64 |      40
 //	item  ×n | index u64 | base u64 | maxTimeMS i64 | count u32 | body u32 |                        32
-//	body  ×n | ringPos u64 | base u64 | length u32 | crc u32 | epoch i32 | 0 ×4 |                   32
+//	body  ×n | ringPos u64 | base u64 | length u32 | crc u32 | epoch i32 | note u32 |               32
+//	ref   ×n | (drawn in ref.go) |                                                                  80
 //
-// fixedCRC is the CRC32C of bytes 8 … 92, headCRC that of bytes 8 … headBytes. Both are salted:
+// fixedCRC is the CRC32C of bytes 8 … 100, headCRC that of bytes 8 … headBytes. Both are salted:
 // fixedCRC goes on from the low half of the entry's salt, headCRC from the high half. The salt
 // is the log's (commitlog.SegmentHeader.EntrySalt): as no client knows it, none can make a message
 // that is taken for an entry when what lies before it is lost. fixedCRC is checked first, so that
@@ -32,7 +34,7 @@ package journal
 // headCRC covers no body: a body is a RecordBatch with a CRC of its own over bytes 21 …, and
 // what lies before those is checked against the body table (Body.Verify). synced is the LSN that
 // was durable when the entry was written: by it recovery tells a torn tail from damage.
-// Version ladder: 1.
+// Version ladder: 1, never released; 2, the one spoken: references, notes, a version in the ring form.
 
 import (
 	"encoding/binary"
@@ -45,11 +47,12 @@ import (
 
 // Sizes of the fixed parts of an entry.
 const (
-	RingHeaderSize = 64
-	DiskHeaderSize = 96 // what PeekDisk needs to see
+	RingHeaderSize = 72
+	DiskHeaderSize = 104 // what PeekDisk needs to see
 	OpSize         = 40
 	ItemSize       = 32
 	BodySize       = 32
+	RefSize        = 80
 )
 
 // Limits of one entry in the log. A head comes through ring 65432 and is far smaller; they
@@ -59,14 +62,17 @@ const (
 	MaxBodyBytes = 1 << 33
 )
 
-// DiskVersion is the version of the disk form that is written.
-const DiskVersion = 1
+// Versions of the two forms that are written and read.
+const (
+	DiskVersion = 2
+	RingVersion = 2
+)
 
 // DiskMagic begins each entry in the log.
 const DiskMagic = "TMQE"
 
 // fixedCRCAt is where fixedCRC lies, behind all that it covers.
-const fixedCRCAt = 92
+const fixedCRCAt = 100
 
 // Errors of an entry's decoding, each wrapped with what was found.
 var (
@@ -98,7 +104,7 @@ func pad8(n uint64) uint64 { return (n + 7) &^ 7 }
 
 // sectionBytes is the size of all sections.
 func (e *Entry) sectionBytes() int {
-	return len(e.Events) + OpSize*len(e.Ops) + ItemSize*len(e.Items) + BodySize*len(e.Bodies)
+	return len(e.Events) + OpSize*len(e.Ops) + ItemSize*len(e.Items) + BodySize*len(e.Bodies) + RefSize*len(e.Refs)
 }
 
 // RingSize is the size of the ring form.
@@ -128,7 +134,8 @@ func (e *Entry) BodyOffset(i int) uint64 {
 	return n
 }
 
-// AppendRing appends the ring form. It allocates nothing where b has room.
+// AppendRing appends the ring form, without what persistsrv has found of the references. It
+// allocates nothing where b has room.
 // REQUIRES: len(Events) is a multiple of 8, as the events' Append methods leave it.
 func (e *Entry) AppendRing(b []byte) []byte {
 	var h [RingHeaderSize]byte
@@ -138,9 +145,13 @@ func (e *Entry) AppendRing(b []byte) []byte {
 	le.PutUint64(h[24:], e.Pos)
 	le.PutUint64(h[32:], uint64(e.TimeMS))
 	le.PutUint32(h[40:], e.Shard)
-	h[44] = byte(e.Level)
+	h[44], h[45] = byte(e.Level), RingVersion
 	e.putCounts(h[48:])
-	return e.appendSections(append(b, h[:]...))
+	b = e.appendSections(append(b, h[:]...))
+	for i := range e.Refs {
+		b = e.Refs[i].append(b, false)
+	}
+	return b
 }
 
 // DecodeRing reads the ring form. Events alias b.
@@ -151,19 +162,22 @@ func (e *Entry) DecodeRing(b []byte) error {
 	if len(b) < RingHeaderSize {
 		return fmt.Errorf("%w: %d bytes in ring", ErrEntry, len(b))
 	}
+	if v := b[45]; v != RingVersion {
+		return fmt.Errorf("%w: %d in ring 65432, this program reads %d: stop all daemons with the build that wrote it, then start this one", ErrVersion, v, RingVersion)
+	}
 	e.LSN, e.Term = le.Uint64(b[0:]), le.Uint64(b[8:])
 	e.Nonce, e.Pos = le.Uint64(b[16:]), le.Uint64(b[24:])
 	e.TimeMS = int64(le.Uint64(b[32:]))
 	e.Shard, e.Level = le.Uint32(b[40:]), ipc.Level(b[44])
-	if le.Uint32(b[44:])>>8 != 0 {
+	if le.Uint16(b[46:]) != 0 || le.Uint32(b[68:]) != 0 {
 		return fmt.Errorf("%w: header padding is not zero", ErrEntry)
 	}
-	return e.decodeSections(readCounts(b[48:]), b[RingHeaderSize:])
+	return e.decodeSections(readCounts(b[48:]), b[RingHeaderSize:], false)
 }
 
 // AppendDisk appends the disk form up to its first body. synced is the LSN that is durable
 // now, salt the one of the entry's place. It allocates nothing where b has room.
-// REQUIRES: as AppendRing; b is 8-aligned.
+// REQUIRES: as AppendRing; b is 8-aligned; references are resolved.
 func (e *Entry) AppendDisk(b []byte, synced, salt uint64) []byte {
 	start := len(b)
 	var h [DiskHeaderSize]byte
@@ -181,6 +195,9 @@ func (e *Entry) AppendDisk(b []byte, synced, salt uint64) []byte {
 	le.PutUint32(h[72:], e.Shard)
 	e.putCounts(h[76:])
 	b = e.appendSections(append(b, h[:]...))
+	for i := range e.Refs {
+		b = e.Refs[i].append(b, true)
+	}
 	le.PutUint32(b[start+fixedCRCAt:], fixedCRC(b[start:], salt))
 	le.PutUint32(b[start+4:], headCRC(b[start:], salt))
 	return b
@@ -197,7 +214,7 @@ func PeekDisk(b []byte, salt uint64) (headLen, totalLen int, lsn uint64, err err
 		return 0, 0, 0, fmt.Errorf("%w: magic %x", ErrMagic, b[:4])
 	}
 	if v := le.Uint16(b[8:]); v != DiskVersion {
-		return 0, 0, 0, fmt.Errorf("%w: %d", ErrVersion, v)
+		return 0, 0, 0, fmt.Errorf("%w: %d, this program reads %d", ErrVersion, v, DiskVersion)
 	}
 	if have, want := fixedCRC(b, salt), le.Uint32(b[fixedCRCAt:]); have != want {
 		return 0, 0, 0, fmt.Errorf("%w: CRC %08x of the header's fixed part, its bytes give %08x", ErrChecksum, want, have)
@@ -228,14 +245,14 @@ func (e *Entry) DecodeDisk(b []byte, salt uint64) (synced uint64, headLen, total
 	if have, want := headCRC(b[:headLen], salt), le.Uint32(b[4:]); have != want {
 		return 0, 0, 0, fmt.Errorf("%w: CRC %08x, its bytes give %08x", ErrChecksum, want, have)
 	}
-	if b[11] != 0 {
+	if b[11] != 0 || le.Uint32(b[96:]) != 0 {
 		return 0, 0, 0, fmt.Errorf("%w: header padding is not zero", ErrEntry)
 	}
 	e.Level = ipc.Level(b[10])
 	e.LSN, e.Term, synced = le.Uint64(b[24:]), le.Uint64(b[32:]), le.Uint64(b[40:])
 	e.Nonce, e.Pos = le.Uint64(b[48:]), le.Uint64(b[56:])
 	e.TimeMS, e.Shard = int64(le.Uint64(b[64:])), le.Uint32(b[72:])
-	if err := e.decodeSections(readCounts(b[76:]), b[DiskHeaderSize:headLen]); err != nil {
+	if err := e.decodeSections(readCounts(b[76:]), b[DiskHeaderSize:headLen], true); err != nil {
 		return 0, 0, 0, err
 	}
 	if n := e.BodyBytes(); n != le.Uint64(b[16:]) {

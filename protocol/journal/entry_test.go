@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/trimq/trimq/protocol/golden"
@@ -35,6 +37,7 @@ func exampleEntry() Entry {
 	_, second := exampleBody(61, 7)
 	events := (&Appended{4096, 9, 1000, 3, 900, 42, 5}).Append(nil)
 	events = (&Unchanged{8192, 0}).Append(events)
+	first.Note = NoteAt(AppendedSize)
 	return Entry{
 		LSN: 77, Term: 3, Shard: 1, Level: ipc.LevelDisk,
 		Nonce: 0xfeedface, Pos: 12288, TimeMS: 1_700_000_000_123,
@@ -45,7 +48,20 @@ func exampleEntry() Entry {
 		}, {Kind: OpTrim, Index: 10, Offset: 500, Settings: ipc.IndexSettings{Index: 10}}},
 		Items:  []IndexItem{{9, 1000, 3, 0, 1_700_000_000_100}, {10, 7, 1, 1, 1_700_000_000_101}},
 		Bodies: []Body{first, second},
+		Refs: []Ref{
+			{Index: 11, Base: 40, Source: 9, SourceOffset: 1001, Count: 2, Note: NoteAt(0), Before: 1, MaxTimeMS: 1_700_000_000_100},
+			{Index: 12, Base: 3, Source: 8, SourceOffset: 77, Count: 5, Before: 2, MaxTimeMS: -1},
+		},
 	}
+}
+
+// stored is the entry as persistsrv stores it: of the references it is known where they lead.
+func stored(e Entry) Entry {
+	e.Refs = slices.Clone(e.Refs)
+	r := &e.Refs[0]
+	r.Flags, r.Position, r.NotePosition, r.Length, r.Skip = RefRebase|RefPartial, 8752, 8296, 70, 1
+	e.Refs[1].Flags = RefDamaged
+	return e
 }
 
 const sectionsLayout = "event0:56 event1:24 " +
@@ -53,36 +69,44 @@ const sectionsLayout = "event0:56 event1:24 " +
 	"op.kind:1 zero:7 op.index:8 op.offset:8 op.retentionBytes:8 op.retentionMS:8 " +
 	"item.index:8 item.base:8 item.maxTimeMS:8 item.count:4 item.body:4 " +
 	"item.index:8 item.base:8 item.maxTimeMS:8 item.count:4 item.body:4 " +
-	"body.ringPos:8 body.base:8 body.length:4 body.crc:4 body.epoch:4 zero:4 " +
-	"body.ringPos:8 body.base:8 body.length:4 body.crc:4 body.epoch:4 zero:4 "
+	"body.ringPos:8 body.base:8 body.length:4 body.crc:4 body.epoch:4 body.note:4 " +
+	"body.ringPos:8 body.base:8 body.length:4 body.crc:4 body.epoch:4 body.note:4 " +
+	refLayout + refLayout
+
+const refLayout = "ref.index:8 ref.base:8 ref.source:8 ref.sourceOffset:8 ref.maxTimeMS:8 ref.count:4 ref.note:4 ref.before:4 " +
+	"ref.flags:4 ref.position:8 ref.notePosition:8 ref.length:4 ref.skip:4 "
 
 func TestEntryGolden(t *testing.T) {
 	e := exampleEntry()
 	ring := e.AppendRing(nil)
-	golden.Check(t, "entry_v1_ring", "lsn:8 term:8 nonce:8 pos:8 timeMS:8 shard:4 level:1 zero:3 "+
-		"eventBytes:4 ops:4 items:4 bodies:4 "+sectionsLayout, ring)
-	disk := e.AppendDisk(nil, 70, salt)
+	golden.Check(t, "entry_v2_ring", "lsn:8 term:8 nonce:8 pos:8 timeMS:8 shard:4 level:1 version:1 zero:2 "+
+		"eventBytes:4 ops:4 items:4 bodies:4 refs:4 zero:4 "+sectionsLayout, ring)
+	found := stored(e)
+	disk := found.AppendDisk(nil, 70, salt)
 	for i, n := range []int{70, 61} {
 		body, _ := exampleBody(n, e.Bodies[i].Base)
 		disk = append(disk, body...)
 	}
 	disk = append(disk, make([]byte, e.DiskSize()-len(disk))...)
-	golden.Check(t, "entry_v1_disk", "magic:4 headCRC:4 version:2 level:1 zero:1 headBytes:4 bodyBytes:8 "+
-		"lsn:8 term:8 synced:8 nonce:8 pos:8 timeMS:8 shard:4 eventBytes:4 ops:4 items:4 bodies:4 fixedCRC:4 "+
+	golden.Check(t, "entry_v2_disk", "magic:4 headCRC:4 version:2 level:1 zero:1 headBytes:4 bodyBytes:8 "+
+		"lsn:8 term:8 synced:8 nonce:8 pos:8 timeMS:8 shard:4 eventBytes:4 ops:4 items:4 bodies:4 refs:4 zero:4 fixedCRC:4 "+
 		sectionsLayout+"body0:70 body1:61 pad:5", disk)
 
-	if got, err := DecodeRing(golden.Read(t, "entry_v1_ring")); err != nil || !reflect.DeepEqual(got, e) {
+	if got, err := DecodeRing(golden.Read(t, "entry_v2_ring")); err != nil || !reflect.DeepEqual(got, e) {
 		t.Errorf("ring: %v\nhave %+v\nwant %+v", err, got, e)
 	}
-	got, synced, headLen, totalLen, err := DecodeDisk(golden.Read(t, "entry_v1_disk"), salt)
-	if err != nil || !reflect.DeepEqual(got, e) || synced != 70 ||
+	got, synced, headLen, totalLen, err := DecodeDisk(golden.Read(t, "entry_v2_disk"), salt)
+	if err != nil || !reflect.DeepEqual(got, found) || synced != 70 ||
 		headLen != e.HeadSize() || totalLen != len(disk) {
-		t.Errorf("disk: %v synced %d head %d total %d\nhave %+v\nwant %+v", err, synced, headLen, totalLen, got, e)
+		t.Errorf("disk: %v synced %d head %d total %d\nhave %+v\nwant %+v", err, synced, headLen, totalLen, got, found)
+	}
+	if again := found.AppendRing(nil); !bytes.Equal(again, ring) {
+		t.Errorf("what persistsrv has found shows in the ring form: %x", again)
 	}
 }
 
 func TestEntrySizes(t *testing.T) {
-	e := exampleEntry()
+	e := stored(exampleEntry())
 	if have := len(e.AppendRing(nil)); have != e.RingSize() {
 		t.Errorf("ring form of %d bytes, RingSize says %d", have, e.RingSize())
 	}
@@ -105,7 +129,7 @@ func TestEntrySizes(t *testing.T) {
 
 // Any single flipped bit of the head is noticed.
 func TestDiskHeadNoticesEveryBit(t *testing.T) {
-	e := exampleEntry()
+	e := stored(exampleEntry())
 	disk := e.AppendDisk(nil, 70, salt)
 	for i := range len(disk) * 8 {
 		disk[i/8] ^= 1 << (i % 8)
@@ -136,30 +160,52 @@ func patched(disk []byte, change func([]byte)) []byte {
 }
 
 func TestDiskRefusesBadValues(t *testing.T) {
-	e := exampleEntry()
+	e := stored(exampleEntry())
 	disk := e.AppendDisk(nil, 70, salt)
+	const op0 = DiskHeaderSize + 80
+	const item0, body0, ref0, ref1 = op0 + 2*OpSize, op0 + 2*OpSize + 2*ItemSize, op0 + 2*OpSize + 2*ItemSize + 2*BodySize, op0 + 2*OpSize + 2*ItemSize + 2*BodySize + RefSize
+	put32 := func(at int, v uint32) func(b []byte) { return func(b []byte) { le.PutUint32(b[at:], v) } }
+	put64 := func(at int, v uint64) func(b []byte) { return func(b []byte) { le.PutUint64(b[at:], v) } }
 	for name, x := range map[string]struct {
 		change func(b []byte)
 		want   error
 	}{
-		"magic":               {func(b []byte) { b[0] = 'X' }, ErrMagic},
-		"version":             {func(b []byte) { b[8] = 9 }, ErrVersion},
-		"level":               {func(b []byte) { b[10] = 5 }, ErrEntry},
-		"padding":             {func(b []byte) { b[11] = 1 }, ErrEntry},
-		"head too long":       {func(b []byte) { le.PutUint32(b[12:], MaxHeadBytes+8) }, ErrEntry},
-		"head unaligned":      {func(b []byte) { le.PutUint32(b[12:], 97) }, ErrEntry},
-		"head too short":      {func(b []byte) { le.PutUint32(b[12:], 88) }, ErrEntry},
-		"head beyond":         {func(b []byte) { le.PutUint32(b[12:], uint32(len(b)+8)) }, ErrShort},
-		"bodies too long":     {func(b []byte) { le.PutUint64(b[16:], MaxBodyBytes+1) }, ErrEntry},
-		"bodies of other sum": {func(b []byte) { le.PutUint64(b[16:], 130) }, ErrEntry},
-		"huge event bytes":    {func(b []byte) { le.PutUint32(b[76:], 0xfffffff8) }, ErrEntry},
-		"huge ops":            {func(b []byte) { le.PutUint32(b[80:], 0xffffffff) }, ErrEntry},
-		"huge items":          {func(b []byte) { le.PutUint32(b[84:], 0xffffffff) }, ErrEntry},
-		"huge bodies":         {func(b []byte) { le.PutUint32(b[88:], 0xffffffff) }, ErrEntry},
-		"op kind":             {func(b []byte) { b[96+80] = 5 }, ErrEntry},
-		"op padding":          {func(b []byte) { b[96+81] = 1 }, ErrEntry},
-		"item of no body":     {func(b []byte) { b[96+80+80+28] = 2 }, ErrEntry},
-		"body padding":        {func(b []byte) { b[len(b)-1] = 1 }, ErrEntry},
+		"magic":                               {func(b []byte) { b[0] = 'X' }, ErrMagic},
+		"version":                             {func(b []byte) { b[8] = 9 }, ErrVersion},
+		"version 1":                           {func(b []byte) { b[8] = 1 }, ErrVersion},
+		"level":                               {func(b []byte) { b[10] = 5 }, ErrEntry},
+		"padding":                             {func(b []byte) { b[11] = 1 }, ErrEntry},
+		"padding behind counts":               {put32(96, 1), ErrEntry},
+		"head too long":                       {put32(12, MaxHeadBytes+8), ErrEntry},
+		"head unaligned":                      {put32(12, DiskHeaderSize+1), ErrEntry},
+		"head too short":                      {put32(12, DiskHeaderSize-8), ErrEntry},
+		"head beyond":                         {put32(12, uint32(len(disk)+8)), ErrShort},
+		"bodies too long":                     {put64(16, MaxBodyBytes+1), ErrEntry},
+		"bodies of other sum":                 {put64(16, 130), ErrEntry},
+		"huge event bytes":                    {put32(76, 0xfffffff8), ErrEntry},
+		"huge ops":                            {put32(80, 0xffffffff), ErrEntry},
+		"huge items":                          {put32(84, 0xffffffff), ErrEntry},
+		"huge bodies":                         {put32(88, 0xffffffff), ErrEntry},
+		"huge refs":                           {put32(92, 0xffffffff), ErrEntry},
+		"op kind":                             {func(b []byte) { b[op0] = 5 }, ErrEntry},
+		"op padding":                          {func(b []byte) { b[op0+1] = 1 }, ErrEntry},
+		"item of no body":                     {func(b []byte) { b[item0+28] = 2 }, ErrEntry},
+		"note of a body outside":              {put32(body0+28, 80/8), ErrEntry},
+		"huge note of a body":                 {put32(body0+28, 0xffffffff), ErrEntry},
+		"ref of nothing":                      {put32(ref0+40, 0), ErrEntry},
+		"ref of too many":                     {put32(ref0+40, MaxCount+1), ErrEntry},
+		"note of a ref outside":               {put32(ref0+44, 80/8), ErrEntry},
+		"ref behind no item":                  {put32(ref1+48, 3), ErrEntry},
+		"refs out of order":                   {put32(ref1+48, 0), ErrEntry},
+		"ref of unknown flags":                {put32(ref0+52, 8), ErrEntry},
+		"ref to no body":                      {put32(ref0+72, minBody-1), ErrEntry},
+		"ref to no place":                     {put64(ref0+56, 0), ErrEntry},
+		"ref that skips all":                  {put32(ref0+76, MaxCount-1), ErrEntry},
+		"ref that skips and is whole":         {put32(ref0+52, RefRebase), ErrEntry},
+		"damaged ref with a place":            {put64(ref1+56, 8), ErrEntry},
+		"damaged ref with a length":           {put32(ref1+72, 70), ErrEntry},
+		"damaged ref with records before it":  {put32(ref1+76, 1), ErrEntry},
+		"damaged ref with more to be told it": {put32(ref1+52, RefDamaged|RefPartial), ErrEntry},
 	} {
 		if _, _, _, _, err := DecodeDisk(patched(disk, x.change), salt); !errors.Is(err, x.want) {
 			t.Errorf("%s: %v, want %v", name, err, x.want)
@@ -170,7 +216,7 @@ func TestDiskRefusesBadValues(t *testing.T) {
 // An entry is one only under the salt that it was written with, and lengths under another one
 // are not followed.
 func TestDiskRefusesOtherSalts(t *testing.T) {
-	e := exampleEntry()
+	e := stored(exampleEntry())
 	disk := e.AppendDisk(nil, 70, salt)
 	for i := range 64 {
 		other := uint64(salt) ^ 1<<i
@@ -195,9 +241,46 @@ func TestRingRefusesOtherLengths(t *testing.T) {
 	if _, err := DecodeRing(append(ring, 0)); !errors.Is(err, ErrEntry) {
 		t.Errorf("a byte behind it: %v", err)
 	}
-	ring[45] = 1
-	if _, err := DecodeRing(ring); !errors.Is(err, ErrEntry) {
-		t.Errorf("padding: %v", err)
+	for name, x := range map[string]struct {
+		at   int
+		want error
+	}{
+		"version 0, of builds before": {45, ErrVersion}, "padding": {46, ErrEntry}, "padding behind counts": {68, ErrEntry},
+		"a ref that leads somewhere": {len(ring) - 1, ErrEntry}, "a ref with flags": {len(ring) - RefSize + refFoundAt, ErrEntry},
+	} {
+		b := bytes.Clone(ring)
+		if b[x.at]++; x.at == 45 {
+			b[x.at] = 0
+		}
+		if _, err := DecodeRing(b); !errors.Is(err, x.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestInOrder: references stand between the items where their Before says.
+func TestInOrder(t *testing.T) {
+	for _, c := range []struct {
+		items  int
+		before []uint32
+		want   string
+	}{
+		{0, nil, ""}, {2, nil, "i0 i1 "}, {0, []uint32{0, 0}, "r0 r1 "}, {3, []uint32{0, 2, 2, 3}, "r0 i0 i1 r1 r2 i2 r3 "},
+	} {
+		e := Entry{Items: make([]IndexItem, c.items)}
+		for _, before := range c.before {
+			e.Refs = append(e.Refs, Ref{Before: before})
+		}
+		order := ""
+		for i, ref := range e.InOrder() {
+			order += fmt.Sprintf("%c%d ", map[bool]rune{false: 'i', true: 'r'}[ref], i)
+		}
+		if order != c.want {
+			t.Errorf("%d items, refs behind %d: %s, want %s", c.items, c.before, order, c.want)
+		}
+		for range e.InOrder() { // may be left early
+			break
+		}
 	}
 }
 
@@ -223,7 +306,7 @@ func TestBodyVerify(t *testing.T) {
 }
 
 func TestEntryReusesMemory(t *testing.T) {
-	e := exampleEntry()
+	e := stored(exampleEntry())
 	ring, disk := e.AppendRing(nil), e.AppendDisk(nil, 70, salt)
 	buf := make([]byte, 0, 4096)
 	var into Entry

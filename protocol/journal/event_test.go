@@ -125,7 +125,7 @@ func TestEventsGolden(t *testing.T) {
 			t.Errorf("%s: the golden file reads as %x, %v", c.name, again, err)
 		}
 	}
-	golden.Constants(t, "journal_v1_constants")
+	golden.Constants(t, "journal_v2_constants")
 	golden.Documented(t, "../../docs/formats/journal.md", "Ev")
 }
 

@@ -5,8 +5,8 @@ package journal
 //	| length u32 | type u8 | 0 0 0 | pos u64 | body, length bytes | 0 … to a multiple of 8 |
 //
 // little-endian, so each begins on a multiple of 8 within Entry.Events. length counts the
-// body alone. There is no CRC of their own: the entry's head CRC covers them.
-// Version ladder: 1 (the entry's).
+// body alone. There is no CRC of their own, but in notes (note.go): the entry's head CRC covers
+// them. Version ladder: the entry's.
 
 import (
 	"encoding/binary"

@@ -16,6 +16,7 @@ type Entry struct {
 	Ops    []IndexOp
 	Items  []IndexItem
 	Bodies []Body
+	Refs   []Ref
 }
 
 // Body is one RecordBatch.
@@ -25,9 +26,10 @@ type Body struct {
 	CRC     uint32 // the batch's own CRC32C
 	Base    uint64 // patched into bytes 0–7 when it is written; bytes 8–15 are set from Length and the leader epoch
 	Epoch   int32  // partition leader epoch, patched too
+	Note    uint32 // NoteAt of the event that tells how it was published; 0: none does
 }
 
-// IndexItem makes a body (or, by position, one stored earlier) part of an index.
+// IndexItem makes a body of the entry part of an index.
 type IndexItem struct {
 	Index     uint64
 	Base      uint64 // offset of the first record in this index
@@ -46,7 +48,7 @@ const (
 	OpConfigure OpKind = 4 // change its settings
 )
 
-// IndexOp changes an index as a whole. Ops of an entry come before its items.
+// IndexOp changes an index as a whole. Ops of an entry come before its items and references.
 type IndexOp struct {
 	Kind     OpKind
 	Index    uint64

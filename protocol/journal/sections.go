@@ -10,22 +10,29 @@ import (
 )
 
 // counts are the sizes of the sections, as a header tells them.
-type counts struct{ events, ops, items, bodies uint64 }
+type counts struct{ events, ops, items, bodies, refs uint64 }
 
 func (e *Entry) putCounts(b []byte) {
 	le.PutUint32(b[0:], uint32(len(e.Events)))
 	le.PutUint32(b[4:], uint32(len(e.Ops)))
 	le.PutUint32(b[8:], uint32(len(e.Items)))
 	le.PutUint32(b[12:], uint32(len(e.Bodies)))
+	le.PutUint32(b[16:], uint32(len(e.Refs)))
 }
 
 func readCounts(b []byte) counts {
 	return counts{
 		uint64(le.Uint32(b)), uint64(le.Uint32(b[4:])),
-		uint64(le.Uint32(b[8:])), uint64(le.Uint32(b[12:])),
+		uint64(le.Uint32(b[8:])), uint64(le.Uint32(b[12:])), uint64(le.Uint32(b[16:])),
 	}
 }
 
+// bytes is the size of all sections.
+func (n *counts) bytes() uint64 {
+	return n.events + n.ops*OpSize + n.items*ItemSize + n.bodies*BodySize + n.refs*RefSize
+}
+
+// appendSections appends all sections but the references, which differ in the two forms.
 func (e *Entry) appendSections(b []byte) []byte {
 	b = append(b, e.Events...)
 	for i := range e.Ops {
@@ -41,15 +48,15 @@ func (e *Entry) appendSections(b []byte) []byte {
 }
 
 // decodeSections reads sections that fill b exactly; only after the lengths were compared
-// does it allocate.
-func (e *Entry) decodeSections(n counts, b []byte) error {
-	e.Events, e.Ops, e.Items, e.Bodies = nil, e.Ops[:0], e.Items[:0], e.Bodies[:0]
+// does it allocate. onDisk says which form the references have.
+func (e *Entry) decodeSections(n counts, b []byte, onDisk bool) error {
+	e.Events, e.Ops, e.Items, e.Bodies, e.Refs = nil, e.Ops[:0], e.Items[:0], e.Bodies[:0], e.Refs[:0]
 	if e.Level > ipc.LevelQuorum {
 		return fmt.Errorf("%w: level %d", ErrEntry, e.Level)
 	}
-	if n.events%8 != 0 || n.events+n.ops*OpSize+n.items*ItemSize+n.bodies*BodySize != uint64(len(b)) {
-		return fmt.Errorf("%w: %d bytes for %d of events, %d ops, %d items, %d bodies",
-			ErrEntry, len(b), n.events, n.ops, n.items, n.bodies)
+	if n.events%8 != 0 || n.bytes() != uint64(len(b)) {
+		return fmt.Errorf("%w: %d bytes for %d of events, %d ops, %d items, %d bodies, %d refs",
+			ErrEntry, len(b), n.events, n.ops, n.items, n.bodies, n.refs)
 	}
 	if n.events > 0 {
 		e.Events = b[:n.events:n.events]
@@ -70,12 +77,13 @@ func (e *Entry) decodeSections(n counts, b []byte) error {
 		e.Items = append(e.Items, it)
 	}
 	for i := uint64(0); i < n.bodies; i, b = i+1, b[BodySize:] {
-		if le.Uint32(b[28:]) != 0 {
-			return fmt.Errorf("%w: body %d with padding that is not zero", ErrEntry, i)
+		x := readBody(b)
+		if !e.holdsNote(x.Note) {
+			return fmt.Errorf("%w: body %d with its note at %d, events of %d bytes", ErrEntry, i, x.Note, n.events)
 		}
-		e.Bodies = append(e.Bodies, readBody(b))
+		e.Bodies = append(e.Bodies, x)
 	}
-	return nil
+	return e.decodeRefs(b, onDisk)
 }
 
 func (op *IndexOp) append(b []byte) []byte {
@@ -126,12 +134,13 @@ func (x *Body) append(b []byte) []byte {
 	le.PutUint32(e[16:], x.Length)
 	le.PutUint32(e[20:], x.CRC)
 	le.PutUint32(e[24:], uint32(x.Epoch))
+	le.PutUint32(e[28:], x.Note)
 	return append(b, e[:]...)
 }
 
 func readBody(b []byte) Body {
 	return Body{
 		RingPos: le.Uint64(b), Base: le.Uint64(b[8:]),
-		Length: le.Uint32(b[16:]), CRC: le.Uint32(b[20:]), Epoch: int32(le.Uint32(b[24:])),
+		Length: le.Uint32(b[16:]), CRC: le.Uint32(b[20:]), Epoch: int32(le.Uint32(b[24:])), Note: le.Uint32(b[28:]),
 	}
 }

@@ -26,6 +26,7 @@ type round struct {
 	next   int // the act to be done next
 	bodyAt []uint64
 	touch  []*index // have entries that are not written yet
+	refs   resolving
 }
 
 // phase is how far a round has come.
@@ -57,7 +58,8 @@ const (
 )
 
 // Add gathers an entry; src yields its bodies, whose bytes must stay until Flush is through.
-// ErrFull where a new segment is needed and the disk has no room.
+// What its references lead to is put into e. ErrFull where a new segment is needed and the disk
+// has no room.
 func (l *Log) Add(e *journal.Entry, src bodySource) (Result, error) {
 	if l.round.phase != gathering {
 		return Blocked, nil
@@ -80,6 +82,9 @@ func (l *Log) Add(e *journal.Entry, src bodySource) (Result, error) {
 				return 0, err
 			}
 		}
+	}
+	if ready, err := l.resolve(e); err != nil || !ready {
+		return Blocked, err
 	}
 	if err := l.gather(e, src); err != nil {
 		return 0, err
@@ -115,7 +120,7 @@ func (l *Log) gather(e *journal.Entry, src bodySource) error {
 	}
 	r.bytes += int64(e.DiskSize())
 	r.last = e.LSN
-	l.plan(e, position, nil)
+	l.plan(e, position)
 	return nil
 }
 
@@ -139,9 +144,8 @@ func (l *Log) gatherBody(e *journal.Entry, i int, src bodySource) error {
 // minBatch is the length of an empty RecordBatch.
 const minBatch = 61
 
-// plan notes the index changes of an entry that lies at a log position; broken says which of
-// its bodies cannot be read, nil: none.
-func (l *Log) plan(e *journal.Entry, position uint64, broken []bool) {
+// plan notes the index changes of an entry that lies at a log position.
+func (l *Log) plan(e *journal.Entry, position uint64) {
 	r := &l.round
 	l.lastTerm = max(l.lastTerm, e.Term)
 	for i := range e.Ops {
@@ -150,7 +154,7 @@ func (l *Log) plan(e *journal.Entry, position uint64, broken []bool) {
 			op: op.Kind, index: op.Index, term: e.Term, offset: op.Offset, timeMS: e.TimeMS, keep: op.Settings,
 		})
 	}
-	if len(e.Items) == 0 {
+	if len(e.Items)+len(e.Refs) == 0 {
 		return
 	}
 	at := position + uint64(e.HeadSize())
@@ -159,22 +163,15 @@ func (l *Log) plan(e *journal.Entry, position uint64, broken []bool) {
 		r.bodyAt = append(r.bodyAt, at)
 		at += uint64(e.Bodies[i].Length)
 	}
-	for i := range e.Items {
-		it := &e.Items[i]
-		b := &e.Bodies[it.Body]
-		entry := commitlog.Entry{
-			Offset: it.Base, Position: r.bodyAt[it.Body], Length: b.Length, Count: it.Count, MaxTimeMS: it.MaxTimeMS,
+	for i, ref := range e.InOrder() {
+		a := act{term: e.Term, timeMS: e.TimeMS}
+		if ref {
+			a.index, a.entry = e.Refs[i].Index, commitlog.RefEntry(e, &e.Refs[i], position)
+		} else {
+			it := &e.Items[i]
+			a.index, a.entry = it.Index, commitlog.ItemEntry(e, it, position, r.bodyAt[it.Body])
 		}
-		if it.MaxTimeMS < 0 {
-			entry.MaxTimeMS = e.TimeMS
-		}
-		if it.Base != b.Base {
-			entry.Flags |= commitlog.FlagRebase
-		}
-		if broken != nil && broken[it.Body] {
-			entry.Flags |= commitlog.FlagDamaged
-		}
-		r.acts = append(r.acts, act{index: it.Index, term: e.Term, timeMS: e.TimeMS, entry: entry})
+		r.acts = append(r.acts, a)
 	}
 }
 
@@ -241,6 +238,7 @@ func (r *round) reset() {
 	clear(r.touch)
 	r.bufs, r.arena, r.acts, r.touch = r.bufs[:0], r.arena[:0], r.acts[:0], r.touch[:0]
 	r.run, r.bytes, r.next, r.phase = 0, 0, 0, gathering
+	r.refs.reset()
 }
 
 // apply does the round's changes to the indexes. REQUIRES: mu is held.

@@ -19,12 +19,14 @@
 //     process: its successor writes the unsynced entries again, into new files.
 //  4. index.ckpt speaks only of what was synced before it was renamed into place; recovery
 //     reads the log from there. A segment is removed only after an index checkpoint says that
-//     nothing points into it, and both kept checkpoints of logicsrv lie behind it.
+//     nothing needs it (batch, note or origin of an index entry), and both kept checkpoints of logicsrv lie behind it.
 //  5. An index's entries are a function of the log from the index's start on: recovery may
 //     write any of them again.
 //  6. A segment's salt is random and never changes while it has entries, as their checks
 //     are salted with it. No reply and no log line tells it.
-//  7. Offsets below an index's start are never promised again; start only grows.
+//  7. What references lead to is found before their entry is stored, and stored with it: no
+//     index is needed to understand the log.
+//  8. Offsets below an index's start are never promised again; start only grows.
 //
 // Goroutines: none of its own. mu guards everything that the three share; syncMu orders syncs.
 // Lock order: syncMu → mu.

@@ -81,10 +81,7 @@ func (l *Log) addEntry(a *act) error {
 	x.bytes += uint64(e.Length)
 	x.pending = e.Append(x.pending)
 	l.stats.IndexEntries++
-	if s := l.at(e.Position); s != nil {
-		s.refs++
-		s.live += uint64(e.Length)
-	}
+	l.ref(&e)
 	if !x.touched {
 		x.touched = true
 		l.round.touch = append(l.round.touch, x)

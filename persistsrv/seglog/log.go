@@ -103,6 +103,7 @@ type Stats struct {
 	IndexEntries             uint64
 	Checkpoints              uint64 // logicsrv's, stored
 	DamagedPlaces            uint64
+	DamagedRefs              uint64 // references that lead to nothing that can be read
 	Segments, LogBytes, Free uint64
 	RecoveredFrom            uint64 // log position
 	RecoveryScanned          uint64 // bytes

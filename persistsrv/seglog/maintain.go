@@ -324,7 +324,7 @@ func (l *Log) removeDead(c *commitlog.IndexCheckpoint) error {
 			continue
 		}
 		for k, s := range l.segs {
-			if s.position == st.Position && s.refs == 0 && s != l.cur && s.file == nil && (k == 0 || !l.segs[k-1].tail) {
+			if s.position == st.Position && s.refs == 0 && s.pins == 0 && s != l.cur && s.file == nil && (k == 0 || !l.segs[k-1].tail) {
 				dead = append(dead, s)
 				l.stats.LogBytes -= min(l.stats.LogBytes, s.end-s.position)
 				l.segs = append(l.segs[:k:k], l.segs[k+1:]...)

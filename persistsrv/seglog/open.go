@@ -45,7 +45,7 @@ func (l *Log) open(o Options) error {
 	if err := l.checkSpace(); err != nil {
 		return err
 	}
-	r := &recovery{l: l, hint: o.SyncedHint, rewrite: o.Rewrite, warm: o.Warm}
+	r := &recovery{l: l, hint: o.SyncedHint, rewrite: o.Rewrite, warm: o.Warm, broken: map[uint64]bool{}}
 	if err := r.run(); err != nil {
 		return fmt.Errorf("recover the log: %w", err)
 	}
@@ -112,8 +112,8 @@ func (l *Log) checkMarker() error {
 	defer f.Close()
 	b := make([]byte, len(commitlog.MarkerText)+1)
 	n, _ := f.ReadAt(b, 0)
-	if string(b[:n]) != commitlog.MarkerText {
-		return fmt.Errorf("data directory: %s says %q, this program knows %q", commitlog.MarkerName, b[:n], commitlog.MarkerText)
+	if err := commitlog.CheckMarker(b[:n]); err != nil {
+		return fmt.Errorf("data directory: %w", err)
 	}
 	for _, dir := range []string{"", commitlog.LogDir, commitlog.CheckpointDir} {
 		if err := l.removeUnfinished(dir); err != nil {

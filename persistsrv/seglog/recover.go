@@ -34,6 +34,7 @@ type recovery struct {
 	split   *segment
 	source  map[*segment]*segment // a segment to be written again → the one that has its bytes
 	cut     bool                  // the torn end was cut
+	broken  map[uint64]bool       // log positions of batches that fail their check
 }
 
 // actsAtOnce bounds the index changes that recovery gathers.
@@ -267,7 +268,7 @@ func (r *recovery) scanSegment(i int, at, to uint64) (stop bool, err error) {
 				return stop, err
 			}
 		}
-		if err := r.apply(i, e, p, nil); err != nil {
+		if err := r.apply(i, e, p); err != nil {
 			return false, err
 		}
 		at += uint64(p.Length)
@@ -277,7 +278,7 @@ func (r *recovery) scanSegment(i int, at, to uint64) (stop bool, err error) {
 }
 
 // apply takes over a whole entry.
-func (r *recovery) apply(i int, e *journal.Entry, p commitlog.Place, broken []bool) error {
+func (r *recovery) apply(i int, e *journal.Entry, p commitlog.Place) error {
 	if !r.pre {
 		r.trySplit(i, e.LSN, p.Position)
 		if s := r.l.at(p.Position); s != nil {
@@ -292,7 +293,9 @@ func (r *recovery) apply(i int, e *journal.Entry, p commitlog.Place, broken []bo
 		}
 	}
 	r.last = e.LSN
-	r.l.plan(e, p.Position, broken)
+	planned := len(r.l.round.acts)
+	r.l.plan(e, p.Position)
+	r.markBroken(r.l.round.acts[planned:])
 	if r.pre {
 		r.keepRebuilt()
 	}
@@ -300,6 +303,16 @@ func (r *recovery) apply(i int, e *journal.Entry, p commitlog.Place, broken []bo
 		return r.flush()
 	}
 	return nil
+}
+
+// markBroken marks index entries that lead to a batch which was found to be broken: of this log
+// entry, or of an earlier one that it refers to.
+func (r *recovery) markBroken(acts []act) {
+	for i := range acts {
+		if a := &acts[i]; a.op == 0 && r.broken[a.entry.Position] {
+			a.entry.Flags |= commitlog.FlagDamaged
+		}
+	}
 }
 
 // flush does the gathered index changes.

@@ -158,7 +158,12 @@ func (r *recovery) bad(i int, at uint64, bad *commitlog.BadEntry, e *journal.Ent
 			return 0, err
 		}
 		r.damage(commitlog.Damage{Segment: bad.Segment, Position: at, End: end, LSN: lsn, NextLSN: lsn + 1, Why: bad.Why.Error()})
-		return end, r.apply(i, e, p, sc.BrokenBodies(e, at))
+		for k, broken := range sc.BrokenBodies(e, at) {
+			if broken {
+				r.broken[at+e.BodyOffset(k)] = true
+			}
+		}
+		return end, r.apply(i, e, p)
 	}
 	at0 := at
 	for k := i; k < len(r.files); k++ {

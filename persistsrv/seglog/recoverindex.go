@@ -327,10 +327,7 @@ func (l *Log) recountIndex(x *index) error {
 			return err
 		}
 		for _, e := range entries {
-			if s := l.at(e.Position); s != nil && e.Length > 0 {
-				s.refs++
-				s.live += uint64(e.Length)
-			}
+			l.ref(&e)
 			x.bytes += uint64(e.Length)
 			x.frontSlot++
 		}

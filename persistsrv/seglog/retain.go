@@ -40,13 +40,13 @@ func (l *Log) forget(x *index, to uint64) error {
 			return err
 		}
 		for _, e := range entries {
-			if e.Length > 0 && e.End() > to {
+			if e.Count > 0 && e.End() > to {
 				return nil
 			}
-			l.unref(e)
+			l.unref(&e)
 			x.bytes -= min(x.bytes, uint64(e.Length))
 			x.frontSlot++
-			if e.Length > 0 {
+			if e.Count > 0 {
 				x.start, x.startMoved = max(x.start, e.End()), true
 			}
 		}
@@ -60,7 +60,7 @@ func (l *Log) forget(x *index, to uint64) error {
 }
 
 // frontEntries reads up to n entries from the first one that is not trimmed on, all of one
-// file. A damaged slot is an entry of length 0.
+// file. A damaged slot is an entry without records.
 func (l *Log) frontEntries(x *index, n int) ([]commitlog.Entry, error) {
 	if len(x.files) == 0 {
 		return nil, nil
@@ -99,16 +99,6 @@ func (l *Log) readIndexFile(x *index, base uint64, b []byte, off int64) error {
 		return fmt.Errorf("read %s: %w", commitlog.IndexName(x.id, base), err)
 	}
 	return nil
-}
-
-// unref takes one index entry out of its segment's counts.
-func (l *Log) unref(e commitlog.Entry) {
-	s := l.at(e.Position)
-	if s == nil || e.Length == 0 {
-		return
-	}
-	s.refs -= min(s.refs, 1)
-	s.live -= min(s.live, uint64(e.Length))
 }
 
 // storeStart writes the start word of the first file that is still wanted, and of those that
@@ -191,7 +181,7 @@ func (l *Log) retainFrom(x *index, now int64) (uint64, error) {
 		for _, e := range entries {
 			old := k.RetentionMS > 0 && e.MaxTimeMS < now-k.RetentionMS
 			big := k.RetentionBytes > 0 && bytes > uint64(k.RetentionBytes) && e.End() < x.next
-			if e.Length > 0 && !old && !big {
+			if e.Count > 0 && !old && !big {
 				return to, nil
 			}
 			to = max(to, e.End())

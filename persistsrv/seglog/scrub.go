@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sort"
 
 	"github.com/trimq/trimq/persistsrv/vfs"
 	"github.com/trimq/trimq/protocol/batch"
@@ -91,6 +90,7 @@ func (l *Log) foundDamage(d commitlog.Damage) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.reportDamage(d)
+	l.round.refs.forget() // entries that are about to be marked
 	for _, id := range l.indexIDs() {
 		if err := l.markDamaged(l.indexes[id], d.Position, d.End); err != nil {
 			return err
@@ -100,7 +100,7 @@ func (l *Log) foundDamage(d commitlog.Damage) error {
 }
 
 // markDamaged marks the entries of an index that lead to a broken batch in a range of the log.
-// REQUIRES: mu is held.
+// References may lead there from anywhere in the index. REQUIRES: mu is held.
 func (l *Log) markDamaged(x *index, from, to uint64) error {
 	for i := range x.files {
 		f := &x.files[i]
@@ -108,19 +108,12 @@ func (l *Log) markDamaged(x *index, from, to uint64) error {
 		if err := l.readIndexFile(x, f.base, b, slotOffset(0)); err != nil {
 			return err
 		}
-		slot := sort.Search(int(f.count), func(k int) bool {
-			e, ok := commitlog.DecodeEntry(b[k*commitlog.IndexEntrySize:])
-			return ok && e.Position >= from
-		})
-		for ; slot < int(f.count); slot++ {
-			e, ok := commitlog.DecodeEntry(b[slot*commitlog.IndexEntrySize:])
-			if !ok || e.Position >= to {
-				return nil
-			}
-			if e.Flags&commitlog.FlagDamaged != 0 || l.batchIsWhole(e) {
+		for slot := range f.count {
+			e, ok := commitlog.DecodeEntry(b[int(slot)*commitlog.IndexEntrySize:])
+			if !ok || e.Position < from || e.Position >= to || e.Flags&commitlog.FlagDamaged != 0 || l.batchIsWhole(e) {
 				continue
 			}
-			if err := l.markSlot(x, f, uint32(slot), e); err != nil {
+			if err := l.markSlot(x, f, slot, e); err != nil {
 				return err
 			}
 		}

@@ -22,8 +22,9 @@ type segment struct {
 	createdMS int64
 	salt      uint64
 	file      vfs.File // open while it may have to be written or synced
-	refs      uint64   // index entries that point into it
-	live      uint64   // bytes they point to
+	refs      uint64   // index entries that need it, see Log.needs
+	live      uint64   // bytes of their batches in it
+	pins      int      // references of the round under way that lead into it
 	sealed    bool
 	// tail: the file goes on behind end with bytes that the next segment has taken over. As
 	// long as they are there the next segment must be, or they would count again.

@@ -22,13 +22,16 @@ type turn struct {
 	entry  journal.Entry
 	bodies [][]byte // as produced: base offset 0
 	state  []byte   // a checkpoint of logicsrv to be sent after it
+
+	stocked int // items that may be referred to already
 }
 
 // script makes n turns. Turn i has LSN i+1. The same seed makes the same script.
 func script(seed uint64, n int) []turn {
-	rng := rand.New(rand.NewPCG(seed, 1))
+	rng, refs := rand.New(rand.NewPCG(seed, 1)), rand.New(rand.NewPCG(seed, 2))
 	next := map[uint64]uint64{}
 	live := []uint64{1, 2, 3}
+	stock := stock{}
 	var turns []turn
 	for i := range n {
 		t := turn{entry: journal.Entry{
@@ -57,7 +60,11 @@ func script(seed uint64, n int) []turn {
 		}
 		for b := range rng.IntN(4) {
 			t.addBody(rng, b, live, next)
+			for refs.IntN(5) < 2 {
+				t.addRef(refs, live, next, stock)
+			}
 		}
+		stock.settle(&t)
 		if i%19 == 18 {
 			t.state = bytes.Repeat([]byte{byte(i)}, 100+rng.IntN(3000))
 		}
@@ -78,6 +85,9 @@ func (t *turn) addBody(rng *rand.Rand, b int, live []uint64, next map[uint64]uin
 	body := journal.Body{
 		Length: uint32(len(raw)), CRC: uint32(raw[17])<<24 | uint32(raw[18])<<16 | uint32(raw[19])<<8 | uint32(raw[20]),
 		Base: next[first], Epoch: 3,
+	}
+	if count > 1 {
+		body.Note = t.addNote(fmt.Appendf(nil, "published with lsn %d", t.entry.LSN))
 	}
 	ids := []uint64{first}
 	if second := live[rng.IntN(len(live))]; second != first {
@@ -354,7 +364,7 @@ func (r *rig) readLog() (last int, err error) {
 func (r *rig) matches(rd *commitlog.Reader, e *journal.Entry) error {
 	want := &r.turns[e.LSN-1]
 	if !bytes.Equal(e.Events, want.entry.Events) || len(e.Bodies) != len(want.bodies) ||
-		!slices.Equal(e.Items, want.entry.Items) || !slices.Equal(e.Ops, want.entry.Ops) || e.Level != want.entry.Level {
+		!slices.Equal(e.Items, want.entry.Items) || !slices.Equal(e.Ops, want.entry.Ops) || !sameRefs(e.Refs, want.entry.Refs) || e.Level != want.entry.Level {
 		return fmt.Errorf("lsn %d is not the script's:\n%+v\n%+v", e.LSN, e, want.entry)
 	}
 	for i, raw := range want.bodies {
@@ -377,41 +387,6 @@ func beUint64(b []byte) (v uint64) {
 		v = v<<8 | uint64(c)
 	}
 	return v
-}
-
-// modelIndex is an index as the script's first n turns make it: the model is these few lines.
-type modelIndex struct {
-	start   uint64
-	next    uint64
-	entries []commitlog.Entry // position 0
-}
-
-func (r *rig) model(n int) map[uint64]*modelIndex {
-	m := map[uint64]*modelIndex{}
-	for i := range r.turns[:n] {
-		e := &r.turns[i].entry
-		for _, op := range e.Ops {
-			switch op.Kind {
-			case journal.OpCreate:
-				m[op.Index] = &modelIndex{}
-			case journal.OpDelete:
-				delete(m, op.Index)
-			case journal.OpTrim:
-				m[op.Index].start = max(m[op.Index].start, op.Offset)
-			}
-		}
-		for _, it := range e.Items {
-			x := m[it.Index]
-			b := &e.Bodies[it.Body]
-			en := commitlog.Entry{Offset: it.Base, Length: b.Length, Count: it.Count, MaxTimeMS: it.MaxTimeMS}
-			if it.Base != b.Base {
-				en.Flags = commitlog.FlagRebase
-			}
-			x.entries = append(x.entries, en)
-			x.next = en.End()
-		}
-	}
-	return m
 }
 
 // checkIndexes compares all indexes with the model after n turns, and every batch that an
@@ -442,14 +417,13 @@ func (r *rig) compareIndexes(n int) error {
 		if want == nil || start != want.start {
 			return fmt.Errorf("index %d starts at %d, the model says %+v", id, start, want)
 		}
-		below := func(e commitlog.Entry) bool { return e.End() <= start }
-		got := slices.DeleteFunc(entries, below)
-		left := slices.DeleteFunc(slices.Clone(want.entries), below)
+		got := slices.DeleteFunc(entries, func(e commitlog.Entry) bool { return e.End() <= start })
+		left := slices.DeleteFunc(slices.Clone(want.entries), func(e modelEntry) bool { return e.End() <= start })
 		if len(got) != len(left) {
 			return fmt.Errorf("index %d has %d entries from %d on, the model %d", id, len(got), start, len(left))
 		}
 		for i := range got {
-			if err := compareEntry(fsys, id, got[i], left[i]); err != nil {
+			if err := compareEntry(fsys, id, got[i], &left[i]); err != nil {
 				return err
 			}
 		}
@@ -457,17 +431,21 @@ func (r *rig) compareIndexes(n int) error {
 	return nil
 }
 
-func compareEntry(fsys commitlog.FS, id uint64, got, want commitlog.Entry) error {
-	want.Position = got.Position
-	if got != want {
-		return fmt.Errorf("index %d: entry %+v, the model %+v", id, got, want)
+func compareEntry(fsys commitlog.FS, id uint64, got commitlog.Entry, want *modelEntry) error {
+	is := want.Entry
+	is.Position, is.Origin, is.Note = got.Position, got.Origin, got.Note
+	if got != is {
+		return fmt.Errorf("index %d: entry %+v, the model %+v", id, got, is)
 	}
 	b, err := commitlog.ReadBatch(fsys, got)
 	if err != nil {
 		return fmt.Errorf("index %d: %+v: %w", id, got, err)
 	}
-	if _, err := batch.Validate(b); err != nil || beUint64(b) != got.Offset {
-		return fmt.Errorf("index %d: %+v leads to a batch with base %d: %w", id, got, beUint64(b), err)
+	if _, err := batch.Validate(b); err != nil || beUint64(b) != got.Base() || !bytes.Equal(b[16:], want.raw[16:]) {
+		return fmt.Errorf("index %d: %+v leads to a batch with base %d, or to another one: %w", id, got, beUint64(b), err)
+	}
+	if err := compareNote(fsys, got.Note, want.note); err != nil {
+		return fmt.Errorf("index %d: %+v: its note: %w", id, got, err)
 	}
 	return nil
 }

@@ -58,9 +58,9 @@ func Dump(fsys FS, w io.Writer, o DumpOptions) error {
 }
 
 func dumpEntry(w io.Writer, e *journal.Entry, p Place, o DumpOptions) error {
-	_, err := fmt.Fprintf(w, "lsn=%d position=%d length=%d head=%d synced=%d term=%d shard=%d level=%d time=%d nonce=%#x input=%d events=%d ops=%d items=%d bodies=%d\n",
+	_, err := fmt.Fprintf(w, "lsn=%d position=%d length=%d head=%d synced=%d term=%d shard=%d level=%d time=%d nonce=%#x input=%d events=%d ops=%d items=%d bodies=%d refs=%d\n",
 		e.LSN, p.Position, p.Length, p.HeadLen, p.Synced, e.Term, e.Shard, e.Level, e.TimeMS, e.Nonce, e.Pos,
-		len(e.Events), len(e.Ops), len(e.Items), len(e.Bodies))
+		len(e.Events), len(e.Ops), len(e.Items), len(e.Bodies), len(e.Refs))
 	if err == nil && o.Events {
 		err = dumpEvents(w, e.Events)
 	}
@@ -80,18 +80,44 @@ func dumpItems(w io.Writer, e *journal.Entry, p Place) error {
 			return err
 		}
 	}
-	for _, it := range e.Items {
-		if _, err := fmt.Fprintf(w, "    item index=%d base=%d count=%d body=%d max_time=%d\n", it.Index, it.Base, it.Count, it.Body, it.MaxTimeMS); err != nil {
+	for i, ref := range e.InOrder() {
+		show := dumpItem
+		if ref {
+			show = dumpRef
+		}
+		if err := show(w, e, i); err != nil {
 			return err
 		}
 	}
 	for i, b := range e.Bodies {
-		if _, err := fmt.Fprintf(w, "    body %d position=%d length=%d base=%d epoch=%d crc=%08x ring=%d\n",
-			i, p.Position+e.BodyOffset(i), b.Length, b.Base, b.Epoch, b.CRC, b.RingPos); err != nil {
+		if _, err := fmt.Fprintf(w, "    body %d position=%d length=%d base=%d epoch=%d crc=%08x ring=%d note=%d\n",
+			i, p.Position+e.BodyOffset(i), b.Length, b.Base, b.Epoch, b.CRC, b.RingPos, journal.NotePosition(p.Position, b.Note)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func dumpItem(w io.Writer, e *journal.Entry, i int) error {
+	it := &e.Items[i]
+	_, err := fmt.Fprintf(w, "    item index=%d base=%d count=%d body=%d max_time=%d\n", it.Index, it.Base, it.Count, it.Body, it.MaxTimeMS)
+	return err
+}
+
+func dumpRef(w io.Writer, e *journal.Entry, i int) error {
+	r := &e.Refs[i]
+	leads := fmt.Sprintf("position=%d length=%d skip=%d", r.Position, r.Length, r.Skip)
+	for _, f := range []struct {
+		flag uint32
+		name string
+	}{{journal.RefRebase, "rebase"}, {journal.RefPartial, "partial"}, {journal.RefDamaged, "damaged"}} {
+		if r.Flags&f.flag != 0 {
+			leads += " " + f.name
+		}
+	}
+	_, err := fmt.Fprintf(w, "    ref index=%d base=%d count=%d source=%d offset=%d max_time=%d %s note=%d\n",
+		r.Index, r.Base, r.Count, r.Source, r.SourceOffset, r.MaxTimeMS, leads, r.NotePosition)
+	return err
 }
 
 func dumpEvents(w io.Writer, b []byte) error {

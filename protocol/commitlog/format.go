@@ -16,23 +16,26 @@ package commitlog
 //	0           8             12          16          24                32               40      44        48          56      64
 //
 // start is outside the CRC because it moves: offsets below it are no longer there. It is
-// stored as one aligned word. Then slots entries of 40 bytes, unused ones zero:
+// stored as one aligned word. Then slots entries of 56 bytes, unused ones zero:
 //
-//	| offset u64 | position u64 | length u32 | count u32 | max time ms i64 | flags u32 | crc u32 |
-//	0            8              16           20          24                32          36       40
+//	| offset u64 | position u64 | note u64 | origin u64 | max time ms i64 | length u32 | count u32 | skip u24, flags u8 | crc u32 |
+//	0            8              16         24           32                40           44          48                   52       56
 //
-// Version ladder: 1.
+// Version ladder: 1, never released; 2, the one spoken: index entries with note, origin and skip.
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"strconv"
 	"strings"
+
+	"github.com/trimq/trimq/protocol/journal"
 )
 
 const (
-	Version = 1
+	Version = 2
 
 	SegmentMagic    uint64 = 0x01474f4c514d5254 // "TRMQLOG\x01"
 	IndexMagic      uint64 = 0x01584449514d5254 // "TRMQIDX\x01"
@@ -40,7 +43,7 @@ const (
 
 	SegmentHeaderSize = 64
 	IndexHeaderSize   = 64
-	IndexEntrySize    = 40
+	IndexEntrySize    = 56
 	IndexStartOffset  = 48 // where the start word lies in an index segment
 
 	// Alignment of entries in the log.
@@ -59,12 +62,47 @@ const (
 )
 
 // MarkerText is the content of the marker file.
-const MarkerText = "TriMQ data directory, format 1\n"
+const MarkerText = "TriMQ data directory, format 2\n"
+
+// What builds before the first release have written, and what to do about it.
+const (
+	oldVersion    = 1
+	oldMarkerText = "TriMQ data directory, format 1\n"
+	oldMend       = "this data directory was written by an unreleased build of format 1: start with an empty one"
+)
+
+// ErrVersion says that something whole is of a version that this program does not read.
+var ErrVersion = errors.New("unknown version")
+
+// CheckMarker says whether the content of a marker file is that of a data directory which this
+// program reads.
+func CheckMarker(text []byte) error {
+	switch string(text) {
+	case MarkerText:
+		return nil
+	case oldMarkerText:
+		return fmt.Errorf("%w: %s", ErrVersion, oldMend)
+	}
+	return fmt.Errorf("%w: %s says %q, this program knows %q", ErrVersion, MarkerName, text, MarkerText)
+}
+
+// checkVersion refuses a version. An old one is refused by its name, where the checksum bears
+// out that it is no damage.
+func checkVersion(what string, v uint32, sound bool) error {
+	switch {
+	case v == Version:
+		return nil
+	case v == oldVersion && sound:
+		return fmt.Errorf("%s: %w: %s", what, ErrVersion, oldMend)
+	}
+	return formatErrorf(what, "version %d, this program reads %d", v, Version)
+}
 
 // Flags of an index entry.
 const (
-	FlagRebase  uint32 = 1 // the base offset inside the batch is another one: a reader patches it
-	FlagDamaged uint32 = 2 // the batch in the log failed its check: reading it is an error
+	FlagRebase  uint32 = journal.RefRebase  // the base offset inside the batch is not Entry.Base: a reader patches it
+	FlagDamaged uint32 = journal.RefDamaged // the batch in the log failed its check, or is not there: reading it is an error
+	FlagPartial uint32 = journal.RefPartial // the batch has other records too, which are no business of this index
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -121,10 +159,11 @@ func DecodeSegmentHeader(b []byte) (SegmentHeader, error) {
 	if m := le.Uint64(b); m != SegmentMagic {
 		return SegmentHeader{}, formatErrorf(what, "magic %#x, want %#x", m, SegmentMagic)
 	}
-	if v := le.Uint32(b[8:]); v != Version {
-		return SegmentHeader{}, formatErrorf(what, "version %d, this program reads %d", v, Version)
+	got, want := crc32.Checksum(b[:60], castagnoli), le.Uint32(b[60:])
+	if err := checkVersion(what, le.Uint32(b[8:]), got == want); err != nil {
+		return SegmentHeader{}, err
 	}
-	if got, want := crc32.Checksum(b[:60], castagnoli), le.Uint32(b[60:]); got != want {
+	if got != want {
 		return SegmentHeader{}, formatErrorf(what, "crc %#x, header says %#x", got, want)
 	}
 	return SegmentHeader{
@@ -170,10 +209,11 @@ func DecodeIndexHeader(b []byte) (IndexHeader, error) {
 	if m := le.Uint64(b); m != IndexMagic {
 		return IndexHeader{}, formatErrorf(what, "magic %#x, want %#x", m, IndexMagic)
 	}
-	if v := le.Uint32(b[8:]); v != Version {
-		return IndexHeader{}, formatErrorf(what, "version %d, this program reads %d", v, Version)
+	got, want := crc32.Checksum(b[:44], castagnoli), le.Uint32(b[44:])
+	if err := checkVersion(what, le.Uint32(b[8:]), got == want); err != nil {
+		return IndexHeader{}, err
 	}
-	if got, want := crc32.Checksum(b[:44], castagnoli), le.Uint32(b[44:]); got != want {
+	if got != want {
 		return IndexHeader{}, formatErrorf(what, "crc %#x, header says %#x", got, want)
 	}
 	h := IndexHeader{
@@ -191,46 +231,6 @@ func DecodeIndexHeader(b []byte) (IndexHeader, error) {
 
 // maxSlots bounds what a damaged header can make a reader map (1 GiB).
 const maxSlots = 1 << 30 / IndexEntrySize
-
-// Entry is one slot of an index: where one batch of it lies.
-type Entry struct {
-	Offset    uint64 // of the batch's first record in this index
-	Position  uint64 // log position of the batch's first byte
-	Length    uint32 // bytes of the batch
-	Count     uint32 // records in it
-	MaxTimeMS int64  // latest record time in the index up to here, so that it never falls
-	Flags     uint32
-}
-
-// End is the offset after the batch.
-func (e *Entry) End() uint64 { return e.Offset + uint64(e.Count) }
-
-// Append encodes the entry.
-func (e *Entry) Append(b []byte) []byte {
-	at := len(b)
-	b = le.AppendUint64(b, e.Offset)
-	b = le.AppendUint64(b, e.Position)
-	b = le.AppendUint32(b, e.Length)
-	b = le.AppendUint32(b, e.Count)
-	b = le.AppendUint64(b, uint64(e.MaxTimeMS))
-	b = le.AppendUint32(b, e.Flags)
-	return le.AppendUint32(b, crc32.Checksum(b[at:], castagnoli))
-}
-
-// DecodeEntry decodes one slot; ok tells whether it is used and whole.
-func DecodeEntry(b []byte) (e Entry, ok bool) {
-	if len(b) < IndexEntrySize || crc32.Checksum(b[:36], castagnoli) != le.Uint32(b[36:]) {
-		return Entry{}, false
-	}
-	return Entry{
-		Offset:    le.Uint64(b),
-		Position:  le.Uint64(b[8:]),
-		Length:    le.Uint32(b[16:]),
-		Count:     le.Uint32(b[20:]),
-		MaxTimeMS: int64(le.Uint64(b[24:])),
-		Flags:     le.Uint32(b[32:]),
-	}, true
-}
 
 // SegmentName is the name of the log segment that begins at position.
 func SegmentName(position uint64) string { return fmt.Sprintf("%s/%020d.log", LogDir, position) }

@@ -37,7 +37,7 @@ func annotated(b []byte, fields []field) string {
 
 func golden(t *testing.T, name string, got []byte) {
 	t.Helper()
-	path := filepath.Join("testdata", "golden", "commitlog_v1_"+name)
+	path := filepath.Join("testdata", "golden", "commitlog_v2_"+name)
 	want, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -59,7 +59,10 @@ func golden(t *testing.T, name string, got []byte) {
 var (
 	goldenSegment = SegmentHeader{Shard: 1, Position: 0x1122334455, BaseLSN: 77, CreatedMS: 1_700_000_000_000, Capacity: 256 << 20, Salt: 0x0123456789abcdef}
 	goldenIndex   = IndexHeader{Slots: 65536, Index: 0xabcdef, Base: 123456, CreatedMS: 1_700_000_000_000, Start: 123460}
-	goldenEntry   = Entry{Offset: 123456, Position: 0x1122334466, Length: 4711, Count: 20, MaxTimeMS: 1_700_000_000_123, Flags: FlagRebase}
+	goldenEntry   = Entry{
+		Offset: 123456, Position: 0x1122334466, Note: 0x1122330088, Origin: 0x1122330010, MaxTimeMS: 1_700_000_000_123,
+		Length: 4711, Count: 20, Skip: 1<<24 - 3, Flags: FlagRebase | FlagPartial,
+	}
 	goldenCkpt    = IndexCheckpoint{
 		LSN: 99, Position: 0x1122335566,
 		Segments: []SegmentState{{Position: 0, BaseLSN: 1, LastLSN: 76, End: 0x1122334455, Refs: 3, Live: 999, Salt: 5}, {Position: 0x1122334455, BaseLSN: 77, LastLSN: 99, End: 0x1122335566, Salt: 0x0123456789abcdef}},
@@ -74,25 +77,25 @@ func TestGolden(t *testing.T) {
 	seg := goldenSegment.Append(nil)
 	golden(t, "segment_header.bin", seg)
 	golden(t, "segment_header.txt", []byte(annotated(seg, []field{
-		{0, "magic"}, {8, "version 1"}, {12, "shard 1"}, {16, "position 0x1122334455"}, {24, "base LSN 77"},
+		{0, "magic"}, {8, "version 2"}, {12, "shard 1"}, {16, "position 0x1122334455"}, {24, "base LSN 77"},
 		{32, "created ms 1700000000000"}, {40, "capacity 256 MiB"}, {48, "salt 0x0123456789abcdef"}, {56, "zero"}, {60, "crc of 0-59"},
 	})))
 	idx := goldenIndex.Append(nil)
 	golden(t, "index_header.bin", idx)
 	golden(t, "index_header.txt", []byte(annotated(idx, []field{
-		{0, "magic"}, {8, "version 1"}, {12, "slots 65536"}, {16, "index 0xabcdef"}, {24, "base offset 123456"},
+		{0, "magic"}, {8, "version 2"}, {12, "slots 65536"}, {16, "index 0xabcdef"}, {24, "base offset 123456"},
 		{32, "created ms 1700000000000"}, {40, "zero"}, {44, "crc of 0-43"}, {48, "start 123460"}, {56, "zero"},
 	})))
 	entry := goldenEntry.Append(nil)
 	golden(t, "index_entry.bin", entry)
 	golden(t, "index_entry.txt", []byte(annotated(entry, []field{
-		{0, "offset 123456"}, {8, "position 0x1122334466"}, {16, "length 4711"}, {20, "count 20"},
-		{24, "max time ms 1700000000123"}, {32, "flags: rebase"}, {36, "crc of 0-35"},
+		{0, "offset 123456"}, {8, "position 0x1122334466"}, {16, "note 0x1122330088"}, {24, "origin 0x1122330010"},
+		{32, "max time ms 1700000000123"}, {40, "length 4711"}, {44, "count 20"}, {48, "skip 0xfffffd"}, {51, "flags: rebase, partial"}, {52, "crc of 0-51"},
 	})))
 	ckpt := goldenCkpt.Append(nil)
 	golden(t, "index_checkpoint.bin", ckpt)
 	golden(t, "index_checkpoint.txt", []byte(annotated(ckpt, []field{
-		{0, "magic"}, {8, "version 1"}, {12, "crc of 16-"}, {16, "lsn 99"}, {24, "position 0x1122335566"},
+		{0, "magic"}, {8, "version 2"}, {12, "crc of 16-"}, {16, "lsn 99"}, {24, "position 0x1122335566"},
 		{32, "segments 2"}, {36, "indexes 2"}, {40, "files 3"}, {44, "zero"},
 		{48, "segment 0: position"}, {56, "base LSN 1"}, {64, "last LSN 76"}, {72, "end"}, {80, "refs 3"}, {88, "live bytes 999"}, {96, "salt 5"},
 		{104, "segment 1"},
@@ -109,7 +112,7 @@ func TestGoldenConstants(t *testing.T) {
 		value any
 	}{
 		{"Alignment", Alignment}, {"CheckpointDir", CheckpointDir}, {"CheckpointMagic", CheckpointMagic}, {"FlagDamaged", FlagDamaged},
-		{"FlagRebase", FlagRebase}, {"IndexCheckpointName", IndexCheckpointName}, {"IndexDir", IndexDir}, {"IndexEntrySize", IndexEntrySize},
+		{"FlagPartial", FlagPartial}, {"FlagRebase", FlagRebase}, {"IndexCheckpointName", IndexCheckpointName}, {"IndexDir", IndexDir}, {"IndexEntrySize", IndexEntrySize},
 		{"IndexHeaderSize", IndexHeaderSize}, {"IndexMagic", IndexMagic}, {"IndexStartOffset", IndexStartOffset}, {"LockName", LockName},
 		{"LogDir", LogDir}, {"MarkerName", MarkerName}, {"MarkerText", MarkerText}, {"SegmentHeaderSize", SegmentHeaderSize},
 		{"SegmentMagic", SegmentMagic}, {"TmpSuffix", TmpSuffix}, {"Version", Version},
@@ -170,6 +173,55 @@ func TestRoundTrip(t *testing.T) {
 	}
 	if _, ok := DecodeEntry(make([]byte, IndexEntrySize)); ok {
 		t.Error("an empty slot counts as an entry")
+	}
+	if _, ok := DecodeEntry((&Entry{Length: 61, Position: 99}).Append(nil)); ok {
+		t.Error("an entry without records counts as one")
+	}
+	if first := (&Entry{Offset: 2, Skip: 5, Count: 1}); first.Base()+5 != 2 || first.End() != 3 {
+		t.Errorf("base %d, end %d", first.Base(), first.End())
+	}
+}
+
+// TestOldVersions: what builds before the first release have written is refused, and why is said;
+// a version that is changed by damage is damage.
+func TestOldVersions(t *testing.T) {
+	old := func(b []byte, covered, crc int) []byte {
+		le.PutUint32(b[8:], 1)
+		if covered > 0 {
+			le.PutUint32(b[crc:], crc32c(b[:covered]))
+		}
+		return b
+	}
+	for name, c := range map[string]struct {
+		file    string
+		content []byte
+		read    func(FS) error
+	}{
+		"segment": {SegmentName(0), old((&SegmentHeader{BaseLSN: 1}).Append(nil), 60, 60), func(m FS) error { _, err := NewReader(m, 0); return err }},
+		"index": {IndexName(goldenIndex.Index, goldenIndex.Base), old(goldenIndex.Append(nil), 44, 44), func(m FS) error {
+			_, _, err := ReadIndex(m, goldenIndex.Index)
+			return err
+		}},
+		"index checkpoint": {IndexCheckpointName, old(goldenCkpt.Append(nil), 0, 0), func(m FS) error { _, err := ReadIndexCheckpoint(m); return err }},
+		"marker":           {MarkerName, []byte("TriMQ data directory, format 1\n"), func(m FS) error { return CheckMarker(m.(memFS)[MarkerName]) }},
+	} {
+		m := memFS{c.file: c.content}
+		if err := c.read(m); !errors.Is(err, ErrVersion) || !strings.Contains(err.Error(), "unreleased build of format 1: start with an empty one") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if name == "marker" {
+			continue
+		}
+		c.content[20] ^= 1
+		if err := c.read(m); errors.Is(err, ErrVersion) {
+			t.Errorf("a damaged %s: %v", name, err)
+		}
+	}
+	if err := CheckMarker([]byte(MarkerText)); err != nil {
+		t.Error(err)
+	}
+	if err := CheckMarker([]byte("TriMQ data directory, format 3\n")); !errors.Is(err, ErrVersion) {
+		t.Error(err)
 	}
 }
 

@@ -11,7 +11,7 @@ package commitlog
 //	file    ×n | base u64 | count u32 | slots u32 |      in the order of the indexes                                   16
 //
 // crc is the CRC32C of all from byte 16 on. All that it speaks of was synced before it was
-// renamed into place. Version ladder: 1.
+// renamed into place. Version ladder: 1, never released; 2, the one spoken: refs counts more.
 
 import "hash/crc32"
 
@@ -36,8 +36,8 @@ type SegmentState struct {
 	BaseLSN  uint64
 	LastLSN  uint64
 	End      uint64 // log position behind its last entry
-	Refs     uint64 // index entries that point into it
-	Live     uint64 // bytes that they point to
+	Refs     uint64 // index entries that need it: for their batch, its note, or to be made anew
+	Live     uint64 // bytes of their batches in it
 	Salt     uint64 // as in its header, which may be damaged
 }
 
@@ -113,16 +113,17 @@ func DecodeIndexCheckpoint(b []byte) (*IndexCheckpoint, error) {
 	if m := le.Uint64(b); m != CheckpointMagic {
 		return nil, formatErrorf(what, "magic %#x, want %#x", m, CheckpointMagic)
 	}
-	if v := le.Uint32(b[8:]); v != Version {
-		return nil, formatErrorf(what, "version %d, this program reads %d", v, Version)
+	got, want := crc32.Checksum(b[16:], castagnoli), le.Uint32(b[12:])
+	if err := checkVersion(what, le.Uint32(b[8:]), got == want); err != nil {
+		return nil, err
 	}
-	if got, want := crc32.Checksum(b[16:], castagnoli), le.Uint32(b[12:]); got != want {
+	if got != want {
 		return nil, formatErrorf(what, "crc %#x, header says %#x", got, want)
 	}
 	segs, indexes, files := uint64(le.Uint32(b[32:])), uint64(le.Uint32(b[36:])), uint64(le.Uint32(b[40:]))
-	want := indexCheckpointHeader + segs*segmentStateSize + indexes*indexStateSize + files*fileStateSize
-	if want != uint64(len(b)) || le.Uint32(b[44:]) != 0 {
-		return nil, formatErrorf(what, "%d bytes, its counts make %d", len(b), want)
+	size := indexCheckpointHeader + segs*segmentStateSize + indexes*indexStateSize + files*fileStateSize
+	if size != uint64(len(b)) || le.Uint32(b[44:]) != 0 {
+		return nil, formatErrorf(what, "%d bytes, its counts make %d", len(b), size)
 	}
 	c := &IndexCheckpoint{
 		LSN: le.Uint64(b[16:]), Position: le.Uint64(b[24:]),

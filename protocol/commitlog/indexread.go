@@ -3,7 +3,6 @@ package commitlog
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"slices"
 	"strings"
@@ -98,31 +97,14 @@ func ReadIndex(fsys FS, index uint64) (start uint64, entries []Entry, err error)
 	return start, entries, nil
 }
 
-// ReadBatch reads the bytes that an index entry points to, with the offset that they have in
-// that index. For tools and tests: connsrv uses a View.
+// ReadBatch reads the batch that an index entry points to, with the offset that its first record
+// has, or would have, in that index. For tools and tests: connsrv uses a View.
 func ReadBatch(fsys FS, e Entry) ([]byte, error) {
-	segs, err := ListSegments(fsys)
-	if err != nil {
-		return nil, err
-	}
-	i, found := slices.BinarySearchFunc(segs, e.Position, func(s SegmentFile, p uint64) int { return compare(s.Position, p) })
-	if !found {
-		i--
-	}
-	if i < 0 || e.Position+uint64(e.Length) > segs[i].End {
-		return nil, fmt.Errorf("%w: no segment holds position %d", ErrDamaged, e.Position)
-	}
-	f, err := fsys.Open(segs[i].Name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b := make([]byte, e.Length)
-	if _, err := f.ReadAt(b, SegmentHeaderSize+int64(e.Position-segs[i].Position)); err != nil && err != io.EOF {
-		return nil, err
-	}
+	log := logBytes{fs: fsys}
+	defer log.close()
+	b, err := log.read(e.Position, int(e.Length))
 	if e.Flags&FlagRebase != 0 && len(b) >= 8 {
-		putOffset(b, e.Offset)
+		putOffset(b, e.Base())
 	}
-	return b, nil
+	return b, err
 }

@@ -3,6 +3,7 @@ package commitlog
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,13 +16,20 @@ import (
 
 // Span is a range of a segment's file that holds whole batches.
 type Span struct {
-	Seg    *Segment
-	Off    int64 // in the file
-	Len    int
-	Base   uint64 // offset of the first record
-	End    uint64 // offset behind the last record
-	Rebase bool   // one batch whose bytes 0–7 a reader replaces by Base (big endian)
+	Seg     *Segment
+	Off     int64 // in the file
+	Len     int
+	Base    uint64 // offset that the first record of the first batch has, or would have (Entry.Base)
+	End     uint64 // offset behind the last record
+	Note    uint64 // log position of the first batch's note; 0: it has none. See View.Note
+	Skip    uint32 // records of a partial batch that come before the first one
+	Count   uint32 // records that are in the index
+	Rebase  bool   // one batch whose bytes 0–7 a reader replaces by Base (big endian)
+	Partial bool   // one batch that has other records too, which are no business of this index's readers
 }
+
+// First is the offset of the first record.
+func (s *Span) First() uint64 { return s.Base + uint64(s.Skip) }
 
 // Segment is an open segment of the log, mapped when its bytes are first asked for. It stays
 // open, even after its file is deleted, until every Retain has had its Release.
@@ -79,8 +87,11 @@ func openSegment(root string, f SegmentFile, known *Segment) (*Segment, error) {
 const maxSegmentMap = 1 << 37
 
 // holds says whether the file has n bytes from a log position on.
-func (s *Segment) holds(position uint64, n int) bool {
-	end := s.offset(position) + int64(n)
+func (s *Segment) holds(position uint64, n int) bool { return s.holdsAt(s.offset(position), n) }
+
+// holdsAt is holds for an offset in the file.
+func (s *Segment) holdsAt(off int64, n int) bool {
+	end := off + int64(n)
 	if end <= s.size.Load() {
 		return true
 	}
@@ -94,6 +105,16 @@ func (s *Segment) holds(position uint64, n int) bool {
 
 func (s *Segment) offset(position uint64) int64 {
 	return SegmentHeaderSize + int64(position-s.position)
+}
+
+// readAt copies what the file has from an offset on into b, at most all of it. Unlike Bytes it
+// makes an error of a page that the disk cannot read.
+func (s *Segment) readAt(b []byte, off int64) (int, error) {
+	n, err := s.file.ReadAt(b, off)
+	if err == io.EOF {
+		err = nil
+	}
+	return n, err
 }
 
 // Fd is for sendfile. It is good while the segment is retained.

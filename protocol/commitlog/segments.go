@@ -24,7 +24,7 @@ type SegmentFile struct {
 }
 
 // ListSegments returns the log's segments in order. A directory that is not there is an
-// empty log; a file that has no business there is an error.
+// empty log; a file that has no business there, or is of another version, is an error.
 func ListSegments(fsys FS) ([]SegmentFile, error) {
 	names, err := fsys.List(LogDir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -45,6 +45,9 @@ func ListSegments(fsys FS) ([]SegmentFile, error) {
 		seg, err := lookAtSegment(fsys, position)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // dead, and removed since the directory was read
+		}
+		if err == nil && errors.Is(seg.HeaderErr, ErrVersion) {
+			err = fmt.Errorf("%s: %w", seg.Name, seg.HeaderErr)
 		}
 		if err != nil {
 			return nil, err

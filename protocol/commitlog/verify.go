@@ -36,11 +36,13 @@ type Summary struct {
 }
 
 // Verify reads everything below a data directory and reports what it finds: every entry and
-// every body of the log by their checksums, every index against the log, and all checkpoints.
+// every body of the log by their checksums, every index against the log, what references lead to,
+// and all checkpoints.
 // It changes nothing. The log may be written to at the same time: what comes after the
 // beginning of Verify is not looked at.
 func Verify(fsys FS, report func(Finding)) (Summary, error) {
-	v := &verifier{fs: fsys, tell: report, cursors: map[uint64]*indexCursor{}, lost: map[uint64]bool{}}
+	v := &verifier{fs: fsys, tell: report, cursors: map[uint64]*indexCursor{}, lost: map[uint64]bool{}, bytes: logBytes{fs: fsys}}
+	defer v.bytes.close()
 	for _, part := range []func() error{v.indexCheckpoint, v.segments, v.log, v.indexes, v.checkpoints} {
 		if err := part(); err != nil {
 			return v.sum, err
@@ -56,8 +58,11 @@ type verifier struct {
 	cursors map[uint64]*indexCursor
 	lost    map[uint64]bool // indexes that the log speaks of and that are not there
 	holes   []*Damage
-	end     uint64 // log position behind the last entry
-	synced  uint64 // LSN up to which the log had been synced by the index checkpoint
+	bytes   logBytes // for what references lead to
+	// noteless is the LSN of the last entry with a note that fails its check.
+	noteless uint64
+	end      uint64 // log position behind the last entry
+	synced   uint64 // LSN up to which the log had been synced by the index checkpoint
 }
 
 func (v *verifier) found(s Severity, file string, position uint64, format string, args ...any) {
@@ -137,111 +142,6 @@ func (v *verifier) damage(d *Damage) {
 	}
 }
 
-// items compares the index entries that an entry of the log asks for with those that are there.
-func (v *verifier) items(e *journal.Entry, p Place) error {
-	for i := range e.Ops {
-		if e.Ops[i].Kind == journal.OpDelete {
-			delete(v.cursors, e.Ops[i].Index)
-			delete(v.lost, e.Ops[i].Index)
-		}
-	}
-	for i := range e.Items {
-		it := &e.Items[i]
-		c, err := v.cursor(it.Index)
-		if err != nil {
-			return err
-		}
-		if c == nil || it.Base+uint64(it.Count) <= c.start {
-			continue
-		}
-		b := &e.Bodies[it.Body]
-		c.compare(v, Entry{
-			Offset: it.Base, Position: p.Position + e.BodyOffset(int(it.Body)), Length: b.Length, Count: it.Count,
-		}, it.Base != b.Base)
-	}
-	return nil
-}
-
-// indexCursor follows an index while the log is read.
-type indexCursor struct {
-	id      uint64
-	name    string
-	start   uint64
-	entries []Entry
-	slot    int
-	broken  bool // one finding for each index is enough
-}
-
-// cursor opens an index; nil if it is not there.
-func (v *verifier) cursor(id uint64) (*indexCursor, error) {
-	if c := v.cursors[id]; c != nil {
-		return c, nil
-	}
-	if v.lost[id] {
-		return nil, nil
-	}
-	bases, err := ListIndexFiles(v.fs, id)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && len(bases) == 0 {
-		v.lost[id] = true
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	c := &indexCursor{id: id, name: IndexPath(id)}
-	v.cursors[id] = c
-	for i, base := range bases {
-		h, entries, used, err := ReadIndexFile(v.fs, id, base)
-		if err != nil {
-			v.found(Error, IndexName(id, base), 0, "%v", err)
-			c.broken = true
-			return c, nil
-		}
-		if i == 0 {
-			c.start = h.Start
-		}
-		if i+1 < len(bases) && len(entries) < used {
-			v.found(Error, IndexName(id, base), uint64(len(entries)), "entry fails its check")
-			c.broken = true
-		}
-		c.entries = append(c.entries, entries...)
-	}
-	c.entries = slices.DeleteFunc(c.entries, func(e Entry) bool { return e.End() <= c.start })
-	return c, nil
-}
-
-// compare takes the next entry of the index, which must be the wanted one. Entries that lie
-// in a hole of the log cannot be compared.
-func (c *indexCursor) compare(v *verifier, want Entry, rebase bool) {
-	for c.slot < len(c.entries) && v.inHole(c.entries[c.slot].Position) {
-		c.slot++
-	}
-	if c.broken {
-		return
-	}
-	if c.slot == len(c.entries) {
-		v.found(Error, c.name, uint64(c.slot), "ends at entry %d; the log has one more, for offset %d at position %d", c.slot, want.Offset, want.Position)
-		c.broken = true
-		return
-	}
-	got := c.entries[c.slot]
-	c.slot++
-	want.MaxTimeMS, want.Flags = got.MaxTimeMS, got.Flags
-	if got != want || (got.Flags&FlagRebase != 0) != rebase {
-		v.found(Error, c.name, uint64(c.slot-1), "says %+v, the log %+v", got, want)
-		c.broken = true
-	}
-}
-
-func (v *verifier) inHole(position uint64) bool {
-	for _, d := range v.holes {
-		if position >= d.Position && position < d.End {
-			return true
-		}
-	}
-	return false
-}
-
 // indexes looks at what the log has not led to.
 func (v *verifier) indexes() error {
 	ids, err := ListIndexes(v.fs)
@@ -261,8 +161,8 @@ func (v *verifier) indexes() error {
 		v.sum.IndexEntries += uint64(len(c.entries))
 		for _, e := range c.entries[c.slot:] {
 			// Behind the log's end lies what was written since Verify began.
-			if !c.broken && e.Position < v.end && !v.inHole(e.Position) {
-				v.found(Error, c.name, uint64(c.slot), "points to position %d, where the log has no such batch", e.Position)
+			if !c.broken && e.Origin < v.end && !v.inHole(e.Origin) {
+				v.found(Error, c.name, uint64(c.slot), "comes from position %d, where the log has no such entry", e.Origin)
 				break
 			}
 		}

@@ -11,10 +11,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/trimq/trimq/protocol/journal"
 	"golang.org/x/sys/unix"
 )
 
-// Errors of an IndexView.
+// Errors of a View and its indexes.
 var (
 	ErrUnknownIndex = errors.New("no such index")
 	ErrBelowStart   = errors.New("offset is below the start of the index")
@@ -218,4 +219,42 @@ func (v *View) refresh(force bool) error {
 		s.Release()
 	}
 	return nil
+}
+
+// noteChunk is what is read at once of a note; few are longer.
+const noteChunk = 512
+
+// Note reads the note at a log position, as a Span names it, into buf, which grows where it has
+// to: the event aliases what is returned. ErrDamaged where no whole note lies there.
+func (v *View) Note(position uint64, buf []byte) (journal.Event, []byte, error) {
+	seg, err := v.segment(position, journal.EventHeaderSize)
+	if err != nil {
+		return journal.Event{}, buf, err
+	}
+	defer seg.Release()
+	buf, err = seg.readNote(buf[:0], seg.offset(position))
+	if err != nil {
+		return journal.Event{}, buf, fmt.Errorf("read the note at position %d: %w", position, err)
+	}
+	ev, err := journal.ReadNote(buf)
+	if err != nil {
+		return journal.Event{}, buf, fmt.Errorf("%w: the note at position %d: %w", ErrDamaged, position, err)
+	}
+	return ev, buf, nil
+}
+
+// readNote reads what may be a note at an offset of the file, or as much of it as there is.
+func (s *Segment) readNote(buf []byte, off int64) ([]byte, error) {
+	buf = slices.Grow(buf, noteChunk)[:noteChunk]
+	n, err := s.readAt(buf, off)
+	if err != nil {
+		return buf[:0], err
+	}
+	size, err := journal.PeekNote(buf[:n])
+	if err != nil || size <= n || !s.holdsAt(off, size) {
+		return buf[:n], nil // whole, or none: the caller finds out
+	}
+	buf = slices.Grow(buf, size-len(buf))[:size]
+	n, err = s.readAt(buf, off)
+	return buf[:n], err
 }

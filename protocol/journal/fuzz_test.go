@@ -100,7 +100,7 @@ func FuzzNote(f *testing.F) {
 	f.Add([]byte{4, 0, 0, 0}, uint16(0))
 	f.Fuzz(func(t *testing.T, b []byte, bit uint16) {
 		if len(b) > EventHeaderSize+noteSumSize { // so that it gets past the check
-			b = endNoted(append(beginEvent(nil, EventType(b[4]), le.Uint64(b[8:])), b[EventHeaderSize:]...), 0)
+			b = AppendNote(nil, EventType(b[4]), le.Uint64(b[8:]), b[EventHeaderSize:])
 		}
 		ev, err := ReadNote(b)
 		if err != nil {

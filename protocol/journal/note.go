@@ -49,6 +49,13 @@ func endNoted(b []byte, start int) []byte {
 	return wire.AppendPad8(b, start)
 }
 
+// AppendNote appends an event that can be a note, with any body: for tests of those who read
+// notes. The events that are notes in truth have Append methods, which complete them in the same way.
+func AppendNote(b []byte, typ EventType, pos uint64, body []byte) []byte {
+	start := len(b)
+	return endNoted(append(beginEvent(b, typ, pos), body...), start)
+}
+
 // noted checks an event that endNoted has completed; its body then ends before the check.
 func (ev Event) noted() (Event, error) {
 	n := len(ev.Body) - noteSumSize

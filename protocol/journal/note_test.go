@@ -8,7 +8,7 @@ import (
 
 // exampleNote is an event that can be a note.
 func exampleNote() []byte {
-	return endNoted(append(beginEvent(nil, EvRouted, 4096), "orders to eu"...), 0)
+	return AppendNote(nil, EvRouted, 4096, []byte("orders to eu"))
 }
 
 func TestNote(t *testing.T) {

@@ -52,8 +52,10 @@ func run(ctx context.Context, p *tier.Process) error {
 		fmt.Fprint(w, "standing follows in a line of its own")
 		s.DumpState()
 	})
+	stopNotes := readNotes(s, p.Log)
 	defer context.AfterFunc(ctx, s.Stop)()
 	err = s.Run()
+	stopNotes()
 	return errors.Join(err, notReady, memory.Detach())
 }
 

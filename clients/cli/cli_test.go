@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -119,7 +120,7 @@ func TestAdministration(t *testing.T) {
 		t.Fatalf("asked for %+v, %v", m, err)
 	}
 	s.succeed(t, "", "queue", "create", "--transient", "q2")
-	if m, err := admin.DecodeCreateQueue(s.asked[native.CmdCreateQueue]); err != nil || m != (admin.CreateQueue{Name: "q2"}) {
+	if m, err := admin.DecodeCreateQueue(s.asked[native.CmdCreateQueue]); err != nil || !reflect.DeepEqual(m, admin.CreateQueue{Name: "q2"}) {
 		t.Fatalf("asked for %+v, %v", m, err)
 	}
 	s.succeed(t, "", "exchange", "create", "logs", "--type", "topic")
@@ -147,13 +148,13 @@ func TestTables(t *testing.T) {
 	for args, want := range map[string]string{
 		"topic list":           "TOPIC  PARTITIONS  LEVEL  RECORDS  RETENTION\nt               2  disk         0  1m0s\n",
 		"topic describe t":     "TOPIC  PARTITION  INDEX  NEXT  VISIBLE\nt              0      1     0        0\nt              1      2     0        0\n",
-		"queue list":           "QUEUE  READY  UNACKED  CONSUMERS  LEVEL    DURABLE  FLOOR  NEXT  INDEX\nq         12        0          0  default  true         0     0      9\n",
+		"queue list":           "QUEUE  READY  UNACKED  CONSUMERS  LEVEL    DURABLE  SETTLED  ID\nq         12        0          0  default  true           0   9\n",
 		"exchange list":        "EXCHANGE  TYPE    DURABLE  BINDINGS\nx         fanout  false           1\n",
 		"binding list":         "EXCHANGE  QUEUE  KEY  HEADERS\nx         q      a.*  k=v\n",
 		"group list":           "GROUP  TOPIC  PARTITION  OFFSET  LAG  METADATA\ng      t              0       1    0\n",
 		"binding describe x":   "EXCHANGE  QUEUE  KEY  HEADERS\nx         q      a.*  k=v\n",
 		"group describe g":     "GROUP  TOPIC  PARTITION  OFFSET  LAG  METADATA\ng      t              0       1    0\n",
-		"queue describe q q":   "QUEUE  READY  UNACKED  CONSUMERS  LEVEL    DURABLE  FLOOR  NEXT  INDEX\nq         12        0          0  default  true         0     0      9\n",
+		"queue describe q q":   "QUEUE  READY  UNACKED  CONSUMERS  LEVEL    DURABLE  SETTLED  ID\nq         12        0          0  default  true           0   9\n",
 		"exchange describe x ": "EXCHANGE  TYPE    DURABLE  BINDINGS\nx         fanout  false           1\n",
 	} {
 		if got := s.succeed(t, "", strings.Fields(args)...); got != want {

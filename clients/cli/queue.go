@@ -32,7 +32,7 @@ func createQueue(ctx context.Context, c *cli.Context, client *trimq.Client) erro
 	if err != nil {
 		return err
 	}
-	existed, err := client.CreateQueue(ctx, trimq.QueueSpec{Name: name[0], Level: level, Durable: !c.Bool("transient")})
+	existed, err := client.CreateQueue(ctx, trimq.QueueSpec{Name: name[0], Level: level, QueueSettings: trimq.QueueSettings{Durable: !c.Bool("transient")}})
 	if err != nil {
 		return err
 	}
@@ -42,13 +42,12 @@ func createQueue(ctx context.Context, c *cli.Context, client *trimq.Client) erro
 // queueView is a queue as JSON.
 type queueView struct {
 	Name      string `json:"name"`
-	Index     uint64 `json:"index"`
+	Queue     uint64 `json:"queue"`
 	Level     string `json:"level"`
 	Durable   bool   `json:"durable"`
 	Ready     uint64 `json:"ready"`
 	Unacked   uint64 `json:"unacked"`
-	Next      uint64 `json:"next"`
-	Floor     uint64 `json:"floor"`
+	Settled   uint64 `json:"settled"`
 	Consumers uint32 `json:"consumers"`
 }
 
@@ -63,11 +62,11 @@ func describeQueues(ctx context.Context, c *cli.Context, client *trimq.Client) e
 	if err != nil {
 		return err
 	}
-	t := newTable("QUEUE", "READY", "UNACKED", "CONSUMERS", "LEVEL", "DURABLE", "FLOOR", "NEXT", "INDEX")
+	t := newTable("QUEUE", "READY", "UNACKED", "CONSUMERS", "LEVEL", "DURABLE", "SETTLED", "ID")
 	views := make([]queueView, len(queues))
 	for i, q := range queues {
-		views[i] = queueView{q.Name, q.Index, levelName(q.Level), q.Durable, q.Ready, q.Unacked, q.Next, q.Floor, q.Consumers}
-		t.add(q.Name, q.Ready, q.Unacked, q.Consumers, levelName(q.Level), q.Durable, q.Floor, q.Next, q.Index)
+		views[i] = queueView{q.Name, q.Queue, levelName(q.Level), q.Settings.Durable, q.Ready, q.Unacked, q.Settled, q.Consumers}
+		t.add(q.Name, q.Ready, q.Unacked, q.Consumers, levelName(q.Level), q.Settings.Durable, q.Settled, q.Queue)
 	}
 	return show(c, views, t)
 }

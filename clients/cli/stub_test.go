@@ -153,7 +153,7 @@ func (s *stub) describe(body []byte) ([]byte, error) {
 			{Index: 1, Next: s.next, Visible: s.next}, {Index: 2},
 		}}}
 	case admin.KindQueue:
-		d.Queues = []admin.QueueInfo{{Name: "q", Index: 9, Ready: 12, Durable: true}}
+		d.Queues = []admin.QueueInfo{{Name: "q", Queue: 9, Ready: 12, Settings: admin.QueueSettings{Durable: true}}}
 	case admin.KindExchange:
 		d.Exchanges = []admin.ExchangeInfo{{Name: "x", Type: admin.Fanout, Bindings: 1}}
 	case admin.KindBinding:

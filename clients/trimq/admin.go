@@ -15,13 +15,15 @@ type (
 	TopicSpec    = admin.CreateTopic
 	ExchangeSpec = admin.CreateExchange
 	QueueSpec    = admin.CreateQueue
-	BindingSpec  = admin.CreateBinding
-	TopicInfo    = admin.TopicInfo
-	ExchangeInfo = admin.ExchangeInfo
-	QueueInfo    = admin.QueueInfo
-	BindingInfo  = admin.BindingInfo
-	GroupInfo    = admin.GroupInfo
-	ExchangeType = admin.ExchangeType
+	// QueueSettings are the properties by which two queues are equal.
+	QueueSettings = admin.QueueSettings
+	BindingSpec   = admin.CreateBinding
+	TopicInfo     = admin.TopicInfo
+	ExchangeInfo  = admin.ExchangeInfo
+	QueueInfo     = admin.QueueInfo
+	BindingInfo   = admin.BindingInfo
+	GroupInfo     = admin.GroupInfo
+	ExchangeType  = admin.ExchangeType
 	// RoutingHeader is a header that a binding of a headers exchange compares.
 	RoutingHeader = ipc.Header
 )

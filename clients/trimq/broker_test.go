@@ -136,7 +136,7 @@ func TestBrokerQueue(t *testing.T) {
 	name := fmt.Sprintf("test-%d", time.Now().UnixNano())
 	must[bool](t)(c.CreateExchange(ctx, ExchangeSpec{Name: name, Type: Topic, Durable: true}))
 	for _, q := range []string{"-a", "-b"} {
-		must[bool](t)(c.CreateQueue(ctx, QueueSpec{Name: name + q, Durable: true}))
+		must[bool](t)(c.CreateQueue(ctx, QueueSpec{Name: name + q, QueueSettings: QueueSettings{Durable: true}}))
 		must[bool](t)(c.CreateBinding(ctx, BindingSpec{Exchange: name, Queue: name + q, RoutingKey: "k" + strings.ReplaceAll(q, "-", ".")}))
 		must[bool](t)(c.CreateBinding(ctx, BindingSpec{Exchange: name, Queue: name + q, RoutingKey: "both.#"}))
 	}
@@ -212,7 +212,7 @@ func TestBrokerQueue(t *testing.T) {
 	wg.Wait()
 	for _, q := range []string{"-a", "-b"} {
 		in := must[[]QueueInfo](t)(c.Queues(ctx, name+q))
-		if in[0].Ready != 0 || in[0].Unacked != 0 || in[0].Floor != in[0].Next {
+		if in[0].Ready != 0 || in[0].Unacked != 0 || in[0].Indexes[0].Floor != in[0].Indexes[0].Next {
 			t.Errorf("left in the queue: %+v", in[0])
 		}
 		if err := c.DeleteQueue(ctx, name+q, DeleteCondition{}); err != nil {

@@ -56,10 +56,10 @@ func (f *fake) administer(cmd native.Command, body []byte) ([]byte, error) {
 		existed := q != nil
 		if !existed {
 			q = &fakeQueue{inHand: map[*fakeConn]*rangeSet{}, attempts: map[uint64]uint16{}}
-			q.Name, q.Index = m.Name, f.newIndex()
+			q.Name, q.Queue = m.Name, f.newIndex()
 			f.queues[m.Name] = q
 		}
-		return reply(&admin.Created{Index: q.Index, Existed: existed}, nil)
+		return reply(&admin.Created{Index: q.Queue, Existed: existed, Name: q.Name}, nil)
 	case native.CmdCreateExchange:
 		m, err := admin.DecodeCreateExchange(body)
 		if err != nil {
@@ -104,7 +104,7 @@ func (f *fake) delete(cmd native.Command, body []byte) ([]byte, error) {
 		delete(f.topics, m.Name)
 	case cmd == native.CmdDeleteQueue && f.queues[m.Name] != nil:
 		q := f.queues[m.Name]
-		f.indexes[q.Index] = nil
+		f.indexes[q.Queue] = nil
 		delete(f.queues, m.Name)
 		for c := range f.conns {
 			for id, s := range c.subs {
@@ -163,7 +163,7 @@ func (f *fake) describe(m *admin.Describe) *admin.Description {
 			d.Topics = append(d.Topics, t)
 		case admin.KindQueue:
 			q := f.queues[n].QueueInfo
-			q.Next = f.indexes[q.Index].next
+			q.Ready = f.indexes[q.Queue].next
 			d.Queues = append(d.Queues, q)
 		case admin.KindExchange:
 			d.Exchanges = append(d.Exchanges, *f.exchanges[n])
@@ -193,7 +193,7 @@ func (f *fake) consume(c *fakeConn, cmd native.Command, body []byte) ([]byte, er
 		}
 		s := &fakeSub{Subscribe: m, next: m.Offset}
 		for _, q := range f.queues {
-			if q.Index == m.Index {
+			if q.Queue == m.Index {
 				s.q = q
 			}
 		}
@@ -223,7 +223,7 @@ func (f *fake) consume(c *fakeConn, cmd native.Command, body []byte) ([]byte, er
 		return nil, errcode.New(errcode.UnknownSubscription, "%d", m.Sub)
 	}
 	for _, q := range f.queues {
-		if q.Index == m.Index {
+		if q.Queue == m.Index {
 			if s != nil && !f.holds(q, c, m.Ranges) {
 				return nil, errcode.New(errcode.InvalidArgument, "not all of it is in hand")
 			}

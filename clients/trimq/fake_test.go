@@ -419,7 +419,7 @@ func (f *fake) publish(body []byte) ([]byte, error) {
 			}
 			if match {
 				queues++
-				f.indexes[f.queues[b.Queue].Index].store(body[off:], meta.Count)
+				f.indexes[f.queues[b.Queue].Queue].store(body[off:], meta.Count)
 			}
 		}
 		if queues == 0 && m.Mandatory {

@@ -583,7 +583,7 @@ func TestPublish(t *testing.T) {
 		}
 	}
 	for q, want := range map[string][]string{"a": wantA, "b": wantB} {
-		if got := f.values(t, f.queues[q].Index); fmt.Sprint(got) != fmt.Sprint(want) {
+		if got := f.values(t, f.queues[q].Queue); fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Fatalf("queue %s holds %v, not %v", q, got, want)
 		}
 	}
@@ -614,7 +614,7 @@ func TestHeadersExchange(t *testing.T) {
 	if err := p.Flush(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if got := fmt.Sprint(f.values(t, f.queues["q2"].Index)); got != "[1 3 5 7 9 11 13 15 17 19]" {
+	if got := fmt.Sprint(f.values(t, f.queues["q2"].Queue)); got != "[1 3 5 7 9 11 13 15 17 19]" {
 		t.Fatalf("q2 holds %s", got)
 	}
 }

@@ -140,7 +140,7 @@ func (c *Client) ConsumeQueue(ctx context.Context, queue string, opts ...QueueOp
 		return nil, protocolError("DESCRIBE of queue %q tells of %d", queue, len(found))
 	}
 	q := &QueueConsumer{
-		c: c, name: queue, index: found[0].Index, opt: newQueueOptions(opts),
+		c: c, name: queue, index: found[0].Queue, opt: newQueueOptions(opts),
 		notify: make(chan struct{}, 1), first: make(chan error, 1), stop: make(chan struct{}),
 		acks: map[uint64]ackRequest{}, corr: subCorrelation,
 		pause: backoff{min: c.opt.backoffMin, max: c.opt.backoffMax},

@@ -17,7 +17,7 @@ func newQueue(t testing.TB, f *fake, c *Client, name string, n int) uint64 {
 	t.Helper()
 	must[bool](t)(c.CreateQueue(testContext(t), QueueSpec{Name: name}))
 	f.mu.Lock()
-	index := f.queues[name].Index
+	index := f.queues[name].Queue
 	f.mu.Unlock()
 	f.fill(t, index, n, 7, batch.Zstd)
 	return index

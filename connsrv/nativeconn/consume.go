@@ -71,7 +71,7 @@ func (c *Conn) subscribe(h native.Header, body []byte) bool {
 	s.Told, _ = s.TopUp(c.lane.Rings)
 	req := c.lane.Req()
 	record := ipc.Subscribe{
-		Head: c.head(req), Sub: s.ID, Index: s.Index, Limit: s.Told, Exclusive: s.Exclusive,
+		Head: c.head(req), Sub: s.ID, Queue: s.Index, Limit: s.Told, Consumer: ipc.Consumer{Exclusive: s.Exclusive},
 	}
 	if !c.lane.Put(c.link, ipc.TypeSubscribe, record.Append(c.lane.Scratch())) {
 		return false
@@ -219,7 +219,7 @@ func (c *Conn) ack(h native.Header, body []byte) bool {
 		putBack(s, m.Ranges)
 		return false
 	}
-	record := ipc.Ack{Head: c.head(req), Sub: m.Sub, Index: m.Index, Verdict: m.Verdict, Ranges: m.Ranges}
+	record := ipc.Ack{Head: c.head(req), Sub: m.Sub, Queue: m.Index, Index: m.Index, Verdict: m.Verdict, Ranges: m.Ranges}
 	record.Append(slot.Payload[:0])
 	slot.Publish()
 	if s != nil {

@@ -116,7 +116,7 @@ func (c *Conn) publish(h native.Header, body []byte) bool {
 	}
 	messages := body[off:]
 	record := ipc.Publish{
-		Level: m.Level, Mandatory: m.Mandatory,
+		Level: m.Level, Mandatory: m.Mandatory, TTLMS: ipc.NoTTL,
 		Exchange: m.Exchange, RoutingKey: m.RoutingKey, Headers: m.Headers,
 	}
 	size := record.Size()

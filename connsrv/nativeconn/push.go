@@ -133,7 +133,7 @@ func (c *Conn) delivered(m *ipc.Deliver) {
 // delivery and its ack would hand the messages out a second time.
 func (c *Conn) autoAck(s *session.Sub, m *ipc.Deliver) {
 	r := [1]ipc.Range{{First: m.First, Count: m.Count}}
-	record := ipc.Ack{Head: c.head(0), Sub: s.ID, Index: s.Index, Verdict: ipc.VerdictAck, Ranges: r[:]}
+	record := ipc.Ack{Head: c.head(0), Sub: s.ID, Queue: s.Index, Index: s.Index, Verdict: ipc.VerdictAck, Ranges: r[:]}
 	c.lane.PutLater(ipc.TypeAck, record.Append(c.lane.Scratch()))
 	s.InHand.Remove(r[0])
 }
@@ -199,8 +199,11 @@ func (c *Conn) Resync(m ipc.Marker, first bool) bool {
 
 func (c *Conn) tellSub(m ipc.Marker, s *session.Sub) bool {
 	record := ipc.SubState{
-		Head: c.head(0), Term: m.Term, Ask: m.Ask, Sub: s.ID, Index: s.Index, Limit: s.Told,
-		Delivered: s.Delivered, Exclusive: s.Exclusive, InHand: s.InHand.Ranges(c.lane.Ranges()),
+		Head: c.head(0), Term: m.Term, Ask: m.Ask, Sub: s.ID, Queue: s.Index, Limit: s.Told,
+		Delivered: s.Delivered, Consumer: ipc.Consumer{Exclusive: s.Exclusive},
+	}
+	for _, r := range s.InHand.Ranges(c.lane.Ranges()) {
+		record.InHand = append(record.InHand, ipc.Held{Index: s.Index, Range: r})
 	}
 	return c.lane.Put(nil, ipc.TypeSubState, record.Append(c.lane.Scratch()))
 }

@@ -36,8 +36,8 @@ func TestLogicRestart(t *testing.T) {
 				t.Fatalf("told %+v", b.stub.told)
 			}
 			s := b.stub.told[0]
-			if s.Sub != 5 || s.Index != 1 || s.Limit != 8 || s.Delivered != 8 || !s.Exclusive || s.Term != 2 ||
-				len(s.InHand) != 2 || s.InHand[0] != (ipc.Range{First: 0, Count: 2}) || s.InHand[1] != (ipc.Range{First: 5, Count: 3}) {
+			if s.Sub != 5 || s.Queue != 1 || s.Limit != 8 || s.Delivered != 8 || !s.Consumer.Exclusive || s.Term != 2 ||
+				len(s.InHand) != 2 || s.InHand[0] != (ipc.Held{Index: 1, Range: ipc.Range{First: 0, Count: 2}}) || s.InHand[1] != (ipc.Held{Index: 1, Range: ipc.Range{First: 5, Count: 3}}) {
 				t.Errorf("told %+v", s)
 			}
 			if len(b.stub.waits) != 2 {

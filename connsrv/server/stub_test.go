@@ -202,7 +202,7 @@ func (s *stubLogic) takeConsumer(typ ipc.Type, b []byte) {
 	case ipc.TypeSubscribe:
 		m, err := ipc.DecodeSubscribe(b)
 		must(s.t, err)
-		if s.indexes[m.Index] == nil {
+		if s.indexes[m.Queue] == nil {
 			s.refuse(m.Head, errcode.UnknownIndex)
 			return
 		}
@@ -306,10 +306,10 @@ func (s *stubLogic) answerWaits() {
 // deliverAll gives every consumer all that it may have, each from the queue's front.
 func (s *stubLogic) deliverAll() {
 	for _, sub := range s.subs {
-		ix := s.indexes[sub.Index]
+		ix := s.indexes[sub.Queue]
 		for sub.delivered < ix.next && sub.delivered < sub.Limit {
 			n := min(ix.next, sub.Limit) - sub.delivered
-			m := ipc.Deliver{Head: ipc.Head{Epoch: sub.Epoch, Conn: sub.Conn}, Sub: sub.Sub, Index: sub.Index, First: sub.delivered, Count: uint32(n)}
+			m := ipc.Deliver{Head: ipc.Head{Epoch: sub.Epoch, Conn: sub.Conn}, Sub: sub.Sub, Index: sub.Queue, First: sub.delivered, Count: uint32(n)}
 			sub.delivered += n
 			s.put(ipc.TypeDeliver, m.Append(nil))
 		}

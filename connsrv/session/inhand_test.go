@@ -2,6 +2,7 @@ package session
 
 import (
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/trimq/trimq/protocol/ipc"
@@ -113,7 +114,10 @@ func TestStateFitsARecord(t *testing.T) {
 		for s.InHand.Gaps() < r.MaxGaps()+int(r.Ahead()) {
 			s.InHand.Add(uint64(2*s.InHand.Gaps()), 1)
 		}
-		m := ipc.SubState{InHand: s.InHand.Ranges(nil)}
+		m := ipc.SubState{Consumer: ipc.Consumer{Tag: strings.Repeat("t", 512)}}
+		for _, r := range s.InHand.Ranges(nil) {
+			m.InHand = append(m.InHand, ipc.Held{Range: r})
+		}
 		if n := len(m.Append(nil)); n > r.MaxRecord {
 			t.Errorf("capacity %d: a state of %d bytes, a record holds %d", capacity, n, r.MaxRecord)
 		}

@@ -107,22 +107,23 @@ func TestOffsetSet(t *testing.T) {
 func TestSetEncoding(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		floor := rapid.Uint64Range(0, 5000).Draw(t, "floor")
-		ix := &index{next: floor + 1 + rapid.Uint64Range(0, 5000).Draw(t, "depth"), queue: &queue{floor: floor}}
+		ix := &index{next: floor + 1 + rapid.Uint64Range(0, 5000).Draw(t, "depth")}
+		k := &cursor{ix: ix, floor: floor}
 		for range rapid.IntRange(0, 200).Draw(t, "acks") {
 			first := floor + rapid.Uint64Range(0, ix.next-floor).Draw(t, "first")
-			ix.queue.ack(first, min(ix.next, first+rapid.Uint64Range(1, 30).Draw(t, "length")))
+			k.settle(first, min(ix.next, first+rapid.Uint64Range(1, 30).Draw(t, "length")))
 		}
-		b := appendSet(nil, ix.queue.floor, &ix.queue.acked)
-		back := &index{next: ix.next, queue: &queue{floor: ix.queue.floor}}
+		b := appendSet(nil, k.floor, &k.acked)
+		back := &cursor{ix: ix, floor: k.floor}
 		l := newLoader(Config{}, b)
-		l.set(back)
+		l.set(&back.acked, back.floor, ix.next)
 		if err := l.Done("set"); err != nil {
 			t.Fatal(err)
 		}
-		if got, want := slices.Collect(asPairs(&back.queue.acked)), slices.Collect(asPairs(&ix.queue.acked)); !slices.Equal(got, want) {
+		if got, want := slices.Collect(asPairs(&back.acked)), slices.Collect(asPairs(&k.acked)); !slices.Equal(got, want) {
 			t.Fatalf("read %v, wrote %v", got, want)
 		}
-		if again := appendSet(nil, floor, &back.queue.acked); floor == ix.queue.floor && string(again) != string(b) {
+		if again := appendSet(nil, floor, &back.acked); floor == k.floor && string(again) != string(b) {
 			t.Fatalf("encoded %x, then %x", b, again)
 		}
 	})
@@ -142,7 +143,7 @@ func asPairs(s *offsetSet) func(yield func([2]uint64) bool) {
 func TestQueueAck(t *testing.T) {
 	const limit = 3 * chunkOffsets
 	rapid.Check(t, func(t *rapid.T) {
-		q, m := &queue{}, model{}
+		q, m := &cursor{ix: &index{next: limit}}, model{}
 		for range rapid.IntRange(1, 30).Draw(t, "steps") {
 			first := rapid.Uint64Range(0, limit-1).Draw(t, "first")
 			if rapid.Bool().Draw(t, "low") {
@@ -152,11 +153,11 @@ func TestQueueAck(t *testing.T) {
 			if rapid.IntRange(0, 3).Draw(t, "return") == 0 {
 				q.pending(first, next, func(a, b uint64) { q.attempts = q.attempts.raise(a, b) })
 			}
-			q.ack(first, next)
+			q.settle(first, next)
 			m.set(first, next, true)
 			floor := min(m.next(0, limit, false), limit)
-			if q.floor != floor || q.depth(limit) != limit-uint64(len(m)) {
-				t.Fatalf("floor %d depth %d, want %d and %d", q.floor, q.depth(limit), floor, limit-uint64(len(m)))
+			if q.floor != floor || q.depth() != limit-uint64(len(m)) {
+				t.Fatalf("floor %d depth %d, want %d and %d", q.floor, q.depth(), floor, limit-uint64(len(m)))
 			}
 			for _, run := range q.attempts {
 				for x := run.first; x < run.next; x++ {

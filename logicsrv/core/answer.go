@@ -30,7 +30,8 @@ func (c *Core) knownOutcome() bool {
 		return false
 	}
 	switch c.in.Type {
-	case ipc.TypeAppend, ipc.TypePublish, ipc.TypeAck, ipc.TypeCommit, ipc.TypeInitProducer, ipc.TypeAdmin:
+	case ipc.TypeAppend, ipc.TypePublish, ipc.TypeAck, ipc.TypeCommit, ipc.TypeInitProducer, ipc.TypeAdmin,
+		ipc.TypePull, ipc.TypeExtend, ipc.TypeBeginTxn, ipc.TypeEndTxn:
 		return true
 	}
 	events := journal.Events(c.in.Known)
@@ -65,13 +66,13 @@ func (c *Core) answerFrom(h ipc.Head, ev journal.Event) error {
 		return err
 	case journal.EvRouted:
 		err := c.routed.Decode(ev)
-		m := ipc.Published{Head: h, Queues: uint32(len(c.routed.Targets))}
+		m := ipc.Published{Head: h, Queues: uint32(len(c.routed.Targets)), Full: c.routed.Full}
 		t.sent(g, ipc.TypePublished, m.Append(t.recs))
 		return err
 	case journal.EvDuplicate:
 		e, err := journal.DecodeDuplicate(ev)
 		if c.in.Type == ipc.TypePublish {
-			m := ipc.Published{Head: h, Queues: e.Queues, Duplicate: true}
+			m := ipc.Published{Head: h, Queues: e.Queues, Full: e.Full, Duplicate: true}
 			t.sent(g, ipc.TypePublished, m.Append(t.recs))
 		} else {
 			m := ipc.Appended{Head: h, Index: e.Index, Base: e.Base, Duplicate: true}
@@ -88,16 +89,84 @@ func (c *Core) answerFrom(h ipc.Head, ev journal.Event) error {
 		m := ipc.Producer{Head: h, ProducerID: e.ProducerID, Epoch: e.Epoch}
 		t.sent(g, ipc.TypeProducer, m.Append(t.recs))
 		return err
-	case journal.EvAcked, journal.EvReturned:
-		m := ipc.Done{Head: h}
-		t.sent(g, ipc.TypeAcked, m.Append(t.recs))
+	case journal.EvAcked, journal.EvReturned, journal.EvDied, journal.EvLeaseMoved:
+		if c.in.Type == ipc.TypeExtend {
+			c.answerExtend(h, g)
+		} else {
+			c.answerAck(h, g)
+		}
 		return nil
 	case journal.EvOffsetsCommitted:
 		m := ipc.Done{Head: h}
 		t.sent(g, ipc.TypeCommitted, m.Append(t.recs))
 		return nil
 	}
+	if done, err := c.answerQueueAgain(h, ev, g); done || err != nil {
+		return err
+	}
 	return c.answerAdminAgain(h, ev, g)
+}
+
+// answerQueueAgain words the answers to delayed messages, pulls and transactions; false: the
+// event is another command's.
+func (c *Core) answerQueueAgain(h ipc.Head, ev journal.Event, g gate) (bool, error) {
+	t := c.turn
+	switch ev.Type {
+	case journal.EvDelayed:
+		e, err := journal.DecodeDelayed(ev)
+		m := ipc.Published{Head: h, Queues: uint32(len(e.Dests))}
+		t.sent(g, ipc.TypePublished, m.Append(t.recs))
+		return true, err
+	case journal.EvTxnHeld:
+		if c.in.Type == ipc.TypeAppend {
+			e, err := journal.DecodeTxnHeld(ev)
+			m := ipc.Appended{Head: h, Index: e.Partition, Base: unknownBase}
+			t.sent(g, ipc.TypeAppended, m.Append(t.recs))
+			return true, err
+		}
+		m := ipc.Published{Head: h}
+		t.sent(g, ipc.TypePublished, m.Append(t.recs))
+		return true, nil
+	case journal.EvLeased:
+		e, err := journal.DecodeLeased(ev)
+		m := ipc.Pulled{Head: h, Queue: e.Queue, Lease: e.Lease, UntilMS: e.UntilMS}
+		for _, r := range e.Runs {
+			m.Runs = append(m.Runs, ipc.PulledRun{Index: r.Index, First: r.Range.First, Count: r.Range.Count, Attempts: c.attemptsAt(e.Queue, r)})
+		}
+		t.sent(g, ipc.TypePulled, m.Append(t.recs))
+		return true, err
+	case journal.EvTxnBegun:
+		e, err := journal.DecodeTxnBegun(ev)
+		c.answerBegin(h, e.Txn, g)
+		return true, err
+	case journal.EvTxnEnded:
+		e, err := journal.DecodeTxnEnded(ev)
+		c.answerEnd(h, e.Committed, e.Queues, g)
+		return true, err
+	case journal.EvUnchanged:
+		e, err := journal.DecodeUnchanged(ev)
+		switch c.in.Type {
+		case ipc.TypeBeginTxn:
+			c.answerBegin(h, e.Index, g)
+			return true, err
+		case ipc.TypeEndTxn:
+			m, _ := ipc.DecodeEndTxn(c.in.Payload)
+			c.answerEnd(h, m.Commit, uint32(e.Index), g)
+			return true, err
+		}
+	}
+	return false, nil
+}
+
+// attemptsAt is how often leased messages had been delivered before, as far as it is still known.
+func (c *Core) attemptsAt(queue uint64, r journal.Run) uint16 {
+	if q := c.queueByID[queue]; q != nil {
+		if k := q.cursor(r.Index); k != nil {
+			attempts, _ := k.attempts.at(r.Range.First)
+			return attempts
+		}
+	}
+	return 0
 }
 
 // answerAdminAgain words the answer of a command's event.
@@ -119,13 +188,28 @@ func (c *Core) answerAdminAgain(h ipc.Head, ev journal.Event, g gate) error {
 		if err != nil {
 			return err
 		}
-		made.Index = e.Index
+		made.Index, made.Name = e.Queue, e.Name
 	case journal.EvQueueDeleted:
 		e, err := journal.DecodeQueueDeleted(ev)
 		if err != nil {
 			return err
 		}
-		made.Index = e.Index
+		made.Index, made.Messages = e.Queue, e.Messages
+	case journal.EvPurged:
+		e, err := journal.DecodePurged(ev)
+		if err != nil {
+			return err
+		}
+		made.Index, made.Messages = e.Queue, e.Messages
+	case journal.EvSought:
+		e, err := journal.DecodeSought(ev)
+		if err != nil {
+			return err
+		}
+		made.Index = e.Queue
+	}
+	if q := c.queueByID[made.Index]; q != nil {
+		made.Name = q.name
 	}
 	c.answerCreated(h, m.Command, made, g)
 	return nil

@@ -61,15 +61,17 @@ func (c *Core) commit(e *journal.Entry) {
 	}
 }
 
-// applyNew applies the events that were decided since mark: the bytes that go to the log,
-// read as replay will read them.
-func (c *Core) applyNew(mark int) {
+// applyNew applies the events that were decided since the last call: the bytes that go to the
+// log, read as replay will read them.
+func (c *Core) applyNew() {
 	t := c.turn
-	if len(t.events) == mark {
+	if len(t.events) == t.applied {
 		return
 	}
 	invariant.Check(t.level != ipc.LevelUnset, "an event without a level")
-	err := c.apply(t.events[mark:], t.timeMS)
+	fresh := t.events[t.applied:]
+	t.applied = len(t.events)
+	err := c.apply(fresh, t.timeMS)
 	invariant.Check(err == nil, "decided what cannot be applied: %v", err)
 }
 
@@ -109,6 +111,16 @@ func (c *Core) applyEvent(ev journal.Event, timeMS int64) error {
 			return err
 		}
 		return c.applyReturned(&c.returned)
+	case journal.EvDied:
+		if err := c.died.Decode(ev); err != nil {
+			return err
+		}
+		return c.applyDied(&c.died)
+	case journal.EvReleased:
+		if err := c.released.Decode(ev); err != nil {
+			return err
+		}
+		return c.applyReleased(&c.released, timeMS)
 	case journal.EvRejected, journal.EvDuplicate, journal.EvUnchanged:
 		return nil // they are there to be found again, see answer.go
 	case journal.EvProducerCreated:
@@ -120,6 +132,9 @@ func (c *Core) applyEvent(ev journal.Event, timeMS int64) error {
 	case journal.EvOffsetsCommitted:
 		e, err := journal.DecodeOffsetsCommitted(ev)
 		return firstError(err, func() error { return c.applyOffsetsCommitted(&e) })
+	}
+	if ev.Type >= journal.EvLaneAdded && ev.Type <= journal.EvTransientsGone {
+		return c.applyQueueEvent(ev, timeMS)
 	}
 	return c.applyThing(ev, timeMS)
 }
@@ -169,16 +184,29 @@ func (c *Core) applyRouted(e *journal.Routed, timeMS int64) error {
 	if c.exchByID[e.Exchange] == nil {
 		return misfit("exchange %d does not exist", e.Exchange)
 	}
-	for _, target := range e.Targets {
-		ix, err := c.extend(target.Index, target.Base, e.Count)
+	if err := c.growAll(e.Targets, e.Count, e.Weight, e.TTLMS, timeMS); err != nil {
+		return err
+	}
+	return c.applyProduced(e.Exchange, e.ProducerID, e.Epoch, e.BaseSeq, e.Count, routedResult(uint32(len(e.Targets)), e.Full), timeMS)
+}
+
+// growAll gives each target the same records.
+func (c *Core) growAll(targets []journal.Target, count, weight uint32, ttlMS, timeMS int64) error {
+	for _, to := range targets {
+		ix, err := c.extend(to.Index, to.Base, count)
 		if err != nil {
 			return err
 		}
-		if ix.topic != nil {
+		switch {
+		case ix.topic != nil:
 			ix.topic.turn++
+		case ix.cursor != nil:
+			ix.cursor.came(c, to.Base, uint64(count), uint64(weight), ttlMS, timeMS)
+		default:
+			return misfit("records for index %d, which is no queue's", to.Index)
 		}
 	}
-	return c.applyProduced(e.Exchange, e.ProducerID, e.Epoch, e.BaseSeq, e.Count, uint64(len(e.Targets)), timeMS)
+	return nil
 }
 
 // applyProduced remembers an idempotent producer's batch and its result.
@@ -191,56 +219,6 @@ func (c *Core) applyProduced(to uint64, id int64, epoch int16, base int32, count
 	}
 	if !c.producers.remember(to, id, epoch, base, count, result, timeMS) {
 		return misfit("producer %d does not exist", id)
-	}
-	return nil
-}
-
-// queueIndex finds a queue whose offsets an event names.
-func (c *Core) queueIndex(id uint64, ranges []ipc.Range) (*index, error) {
-	ix, ok := c.indexes.get(id)
-	if !ok || ix.queue == nil {
-		return nil, misfit("queue %d does not exist", id)
-	}
-	for _, r := range ranges {
-		next := r.First + uint64(r.Count)
-		if r.Count == 0 || r.First >= ix.next || next > ix.next || (next > ix.queue.floor && next-ix.queue.floor > maxSpan/2) {
-			return nil, misfit("offsets [%d,%d) of queue %d, [%d,%d)", r.First, next, id, ix.queue.floor, ix.next)
-		}
-	}
-	return ix, nil
-}
-
-// applyAcked takes messages out of a queue for good, whatever the verdict: a rejected message is
-// dropped. That the ranges overlap, or repeat what is acknowledged, is harmless. The queues whose
-// floor has moved are noted for the trim at the end of the turn.
-func (c *Core) applyAcked(e *journal.Acked) error {
-	ix, err := c.queueIndex(e.Index, e.Ranges)
-	if err != nil {
-		return err
-	}
-	floor := ix.queue.floor
-	for _, r := range e.Ranges {
-		ix.queue.ack(r.First, r.First+uint64(r.Count))
-	}
-	if ix.queue.floor != floor {
-		c.turn.floors = append(c.turn.floors, ix)
-	}
-	return nil
-}
-
-// applyReturned counts an attempt for each message that came back. What has been acknowledged by
-// the time of this event is left out here rather than in the event, which stays short even where
-// the range is full of holes.
-func (c *Core) applyReturned(e *journal.Returned) error {
-	ix, err := c.queueIndex(e.Index, e.Ranges)
-	if err != nil {
-		return err
-	}
-	q := ix.queue
-	for _, r := range e.Ranges {
-		q.pending(r.First, r.First+uint64(r.Count), func(first, next uint64) {
-			q.attempts = q.attempts.raise(first, next)
-		})
 	}
 	return nil
 }

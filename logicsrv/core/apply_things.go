@@ -26,7 +26,7 @@ func (c *Core) applyThing(ev journal.Event, timeMS int64) error {
 		return firstError(err, func() error { return c.applyQueueCreated(&e) })
 	case journal.EvQueueDeleted:
 		e, err := journal.DecodeQueueDeleted(ev)
-		return firstError(err, func() error { return c.applyQueueDeleted(&e) })
+		return firstError(err, func() error { return c.applyQueueDeleted(e.Queue) })
 	case journal.EvExchangeCreated:
 		e, err := journal.DecodeExchangeCreated(ev)
 		return firstError(err, func() error { return c.applyExchangeCreated(&e) })
@@ -97,6 +97,9 @@ func (c *Core) addIndexes(t *topic, ids []uint64) error {
 		ix := &index{id: id, level: t.level, topic: t}
 		t.partitions = append(t.partitions, ix)
 		c.indexes.add(id, ix)
+		for _, q := range t.views {
+			c.addView(q, ix, uint32(len(t.partitions)-1))
+		}
 	}
 	c.partitions += len(ids)
 	return nil
@@ -109,6 +112,11 @@ func (c *Core) applyTopicDeleted(e *journal.TopicDeleted) error {
 	t := c.topicByID[e.ID]
 	if t == nil {
 		return misfit("topic %d does not exist", e.ID)
+	}
+	for len(t.views) > 0 { // queues over it go with it
+		if err := c.applyQueueDeleted(t.views[0].id); err != nil {
+			return err
+		}
 	}
 	gone := make(map[uint64]bool, len(t.partitions))
 	for _, ix := range t.partitions {
@@ -159,38 +167,100 @@ func (c *Core) dropDestination(d *destination) {
 	delete(c.dests, d.name)
 }
 
-// applyQueueCreated: the queue begins empty at offset 0; its index is its id.
+// applyQueueCreated: the queue begins empty at offset 0; its index is its id. One over a topic has
+// no index of its own.
 func (c *Core) applyQueueCreated(e *journal.QueueCreated) error {
-	if _, ok := c.dests[e.Name]; ok || !keepable(e.Level) {
+	_, taken := c.queues.get(e.Name)
+	if _, ok := c.dests[e.Name]; ok || taken || !keepable(e.Level) {
 		return misfit("queue %q of level %d", e.Name, e.Level)
 	}
-	if err := c.claimID(e.Index); err != nil {
+	if err := c.claimID(e.Queue); err != nil {
 		return err
 	}
-	q := &queue{name: strings.Clone(e.Name), durable: e.Durable}
-	c.addQueue(&index{id: e.Index, level: e.Level, queue: q})
+	q := &queue{id: e.Queue, name: strings.Clone(e.Name), level: e.Level, owner: e.Owner}
+	set := cloneSettings(&e.Settings)
+	q.set = c.intern(&set)
+	if set.Topic == "" {
+		c.addQueue(q, &index{id: e.Queue, level: e.Level})
+		return nil
+	}
+	t, ok := c.topics.get(set.Topic)
+	if !ok || len(e.Starts) != len(t.partitions) {
+		return misfit("queue %q over topic %q with %d positions", e.Name, set.Topic, len(e.Starts))
+	}
+	c.addQueue(q, nil)
+	for i, ix := range t.partitions {
+		if s := e.Starts[i]; s.Index != ix.id || s.Offset > ix.next {
+			return misfit("queue %q at %d of index %d", e.Name, s.Offset, s.Index)
+		}
+		c.addView(q, ix, uint32(i)).floor = e.Starts[i].Offset
+	}
 	return nil
 }
 
-// addQueue enters a queue under its id and its name; the checkpoint is loaded through it too.
-func (c *Core) addQueue(ix *index) {
-	q := ix.queue
-	q.dest = &destination{name: q.name, queue: ix}
-	c.indexes.add(ix.id, ix)
-	c.queues.add(q.name, ix)
+// cloneSettings keeps settings whose strings alias an event.
+func cloneSettings(s *admin.QueueSettings) admin.QueueSettings {
+	out := *s
+	out.DeadLetterExchange, out.DeadLetterKey = strings.Clone(s.DeadLetterExchange), strings.Clone(s.DeadLetterKey)
+	out.Topic, out.Filter = strings.Clone(s.Topic), strings.Clone(s.Filter)
+	return out
+}
+
+// addQueue enters a queue under its id and its name; the checkpoint is loaded through it too. ix
+// is its index, nil for one over a topic, to which nothing can be published.
+func (c *Core) addQueue(q *queue, ix *index) {
+	c.queues.add(q.name, q)
+	c.queueByID[q.id] = q
+	if q.set.Exclusive {
+		c.own(q.owner)
+	}
+	if ix == nil {
+		t, _ := c.topics.get(q.set.Topic)
+		q.topic = t
+		t.views = append(t.views, q)
+		return
+	}
+	q.dest = &destination{name: q.name, queue: q}
 	c.dests[q.name] = q.dest
+	q.own = cursor{queue: q, ix: ix}
+	ix.cursor = &q.own
+	q.cursors = append(q.cursors, &q.own)
+	c.indexes.add(ix.id, ix)
+}
+
+// addView gives a queue over a topic its cursor in a partition.
+func (c *Core) addView(q *queue, ix *index, number uint32) *cursor {
+	k := &cursor{queue: q, ix: ix, number: number}
+	q.cursors = append(q.cursors, k)
+	ix.views = append(ix.views, k)
+	return k
 }
 
 // applyQueueDeleted forgets the queue, its messages and the bindings to it. Consumers were ended
 // by decide; those of a replay do not exist.
-func (c *Core) applyQueueDeleted(e *journal.QueueDeleted) error {
-	ix, ok := c.indexes.get(e.Index)
-	if !ok || ix.queue == nil {
-		return misfit("queue %d does not exist", e.Index)
+func (c *Core) applyQueueDeleted(id uint64) error {
+	q := c.queueByID[id]
+	if q == nil {
+		return misfit("queue %d does not exist", id)
 	}
-	c.dropIndex(ix)
-	c.dropDestination(ix.queue.dest)
-	c.queues.remove(ix.queue.name)
+	q.gone = true
+	for _, k := range q.cursors {
+		if q.topic == nil {
+			c.dropIndex(k.ix)
+		} else {
+			k.ix.views = slices.DeleteFunc(k.ix.views, func(v *cursor) bool { return v == k })
+		}
+	}
+	if q.topic != nil {
+		q.topic.views = slices.DeleteFunc(q.topic.views, func(v *queue) bool { return v == q })
+	} else {
+		c.dropDestination(q.dest)
+	}
+	c.queues.remove(q.name)
+	delete(c.queueByID, q.id)
+	if q.set.Exclusive {
+		c.disown(q.owner)
+	}
 	return nil
 }
 

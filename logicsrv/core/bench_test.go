@@ -117,11 +117,11 @@ func BenchmarkQueueMessage(b *testing.B) {
 	w := newWorld(b, Config{})
 	index := w.queue("q", ipc.LevelPage)
 	w.attach(1)
-	w.turn(ipc.TypeSubscribe, (&ipc.Subscribe{Head: ipc.Head{Epoch: 1, Conn: 256, Req: 1}, Sub: 1, Index: index, Limit: 1 << 40}).Append(nil))
+	w.turn(ipc.TypeSubscribe, (&ipc.Subscribe{Head: ipc.Head{Epoch: 1, Conn: 256, Req: 1}, Sub: 1, Queue: index, Limit: 1 << 40}).Append(nil))
 	const perTurn = 64
 	pub := ipc.Publish{Head: ipc.Head{Epoch: 1, Conn: 512, Req: 1}, RoutingKey: "q", Batch: batch(1)}
 	record := publishRecord(&pub)
-	ack := ipc.Ack{Head: ipc.Head{Epoch: 1, Conn: 256}, Sub: 1, Index: index, Verdict: ipc.VerdictAck}
+	ack := ipc.Ack{Head: ipc.Head{Epoch: 1, Conn: 256}, Sub: 1, Queue: index, Index: index, Verdict: ipc.VerdictAck}
 	var ackRecord []byte
 	next := uint64(0)
 	b.ReportAllocs()
@@ -178,13 +178,12 @@ func millions(tb testing.TB) *Core {
 	c := New(Config{})
 	rng := rand.New(rand.NewPCG(7, 7))
 	for i := range 1000 {
-		q := &queue{name: fmt.Sprintf("queue-%04d", i), durable: true}
 		c.lastID++
-		ix := &index{id: c.lastID, level: ipc.LevelDisk, queue: q, next: 10_000}
-		c.addQueue(ix)
+		q := &queue{id: c.lastID, name: fmt.Sprintf("queue-%04d", i), level: ipc.LevelDisk, set: c.intern(&admin.QueueSettings{Durable: true})}
+		c.addQueue(q, &index{id: c.lastID, level: ipc.LevelDisk, next: 10_000})
 		for range 3566 { // 10,000 · ln(10/7): 30% distinct
 			x := rng.Uint64N(10_000)
-			q.ack(x, x+1)
+			q.own.settle(x, x+1)
 		}
 	}
 	return c

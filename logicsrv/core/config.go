@@ -22,9 +22,14 @@ type Config struct {
 	MaxGroupOffsets       int // 20,000 committed offsets of one group
 	MaxConsumers          int // 1,000,000 consumers of all queues together
 	MaxWaits              int // 1,000,000 parked waits
+	MaxDelayed            int // 5,000,000 batches held back until they are due
+	MaxTxns               int // 10,000 open transactions
 
 	MaxEntryBytes    int   // 1 MiB: TurnFull at half of it; one input adds less than the other half
 	ProducerExpiryMS int64 // 86,400,000 ms: a producer silent for so long is forgotten
+	TxnCheckMS       int64 // 60,000 ms until the first check of a group's transaction, and between two
+	TxnChecks        int   // 15 checks without a decision roll it back
+	TxnMaxMS         int64 // 259,200,000 ms: it is rolled back although nobody could be asked
 }
 
 // Each limit answers with errcode.LimitExceeded, or InvalidArgument where the request could
@@ -39,6 +44,8 @@ const (
 	maxHeaderBytes   = 1024      // key and value of one together
 	maxMetadataBytes = 4096      // of a committed offset
 	maxRanges        = 4096      // ranges of one Ack
+	maxTagBytes      = 512       // who a consumer is
+	maxFilterBytes   = 4096      // of a queue over a topic
 	maxCommits       = 4096      // offsets of one commit
 	maxCount         = 1 << 24   // records of a batch
 	maxOffset        = 1 << 62   // no index grows beyond
@@ -94,6 +101,11 @@ func (cfg Config) orDefault() Config {
 	orDefault(&cfg.MaxGroupOffsets, 20_000)
 	orDefault(&cfg.MaxConsumers, 1_000_000)
 	orDefault(&cfg.MaxWaits, 1_000_000)
+	orDefault(&cfg.MaxDelayed, 5_000_000)
+	orDefault(&cfg.MaxTxns, 10_000)
+	orDefault(&cfg.TxnCheckMS, 60_000)
+	orDefault(&cfg.TxnChecks, 15)
+	orDefault(&cfg.TxnMaxMS, 3*24*60*60*1000)
 	orDefault(&cfg.MaxEntryBytes, 1<<20)
 	orDefault(&cfg.ProducerExpiryMS, 24*60*60*1000)
 	// What one input can add to an entry is less than half of it, so that a turn which is not

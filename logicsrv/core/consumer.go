@@ -10,32 +10,42 @@ import (
 
 // A message of a queue, as its consumers see it:
 //
-//	              deliver                      ack, reject
+//	              deliver, pull                ack
 //	  ready ────────────────────► in hand ────────────────────► done with
-//	    ▲                            │
-//	    └────────────────────────────┘
-//	     requeue, end of the consumer: one more attempt
+//	    ▲                            │  │                           ▲
+//	    └────────────────────────────┘  └──────► dead ──────────────┘
+//	     requeue, end of the consumer,    reject,    dead-lettered,
+//	     time-out: one more attempt       …          or dropped
 //
-// Only "done with" and the attempts are hard state. In hand is soft: it is connsrv that knows
-// what it has handed to whom, over the death of logicsrv, and after its own death nobody holds
-// anything. A message's place in the queue is its offset and never changes, so what comes back
-// is in front of what is newer without being moved.
+// What is done with, dead or leased and the attempts are hard state. In hand is soft: it is connsrv
+// that knows what it has handed to whom, over the death of logicsrv, and after its own death nobody
+// holds anything. A message's place in the queue is its offset and never changes, so what comes
+// back is in front of what is newer without being moved.
 
 // subID names a consumer: the connection's number, and its own within the connection.
 type subID struct{ conn, sub uint64 }
 
-// consumer is one subscription to a queue. Soft state: connsrv tells it again.
+// consumer is one subscription to a queue, or who pulls from one. Soft state: connsrv tells it
+// again.
 //
-// Invariant: held is a subset of ix.queue.inHand, but for what others acknowledged; the
-// held sets of two consumers are disjoint.
+// Invariant: what is held is taken, but for what others acknowledged; the hands of two
+// consumers are disjoint.
 type consumer struct {
 	subID
-	ix        *index
+	queue     *queue
+	wants     ipc.Consumer
 	limit     uint64 // messages that may be delivered in all
 	delivered uint64 // messages delivered so far
-	held      offsetSet
-	autoAck   bool
-	exclusive bool
+	hands     []hand
+	late      []lateRun // when what was delivered is to come back; only with an acknowledgement time-out
+	lateKept  int       // how long the list was when it was tidied last
+	timer     timer
+}
+
+// hand is what a consumer holds of one index.
+type hand struct {
+	cursor *cursor
+	held   offsetSet
 }
 
 // credit is how many more messages may be delivered.
@@ -46,10 +56,52 @@ func (k *consumer) credit() uint64 {
 	return k.limit - k.delivered
 }
 
+// serves tells whether it is for this consumer to get messages: where only one may, for that.
+func (q *queue) serves(k *consumer) bool { return !q.set.SingleActive || q.active == k }
+
+// hand is what the consumer holds of an index, made where there is nothing yet.
+func (k *consumer) hand(cur *cursor) *offsetSet {
+	if h := k.held(cur); h != nil {
+		return h
+	}
+	k.hands = append(k.hands, hand{cursor: cur})
+	return &k.hands[len(k.hands)-1].held
+}
+
+// held is hand, or nil where there is nothing.
+func (k *consumer) held(cur *cursor) *offsetSet {
+	for i := range k.hands {
+		if k.hands[i].cursor == cur {
+			return &k.hands[i].held
+		}
+	}
+	return nil
+}
+
+// holding is how many messages the consumer holds.
+func (k *consumer) holding() (n uint64) {
+	for i := range k.hands {
+		n += k.hands[i].held.n
+	}
+	return n
+}
+
+// letGo takes [first, next) out of the hand, as far as it is there.
+func (k *consumer) letGo(cur *cursor, first, next uint64) {
+	if k == nil {
+		return
+	}
+	if h := k.held(cur); h != nil {
+		h.remove(first, next)
+	}
+}
+
 // conn is what is known of one of connsrv's connections.
 type conn struct {
 	subs  []*consumer
 	waits *wait // list of its parked waits
+	pulls pullList
+	txns  []string // the groups of producers that it answers for
 }
 
 // connOf returns the connection's entry, made where there is none.
@@ -64,30 +116,44 @@ func (c *Core) connOf(id uint64) *conn {
 
 // dropConn forgets a connection that has nothing any more.
 func (c *Core) dropConn(id uint64, k *conn) {
-	if k != nil && len(k.subs) == 0 && k.waits == nil {
+	if k != nil && len(k.subs) == 0 && k.waits == nil && k.pulls.first == nil && len(k.txns) == 0 {
 		delete(c.conns, id)
 	}
 }
 
 // holder is the consumer that a verdict comes from; nil where it is not known (yet).
-func (c *Core) holder(h ipc.Head, sub uint64, ix *index) *consumer {
+func (c *Core) holder(h ipc.Head, sub uint64, q *queue) *consumer {
 	if h.Epoch != c.epoch {
 		return nil
 	}
-	if k := c.consumers[subID{h.Conn, sub}]; k != nil && k.ix == ix {
+	if k := c.consumers[subID{h.Conn, sub}]; k != nil && k.queue == q {
 		return k
 	}
 	return nil
 }
 
-// join makes k a consumer of its queue.
+// join makes k a consumer of its queue. One that only pulls is not served, but its hand counts.
 func (c *Core) join(k *consumer) {
-	q := k.ix.queue
-	q.consumers = append(q.consumers, k)
+	q := k.queue
 	c.consumers[k.subID] = k
 	owner := c.connOf(k.conn)
 	owner.subs = append(owner.subs, k)
-	c.touch(k.ix)
+	if k.wants.Puller {
+		q.pullers = append(q.pullers, k)
+		return
+	}
+	// Behind those of its priority.
+	i, _ := slices.BinarySearchFunc(q.consumers, k, func(a, b *consumer) int {
+		if a.wants.Priority >= b.wants.Priority {
+			return -1
+		}
+		return 1
+	})
+	q.consumers = slices.Insert(q.consumers, i, k)
+	if q.active == nil {
+		q.active = k
+	}
+	c.touch(q)
 }
 
 // leave ends k: what it holds goes back to the queue with the next turns.
@@ -101,23 +167,41 @@ func (c *Core) leave(k *consumer) {
 // detach is leave without the connection's list.
 func (c *Core) detach(k *consumer) {
 	delete(c.consumers, k.subID)
-	q := k.ix.queue
-	q.consumers = slices.DeleteFunc(q.consumers, func(o *consumer) bool { return o == k })
-	if !k.held.empty() && !k.ix.gone {
-		// Still in hand for the queue until the event is applied: nobody else gets it so long.
-		c.returning = append(c.returning, k)
+	q := k.queue
+	if k.wants.Puller {
+		q.pullers = slices.DeleteFunc(q.pullers, func(o *consumer) bool { return o == k })
+	} else {
+		q.consumers = slices.DeleteFunc(q.consumers, func(o *consumer) bool { return o == k })
+		if q.active == k {
+			q.active = nil
+			if len(q.consumers) > 0 {
+				q.active = q.consumers[0]
+				c.touch(q)
+			}
+		}
 	}
+	if k.holding() > 0 && !q.gone {
+		// Still in hand for the queue until the event is applied: nobody else gets it so long.
+		c.returning = append(c.returning, returning{k, journal.ReasonEnded})
+	}
+	c.unused(q)
+}
+
+// returning is a consumer that gives back all it holds, by and by.
+type returning struct {
+	k      *consumer
+	reason journal.Reason
 }
 
 // giveBackLater lists [first, next), which nobody holds any more, for applyReturns.
-func (c *Core) giveBackLater(ix *index, first, next uint64) {
-	if n := len(c.returning) - 1; n >= 0 && c.returning[n].ix == ix {
-		c.returning[n].held.add(first, next)
+func (c *Core) giveBackLater(cur *cursor, first, next uint64, reason journal.Reason) {
+	if n := len(c.returning) - 1; n >= 0 && c.returning[n].reason == reason && c.returning[n].k.queue == cur.queue {
+		c.returning[n].k.hand(cur).add(first, next)
 		return
 	}
-	k := &consumer{ix: ix}
-	k.held.add(first, next)
-	c.returning = append(c.returning, k)
+	k := &consumer{queue: cur.queue}
+	k.hand(cur).add(first, next)
+	c.returning = append(c.returning, returning{k, reason})
 }
 
 // exclude tells why a consumer cannot join the queue; OK if it can.
@@ -128,86 +212,42 @@ func (q *queue) exclude(exclusive bool) (errcode.Code, string) {
 	if exclusive {
 		return errcode.InUse, "the queue has consumers; an exclusive one cannot join them"
 	}
-	if q.consumers[0].exclusive {
+	if q.consumers[0].wants.Exclusive {
 		return errcode.InUse, "an exclusive consumer has the queue"
 	}
 	return errcode.OK, ""
 }
 
-// release takes [first, next) out of the consumers' hands.
-func (q *queue) release(first, next uint64) {
-	q.inHand.remove(first, next)
-	q.scan = min(q.scan, first)
-}
-
-// applyReturns gives back what consumers held that have ended, at most turnReturns
-// ranges a turn: an entry has a limit, what a connection held has none.
+// applyReturns gives back what consumers held that have ended, and what was held for too long,
+// as far as the turn has room: an entry has a limit, what a connection held has none.
 func (c *Core) applyReturns() {
-	if len(c.returning) == 0 {
-		return
-	}
-	t := c.turn
-	mark := len(t.events)
-	ev := &c.returned
-	left := c.cfg.turnReturns()
 	done := 0
-	for _, k := range c.returning {
-		// One event for each consumer: it names one queue.
-		*ev = journal.Returned{Pos: journal.NoInput, Index: k.ix.id, Ranges: ev.Ranges[:0]}
-		if k.ix.gone {
-			k.held.clear()
+	for i := range c.returning {
+		r := &c.returning[i]
+		for h := range r.k.hands {
+			c.returnHand(r.k, &r.k.hands[h], r.reason)
 		}
-		for first := k.held.nextSet(0); first != noOffset && left > 0; first = k.held.nextSet(first) {
-			next := k.held.nextClear(first)
-			k.held.remove(first, next)
-			c.giveBack(k.ix, first, next, ev)
-			left--
-		}
-		if len(ev.Ranges) > 0 {
-			t.raise(ipc.LevelPage)
-			t.events = ev.Append(t.events)
-			c.touch(k.ix)
-		}
-		if !k.held.empty() {
+		if r.k.holding() > 0 {
 			break // the turn's limit; Busy asks for another turn
 		}
 		done++
 	}
 	c.returning = slices.Delete(c.returning, 0, done)
-	c.applyNew(mark)
 }
 
-// autoAck is a delivery to a consumer that acknowledges by taking.
-type autoAck struct {
-	k           *consumer
-	first, next uint64
-}
-
-// applyAutoAcks acknowledges what the turn before handed to such consumers: the record had
-// to leave first, or a kill between the two would lose the message.
-func (c *Core) applyAutoAcks() {
-	t := c.turn
-	mark := len(t.events)
-	ev := &c.acked
-	for _, a := range c.autoAcks {
-		if a.k.ix.gone {
-			continue
-		}
-		// What was acknowledged or returned meanwhile is no longer held.
-		*ev = journal.Acked{Pos: journal.NoInput, Index: a.k.ix.id, Verdict: ipc.VerdictAck, Ranges: ev.Ranges[:0]}
-		for at := a.k.held.nextSet(a.first); at < a.next; at = a.k.held.nextSet(at) {
-			end := min(a.k.held.nextClear(at), a.next)
-			a.k.held.remove(at, end)
-			a.k.ix.queue.inHand.remove(at, end)
-			ev.Ranges = append(ev.Ranges, ipc.Range{First: at, Count: uint32(end - at)})
-			c.stats.Acked += end - at
-		}
-		if len(ev.Ranges) > 0 {
-			t.raise(ipc.LevelPage)
-			t.events = ev.Append(t.events)
-			c.touch(a.k.ix)
+// returnHand gives back what a consumer holds of one index.
+func (c *Core) returnHand(k *consumer, h *hand, reason journal.Reason) {
+	if k.queue.gone {
+		h.held.clear()
+		return
+	}
+	g := c.giving(h.cursor, reason)
+	for first := h.held.nextSet(0); first != noOffset; first = h.held.nextSet(first) {
+		to := g.give(first, h.held.nextClear(first))
+		h.held.remove(first, to)
+		if to == first {
+			break
 		}
 	}
-	c.autoAcks = c.autoAcks[:0]
-	c.applyNew(mark)
+	g.done()
 }

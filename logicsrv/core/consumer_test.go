@@ -9,7 +9,7 @@ import (
 
 // holding is a world whose consumer (256, 1) holds every second of n messages of a queue,
 // so that what it holds is n/2 ranges.
-func holding(t *testing.T, n int, auto bool) (w *world, index uint64) {
+func holding(t *testing.T, n int) (w *world, index uint64) {
 	w = newWorld(t, Config{})
 	w.attach(1)
 	index = w.queue("q", ipc.LevelMemory)
@@ -18,13 +18,10 @@ func holding(t *testing.T, n int, auto bool) (w *world, index uint64) {
 		w.turn(ipc.TypePublish, publishRecord(&m))
 	}
 	w.settle()
-	w.turn(ipc.TypeSubscribe, (&ipc.Subscribe{Head: ipc.Head{Epoch: 1, Conn: 256, Req: 1}, Sub: 1, Index: index, Limit: uint64(n), AutoAck: auto}).Append(nil))
-	if auto {
-		return w, index
-	}
+	w.turn(ipc.TypeSubscribe, (&ipc.Subscribe{Head: ipc.Head{Epoch: 1, Conn: 256, Req: 1}, Sub: 1, Queue: index, Limit: uint64(n)}).Append(nil))
 	w.settle()
 	for first := 0; first < n; first += 2 * maxRanges {
-		m := ipc.Ack{Head: ipc.Head{Epoch: 1, Conn: 256}, Sub: 1, Index: index, Verdict: ipc.VerdictAck}
+		m := ipc.Ack{Head: ipc.Head{Epoch: 1, Conn: 256}, Sub: 1, Queue: index, Index: index, Verdict: ipc.VerdictAck}
 		for x := first + 1; x < min(n, first+2*maxRanges); x += 2 {
 			m.Ranges = append(m.Ranges, ipc.Range{First: uint64(x), Count: 1})
 		}
@@ -69,12 +66,12 @@ func TestManyReturns(t *testing.T) {
 			return ipc.TypeHello, (&ipc.Hello{Head: ipc.Head{Epoch: 2}, Loops: 1}).Append(nil)
 		},
 		"requeued": func(_ *world, index uint64) (ipc.Type, []byte) {
-			m := ipc.Ack{Head: ipc.Head{Epoch: 1, Conn: 256}, Sub: 1, Index: index, Verdict: ipc.VerdictRequeue, Ranges: []ipc.Range{{Count: n}}}
+			m := ipc.Ack{Head: ipc.Head{Epoch: 1, Conn: 256}, Sub: 1, Queue: index, Index: index, Verdict: ipc.VerdictRequeue, Ranges: []ipc.Range{{Count: n}}}
 			return ipc.TypeAck, m.Append(nil)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, index := holding(t, n, false)
+			w, index := holding(t, n)
 			ix, _ := w.c.indexes.get(index)
 			since := w.c.LSN()
 			w.c.Step(w.now, w.put(end(w, index)))
@@ -82,16 +79,16 @@ func TestManyReturns(t *testing.T) {
 				w.step(ipc.TypeCredit, (&ipc.Credit{Head: ipc.Head{Epoch: 1, Conn: 256}, Sub: 1}).Append(nil))
 			}
 			w.end()
-			if !w.c.Busy() || ix.queue.inHand.n == 0 {
+			if !w.c.Busy() || ix.cursor.taken.n == 0 {
 				t.Fatal("all at once")
 			}
 			checkSoft(t, w.c)
 			w.settle()
 			back, longest := w.returned(since)
-			if back != n/2 || longest > w.c.cfg.turnReturns() || ix.queue.inHand.n != 0 {
-				t.Fatalf("%d came back, %d ranges in an event, %d in hand", back, longest, ix.queue.inHand.n)
+			if back != n/2 || longest > w.c.cfg.turnReturns() || ix.cursor.taken.n != 0 {
+				t.Fatalf("%d came back, %d ranges in an event, %d in hand", back, longest, ix.cursor.taken.n)
 			}
-			if a, _ := ix.queue.attempts.at(n - 2); a != 1 {
+			if a, _ := ix.cursor.attempts.at(n - 2); a != 1 {
 				t.Fatalf("%d attempts", a)
 			}
 			if got := w.rebuilt().Digest(); got != w.c.Digest() {
@@ -104,10 +101,10 @@ func TestManyReturns(t *testing.T) {
 // TestManyDeliveries: a turn hands out so many records and asks for another one.
 func TestManyDeliveries(t *testing.T) {
 	const n = 50_000
-	w, _ := holding(t, n, false)
+	w, _ := holding(t, n)
 	w.turn(ipc.TypeConnClosed, (&ipc.ConnClosed{Head: ipc.Head{Epoch: 1, Conn: 256}}).Append(nil))
 	w.settle()
-	w.step(ipc.TypeSubscribe, (&ipc.Subscribe{Head: ipc.Head{Epoch: 1, Conn: 512, Req: 1}, Sub: 1, Index: 1, Limit: ^uint64(0)}).Append(nil))
+	w.step(ipc.TypeSubscribe, (&ipc.Subscribe{Head: ipc.Head{Epoch: 1, Conn: 512, Req: 1}, Sub: 1, Queue: 1, Limit: ^uint64(0)}).Append(nil))
 	_, out := w.end()
 	if len(out) != 1+w.c.cfg.turnDeliveries() || !w.c.Busy() {
 		t.Fatalf("%d outputs, busy %t", len(out), w.c.Busy())
@@ -124,30 +121,6 @@ func TestManyDeliveries(t *testing.T) {
 	}
 	if seen != n/2 {
 		t.Fatalf("%d delivered, want %d", seen, n/2)
-	}
-}
-
-// TestAutoAck: what is handed out is acknowledged in the next turn, once, also where the
-// consumer says so itself or ends in between.
-func TestAutoAck(t *testing.T) {
-	w, index := holding(t, 10, true)
-	ix, _ := w.c.indexes.get(index)
-	w.settle()
-	if ix.queue.floor != 10 || ix.queue.inHand.n != 0 {
-		t.Fatalf("floor %d, %d in hand", ix.queue.floor, ix.queue.inHand.n)
-	}
-	// Delivered and in part acknowledged by the consumer before its turn comes.
-	w.step(ipc.TypeCredit, (&ipc.Credit{Head: ipc.Head{Epoch: 1, Conn: 256}, Sub: 1, Limit: 20}).Append(nil))
-	m := ipc.Publish{Head: ipc.Head{Epoch: 1, Conn: 9}, RoutingKey: "q", Batch: batch(6)}
-	w.step(ipc.TypePublish, publishRecord(&m))
-	w.end()
-	w.cursors(w.c.LSN(), w.c.LSN())
-	w.end()
-	ack := ipc.Ack{Head: ipc.Head{Epoch: 1, Conn: 256}, Sub: 1, Index: index, Verdict: ipc.VerdictAck, Ranges: []ipc.Range{{First: 12, Count: 1}}}
-	w.step(ipc.TypeAck, ack.Append(nil))
-	w.settle()
-	if ix.queue.floor != 16 || ix.queue.inHand.n != 0 || w.c.stats.Acked != 16 {
-		t.Fatalf("floor %d, %d in hand, %d acknowledged", ix.queue.floor, ix.queue.inHand.n, w.c.stats.Acked)
 	}
 }
 

@@ -46,19 +46,36 @@ type state struct {
 	// What exists, each kind by the key that requests name it by, and in that order in a
 	// checkpoint. Ids are never used twice.
 
-	lastID     uint64 // indexes, topics and exchanges are numbered from one count
-	lastPID    int64  // of idempotent producers
-	indexes    registry[uint64, *index]
-	topics     registry[string, *topic]
-	queues     registry[string, *index]
-	exchanges  registry[string, *exchange]
-	groups     registry[string, *group]
-	bindings   registry[string, *binding] // by identity
-	producers  producers
+	lastID    uint64 // indexes, topics and exchanges are numbered from one count
+	lastPID   int64  // of idempotent producers
+	indexes   registry[uint64, *index]
+	topics    registry[string, *topic]
+	queues    registry[string, *queue]
+	exchanges registry[string, *exchange]
+	groups    registry[string, *group]
+	bindings  registry[string, *binding] // by identity
+	producers producers
+	txns      registry[uint64, *txn] // open ones
+	lastTxn   uint64
+	ended     []endedTxn  // the last ones, oldest first
+	limbos    [256]*limbo // by class
+	delayed   int         // batches that are held back until they are due
+
+	// What follows from these.
+
 	partitions int
 	topicByID  map[uint64]*topic
 	exchByID   map[uint64]*exchange
-	dests      map[string]*destination // queues and topics, by name
+	queueByID  map[uint64]*queue
+	dests      map[string]*destination // queues and topics to which can be published, by name
+	settings   map[admin.QueueSettings]*admin.QueueSettings
+	destSets   map[string]*destSet
+	owned      map[journal.Owner]int // queues and transactions of connections
+	txnByKey   map[string]*txn
+	doomed     []*queue
+	doomedTxns []*txn
+	graves     []*cursor // have dead messages whose notes have not been asked for
+	timers     wheel[timed]
 }
 
 // Core is the state of one shard. It is used by one goroutine.
@@ -85,22 +102,33 @@ type Core struct {
 	consumers map[subID]*consumer
 	waits     map[uint64]*wait // by request
 	freeWaits *wait
+	pulls     map[uint64]*pull // by request
+	txnGroups map[string]*txnGroup
 	joining   []ipc.Subscribe // wait for the end of the resync
-	returning []*consumer     // have ended; what they held goes back to their queues
-	autoAcks  []autoAck       // handed out in the turn before
-	dirty     []*index        // queues that may have something to deliver
+	returning []returning     // hold what goes back to their queues
+	notes     []Noted         // have been read and wait for the end of the turn
+	dirty     []*queue        // may have something to deliver
+	over      []*queue        // hold more than they may
+	late      []*cursor       // something that has expired may have become visible
 	begunMS   int64           // time of the term's first turn
+	newRings  bool            // since the last entry: what is not durable is to go
 	stats     Stats
 
 	endedInReplay []uint64 // indexes that connsrv may not have been told are gone
 
 	// The turn, and what decide works with.
 
-	turns [2]turn
-	turn  *turn
-	in    Input // the one being decided
+	turns      [2]turn
+	turn       *turn
+	turnNumber uint64
+	ringNonce  uint64   // of ring 12345 now
+	room       room     // of the turn
+	in         Input    // the one being decided
+	asking     ipc.Head // of the command being decided
 
 	targets  []*index
+	placing  placing
+	giver    giver
 	routing  uint64 // counts routings, so that a destination is reached once in each
 	routeKey string
 	hit      func(*destination)
@@ -108,9 +136,13 @@ type Core struct {
 	publish  ipc.Publish
 	msg      message
 	ack      ipc.Ack
+	ranges   []ipc.Range
+	recalled []ipc.Range
 	routed   journal.Routed
 	acked    journal.Acked
 	returned journal.Returned
+	died     journal.Died
+	released journal.Released
 }
 
 // New returns the state before the first entry.
@@ -119,7 +151,7 @@ func New(cfg Config) *Core {
 	c.state = state{
 		indexes:   newRegistry[uint64, *index](),
 		topics:    newRegistry[string, *topic](),
-		queues:    newRegistry[string, *index](),
+		queues:    newRegistry[string, *queue](),
 		exchanges: newRegistry[string, *exchange](),
 		groups:    newRegistry[string, *group](),
 		bindings:  newRegistry[string, *binding](),
@@ -127,6 +159,12 @@ func New(cfg Config) *Core {
 		topicByID: make(map[uint64]*topic),
 		exchByID:  make(map[uint64]*exchange),
 		dests:     make(map[string]*destination),
+		txns:      newRegistry[uint64, *txn](),
+		queueByID: make(map[uint64]*queue),
+		settings:  make(map[admin.QueueSettings]*admin.QueueSettings),
+		destSets:  make(map[string]*destSet),
+		owned:     make(map[journal.Owner]int),
+		txnByKey:  make(map[string]*txn),
 	}
 	// The default exchange was there before the first event, as in AMQP: no event makes it, and
 	// its id is the one before the first.
@@ -138,6 +176,8 @@ func New(cfg Config) *Core {
 	c.conns = make(map[uint64]*conn)
 	c.consumers = make(map[subID]*consumer)
 	c.waits = make(map[uint64]*wait)
+	c.pulls = make(map[uint64]*pull)
+	c.txnGroups = make(map[string]*txnGroup)
 	c.turn = &c.turns[0]
 	c.hit = func(d *destination) { c.reach(d, c.routeKey) }
 	return c
@@ -156,13 +196,16 @@ func (c *Core) Term() uint64 { return c.term }
 // Position tells how far ring 12345 had been read when the last entry was made.
 func (c *Core) Position() (nonce, pos uint64) { return c.nonce, c.pos }
 
-// Begin ends recovery: soft state is empty and asked for with the term's first Marker.
-// REQUIRES: the log is written up to LSN.
-func (c *Core) Begin(term, written, synced uint64) {
+// Begin ends recovery: soft state is empty and asked for with the term's first Marker. nonce is
+// that of ring 12345: where it is another than that of the last entry, the rings were made anew,
+// and what is not durable goes. REQUIRES: the log is written up to LSN.
+func (c *Core) Begin(term, nonce, written, synced uint64) {
 	invariant.Check(!c.begun, "term %d begins within term %d", term, c.ownTerm)
 	invariant.Check(term > c.term, "term %d begins behind an entry of term %d: it must be above Term()", term, c.term)
-	c.begun, c.ownTerm = true, term
+	c.begun, c.ownTerm, c.ringNonce = true, term, nonce
+	c.newRings = c.lsn > 0 && c.nonce != nonce
 	c.showUpTo(written, synced)
+	c.turnNumber++
 	// Our predecessor may have died between these deletions and telling of them.
 	for _, id := range c.endedInReplay {
 		m := ipc.IndexGone{Index: id}
@@ -170,6 +213,7 @@ func (c *Core) Begin(term, written, synced uint64) {
 	}
 	c.endedInReplay = nil
 	c.turn.floors = c.turn.floors[:0] // replay has noted them too; the first ack notes them again
+	c.turn.limbos = c.turn.limbos[:0]
 	c.sendMarker()
 }
 
@@ -182,7 +226,6 @@ func (c *Core) Step(nowMS int64, in Input) {
 	c.stats.Inputs++
 	// What is decided is applied before the next input is looked at: within a turn each input
 	// sees what the ones before it have done, as if every input were a turn of its own.
-	mark := len(c.turn.events)
 	switch {
 	case c.knownOutcome():
 		c.answerAgain()
@@ -195,7 +238,7 @@ func (c *Core) Step(nowMS int64, in Input) {
 	default:
 		c.decide()
 	}
-	c.applyNew(mark)
+	c.applyNew()
 	c.in = Input{}
 }
 
@@ -235,6 +278,18 @@ func (c *Core) decide() {
 		c.decideSubState()
 	case ipc.TypeResyncEnd:
 		c.decideResyncEnd()
+	case ipc.TypePull:
+		c.decidePull()
+	case ipc.TypePullEnd:
+		c.decidePullEnd()
+	case ipc.TypeExtend:
+		c.decideExtend()
+	case ipc.TypeBeginTxn:
+		c.decideBeginTxn()
+	case ipc.TypeEndTxn:
+		c.decideEndTxn()
+	case ipc.TypeTxnMember:
+		c.decideTxnMember()
 	case ipc.TypeSkip:
 	default:
 		c.malformed()
@@ -252,18 +307,24 @@ func (c *Core) Advance(written, synced uint64) { c.showUpTo(written, synced) }
 func (c *Core) EndTurn(nowMS int64, nonce, pos uint64) (entry *journal.Entry, out []Output) {
 	invariant.Check(c.begun, "turn ends before begin")
 	c.openTurn(nowMS)
-	// In this order: what was handed out in the turn before is acknowledged, what came back is
-	// ready, and then what is ready is handed out.
+	// In this order: what came back is ready, what the clock asks for is done, then what is ready
+	// is handed out, and what is still too much, or too late, goes.
+	c.room = room(c.cfg.turnReturns())
 	c.expireProducers()
-	c.applyAutoAcks()
+	c.deleteDoomed()
 	c.applyReturns()
+	c.fire()
+	c.buryNoted()
 	c.deliverDirty()
+	c.expireLate()
+	c.dropHeads()
 	return c.closeTurn(nonce, pos)
 }
 
 // Busy says that a turn without any input would still have something to do.
 func (c *Core) Busy() bool {
-	return len(c.autoAcks) > 0 || len(c.returning) > 0 || (c.resynced && len(c.dirty) > 0)
+	return len(c.returning) > 0 || (c.resynced && len(c.dirty) > 0) || len(c.timers.late) > 0 || len(c.notes) > 0 ||
+		len(c.over) > 0 || len(c.doomed) > 0 || len(c.doomedTxns) > 0
 }
 
 // Settings lists what persistsrv needs to know of every index, in order of index.

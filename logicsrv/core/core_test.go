@@ -44,38 +44,89 @@ func smallState(t *testing.T) *Core {
 		p := ipc.Publish{Head: m.Head, RoutingKey: name, Batch: batch(70)}
 		w.turn(ipc.TypePublish, publishRecord(&p))
 	}
-	ack := ipc.Ack{Head: m.Head, Index: runs, Verdict: ipc.VerdictAck, Ranges: []ipc.Range{{First: 0, Count: 2}, {First: 5, Count: 10}}}
+	ack := ipc.Ack{Head: m.Head, Queue: runs, Index: runs, Verdict: ipc.VerdictAck, Ranges: []ipc.Range{{First: 0, Count: 2}, {First: 5, Count: 10}}}
 	w.turn(ipc.TypeAck, ack.Append(nil))
-	ack = ipc.Ack{Head: m.Head, Index: bits, Verdict: ipc.VerdictAck}
+	ack = ipc.Ack{Head: m.Head, Queue: bits, Index: bits, Verdict: ipc.VerdictAck}
 	for x := range uint64(30) {
 		ack.Ranges = append(ack.Ranges, ipc.Range{First: 1 + 2*x, Count: 1})
 	}
 	w.turn(ipc.TypeAck, ack.Append(nil))
 	// Three messages that a consumer gave back.
-	w.turn(ipc.TypeSubscribe, (&ipc.Subscribe{Head: m.Head, Sub: 1, Index: runs, Limit: 3}).Append(nil))
+	w.turn(ipc.TypeSubscribe, (&ipc.Subscribe{Head: m.Head, Sub: 1, Queue: runs, Limit: 3}).Append(nil))
 	w.turn(ipc.TypeUnsubscribe, (&ipc.Unsubscribe{Head: m.Head, Sub: 1}).Append(nil))
 	commit := ipc.CommitOffsets{Head: m.Head, Group: "g", Offsets: []ipc.OffsetCommit{{Index: part, Offset: 2, Metadata: "m"}}}
 	w.turn(ipc.TypeCommit, commit.Append(nil))
+	heldBack(w, m.Head, part)
 	w.settle()
 	return w.c
+}
+
+// heldBack adds a queue with one message of each state, a queue over a topic, and what is in limbo.
+func heldBack(w *world, h ipc.Head, part uint64) {
+	set := admin.QueueSettings{
+		Durable: true, MaxPriority: 5, MaxBytes: admin.Some(1000), MessageTTLMS: admin.Some(60_000), RewindMS: admin.Some(90_000),
+		DeadLetter: true, KeepKey: true,
+	}
+	all := w.admin(admin.CmdCreateQueue, &admin.CreateQueue{Name: "all", Level: ipc.LevelPage, QueueSettings: set}).Index
+	w.admin(admin.CmdCreateQueue, &admin.CreateQueue{Name: "own", QueueSettings: admin.QueueSettings{Exclusive: true, AutoDelete: true}})
+	w.admin(admin.CmdCreateQueue, &admin.CreateQueue{Name: "view", QueueSettings: admin.QueueSettings{
+		Topic: "t", FilterKind: admin.FilterTags, Filter: "a", DeliveryLimit: admin.Some(3),
+	}})
+	for i := range 3 {
+		p := ipc.Publish{Head: h, RoutingKey: "all", Batch: batch(2), Weight: uint32(10 * i), Priority: uint8(i), TTLMS: 5000}
+		w.turn(ipc.TypePublish, publishRecord(&p))
+	}
+	w.turn(ipc.TypePull, (&ipc.Pull{Head: ipc.Head{Epoch: 1, Conn: 1, Req: 20}, Queue: all, Max: 2, InvisibleMS: 30_000}).Append(nil))
+	ack := ipc.Ack{Head: h, Queue: all, Index: all, Verdict: ipc.VerdictReject, Ranges: []ipc.Range{{First: 1, Count: 1}}}
+	w.turn(ipc.TypeAck, ack.Append(nil))
+	p := ipc.Publish{Head: h, RoutingKey: "all", Batch: batch(2), DueMS: w.now + 10_000}
+	w.turn(ipc.TypePublish, publishRecord(&p))
+	for i, key := range []string{"done", "open"} {
+		w.turn(ipc.TypeBeginTxn, (&ipc.BeginTxn{Head: h, Group: "producers", Key: key, CheckMS: 7000}).Append(nil))
+		a := ipc.Append{Head: h, Index: part, Batch: batch(1), Txn: uint64(i + 1)}
+		w.turn(ipc.TypeAppend, appendRecord(&a))
+	}
+	w.turn(ipc.TypeEndTxn, (&ipc.EndTxn{Head: h, Txn: 1, Commit: true}).Append(nil))
 }
 
 // TestGolden freezes the checkpoint's format, byte by byte.
 func TestGolden(t *testing.T) {
 	c := smallState(t)
 	blob := c.Checkpoint(nil)
-	golden.Check(t, "state_v1", `
-		magic:4 version:2 zero:2 lsn:v term:v nonce:8 pos:v timeMS:v shard:v lastID:v lastPID:v
+	const settings = `durable:1 exclusive:1 autoDelete:1 singleActive:1 maxPriority:1 overflow:1
+		maxMessages:1 n:8 maxBytes:1 n:8 messageTTL:1 n:8 expires:1 n:8 deliveryLimit:1 n:8 rewind:1 n:8
+		deadLetter:1 exchange:s keepKey:1 key:s topic:s filterKind:1 filter:s `
+	golden.Check(t, "state_v2", `
+		magic:4 version:2 zero:2 lsn:v term:v nonce:8 pos:v timeMS:v shard:v lastID:v lastPID:v lastTxn:v
 		topics:v name:s id:v uuid:16 level:1 retentionBytes:v retentionMS:v createdMS:v turn:v
 			partitions:v id:v next:v id:v next:v
 		queues:v
-			name:s id:v level:1 durable:1 next:v floor:v set:1 runs:v gap:v length:v attempts:v first:v length:v attempts:v
-			name:s id:v level:1 durable:1 next:v floor:v set:1 base:v words:v word:8 attempts:v
+			name:s id:v level:1 `+settings+`used:1 doomed:1 lease:v cursors:v
+				index:v number:v next:v floor:v set:1 attempts:v leases:v dead:v gap:v length:v reason:1
+				deadlines:v gap:v length:v due:v weights:v gap:v length:v bytes:v ages:v timeMS:v next:v
+				index:v number:v next:v floor:v set:1 attempts:v leases:v dead:v
+				deadlines:v gap:v length:v due:v weights:v gap:v length:v bytes:v ages:v timeMS:v next:v
+				index:v number:v next:v floor:v set:1 attempts:v leases:v gap:v length:v lease:v until:v epoch:v req:v dead:v
+				deadlines:v gap:v length:v due:v weights:v gap:v length:v bytes:v ages:v timeMS:v next:v
+			name:s id:v level:1 `+settings+`owner.nonce:8 owner.epoch:v owner.conn:v used:1 doomed:1 lease:v cursors:v
+				index:v number:v next:v floor:v set:1 attempts:v leases:v dead:v deadlines:v weights:v ages:v
+			name:s id:v level:1 `+settings+`used:1 doomed:1 lease:v cursors:v
+				index:v number:v next:v floor:v set:1 runs:v gap:v length:v attempts:v first:v length:v attempts:v leases:v dead:v deadlines:v weights:v ages:v
+			name:s id:v level:1 `+settings+`used:1 doomed:1 lease:v cursors:v
+				index:v number:v next:v floor:v set:1 base:v words:v word:8 attempts:v leases:v dead:v deadlines:v weights:v ages:v
+			name:s id:v level:1 `+settings+`used:1 doomed:1 lease:v cursors:v
+				index:v number:v floor:v set:1 attempts:v leases:v dead:v deadlines:v weights:v ages:v
+				index:v number:v floor:v set:1 attempts:v leases:v dead:v deadlines:v weights:v ages:v
 		exchanges:v name:s id:v type:1 durable:1
 		bindings:v exchange:s queue:s key:s matchAny:1 headers:v key:s value:s
 		producers:v id:v epoch:v used:v lanes:v to:v epoch:v next:v accepted:v kept:v first:v last:v result:v
-		groups:v name:s offsets:v index:v offset:v metadata:s`, blob)
-	l, err := Load(Config{}, golden.Read(t, "state_v1"))
+		groups:v name:s offsets:v index:v offset:v metadata:s
+		limbos:v class:1 index:v next:v floor:v set:1 delayed:v gap:v length:v due:v ttl:v weight:v priority:1 dests:v dest:v
+			class:1 index:v next:v floor:v set:1 delayed:v
+		txns:v id:v group:s key:s owner.nonce:8 owner.epoch:v owner.conn:v begun:v check:v next:v checks:v doomed:1
+			parts:v offset:v count:v weight:v ttl:v partition:v exchange:v note.exchange:s note.key:s note.headers:v note.priority:1 note.deaths:v
+		ended:v id:v committed:1 queues:v`, blob)
+	l, err := Load(Config{}, golden.Read(t, "state_v2"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +148,7 @@ func TestLoadRefuses(t *testing.T) {
 		t.Fatalf("a byte behind the end: %v", err)
 	}
 	blob[4]++
-	if _, err := Load(Config{}, blob); !errors.Is(err, ErrCheckpoint) || !strings.Contains(err.Error(), "version 2") {
+	if _, err := Load(Config{}, blob); !errors.Is(err, ErrCheckpoint) || !strings.Contains(err.Error(), "version 3") {
 		t.Fatalf("another version: %v", err)
 	}
 }
@@ -136,10 +187,10 @@ func TestReplayRefuses(t *testing.T) {
 func TestWrongOrderPanics(t *testing.T) {
 	for name, wrong := range map[string]func(c *Core){
 		"step before begin":      func(c *Core) { c.Step(1, Input{}) },
-		"begin twice":            func(c *Core) { c.Begin(1, 0, 0); c.Begin(2, 0, 0) },
-		"a term that was":        func(c *Core) { c.term = 5; c.Begin(5, 0, 0) },
-		"replay within a term":   func(c *Core) { c.Begin(1, 0, 0); _ = c.Replay(&journal.Entry{LSN: 1}) },
-		"checkpoint in mid-turn": func(c *Core) { c.Begin(1, 0, 0); c.Step(1, Input{}); c.Checkpoint(nil) },
+		"begin twice":            func(c *Core) { c.Begin(1, testNonce, 0, 0); c.Begin(2, testNonce, 0, 0) },
+		"a term that was":        func(c *Core) { c.term = 5; c.Begin(5, testNonce, 0, 0) },
+		"replay within a term":   func(c *Core) { c.Begin(1, testNonce, 0, 0); _ = c.Replay(&journal.Entry{LSN: 1}) },
+		"checkpoint in mid-turn": func(c *Core) { c.Begin(1, testNonce, 0, 0); c.Step(1, Input{}); c.Checkpoint(nil) },
 	} {
 		func() {
 			defer func() {
@@ -176,7 +227,7 @@ func TestRefuse(t *testing.T) {
 		t.Fatal("it was stored")
 	}
 	// A soft input as well.
-	in = w.put(ipc.TypeSubscribe, (&ipc.Subscribe{Head: m.Head, Sub: 1, Index: index}).Append(nil))
+	in = w.put(ipc.TypeSubscribe, (&ipc.Subscribe{Head: m.Head, Sub: 1, Queue: index}).Append(nil))
 	given = in
 	given.Refuse = "given up"
 	w.c.Step(w.now, given)
@@ -294,7 +345,7 @@ func TestSmallEntries(t *testing.T) {
 		m := ipc.Publish{Head: ipc.Head{Epoch: 1, Conn: 1, Req: 7}, Exchange: "x", Batch: batch(1)}
 		run(ipc.TypePublish, publishRecord(&m))
 		commit := ipc.CommitOffsets{Head: ipc.Head{Epoch: 1, Conn: 1, Req: 7}, Group: "g"}
-		ack := ipc.Ack{Head: commit.Head, Index: 2, Verdict: ipc.VerdictAck}
+		ack := ipc.Ack{Head: commit.Head, Queue: 2, Index: 2, Verdict: ipc.VerdictAck}
 		for range 10 * i {
 			commit.Offsets = append(commit.Offsets, ipc.OffsetCommit{Index: 9, Metadata: "metadata"})
 			ack.Ranges = append(ack.Ranges, ipc.Range{Count: 1})

@@ -10,130 +10,179 @@ import (
 
 // decideAck passes a verdict on offsets of a queue. The record says all that is needed:
 // whether the consumer is known yet, as it is not before the end of a resync, makes no
-// difference to what is acknowledged.
+// difference to what is acknowledged. A verdict on leased messages holds only with their lease.
 func (c *Core) decideAck() {
 	m := &c.ack
 	if err := m.Decode(c.in.Payload); err != nil {
 		c.malformed()
 		return
 	}
-	ix, ok := c.indexes.get(m.Index)
-	if !ok || ix.queue == nil {
-		c.reject(m.Head, errcode.UnknownIndex, fmt.Sprintf("index %d is no queue", m.Index))
-		return
+	var k *cursor
+	code, text := checkCount(m.Ranges)
+	if code == errcode.OK && m.Lease != 0 {
+		k, code, text = c.leased(m.Queue, m.Index, m.Lease, m.Ranges)
+	} else if code == errcode.OK {
+		k, code, text = c.cursorFor(m.Queue, m.Index, m.Ranges)
 	}
-	if code, text := checkRanges(ix, m.Ranges); code != errcode.OK {
+	if code != errcode.OK {
 		c.reject(m.Head, code, text)
 		return
 	}
-	if m.Verdict == ipc.VerdictRequeue {
-		c.requeue(ix, m)
-	} else {
-		c.acknowledge(ix, m)
+	switch m.Verdict {
+	case ipc.VerdictRequeue:
+		c.requeue(k, m)
+	case ipc.VerdictReject:
+		c.rejectMessages(k, m)
+	default:
+		c.acknowledge(k, m)
 	}
-	c.touch(ix)
+	c.touch(k.queue)
 }
 
-// checkRanges refuses offsets that no consumer can have.
-func checkRanges(ix *index, ranges []ipc.Range) (errcode.Code, string) {
+// checkCount bounds the ranges of a verdict.
+func checkCount(ranges []ipc.Range) (errcode.Code, string) {
 	if len(ranges) == 0 || len(ranges) > maxRanges {
 		return errcode.InvalidArgument, fmt.Sprintf("%d ranges; 1 to %d are allowed", len(ranges), maxRanges)
-	}
-	for _, r := range ranges {
-		next := r.First + uint64(r.Count) // may wrap: then First is not below the end either
-		if r.Count == 0 || r.First >= ix.next || next > ix.next {
-			return errcode.OffsetOutOfRange, fmt.Sprintf("offsets [%d,%d) of a queue that ends at %d", r.First, next, ix.next)
-		}
-		if next > ix.queue.floor && next-ix.queue.floor > maxSpan/2 {
-			return errcode.LimitExceeded, fmt.Sprintf("offset %d lies more than %d above the oldest message", r.First, uint64(maxSpan/2))
-		}
 	}
 	return errcode.OK, ""
 }
 
-// acknowledge decides that the messages are done with.
-func (c *Core) acknowledge(ix *index, m *ipc.Ack) {
-	t, q := c.turn, ix.queue
-	holder := c.holder(m.Head, m.Sub, ix)
-	ev := &c.acked
-	*ev = journal.Acked{Pos: c.in.Pos, Index: ix.id, Verdict: m.Verdict, Ranges: ev.Ranges[:0]}
-	for _, r := range m.Ranges {
-		first, next := max(r.First, q.floor), r.First+uint64(r.Count)
-		// Out of all hands: what is done with is not delivered again, even where it was
-		// somebody else who held it. That consumer's own set learns of it when it ends.
-		q.inHand.remove(r.First, next)
-		if holder != nil {
-			holder.held.remove(r.First, next)
-		}
-		if first < next { // below the floor all is acknowledged
-			ev.Ranges = append(ev.Ranges, ipc.Range{First: first, Count: uint32(next - first)})
-			c.stats.Acked += next - first
+// cursorFor finds the cursor that a request names, and refuses offsets that nobody can have.
+func (c *Core) cursorFor(queue, index uint64, ranges []ipc.Range) (*cursor, errcode.Code, string) {
+	q := c.queueByID[queue]
+	if q == nil {
+		return nil, errcode.UnknownIndex, fmt.Sprintf("there is no queue with the id %d", queue)
+	}
+	k := q.cursor(index)
+	if k == nil {
+		return nil, errcode.UnknownIndex, fmt.Sprintf("queue %s has no index %d", quoted(q.name), index)
+	}
+	for _, r := range ranges {
+		next := r.First + uint64(r.Count)
+		switch {
+		case !k.beyond(r):
+		case r.Count == 0 || r.First >= k.ix.next || next > k.ix.next:
+			return nil, errcode.OffsetOutOfRange, fmt.Sprintf("offsets [%d,%d) of a queue that ends at %d", r.First, next, k.ix.next)
+		default:
+			return nil, errcode.LimitExceeded, fmt.Sprintf("offset %d lies more than %d above the oldest message", r.First, uint64(maxSpan/2))
 		}
 	}
-	level := c.ackLevel(m, ix)
+	return k, errcode.OK, ""
+}
+
+// takeOver takes the ranges of a verdict out of all hands, and returns the parts of them that
+// are above the floor. What is leased is only for who has the lease.
+func (c *Core) takeOver(k *cursor, m *ipc.Ack) []ipc.Range {
+	holder := c.holder(m.Head, m.Sub, k.queue)
+	ranges := c.ranges[:0]
+	for _, r := range m.Ranges {
+		first, next := max(r.First, k.floor), r.First+uint64(r.Count)
+		// Out of all hands: what is done with is not delivered again, even where it was
+		// somebody else who held it. That consumer's own set learns of it when it ends.
+		holder.letGo(k, r.First, next)
+		if first < next { // below the floor all is done with
+			ranges = append(ranges, ipc.Range{First: first, Count: uint32(next - first)})
+		}
+	}
+	c.ranges = ranges
+	return ranges
+}
+
+// acknowledge decides that the messages are done with.
+func (c *Core) acknowledge(k *cursor, m *ipc.Ack) {
+	t := c.turn
+	ev := journal.Acked{
+		Pos: c.in.Pos, Queue: k.queue.id, Index: k.ix.id, Reason: journal.Reason(m.Verdict), Conn: m.Conn, Sub: m.Sub,
+		Ranges: c.takeOver(k, m),
+	}
+	level := c.ackLevel(m.Head, k.queue)
 	t.raise(level)
 	t.events = ev.Append(t.events)
-	c.answerAck(m, level)
+	c.stats.Acked += countOf(ev.Ranges)
+	c.answerAck(m.Head, c.ownGate(level))
+}
+
+// rejectMessages decides that the messages are dead.
+func (c *Core) rejectMessages(k *cursor, m *ipc.Ack) {
+	if !k.queue.set.DeadLetter {
+		c.acknowledge(k, m)
+		return
+	}
+	t := c.turn
+	ev := journal.Died{
+		Pos: c.in.Pos, Queue: k.queue.id, Index: k.ix.id, Reason: journal.ReasonRejected, Conn: m.Conn, Sub: m.Sub,
+		Ranges: c.takeOver(k, m),
+	}
+	level := c.ackLevel(m.Head, k.queue)
+	t.raise(level)
+	t.events = ev.Append(t.events)
+	c.stats.Died += countOf(ev.Ranges)
+	c.answerAck(m.Head, c.ownGate(level))
+}
+
+func countOf(ranges []ipc.Range) (n uint64) {
+	for _, r := range ranges {
+		n += uint64(r.Count)
+	}
+	return n
 }
 
 // requeue decides that the messages go back to their places: those that this consumer
 // holds, so that nothing comes back while it is in another's hand.
-func (c *Core) requeue(ix *index, m *ipc.Ack) {
-	t := c.turn
-	holder := c.holder(m.Head, m.Sub, ix)
+func (c *Core) requeue(k *cursor, m *ipc.Ack) {
+	holder := c.holder(m.Head, m.Sub, k.queue)
 	// The event may end up without a range. It is there all the same: the input could have
 	// changed the state, and is answered from it after a restart.
-	ev := &c.returned
-	*ev = journal.Returned{Pos: c.in.Pos, Index: ix.id, Ranges: ev.Ranges[:0]}
+	level := c.ackLevel(m.Head, k.queue)
+	reason := journal.ReasonRequeued
+	if m.Lease != 0 {
+		reason = journal.ReasonLeaseOver
+	}
+	g := c.givingFor(k, c.in.Pos, reason, level, maxRanges)
 	for _, r := range m.Ranges {
 		switch next := r.First + uint64(r.Count); {
+		case m.Lease != 0:
+			g.give(r.First, next)
 		case holder != nil:
-			c.giveBackHeld(holder, r.First, next, ev)
+			c.giveBackHeld(holder, g, r.First, next)
 		case !c.resynced:
 			// A verdict that overtakes the resync. In this term nothing was in hand yet.
-			c.giveBack(ix, r.First, next, ev)
+			g.give(r.First, next)
 		}
 	}
-	level := c.ackLevel(m, ix)
-	t.raise(level)
-	t.events = ev.Append(t.events)
-	c.answerAck(m, level)
+	g.done()
+	c.answerAck(m.Head, c.ownGate(level))
 }
 
 // giveBackHeld gives back what of [first, next) the consumer holds. An event takes so many
 // ranges; what is left when it is full goes back with the next turns.
-func (c *Core) giveBackHeld(k *consumer, first, next uint64, ev *journal.Returned) {
-	for at := k.held.nextSet(first); at < next; at = k.held.nextSet(at) {
-		end := min(k.held.nextClear(at), next)
-		k.held.remove(at, end)
-		if len(ev.Ranges) < maxRanges {
-			c.giveBack(k.ix, at, end, ev)
-		} else {
-			c.giveBackLater(k.ix, at, end)
+func (c *Core) giveBackHeld(k *consumer, g *giver, first, next uint64) {
+	held := k.held(g.cur)
+	if held == nil {
+		return
+	}
+	for at := held.nextSet(first); at < next; at = held.nextSet(at) {
+		end := min(held.nextClear(at), next)
+		held.remove(at, end)
+		if to := g.give(at, end); to < end {
+			c.giveBackLater(g.cur, to, end, g.reason)
 		}
 	}
 }
 
-// giveBack makes [first, next) ready again, less what is acknowledged.
-func (c *Core) giveBack(ix *index, first, next uint64, ev *journal.Returned) {
-	ix.queue.release(first, next)
-	ev.Ranges = append(ev.Ranges, ipc.Range{First: first, Count: uint32(next - first)})
-	c.stats.Returned += next - first
-}
-
 // ackLevel: an acknowledgement that nobody waits for need not be synced, for what is lost
 // of it in a power cut is delivered again.
-func (c *Core) ackLevel(m *ipc.Ack, ix *index) ipc.Level {
-	if m.Req == 0 {
+func (c *Core) ackLevel(h ipc.Head, q *queue) ipc.Level {
+	if h.Req == 0 {
 		return ipc.LevelPage
 	}
-	return max(ipc.LevelPage, ix.level)
+	return max(ipc.LevelPage, q.level)
 }
 
 // answerAck answers where an answer was asked for; most consumers ask for none.
-func (c *Core) answerAck(m *ipc.Ack, level ipc.Level) {
-	if m.Req != 0 {
-		reply := ipc.Done{Head: m.Head}
-		c.turn.sent(c.ownGate(level), ipc.TypeAcked, reply.Append(c.turn.recs))
+func (c *Core) answerAck(h ipc.Head, g gate) {
+	if h.Req != 0 {
+		reply := ipc.Done{Head: h}
+		c.turn.sent(g, ipc.TypeAcked, reply.Append(c.turn.recs))
 	}
 }

@@ -56,6 +56,10 @@ func (c *Core) command(cmd admin.Command) func(ipc.Admin) {
 		return func(m ipc.Admin) { change(c, m, admin.DecodeDelete, c.deleteTopic) }
 	case admin.CmdAddPartitions:
 		return func(m ipc.Admin) { change(c, m, admin.DecodeAddPartitions, c.addPartitions) }
+	case admin.CmdPurge:
+		return func(m ipc.Admin) { change(c, m, admin.DecodePurge, c.purgeQueue) }
+	case admin.CmdSeek:
+		return func(m ipc.Admin) { change(c, m, admin.DecodeSeek, c.seekQueue) }
 	case admin.CmdDescribe:
 		return c.decideDescribe
 	}
@@ -70,6 +74,7 @@ func change[T any](c *Core, m ipc.Admin, decode func([]byte) (T, error), decide 
 		c.malformed()
 		return
 	}
+	c.asking = m.Head
 	made, no := decide(&cmd)
 	if no != nil {
 		c.reject(m.Head, no.Code, no.Text)

@@ -48,6 +48,10 @@ func (c *Core) decideAppend() {
 	}
 	switch s, base := c.producers.judge(m.Index, &m.Batch); s {
 	case fresh:
+		if m.Txn != 0 {
+			c.holdAppend(&m, bodyOff, ix)
+			return
+		}
 		c.appendBatch(&m, bodyOff, ix, level)
 	case repeated, outdated:
 		if s == outdated {
@@ -70,7 +74,7 @@ func (c *Core) appendBatch(m *ipc.Append, bodyOff int, ix *index, level ipc.Leve
 	// Both the acknowledgement and the consumers wait for this entry.
 	t.raise(max(level, ix.level))
 	t.events = ev.Append(t.events)
-	body := t.addBody(&c.in, bodyOff, &m.Batch, ix.next)
+	body := t.addBody(&c.in, bodyOff, &m.Batch, ix.next, 0)
 	t.items = append(t.items, journal.IndexItem{
 		Index: m.Index, Base: ix.next, Count: m.Batch.Count, Body: body, MaxTimeMS: m.Batch.MaxTimeMS,
 	})

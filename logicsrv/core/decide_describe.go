@@ -2,6 +2,7 @@ package core
 
 import (
 	"slices"
+	"strconv"
 
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
@@ -35,8 +36,12 @@ func (c *Core) decideDescribe(m ipc.Admin) {
 		list(p, &c.groups, c.describeGroup)
 	case admin.KindBinding:
 		c.listBindings(p)
+	case admin.KindConsumer:
+		list(p, &c.queues, c.describeConsumers)
+	case admin.KindTxn:
+		c.listTxns(p)
 	default:
-		c.refuse(m.Head, errcode.InvalidArgument, "topics, exchanges, queues, bindings and groups can be described")
+		c.refuse(m.Head, errcode.InvalidArgument, "topics, exchanges, queues, bindings, groups, consumers and transactions can be described")
 		return
 	}
 	c.scratch = p.out.Append(c.scratch[:0])
@@ -128,17 +133,63 @@ func (c *Core) describeExchange(p *page, name string, x *exchange) bool {
 
 // describeQueue adds a queue. Unacked is soft state: after a restart it is 0 until connsrv has
 // told who holds what, and these messages count as ready so long.
-func (c *Core) describeQueue(p *page, name string, ix *index) bool {
-	if !p.take(64 + len(name)) {
+func (c *Core) describeQueue(p *page, name string, q *queue) bool {
+	if !p.take(200 + len(name) + len(q.set.Filter) + 44*len(q.cursors)) {
 		return false
 	}
-	q := ix.queue
-	p.out.Queues = append(p.out.Queues, admin.QueueInfo{
-		Name: q.name, Index: ix.id, Level: ix.level, Durable: q.durable,
-		Ready: q.depth(ix.next) - q.inHand.n, Unacked: q.inHand.n,
-		Next: ix.next, Floor: q.floor, Consumers: uint32(len(q.consumers)),
-	})
+	n := q.counts()
+	d := admin.QueueInfo{
+		Name: q.name, Queue: q.id, Level: q.level, Settings: *q.set,
+		Ready: n.ready, Unacked: n.held, Leased: n.leased, Dead: n.dead, Settled: n.settled,
+		Consumers: uint32(len(q.consumers)), Pulls: uint32(q.pulls.n),
+	}
+	for _, k := range q.cursors {
+		d.Indexes = append(d.Indexes, admin.QueueIndex{
+			Index: k.ix.id, Number: k.number, Next: k.ix.next, Visible: k.ix.visible, Floor: k.floor, Oldest: min(k.acked.nextClear(k.floor), k.ix.next),
+		})
+	}
+	p.out.Queues = append(p.out.Queues, d)
 	return true
+}
+
+// describeConsumers adds the consumers of a queue.
+func (c *Core) describeConsumers(p *page, name string, q *queue) bool {
+	size := 0
+	for _, k := range q.consumers {
+		size += 80 + len(name) + len(k.wants.Tag)
+	}
+	if len(q.consumers) == 0 {
+		return true
+	}
+	if !p.take(size) {
+		return false
+	}
+	for _, k := range q.consumers {
+		p.out.Consumers = append(p.out.Consumers, admin.ConsumerInfo{
+			Queue: q.name, Conn: k.conn, Sub: k.sub, Consumer: k.wants, Active: q.serves(k), Credit: k.credit(), Held: k.holding(),
+		})
+	}
+	return true
+}
+
+// listTxns lists open transactions in order of their numbers. After is the number of the last
+// one of the page before.
+func (c *Core) listTxns(p *page) {
+	after, _ := strconv.ParseUint(p.ask.After, 10, 64)
+	ids := c.txns.keys()
+	from, _ := slices.BinarySearch(ids, after+1)
+	for _, id := range ids[from:] {
+		x, _ := c.txns.get(id)
+		if len(p.ask.Names) > 0 && !slices.Contains(p.ask.Names, x.group) {
+			continue
+		}
+		if !p.take(48 + len(x.group) + len(x.key)) {
+			return
+		}
+		p.out.Txns = append(p.out.Txns, admin.TxnInfo{
+			Txn: x.id, Group: x.group, Key: x.key, Begun: x.begunMS, Batches: uint32(len(x.parts)), Checks: x.checks, CheckMS: x.nextMS,
+		})
+	}
 }
 
 // describeGroup adds a group with all its positions.

@@ -13,7 +13,8 @@ import (
 // 20 queues is stored once. All targets are in one entry, so it is in all of them or in none.
 //
 // Who publishes is answered at the highest level among what the batch reached, unless it asked
-// for another. No target is success, with 0 queues, unless the message is mandatory.
+// for another. No target is success, with 0 queues, unless the message is mandatory. A queue that
+// is full and takes no more is no error either: the answer says how many there were.
 
 // decidePublish routes a batch through an exchange. One body, however many it reaches.
 func (c *Core) decidePublish() {
@@ -32,14 +33,18 @@ func (c *Core) decidePublish() {
 		c.reject(m.Head, code, text)
 		return
 	}
-	switch s, queues := c.producers.judge(x.id, &m.Batch); s {
+	switch s, result := c.producers.judge(x.id, &m.Batch); s {
 	case fresh:
 	case repeated, outdated:
-		c.answerRepublished(m, uint32(queues))
+		c.answerRepublished(m, result)
 		return
 	default:
 		code, text := refusal(s, &m.Batch)
 		c.reject(m.Head, code, text)
+		return
+	}
+	if m.Txn != 0 {
+		c.holdPublish(m, bodyOff, x)
 		return
 	}
 	c.msg = message{m.RoutingKey, m.Headers}
@@ -49,74 +54,90 @@ func (c *Core) decidePublish() {
 		c.reject(m.Head, errcode.Unroutable, fmt.Sprintf("no queue is bound to exchange %s for key %s", quoted(m.Exchange), quoted(m.RoutingKey)))
 	case n > c.cfg.MaxTargets:
 		c.reject(m.Head, errcode.LimitExceeded, fmt.Sprintf("a batch reaches %d queues; at most %d are allowed", n, c.cfg.MaxTargets))
+	case n > 0 && m.DueMS > c.turn.timeMS:
+		c.delayBatch(m, bodyOff, x)
 	default:
 		c.routeBatch(m, bodyOff, x)
 	}
 }
 
-// routeBatch decides that the batch becomes the next offsets of all of c.targets.
+// sent is what events say of a published batch.
+func sent(m *ipc.Publish, x *exchange) journal.Sent {
+	return journal.Sent{
+		Exchange: x.id, Count: m.Batch.Count, BaseSeq: m.Batch.BaseSeq, ProducerID: m.Batch.ProducerID,
+		Epoch: m.Batch.Epoch, Weight: m.Weight, TTLMS: m.TTLMS,
+	}
+}
+
+// noteOf is what consumers will be told of it.
+func noteOf(m *ipc.Publish) journal.Note {
+	return journal.Note{Exchange: m.Exchange, Key: m.RoutingKey, Headers: m.Headers, Priority: m.Priority}
+}
+
+// routeBatch decides that the batch becomes the next offsets of all of c.targets, but for
+// queues that are full.
 func (c *Core) routeBatch(m *ipc.Publish, bodyOff int, x *exchange) {
 	t := c.turn
-	ev := &c.routed
-	*ev = journal.Routed{
-		Pos: c.in.Pos, Exchange: x.id, Count: m.Batch.Count, BaseSeq: m.Batch.BaseSeq,
-		ProducerID: m.Batch.ProducerID, Epoch: m.Batch.Epoch, Targets: ev.Targets[:0],
-	}
-	visible := ipc.LevelMemory // the highest level of those it reaches
-	for _, ix := range c.targets {
-		ev.Targets = append(ev.Targets, journal.Target{Index: ix.id, Base: ix.next})
-		visible = max(visible, ix.level)
-	}
+	p := c.place(m.Priority, m.Batch.Count, m.Weight)
+	ev := journal.Routed{Pos: c.in.Pos, Sent: sent(m, x), Full: p.full, Targets: p.targets, Note: noteOf(m)}
 	level := m.Level
 	if level == ipc.LevelUnset {
-		level = visible
+		level = p.level
 	}
-	t.raise(max(level, visible))
+	t.raise(max(level, p.level))
+	note := journal.NoteAt(len(t.events))
 	t.events = ev.Append(t.events)
-	if len(c.targets) > 0 {
-		c.addItems(m, bodyOff)
+	if len(p.targets) > 0 {
+		c.addItems(m, bodyOff, p.targets, note)
 	}
 	c.stats.Routed++
 	c.stats.Records += uint64(m.Batch.Count)
 	if m.Req != 0 {
-		reply := ipc.Published{Head: m.Head, Queues: uint32(len(ev.Targets))}
+		reply := ipc.Published{Head: m.Head, Queues: uint32(len(p.targets)), Full: p.full}
 		t.sent(c.ownGate(level), ipc.TypePublished, reply.Append(t.recs))
+	}
+	if len(p.newborn) > 0 {
+		c.applyNew()
+		c.killNewborn(p.newborn)
 	}
 }
 
 // addItems makes the body part of each target's index. Inside the batch stands one base
 // offset only: a partition's if there is one, since partitions are sent as they lie in the
 // log; readers of other indexes patch it.
-func (c *Core) addItems(m *ipc.Publish, bodyOff int) {
+func (c *Core) addItems(m *ipc.Publish, bodyOff int, targets []journal.Target, note uint32) {
 	t := c.turn
-	base := c.targets[0].next
-	for _, ix := range c.targets {
-		if ix.topic != nil {
-			base = ix.next
+	base := targets[0].Base
+	for _, to := range targets {
+		if ix, ok := c.indexes.get(to.Index); ok && ix.topic != nil {
+			base = to.Base
 			break
 		}
 	}
-	body := t.addBody(&c.in, bodyOff, &m.Batch, base)
-	for _, ix := range c.targets {
+	body := t.addBody(&c.in, bodyOff, &m.Batch, base, note)
+	for _, to := range targets {
 		t.items = append(t.items, journal.IndexItem{
-			Index: ix.id, Base: ix.next, Count: m.Batch.Count, Body: body, MaxTimeMS: m.Batch.MaxTimeMS,
+			Index: to.Index, Base: to.Base, Count: m.Batch.Count, Body: body, MaxTimeMS: m.Batch.MaxTimeMS,
 		})
 	}
 }
 
+// routedResult is how a producer's lane remembers the answer to a published batch.
+func routedResult(queues, full uint32) uint64 { return uint64(full)<<32 | uint64(queues) }
+
 // answerRepublished repeats the answer to a batch that was routed before.
-func (c *Core) answerRepublished(m *ipc.Publish, queues uint32) {
+func (c *Core) answerRepublished(m *ipc.Publish, result uint64) {
 	t := c.turn
 	level := m.Level
 	if level == ipc.LevelUnset {
 		level = ipc.LevelDisk // where it went then is not known any more
 	}
-	ev := journal.Duplicate{Pos: c.in.Pos, Queues: queues}
+	ev := journal.Duplicate{Pos: c.in.Pos, Queues: uint32(result), Full: uint32(result >> 32)}
 	t.raise(level)
 	t.events = ev.Append(t.events)
 	c.stats.Duplicates++
 	if m.Req != 0 {
-		reply := ipc.Published{Head: m.Head, Queues: queues, Duplicate: true}
+		reply := ipc.Published{Head: m.Head, Queues: ev.Queues, Full: ev.Full, Duplicate: true}
 		t.sent(c.ownGate(level), ipc.TypePublished, reply.Append(t.recs))
 	}
 }

@@ -1,65 +1,292 @@
 package core
 
 import (
+	"encoding/binary"
+	"encoding/hex"
+	"strings"
+
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
 )
 
+// reserved is how names begin that only the broker gives.
+const reserved = "amq."
+
 // createQueue decides a new queue. One that is not durable holds its messages at memory level
 // unless another is asked for: they are written, but nobody waits for it.
 func (c *Core) createQueue(m *admin.CreateQueue) (admin.Created, refused) {
-	if no := checked(checkName("queue", m.Name)); no != nil {
+	if m.Name == "" {
+		m.Name = c.queueName()
+	} else if no := checked(checkName("queue", m.Name)); no != nil {
 		return admin.Created{}, no
+	} else if strings.HasPrefix(m.Name, reserved) && c.dests[m.Name] == nil {
+		return admin.Created{}, errcode.New(errcode.AccessRefused, "names that begin with %s are the broker's to give; leave the name of the queue empty to get one", reserved)
 	}
-	standard := c.cfg.DefaultLevel
-	if !m.Durable {
-		standard = ipc.LevelMemory
+	t, no := c.sourceOf(m)
+	if no == nil {
+		no = c.checkSettings(m, t)
 	}
-	level, no := levelOr(m.Level, standard)
 	if no != nil {
 		return admin.Created{}, no
 	}
-	if ix, ok := c.queues.get(m.Name); ok {
-		if ix.level != level || ix.queue.durable != m.Durable {
-			return admin.Created{}, errcode.New(errcode.Inequivalent, "queue %q has level %d, durable %t", m.Name, ix.level, ix.queue.durable)
-		}
-		return c.unchanged(ix.id)
+	level, no := c.queueLevel(m, t)
+	if no != nil {
+		return admin.Created{}, no
+	}
+	if q, ok := c.queues.get(m.Name); ok {
+		return c.declareAgain(q, m, level)
 	}
 	// Queues and topics share their names: a binding, and a routing key on the default exchange,
 	// must mean one of them.
-	if _, ok := c.dests[m.Name]; ok {
+	if _, ok := c.topics.get(m.Name); ok {
 		return admin.Created{}, errcode.New(errcode.AlreadyExists, "a topic is called %q", m.Name)
 	}
 	if c.queues.len() >= c.cfg.MaxQueues {
 		return admin.Created{}, errcode.New(errcode.LimitExceeded, "at most %d queues", c.cfg.MaxQueues)
 	}
-	// The id is the index. persistsrv keeps all of it until the floor moves: no retention.
+	// The id is the index. persistsrv keeps all of it until it is trimmed: no retention.
 	id := c.lastID + 1
-	c.decided(&journal.QueueCreated{Pos: c.in.Pos, Index: id, Name: m.Name, Level: level, Durable: m.Durable})
-	c.op(journal.OpCreate, ipc.IndexSettings{Index: id})
-	return admin.Created{Index: id}, nil
+	ev := journal.QueueCreated{Pos: c.in.Pos, Queue: id, Name: m.Name, Level: level, Settings: m.QueueSettings, Starts: starts(t, m)}
+	if m.Exclusive {
+		ev.Owner = c.ownerNow(c.asking.Conn)
+	}
+	c.decided(&ev)
+	if t == nil {
+		c.op(journal.OpCreate, ipc.IndexSettings{Index: id})
+	}
+	return admin.Created{Index: id, Name: m.Name}, nil
+}
+
+// queueName is a name that no queue has had: ids are never used twice.
+func (c *Core) queueName() string {
+	seed := topicUUID(c.cfg.Shard, c.lastID+1, c.ownTerm, c.turn.timeMS)
+	return reserved + "gen-" + hex.EncodeToString(binary.BigEndian.AppendUint64(seed[:12:12], c.lastID+1)[:16])
+}
+
+// sourceOf is the topic whose messages the queue is to hold; nil: its own.
+func (c *Core) sourceOf(m *admin.CreateQueue) (*topic, refused) {
+	if m.Topic == "" {
+		if m.FilterKind != admin.FilterNone || m.From != admin.FromEarliest || len(m.Offsets) > 0 {
+			return nil, errcode.New(errcode.InvalidArgument, "a filter or a position makes sense only for a queue over a topic")
+		}
+		return nil, nil
+	}
+	t, ok := c.topics.get(m.Topic)
+	if !ok {
+		return nil, errcode.New(errcode.NotFound, "there is no topic %s", quoted(m.Topic))
+	}
+	if len(m.Offsets) > len(t.partitions) || len(m.Offsets) > 0 && m.From != admin.FromOffsets {
+		return nil, errcode.New(errcode.InvalidArgument, "%d offsets for the %d partitions of topic %s", len(m.Offsets), len(t.partitions), quoted(m.Topic))
+	}
+	for i, o := range m.Offsets {
+		if o > t.partitions[i].next {
+			return nil, errcode.New(errcode.OffsetOutOfRange, "offset %d of partition %d, which ends at %d", o, i, t.partitions[i].next)
+		}
+	}
+	return t, nil
+}
+
+// checkSettings refuses what makes no sense.
+func (c *Core) checkSettings(m *admin.CreateQueue, t *topic) refused {
+	wrong := func(format string, args ...any) refused {
+		return errcode.New(errcode.InvalidArgument, format, args...)
+	}
+	switch {
+	case t != nil && (m.MaxPriority > 0 || m.MaxMessages.Given || m.MaxBytes.Given || m.MessageTTLMS.Given || m.RewindMS.Given):
+		return wrong("a queue over a topic has no priorities, limits, time to live or rewind time of its own: the topic's retention counts")
+	case m.FilterKind > admin.FilterTags || len(m.Filter) > maxFilterBytes:
+		return wrong("a filter of kind %d with %d bytes; at most %d are allowed", m.FilterKind, len(m.Filter), maxFilterBytes)
+	case m.FilterKind == admin.FilterNone && m.Filter != "":
+		return wrong("a filter without its kind")
+	case m.Overflow > admin.RejectDeadLetter:
+		return wrong("%d is no overflow behaviour: drop-head=0, reject-publish=1, reject-publish-dlx=2", m.Overflow)
+	case !m.DeadLetter && (m.DeadLetterExchange != "" || m.DeadLetterKey != "" || m.KeepKey):
+		return wrong("a dead-letter key without a dead-letter exchange")
+	case m.DeadLetter && m.KeepKey == (m.DeadLetterKey != ""):
+		return wrong("dead letters either keep their keys or get one")
+	case m.ExpiresMS.Given && m.ExpiresMS.N == 0:
+		return wrong("a queue cannot expire after 0 ms")
+	case m.RewindMS.Given && m.RewindMS.N == 0:
+		return wrong("a rewind time of 0 ms keeps nothing")
+	}
+	if no := checked(checkTimes(&m.QueueSettings)); no != nil {
+		return no
+	}
+	if m.DeadLetterExchange != "" {
+		if no := checked(checkName("dead-letter exchange", m.DeadLetterExchange)); no != nil {
+			return no
+		}
+	}
+	return checked(checkBindingParts(m.DeadLetterKey, nil))
+}
+
+// checkTimes bounds the times and limits of a queue.
+func checkTimes(m *admin.QueueSettings) (errcode.Code, string) {
+	for _, o := range [...]admin.Opt{m.MessageTTLMS, m.ExpiresMS, m.RewindMS} {
+		if o.N > maxDelayMS {
+			return errcode.InvalidArgument, "a time of a queue lies beyond ten years"
+		}
+	}
+	return errcode.OK, ""
+}
+
+// queueLevel is the durability level of a queue's messages.
+func (c *Core) queueLevel(m *admin.CreateQueue, t *topic) (ipc.Level, refused) {
+	standard := c.cfg.DefaultLevel
+	switch {
+	case t != nil:
+		standard = t.level
+	case !m.Durable:
+		standard = ipc.LevelMemory
+	}
+	level, no := levelOr(m.Level, standard)
+	if no == nil && t != nil && level != t.level {
+		no = errcode.New(errcode.InvalidArgument, "a queue over a topic has the topic's level")
+	}
+	return level, no
+}
+
+// starts is where a queue over a topic begins in each partition.
+func starts(t *topic, m *admin.CreateQueue) (out []admin.SeekTo) {
+	if t == nil {
+		return nil
+	}
+	for i, ix := range t.partitions {
+		at := admin.SeekTo{Index: ix.id}
+		switch {
+		case m.From == admin.FromLatest:
+			at.Offset = ix.next
+		case i < len(m.Offsets):
+			at.Offset = m.Offsets[i]
+		}
+		out = append(out, at)
+	}
+	return out
+}
+
+// declareAgain answers a create of what exists.
+func (c *Core) declareAgain(q *queue, m *admin.CreateQueue, level ipc.Level) (admin.Created, refused) {
+	switch {
+	case c.locked(q, c.asking.Conn):
+		return admin.Created{}, errcode.New(errcode.Locked, "queue %s belongs to another connection", quoted(q.name))
+	case q.level != level:
+		return admin.Created{}, errcode.New(errcode.Inequivalent, "queue %s has level %d, not %d", quoted(q.name), q.level, level)
+	}
+	if what, is, not := difference(q.set, &m.QueueSettings); what != "" {
+		return admin.Created{}, errcode.New(errcode.Inequivalent, "queue %s has %s %s, not %s", quoted(q.name), what, is, not)
+	}
+	c.unused(q)
+	made, no := c.unchanged(q.id)
+	made.Name = q.name
+	return made, no
 }
 
 // deleteQueue decides that a queue goes, on conditions if asked. Whether it is used is not known
 // while the resync is under way: then the client has to ask again, rather than be told what may
 // be wrong.
 func (c *Core) deleteQueue(m *admin.Delete) (admin.Created, refused) {
-	ix, ok := c.queues.get(m.Name)
-	if !ok {
-		return admin.Created{}, errcode.New(errcode.NotFound, "there is no queue %s", quoted(m.Name))
+	q, no := c.queueNamed(m.Name)
+	if no != nil {
+		return admin.Created{}, no
 	}
-	q := ix.queue
-	switch {
+	switch ready := q.readyNow(); {
 	case m.IfUnused && !c.resynced:
 		return admin.Created{}, errcode.New(errcode.Unavailable, "it is not known yet who consumes queue %q", m.Name)
 	case m.IfUnused && len(q.consumers) > 0:
 		return admin.Created{}, errcode.New(errcode.InUse, "queue %q has %d consumers", m.Name, len(q.consumers))
-	case m.IfEmpty && q.depth(ix.next) > 0:
-		return admin.Created{}, errcode.New(errcode.NotEmpty, "queue %q has %d messages", m.Name, q.depth(ix.next))
+	case m.IfEmpty && ready > 0:
+		return admin.Created{}, errcode.New(errcode.NotEmpty, "queue %q has %d messages", m.Name, ready)
 	}
-	c.decided(&journal.QueueDeleted{Pos: c.in.Pos, Index: ix.id})
-	c.endIndex(ix)
-	return admin.Created{Index: ix.id}, nil
+	return admin.Created{Index: q.id, Name: q.name, Messages: c.endQueue(q, c.in.Pos)}, nil
+}
+
+// queueNamed finds a queue that the connection may use.
+func (c *Core) queueNamed(name string) (*queue, refused) {
+	q, ok := c.queues.get(name)
+	switch {
+	case !ok:
+		return nil, errcode.New(errcode.NotFound, "there is no queue %s", quoted(name))
+	case c.locked(q, c.asking.Conn):
+		return nil, errcode.New(errcode.Locked, "queue %s belongs to another connection", quoted(name))
+	}
+	return q, nil
+}
+
+// purgeQueue decides that all that is ready is done with. What is in hand, leased or dead stays;
+// before all loops have told what is in hand, that is not known.
+func (c *Core) purgeQueue(m *admin.Purge) (admin.Created, refused) {
+	q, no := c.queueNamed(m.Name)
+	if no != nil {
+		return admin.Created{}, no
+	}
+	if !c.resynced {
+		return admin.Created{}, errcode.New(errcode.Unavailable, "it is not known yet what consumers of queue %q hold", m.Name)
+	}
+	ev := journal.Purged{Pos: c.in.Pos, Queue: q.id, Messages: q.readyNow()}
+	kept := 0
+	for _, k := range q.cursors {
+		x := journal.PurgedIndex{Index: k.ix.id, Next: min(k.ix.next, k.floor+maxSpan/2)}
+		for first, next := range k.taken.runs {
+			k.pending(first, next, func(first, next uint64) {
+				for ; first < next; first += maxCount {
+					x.Kept = append(x.Kept, ipc.Range{First: first, Count: uint32(min(maxCount, next-first))})
+				}
+			})
+		}
+		kept += len(x.Kept)
+		ev.Indexes = append(ev.Indexes, x)
+	}
+	if size := 12*kept + 17*len(ev.Indexes); size > c.cfg.MaxEntryBytes/4 {
+		return admin.Created{}, errcode.New(errcode.LimitExceeded, "what is in hand of queue %q lies in %d ranges, too many to purge around them", m.Name, kept)
+	}
+	c.decided(&ev)
+	return admin.Created{Index: q.id, Name: q.name, Messages: ev.Messages}, nil
+}
+
+// seekQueue decides that a queue goes on from other offsets.
+func (c *Core) seekQueue(m *admin.Seek) (admin.Created, refused) {
+	q, no := c.queueNamed(m.Name)
+	if no != nil {
+		return admin.Created{}, no
+	}
+	if q.topic == nil && !q.set.RewindMS.Given {
+		return admin.Created{}, errcode.New(errcode.InvalidArgument, "queue %q keeps nothing to go back to: it was made without a rewind time", m.Name)
+	}
+	for _, to := range m.To {
+		k := q.cursor(to.Index)
+		switch {
+		case k == nil:
+			return admin.Created{}, errcode.New(errcode.UnknownIndex, "queue %q has no index %d", m.Name, to.Index)
+		case to.Offset > k.ix.next:
+			return admin.Created{}, errcode.New(errcode.OffsetOutOfRange, "offset %d of index %d, which ends at %d", to.Offset, to.Index, k.ix.next)
+		case q.topic == nil && to.Offset < k.keptFrom(c.turn.timeMS):
+			return admin.Created{}, errcode.New(errcode.OffsetOutOfRange, "offset %d of index %d, of which messages from %d on are kept", to.Offset, to.Index, k.keptFrom(c.turn.timeMS))
+		}
+	}
+	if len(m.To) == 0 || 16*len(m.To) > c.cfg.MaxEntryBytes/4 {
+		return admin.Created{}, errcode.New(errcode.InvalidArgument, "%d offsets to go to", len(m.To))
+	}
+	c.decided(&journal.Sought{Pos: c.in.Pos, Queue: q.id, To: m.To})
+	return admin.Created{Index: q.id, Name: q.name}, nil
+}
+
+// sought makes a cursor that was set to another offset look at everything anew. It is part of
+// apply; what consumers hold they go on holding.
+func (c *Core) sought(k *cursor) {
+	k.taken.clear()
+	for _, list := range [...][]*consumer{k.queue.consumers, k.queue.pullers} {
+		for _, owner := range list {
+			if h := owner.held(k); h != nil {
+				for first, next := range h.runs {
+					if first = max(first, k.floor); first < next {
+						k.take(first, next)
+					}
+				}
+			}
+		}
+	}
+	k.scan, k.idle, k.lateDue = 0, false, false
+	c.touch(k.queue)
 }

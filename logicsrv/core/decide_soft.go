@@ -6,6 +6,7 @@ import (
 
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/journal"
 )
 
 // Inputs that touch soft state alone leave no event and are decided again after a restart.
@@ -35,8 +36,8 @@ func (c *Core) decideSubscribe() {
 			c.refuse(m.Head, errcode.LimitExceeded, "too many consumers")
 			return
 		}
-		if ix, ok := c.indexes.get(m.Index); !ok || ix.queue == nil {
-			c.refuse(m.Head, errcode.UnknownIndex, fmt.Sprintf("index %d is no queue", m.Index))
+		if code, text := c.mayConsume(&m); code != errcode.OK {
+			c.refuse(m.Head, code, text)
 			return
 		}
 		// Answered now: once the record is released, nobody would repeat the request.
@@ -47,20 +48,44 @@ func (c *Core) decideSubscribe() {
 	c.subscribe(&m)
 }
 
+// mayConsume tells why a consumer cannot be one of its queue, whoever else is.
+func (c *Core) mayConsume(m *ipc.Subscribe) (errcode.Code, string) {
+	q := c.queueByID[m.Queue]
+	switch {
+	case q == nil:
+		return errcode.UnknownIndex, fmt.Sprintf("there is no queue with the id %d", m.Queue)
+	case c.locked(q, m.Conn):
+		return errcode.Locked, fmt.Sprintf("queue %s belongs to another connection", quoted(q.name))
+	case len(m.Consumer.Tag) > maxTagBytes:
+		return errcode.InvalidArgument, fmt.Sprintf("a consumer tag of %d bytes; at most %d are allowed", len(m.Consumer.Tag), maxTagBytes)
+	case m.Consumer.Puller:
+		return errcode.InvalidArgument, "who pulls does not subscribe"
+	}
+	return errcode.OK, ""
+}
+
 // joinLate makes a consumer of a Subscribe that has been answered while soft state was told.
 func (c *Core) joinLate(m *ipc.Subscribe) {
-	ix, ok := c.indexes.get(m.Index)
-	if !ok || ix.queue == nil {
+	q := c.queueByID[m.Queue]
+	if q == nil {
 		c.closeSub(m.Head, m.Sub)
 		return
 	}
 	// It has been told that it is a consumer; now that the others are known it may turn out that
 	// it cannot be. Those who were there before it stay.
-	if code, text := ix.queue.exclude(m.Exclusive); code != errcode.OK {
+	if code, text := q.exclude(m.Consumer.Exclusive); code != errcode.OK {
 		c.endSub(m.Head, m.Sub, code, text)
 		return
 	}
-	c.join(&consumer{subID: subID{m.Conn, m.Sub}, ix: ix, limit: m.Limit, autoAck: m.AutoAck, exclusive: m.Exclusive})
+	c.welcome(m, q)
+}
+
+// welcome makes a consumer, and has the log tell of it.
+func (c *Core) welcome(m *ipc.Subscribe, q *queue) {
+	c.join(&consumer{subID: subID{m.Conn, m.Sub}, queue: q, limit: m.Limit, wants: m.Consumer})
+	ev := journal.Joined{Pos: journal.NoInput, Queue: q.id, Conn: m.Conn, Sub: m.Sub, Tag: m.Consumer.Tag}
+	c.turn.raise(ipc.LevelPage)
+	c.turn.events = ev.Append(c.turn.events)
 }
 
 // dropJoining takes Subscribes back that wait for the end of the resync.
@@ -72,23 +97,23 @@ func (c *Core) dropJoining(gone func(*ipc.Subscribe) bool) {
 // is one that is told again, for connsrv had no answer to it when it was asked for its state: it
 // is answered again, and its credit never falls by that.
 func (c *Core) subscribe(m *ipc.Subscribe) {
-	ix, ok := c.indexes.get(m.Index)
-	if !ok || ix.queue == nil {
-		c.refuse(m.Head, errcode.UnknownIndex, fmt.Sprintf("index %d is no queue", m.Index))
+	if code, text := c.mayConsume(m); code != errcode.OK {
+		c.refuse(m.Head, code, text)
 		return
 	}
+	q := c.queueByID[m.Queue]
 	id := subID{m.Conn, m.Sub}
 	if k := c.consumers[id]; k != nil {
-		if k.ix != ix {
+		if k.queue != q || k.wants.Puller {
 			c.refuse(m.Head, errcode.AlreadyExists, fmt.Sprintf("subscription %d consumes another queue", m.Sub))
 			return
 		}
 		k.limit = max(k.limit, m.Limit) // told again
-		c.touch(ix)
+		c.touch(q)
 		c.answerSubscribe(m)
 		return
 	}
-	if code, text := ix.queue.exclude(m.Exclusive); code != errcode.OK {
+	if code, text := q.exclude(m.Consumer.Exclusive); code != errcode.OK {
 		c.refuse(m.Head, code, text)
 		return
 	}
@@ -96,7 +121,7 @@ func (c *Core) subscribe(m *ipc.Subscribe) {
 		c.refuse(m.Head, errcode.LimitExceeded, fmt.Sprintf("at most %d consumers", c.cfg.MaxConsumers))
 		return
 	}
-	c.join(&consumer{subID: id, ix: ix, limit: m.Limit, autoAck: m.AutoAck, exclusive: m.Exclusive})
+	c.welcome(m, q)
 	c.answerSubscribe(m)
 }
 
@@ -158,7 +183,7 @@ func (c *Core) decideCredit() {
 	id := subID{m.Conn, m.Sub}
 	if k := c.consumers[id]; k != nil {
 		k.limit = m.Limit
-		c.touch(k.ix)
+		c.touch(k.queue)
 		return
 	}
 	for i := range c.joining {
@@ -179,9 +204,16 @@ func (c *Core) decideConnClosed() {
 		return
 	}
 	c.dropJoining(func(s *ipc.Subscribe) bool { return s.Conn == m.Conn })
+	c.ownerGone(m.Conn)
 	k := c.conns[m.Conn]
 	if k == nil {
 		return
+	}
+	for p := k.pulls.first; p != nil; p = k.pulls.first {
+		c.unparkPull(p)
+	}
+	for _, group := range k.txns {
+		c.dropTxnMember(m.Conn, group)
 	}
 	// The lists hang on k from here on; detach and unpark look for the connection in vain.
 	delete(c.conns, m.Conn)

@@ -111,6 +111,9 @@ func (c *Core) deleteTopic(m *admin.Delete) (admin.Created, refused) {
 		}
 	}
 	c.decided(&journal.TopicDeleted{Pos: c.in.Pos, ID: t.id})
+	for _, q := range t.views {
+		c.endUsers(q)
+	}
 	// Waits and persistsrv learn of it partition by partition; the event names the topic alone.
 	for _, ix := range t.partitions {
 		c.endIndex(ix)
@@ -123,15 +126,6 @@ func (c *Core) deleteTopic(m *admin.Delete) (admin.Created, refused) {
 func (c *Core) endIndex(ix *index) {
 	c.op(journal.OpDelete, ipc.IndexSettings{Index: ix.id})
 	c.refuseWaits(ix)
-	// Consumers end without having asked for it. What they hold is gone with the queue; their
-	// verdicts, already on the way, will find no such index.
-	if q := ix.queue; q != nil {
-		for len(q.consumers) > 0 {
-			k := q.consumers[0]
-			c.closeSub(ipc.Head{Epoch: c.epoch, Conn: k.conn}, k.sub)
-			c.leave(k)
-		}
-	}
 	// connsrv may serve reads of it so long: not before the deletion is sure is it told to stop.
 	m := ipc.IndexGone{Index: ix.id}
 	c.turn.sent(c.ownGate(ipc.LevelDisk), ipc.TypeIndexGone, m.Append(c.turn.recs))

@@ -7,18 +7,19 @@ import (
 
 // Who gets what. Queues whose messages or consumers changed are listed during the turn, each
 // once, and served at its end, in the order in which they were listed. A queue's ready messages
-// go out in order of offset. One after the other, each consumer that has credit gets a share,
-// ready messages / consumers with credit, as one run: with eight messages and two consumers it
-// is four each, in two records. So the load is balanced by credit alone: a consumer that is slow
-// to acknowledge uses its credit up and is passed over; it neither blocks nor slows the others.
+// go out by priority and then in order of offset. One after the other, each consumer that has
+// credit gets a share, ready messages / consumers with credit, as one run: with eight messages and
+// two consumers it is four each, in two records. Consumers of a higher priority come first, and
+// share among themselves. So the load is balanced by credit alone: a consumer that is slow to
+// acknowledge uses its credit up and is passed over; it neither blocks nor slows the others.
 //
-// A run ends where a message is done with or in hand, where the attempts change, and at maxRun.
+// A run ends where a message is done with or taken, where the attempts change, and at maxRun.
 
-// touch lists a queue that may have something to deliver.
-func (c *Core) touch(ix *index) {
-	if q := ix.queue; !q.dirty && len(q.consumers) > 0 {
+// touch lists a queue that may have something to hand out.
+func (c *Core) touch(q *queue) {
+	if !q.dirty && !q.gone && (len(q.consumers) > 0 || q.pulls.first != nil) {
 		q.dirty = true
-		c.dirty = append(c.dirty, ix)
+		c.dirty = append(c.dirty, q)
 	}
 }
 
@@ -30,11 +31,11 @@ func (c *Core) deliverDirty() {
 	}
 	left := c.cfg.turnDeliveries()
 	done := 0
-	for _, ix := range c.dirty {
-		if !ix.gone && !c.deliver(ix, &left) {
+	for _, q := range c.dirty {
+		if !q.gone && !(c.servePulls(q, &left) && c.deliver(q, &left)) {
 			break
 		}
-		ix.queue.dirty = false
+		q.dirty = false
 		done++
 	}
 	rest := copy(c.dirty, c.dirty[done:])
@@ -42,78 +43,111 @@ func (c *Core) deliverDirty() {
 	c.dirty = c.dirty[:rest]
 }
 
-// deliver hands out a queue's ready messages in order of offset, to one consumer after the
-// other, each getting its share of what is ready, within its credit. It returns false when
-// the turn's limit came first.
-func (c *Core) deliver(ix *index, left *int) bool {
-	q := ix.queue
-	// The sets are bounded, so what lies far above the oldest message waits for that. An ack
-	// is refused beyond the same border, so nothing can be delivered that cannot be acked.
-	limit := min(ix.visible, q.floor+maxSpan/2)
-	for able := q.able(); able > 0; {
+// deliver hands out a queue's ready messages to one consumer after the other, each getting its
+// share of what is ready, within its credit. It returns false when the turn's limit came first.
+func (c *Core) deliver(q *queue, left *int) bool {
+	for {
+		able, at := q.able()
+		if able == 0 {
+			return true
+		}
 		if *left == 0 {
 			return false
 		}
-		// A count that is off, as after acks of what was never delivered, costs fairness alone.
-		ready := max(q.ready(limit), 1)
+		ready := max(q.ready(), 1)
 		share := min((ready+able-1)/able, maxRun)
-		first, next, attempts, ok := q.nextReady(q.scan, limit, share)
-		if !ok { // nothing is ready; the next search need not look here again
-			q.scan = max(q.scan, first)
+		k := q.consumers[at]
+		// A credit may be as large as 2^64 - 1.
+		cur, first, next, attempts, ok := q.nextReady(min(share, k.credit()))
+		if !ok {
 			return true
 		}
-		k := q.nextConsumer()
-		if k.credit() < next-first { // a credit may be as large as 2^64 - 1
-			next = first + k.credit()
+		if first < cur.floor || next > cur.ix.visible {
+			invariant.Fail("delivers [%d,%d) of index %d of queue %d, [%d,%d)", first, next, cur.ix.id, q.id, cur.floor, cur.ix.visible)
 		}
-		if first < q.floor || next > ix.visible {
-			invariant.Fail("delivers [%d,%d) of queue %d, [%d,%d)", first, next, ix.id, q.floor, ix.visible)
-		}
-		q.scan = next
-		q.inHand.add(first, next)
-		k.held.add(first, next)
-		if k.delivered += next - first; k.credit() == 0 {
-			able--
-		}
-		c.hand(k, first, next, attempts)
+		q.turn = at + 1
+		cur.scan = next
+		cur.take(first, next)
+		k.hand(cur).add(first, next)
+		k.delivered += next - first
+		c.hand(k, cur, first, next, attempts)
 		*left--
 	}
-	return true
 }
 
-// able is how many consumers have credit.
-func (q *queue) able() (n uint64) {
-	for _, k := range q.consumers {
-		if k.credit() > 0 {
-			n++
+// able is how many consumers of the highest priority that has any could be given messages, and
+// the place of the one whose turn it is.
+func (q *queue) able() (n uint64, at int) {
+	if q.set.SingleActive {
+		for i, k := range q.consumers {
+			if k == q.active && k.credit() > 0 {
+				return 1, i
+			}
 		}
+		return 0, 0
+	}
+	first := -1
+	at = -1
+	for i, k := range q.consumers {
+		if first >= 0 && k.wants.Priority < q.consumers[first].wants.Priority {
+			break
+		}
+		if k.credit() == 0 {
+			continue
+		}
+		n++
+		if first < 0 {
+			first = i
+		}
+		if at < 0 && i >= q.turn {
+			at = i
+		}
+	}
+	if at < 0 { // round: the first of its priority again
+		at = first
+	}
+	return n, at
+}
+
+// ready is how many messages wait for a consumer.
+func (q *queue) ready() (n uint64) {
+	for _, k := range q.cursors {
+		n += k.ready()
 	}
 	return n
 }
 
-// nextConsumer is the one with credit whose turn it is. REQUIRES: there is one.
-func (q *queue) nextConsumer() *consumer {
-	for {
-		if q.turn >= len(q.consumers) { // round, or some have left
-			q.turn = 0
+// nextReady finds the next run of ready messages: of the highest priority that has any or, over
+// a topic, of each partition in turn.
+func (q *queue) nextReady(most uint64) (k *cursor, first, next uint64, attempts uint16, ok bool) {
+	n := len(q.cursors)
+	for i := range n {
+		if q.topic != nil {
+			k = q.cursors[(q.first+i)%n]
+		} else {
+			k = q.cursors[n-1-i] // in order of priority, lowest first
 		}
-		k := q.consumers[q.turn]
-		q.turn++
-		if k.credit() > 0 {
-			return k
+		if k.idle {
+			continue
 		}
+		if first, next, attempts, ok = k.nextReady(k.limit(), most); ok {
+			if q.topic != nil {
+				q.first = (q.first + i + 1) % n
+			}
+			return k, first, next, attempts, true
+		}
+		k.idle = true
 	}
+	return nil, 0, 0, 0, false
 }
 
 // hand tells connsrv to deliver. What is visible is safe already, so it may go at once.
-func (c *Core) hand(k *consumer, first, next uint64, attempts uint16) {
+func (c *Core) hand(k *consumer, cur *cursor, first, next uint64, attempts uint16) {
 	m := ipc.Deliver{
-		Head: ipc.Head{Epoch: c.epoch, Conn: k.conn}, Sub: k.sub, Index: k.ix.id,
+		Head: ipc.Head{Epoch: c.epoch, Conn: k.conn}, Sub: k.sub, Index: cur.ix.id,
 		First: first, Count: uint32(next - first), Attempts: attempts,
 	}
 	c.turn.sent(atOnce, ipc.TypeDeliver, m.Append(c.turn.recs))
 	c.stats.Delivered += next - first
-	if k.autoAck {
-		c.autoAcks = append(c.autoAcks, autoAck{k, first, next})
-	}
+	c.mindHand(k, cur, first, next)
 }

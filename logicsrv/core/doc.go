@@ -51,10 +51,10 @@
 //  9. Everything has a limit (config.go), one input adds less than half of an entry, and no
 //     bytes from outside make the core panic; invariant.Check is for our own bugs.
 //
-// Memory, in bytes, of what there may be much of: a queue 500; a partition 120; a binding
+// Memory, in bytes, of what there may be much of: a queue 1,100; a partition 175; a binding
 // 250; an acknowledged offset above the floor 1/8 at most, 16 for a full run of 1,024;
 // messages that came back 24 for a run of equal ones; a producer with one lane 210, 96 for
-// each further one; a committed offset 40; a consumer with its connection 440; a parked wait
+// each further one; a committed offset 40; a consumer with its connection 590; a parked wait
 // 110 (TestMemory measures).
 //
 // Goroutines: none; a Core is used by one. If the process dies here, nothing is lost: the

@@ -32,7 +32,7 @@ type exchange struct {
 // names, so that a name in a binding, or a routing key on the default exchange, means one.
 type destination struct {
 	name  string
-	queue *index // one of the two is set
+	queue *queue // one of the two is set
 	topic *topic
 
 	bindings []*binding // to it, from all exchanges, in no order that means anything
@@ -178,7 +178,7 @@ func (c *Core) reach(d *destination, key string) {
 	}
 	d.routed = c.routing
 	if d.queue != nil {
-		c.targets = append(c.targets, d.queue)
+		c.targets = append(c.targets, d.queue.own.ix)
 		return
 	}
 	c.scratch = append(c.scratch[:0], key...)

@@ -22,7 +22,7 @@ func furnished(tb testing.TB) *world {
 		w.admin(admin.CmdCreateBinding, &admin.CreateBinding{Exchange: name, Queue: "t"})
 	}
 	w.turn(ipc.TypeInitProducer, (&ipc.InitProducer{ProducerID: -1, Epoch: -1}).Append(nil))
-	w.turn(ipc.TypeSubscribe, (&ipc.Subscribe{Head: ipc.Head{Epoch: 1, Conn: 256, Req: 1}, Sub: 1, Index: q, Limit: 50}).Append(nil))
+	w.turn(ipc.TypeSubscribe, (&ipc.Subscribe{Head: ipc.Head{Epoch: 1, Conn: 256, Req: 1}, Sub: 1, Queue: q, Limit: 50}).Append(nil))
 	m := ipc.Publish{Head: ipc.Head{Epoch: 1, Conn: 256, Req: 2}, RoutingKey: "q", Batch: batch(20)}
 	w.turn(ipc.TypePublish, publishRecord(&m))
 	return w
@@ -105,7 +105,7 @@ func FuzzLoad(f *testing.F) {
 		if string(again.Checkpoint(nil)) != string(blob) {
 			t.Fatal("the checkpoint of the loaded state differs")
 		}
-		again.Begin(again.Term()+1, again.LSN(), again.LSN())
+		again.Begin(again.Term()+1, 1, again.LSN(), again.LSN())
 		again.EndTurn(again.timeMS, 1, 1)
 	})
 }

@@ -32,22 +32,22 @@ func TestMemory(t *testing.T) {
 		bytes int
 		make  func(i int)
 	}{
-		{"queue", 500, func(i int) {
-			apply(&journal.QueueCreated{Index: next(), Name: fmt.Sprintf("queue-%07d", i), Level: ipc.LevelDisk})
+		{"queue", 1100, func(i int) {
+			apply(&journal.QueueCreated{Queue: next(), Settings: admin.QueueSettings{Durable: true}, Name: fmt.Sprintf("queue-%07d", i), Level: ipc.LevelDisk})
 		}},
-		{"partition", 120, func(int) { apply(&journal.PartitionsAdded{ID: topicID, Indexes: []uint64{next()}}) }},
+		{"partition", 175, func(int) { apply(&journal.PartitionsAdded{ID: topicID, Indexes: []uint64{next()}}) }},
 		{"binding", 250, func(i int) {
 			apply(&journal.BindingCreated{Binding: admin.CreateBinding{Exchange: "x", Queue: fmt.Sprintf("queue-%07d", i), RoutingKey: fmt.Sprintf("key-%07d", i)}})
 		}},
 		{"producer with one lane", 210, func(i int) {
 			apply(&journal.ProducerCreated{ProducerID: int64(i + 1)})
-			apply(&journal.Routed{Exchange: 0, Count: 1, ProducerID: int64(i + 1)})
+			apply(&journal.Routed{Sent: journal.Sent{Count: 1, ProducerID: int64(i + 1), TTLMS: ipc.NoTTL}})
 		}},
 		{"committed offset", 40, func(i int) {
 			apply(&journal.OffsetsCommitted{Group: "g", Offsets: []ipc.OffsetCommit{{Index: first + n + uint64(i), Offset: 5}}})
 		}},
-		{"consumer with its connection", 440, func(i int) {
-			m := ipc.Subscribe{Head: head(i), Sub: 1, Index: first + uint64(i)}
+		{"consumer with its connection", 590, func(i int) {
+			m := ipc.Subscribe{Head: head(i), Sub: 1, Queue: first + uint64(i)}
 			c.subscribe(&m)
 		}},
 		{"parked wait", 110, func(i int) {

@@ -17,6 +17,9 @@ type inputs struct {
 	*rand.Rand
 	req uint64
 	seq map[[2]uint64]int32 // producer and index or exchange: the sequence to send next
+
+	quiet bool  // nothing that the clock or the end of a turn has a say in
+	nowMS int64 // the world's
 }
 
 func newInputs(seed uint64) *inputs {
@@ -66,6 +69,14 @@ func (g *inputs) ranges() []ipc.Range {
 	return out
 }
 
+func (g *inputs) held() (out []ipc.Held) {
+	index := g.index()
+	for _, r := range g.ranges() {
+		out = append(out, ipc.Held{Index: index, Range: r})
+	}
+	return out
+}
+
 func (g *inputs) command() (admin.Command, []byte) {
 	queue, exchange, topic := g.pick("q1", "q2", "q3"), g.pick("", "x1", "x2", "x3", "x4"), g.pick("t1", "t2")
 	binding := admin.CreateBinding{Exchange: exchange, Queue: g.pick(queue, topic), RoutingKey: g.pick("a", "a.*", "#", "")}
@@ -77,7 +88,14 @@ func (g *inputs) command() (admin.Command, []byte) {
 	case 0, 1:
 		return admin.CmdCreateTopic, (&admin.CreateTopic{Name: topic, Partitions: uint32(g.IntN(4)), Level: ipc.Level(g.IntN(4))}).Append(nil)
 	case 2, 3, 4:
-		return admin.CmdCreateQueue, (&admin.CreateQueue{Name: queue, Level: ipc.Level(g.IntN(4)), Durable: g.IntN(2) == 0}).Append(nil)
+		m := admin.CreateQueue{Name: queue, Level: ipc.Level(g.IntN(4)), QueueSettings: g.plain()}
+		if !g.quiet {
+			m.QueueSettings = g.settings()
+		}
+		if !g.quiet && g.IntN(6) == 0 {
+			m.Topic, m.From, m.Level = topic, admin.From(g.IntN(2)), ipc.LevelUnset
+		}
+		return admin.CmdCreateQueue, m.Append(nil)
 	case 5, 6:
 		return admin.CmdCreateExchange, (&admin.CreateExchange{Name: exchange, Type: admin.ExchangeType(g.IntN(5))}).Append(nil)
 	case 7, 8, 9:
@@ -99,8 +117,52 @@ func (g *inputs) command() (admin.Command, []byte) {
 			return admin.CmdDeleteExchange, gone.Append(nil)
 		}
 	}
-	return admin.CmdDescribe, (&admin.Describe{Kind: admin.Kind(g.IntN(7)), Max: uint32(g.IntN(3))}).Append(nil)
+	switch g.IntN(3) {
+	case 0:
+		return admin.CmdPurge, (&admin.Purge{Name: queue}).Append(nil)
+	case 1:
+		return admin.CmdSeek, (&admin.Seek{Name: queue, To: []admin.SeekTo{{Index: g.index(), Offset: g.Uint64N(20)}}}).Append(nil)
+	}
+	return admin.CmdDescribe, (&admin.Describe{Kind: admin.Kind(g.IntN(9)), Max: uint32(g.IntN(3))}).Append(nil)
 }
+
+// settings are some of a queue's properties, few of them at a time.
+func (g *inputs) settings() (m admin.QueueSettings) {
+	m.Durable = g.IntN(2) == 0
+	for range g.IntN(4) {
+		switch g.IntN(11) {
+		case 0:
+			m.MaxPriority = uint8(g.IntN(4))
+		case 1:
+			m.MaxMessages, m.Overflow = admin.Some(g.Uint64N(8)), admin.Overflow(g.IntN(3))
+		case 2:
+			m.MaxBytes, m.Overflow = admin.Some(g.Uint64N(300)), admin.Overflow(g.IntN(3))
+		case 3:
+			m.MessageTTLMS = admin.Some(g.Uint64N(3) * graceMS / 2)
+		case 4:
+			m.ExpiresMS = admin.Some(1 + g.Uint64N(3*graceMS))
+		case 5, 6:
+			m.DeadLetter, m.DeadLetterExchange, m.KeepKey = true, g.pick("", "x1", "x2"), true
+			if g.IntN(2) == 0 {
+				m.KeepKey, m.DeadLetterKey = false, g.pick("q1", "q2", "q3", "a")
+			}
+		case 7:
+			m.DeliveryLimit = admin.Some(g.Uint64N(3))
+		case 8:
+			m.SingleActive = true
+		case 9:
+			m.RewindMS = admin.Some(1 + g.Uint64N(2*graceMS))
+		case 10:
+			if m.AutoDelete = g.IntN(2) == 0; !m.AutoDelete {
+				m.Exclusive = true
+			}
+		}
+	}
+	return m
+}
+
+// plain are the properties of a queue about which the end of a turn decides nothing.
+func (g *inputs) plain() admin.QueueSettings { return admin.QueueSettings{Durable: g.IntN(2) == 0} }
 
 // hard makes an input whose effect on hard state does not depend on soft state.
 func (g *inputs) hard() (ipc.Type, []byte) {
@@ -115,6 +177,7 @@ func (g *inputs) hard() (ipc.Type, []byte) {
 		if g.IntN(2) == 0 {
 			m.Headers = []ipc.Header{{Key: "h", Value: g.pick("1", "2")}}
 		}
+		g.options(&m)
 		m.Batch = g.batch(1 << 20)
 		return ipc.TypePublish, publishRecord(&m)
 	case 5:
@@ -122,7 +185,11 @@ func (g *inputs) hard() (ipc.Type, []byte) {
 		if g.IntN(4) == 0 {
 			verdict = ipc.VerdictReject
 		}
-		return ipc.TypeAck, (&ipc.Ack{Head: h, Sub: 1, Index: g.index(), Verdict: verdict, Ranges: g.ranges()}).Append(nil)
+		m := ipc.Ack{Head: h, Sub: 1, Queue: g.index(), Verdict: verdict, Ranges: g.ranges()}
+		if m.Index = m.Queue; g.IntN(6) == 0 {
+			m.Index = g.index()
+		}
+		return ipc.TypeAck, m.Append(nil)
 	case 6:
 		return ipc.TypeCommit, (&ipc.CommitOffsets{Head: h, Group: g.pick("g1", "g2", ""), Level: g.level(), Offsets: []ipc.OffsetCommit{{Index: g.index(), Offset: g.Uint64N(50), Metadata: g.pick("", "m")}}}).Append(nil)
 	case 7:
@@ -133,14 +200,66 @@ func (g *inputs) hard() (ipc.Type, []byte) {
 	return ipc.TypeAdmin, (&ipc.Admin{Head: h, Command: uint16(cmd), Body: body}).Append(nil)
 }
 
+// options gives a publish what only some have.
+func (g *inputs) options(m *ipc.Publish) {
+	m.TTLMS, m.Weight = ipc.NoTTL, uint32(g.IntN(100))
+	if g.quiet {
+		return
+	}
+	switch g.IntN(8) {
+	case 0:
+		m.Priority = uint8(g.IntN(6))
+	case 1:
+		m.TTLMS = g.Int64N(2 * graceMS)
+	case 2:
+		m.DueMS = g.nowMS + g.Int64N(3*graceMS)
+	case 3:
+		m.Txn = g.Uint64N(6)
+	}
+}
+
+// pulls makes inputs about leases and transactions.
+func (g *inputs) pulls(h ipc.Head) (ipc.Type, []byte) {
+	switch g.IntN(8) {
+	case 0, 1, 2:
+		m := ipc.Pull{Head: h, Sub: 3 + g.Uint64N(2), Queue: g.index(), Max: uint32(1 + g.IntN(4)), Wait: g.IntN(2) == 0}
+		if g.IntN(2) == 0 {
+			m.InvisibleMS = 1 + g.Uint64N(graceMS)
+		}
+		return ipc.TypePull, m.Append(nil)
+	case 3:
+		return ipc.TypePullEnd, (&ipc.PullEnd{Head: h, Target: g.Uint64N(g.req + 1)}).Append(nil)
+	case 4:
+		m := ipc.Extend{Head: h, Queue: g.index(), Index: g.index(), Offset: g.Uint64N(20), Lease: 1 + g.Uint64N(4), InvisibleMS: g.Uint64N(2) * graceMS}
+		return ipc.TypeExtend, m.Append(nil)
+	case 5:
+		m := ipc.BeginTxn{Head: h, Group: g.pick("", "p1"), Key: g.pick("k1", "k2"), CheckMS: g.Uint64N(2 * graceMS)}
+		return ipc.TypeBeginTxn, m.Append(nil)
+	case 6:
+		m := ipc.EndTxn{Head: h, Txn: g.Uint64N(6), Commit: g.IntN(3) > 0}
+		if g.IntN(3) == 0 {
+			m.Verdicts = []ipc.TxnVerdict{{Sub: 1, Queue: g.index(), Index: g.index(), Verdict: ipc.VerdictAck, Range: ipc.Range{First: g.Uint64N(20), Count: 1}}}
+		}
+		return ipc.TypeEndTxn, m.Append(nil)
+	}
+	return ipc.TypeTxnMember, (&ipc.TxnMember{Head: h, Group: "p1", Join: g.IntN(3) > 0}).Append(nil)
+}
+
 // any makes any input, damaged ones among them.
 func (g *inputs) any(w *world) (ipc.Type, []byte) {
+	g.nowMS = w.now
 	h, sub := g.head(), uint64(1+g.IntN(2))
 	var typ ipc.Type
 	var b []byte
-	switch g.IntN(20) {
+	wants := ipc.Consumer{Exclusive: g.IntN(6) == 0, Priority: int32(g.IntN(2))}
+	if g.IntN(4) == 0 {
+		wants.AckTimeoutMS = 1 + g.Uint64N(graceMS)
+	}
+	switch g.IntN(24) {
 	case 0, 1:
-		typ, b = ipc.TypeSubscribe, (&ipc.Subscribe{Head: h, Sub: sub, Index: g.index(), Limit: g.Uint64N(20), AutoAck: g.IntN(4) == 0, Exclusive: g.IntN(6) == 0}).Append(nil)
+		typ, b = ipc.TypeSubscribe, (&ipc.Subscribe{Head: h, Sub: sub, Queue: g.index(), Limit: g.Uint64N(20), Consumer: wants}).Append(nil)
+	case 20, 21, 22, 23:
+		typ, b = g.pulls(h)
 	case 2, 3:
 		typ, b = ipc.TypeCredit, (&ipc.Credit{Head: h, Sub: sub, Limit: g.Uint64N(60)}).Append(nil)
 	case 4:
@@ -154,11 +273,11 @@ func (g *inputs) any(w *world) (ipc.Type, []byte) {
 	case 8:
 		typ, b = ipc.TypeOffsets, (&ipc.FetchOffsets{Head: h, Group: g.pick("g1", "g2")}).Append(nil)
 	case 9:
-		typ, b = ipc.TypeAck, (&ipc.Ack{Head: h, Sub: sub, Index: g.index(), Verdict: ipc.VerdictRequeue, Ranges: g.ranges()}).Append(nil)
+		typ, b = ipc.TypeAck, (&ipc.Ack{Head: h, Sub: sub, Queue: g.index(), Index: g.index(), Lease: g.Uint64N(2) * g.Uint64N(3), Verdict: ipc.VerdictRequeue, Ranges: g.ranges()}).Append(nil)
 	case 10:
 		typ, b = ipc.TypeResyncEnd, (&ipc.ResyncEnd{Head: h, Term: w.term, Ask: w.c.ask, Loops: 1}).Append(nil)
 	case 11:
-		typ, b = ipc.TypeSubState, (&ipc.SubState{Head: h, Term: w.term, Ask: w.c.ask, Sub: sub, Index: g.index(), Limit: g.Uint64N(50), InHand: g.ranges()}).Append(nil)
+		typ, b = ipc.TypeSubState, (&ipc.SubState{Head: h, Term: w.term, Ask: w.c.ask, Sub: sub, Queue: g.index(), Limit: g.Uint64N(50), Consumer: wants, InHand: g.held()}).Append(nil)
 	default:
 		typ, b = g.hard()
 	}
@@ -182,6 +301,7 @@ func TestTurnSizes(t *testing.T) {
 		var want uint64
 		for _, size := range []int{1, 3, 50, 1000} {
 			w, g := newWorld(t, Config{}), newInputs(seed)
+			g.quiet = true
 			for i := range 400 {
 				w.step(g.hard())
 				if i%size == size-1 {
@@ -216,6 +336,9 @@ func TestRandomHistories(t *testing.T) {
 					w.end()
 					w.now += g.Int64N(2 * graceMS)
 				}
+				if g.IntN(8) == 0 {
+					w.tellNotes()
+				}
 				switch g.IntN(25) {
 				case 0:
 					w.cursors(w.written+g.Uint64N(w.c.LSN()-w.written+1), w.synced)
@@ -242,50 +365,70 @@ func TestRandomHistories(t *testing.T) {
 // checkSoft checks the invariants between consumers, queues and what is in hand.
 func checkSoft(t *testing.T, c *Core) {
 	t.Helper()
-	for name, ix := range c.queues.all {
-		q := ix.queue
-		if q.floor > ix.next || ix.visible > ix.next || q.acked.has(q.floor) {
-			t.Fatalf("%s: floor %d visible %d next %d", name, q.floor, ix.visible, ix.next)
-		}
-		if ix.next > 1<<14 {
-			continue // a fuzzed count; what follows looks at every offset
-		}
-		held := map[uint64]*consumer{}
-		owners := append(slices.Clone(q.consumers), c.returning...)
-		for _, k := range owners {
-			if k.ix != ix {
-				continue
-			}
-			for first, next := range k.held.runs {
-				for x := first; x < next; x++ {
-					if held[x] != nil {
-						t.Fatalf("%s: offset %d in two hands", name, x)
-					}
-					held[x] = k
-				}
-			}
-		}
-		for first, next := range q.inHand.runs {
-			for x := first; x < next; x++ {
-				if held[x] == nil || x < q.floor || q.acked.has(x) {
-					t.Fatalf("%s: offset %d in hand, of nobody or acknowledged; floor %d", name, x, q.floor)
-				}
-			}
-		}
-		for x, k := range held {
-			if done := x < q.floor || q.acked.has(x); !done && !q.inHand.has(x) {
-				t.Fatalf("%s: offset %d held by %v, but not in hand", name, x, k.subID)
-			}
-		}
-		for x := q.floor; x < min(q.scan, ix.next); x++ {
-			if !q.acked.has(x) && !q.inHand.has(x) {
-				t.Fatalf("%s: offset %d lies below scan %d, ready", name, x, q.scan)
-			}
+	for name, q := range c.queues.all {
+		for _, k := range q.cursors {
+			checkCursor(t, c, name, k)
 		}
 	}
 	for req, wait := range c.waits {
 		if wait.head.Req != req || wait.ix.gone || wait.beyond < wait.ix.visible {
 			t.Fatalf("wait %d beyond %d of index %d, visible %d", req, wait.beyond, wait.ix.id, wait.ix.visible)
+		}
+	}
+}
+
+// checkCursor checks one cursor of a queue: everything that is taken is in one hand, leased or
+// dead, nothing of that is done with, and nothing below scan is ready.
+func checkCursor(t *testing.T, c *Core, name string, k *cursor) {
+	t.Helper()
+	ix := k.ix
+	if k.floor > ix.next || ix.visible > ix.next || k.acked.has(k.floor) {
+		t.Fatalf("%s: floor %d visible %d next %d", name, k.floor, ix.visible, ix.next)
+	}
+	if ix.next > 1<<14 {
+		return // a fuzzed count; what follows looks at every offset
+	}
+	held := map[uint64]string{}
+	owners := append(slices.Clone(k.queue.consumers), k.queue.pullers...)
+	for _, r := range c.returning {
+		owners = append(owners, r.k)
+	}
+	note := func(who string, first, next uint64) {
+		for x := first; x < next; x++ {
+			if held[x] != "" {
+				t.Fatalf("%s: offset %d of index %d in two hands, of %s and %s", name, x, ix.id, held[x], who)
+			}
+			held[x] = who
+		}
+	}
+	for _, o := range owners {
+		if h := o.held(k); h != nil {
+			for first, next := range h.runs {
+				k.pending(first, next, func(first, next uint64) { note(fmt.Sprint(o.subID), first, next) })
+			}
+		}
+	}
+	for _, l := range k.leases.list {
+		note("lease", l.first, l.next)
+	}
+	for _, d := range k.dead.list {
+		note("death", d.first, d.next)
+	}
+	for first, next := range k.taken.runs {
+		for x := first; x < next; x++ {
+			if held[x] == "" || x < k.floor || k.acked.has(x) {
+				t.Fatalf("%s: offset %d of index %d taken, by nobody or done with; floor %d", name, x, ix.id, k.floor)
+			}
+		}
+	}
+	for x, who := range held {
+		if x < k.floor || k.acked.has(x) || !k.taken.has(x) {
+			t.Fatalf("%s: offset %d of index %d held by %s, but not taken", name, x, ix.id, who)
+		}
+	}
+	for x := k.floor; x < min(k.scan, ix.next); x++ {
+		if !k.acked.has(x) && !k.taken.has(x) {
+			t.Fatalf("%s: offset %d of index %d lies below scan %d, ready", name, x, ix.id, k.scan)
 		}
 	}
 }

@@ -66,6 +66,7 @@ func (c *Core) decideHello() {
 		c.dropSoft()
 		c.epoch = m.Epoch
 	}
+	c.ownerGone(0)
 	if failpoint.Broken("hello-syncs") {
 		c.resynced = true
 		return
@@ -75,16 +76,22 @@ func (c *Core) decideHello() {
 
 // dropSoft forgets all consumers and waits.
 func (c *Core) dropSoft() {
-	for _, ix := range c.queues.all {
-		for len(ix.queue.consumers) > 0 {
-			c.detach(ix.queue.consumers[0])
+	for _, q := range c.queues.all {
+		for len(q.consumers) > 0 {
+			c.detach(q.consumers[0])
 		}
+		for len(q.pullers) > 0 {
+			c.detach(q.pullers[0])
+		}
+		q.pulls = pullList{}
 	}
 	for _, ix := range c.indexes.all {
 		ix.waits = nil
 	}
 	clear(c.conns)
 	clear(c.waits)
+	clear(c.pulls)
+	clear(c.txnGroups)
 	c.freeWaits = nil
 	c.joining = c.joining[:0]
 }
@@ -103,38 +110,36 @@ func (c *Core) decideSubState() {
 	if c.consumers[id] != nil {
 		return // told twice
 	}
-	ix, ok := c.indexes.get(m.Index)
-	if !ok || ix.queue == nil {
+	q := c.queueByID[m.Queue]
+	if q == nil {
 		// Deleted by our predecessor, who may have died before it said so.
-		c.closeSub(m.Head, m.Sub)
+		if !m.Consumer.Puller {
+			c.closeSub(m.Head, m.Sub)
+		}
 		return
 	}
 	c.dropJoining(func(s *ipc.Subscribe) bool { return subID{s.Conn, s.Sub} == id })
-	k := &consumer{
-		subID: id, ix: ix, limit: m.Limit, delivered: m.Delivered,
-		autoAck: m.AutoAck, exclusive: m.Exclusive,
-	}
+	k := &consumer{subID: id, queue: q, limit: m.Limit, delivered: m.Delivered, wants: m.Consumer}
 	c.join(k)
-	for _, r := range m.InHand {
-		c.holdAgain(k, r)
+	for _, h := range m.InHand {
+		if cur := q.cursor(h.Index); cur != nil {
+			c.holdAgain(k, cur, h.Range)
+		}
 	}
 }
 
 // holdAgain puts a range that connsrv reports in hand into the consumer's hand, less what
-// is acknowledged or, were connsrv wrong, in another's.
-func (c *Core) holdAgain(k *consumer, r ipc.Range) {
-	q := k.ix.queue
-	next := min(r.First+uint64(r.Count), k.ix.next)
-	if r.First >= next || (next > q.floor && next-q.floor > maxSpan/2) {
+// is done with, leased or dead or, were connsrv wrong, in another's hand.
+func (c *Core) holdAgain(k *consumer, cur *cursor, r ipc.Range) {
+	next := min(r.First+uint64(r.Count), cur.ix.next)
+	if r.First >= next || (next > cur.floor && next-cur.floor > maxSpan/2) {
 		return
 	}
-	q.pending(r.First, next, func(first, next uint64) {
-		for at := q.inHand.nextClear(first); at < next; {
-			end := min(q.inHand.nextSet(at), next)
-			q.inHand.add(at, end)
-			k.held.add(at, end)
-			at = q.inHand.nextClear(end)
-		}
+	cur.readyIn(r.First, next, func(first, next uint64) bool {
+		cur.take(first, next)
+		k.hand(cur).add(first, next)
+		c.mindHand(k, cur, first, next)
+		return true
 	})
 }
 
@@ -160,9 +165,9 @@ func (c *Core) decideResyncEnd() {
 		c.joinLate(&joining[i])
 	}
 	// All of them: what was ready when they joined was not delivered so long.
-	for _, ix := range c.queues.all {
-		if len(ix.queue.consumers) > 0 {
-			c.touch(ix)
-		}
+	for _, q := range c.queues.all {
+		c.touch(q)
 	}
+	c.lookAtUnused()
+	c.lookAtTxns()
 }

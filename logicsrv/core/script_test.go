@@ -24,6 +24,7 @@ import (
 //	checkpoint             takes one, for the next kill
 //	kill head=pos lose=n   rebuilds the core without the last n entries, reads the ring from
 //	                       head again, ends the turn
+//	noted                  shows which notes are wanted, and tells them; ends a turn
 //	state                  describes the queues
 //	config key=value …     starts anew with other limits
 //
@@ -52,7 +53,8 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 			MaxQueues: number(d, "queues"), MaxTopics: number(d, "topics"), MaxPartitions: number(d, "partitions"),
 			MaxBindings: number(d, "bindings"), MaxExchanges: number(d, "exchanges"), MaxTargets: number(d, "targets"),
 			MaxProducers: number(d, "producers"), MaxConsumers: number(d, "consumers"), MaxWaits: number(d, "waits"),
-			MaxGroups: number(d, "groups"), ProducerExpiryMS: int64(number(d, "expiry")),
+			MaxGroups: number(d, "groups"), ProducerExpiryMS: int64(number(d, "expiry")), MaxDelayed: number(d, "delayed"),
+			MaxTxns: number(d, "txns"), TxnChecks: number(d, "checks"), TxnMaxMS: int64(number(d, "txn-max")),
 		}
 		s.world = newWorld(t, cfg)
 	case "turn":
@@ -76,6 +78,9 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 	case "kill":
 		s.kill(uint64(number(d, "head")), number(d, "lose"))
 		s.trace(&b)
+	case "noted": // the shell has read the notes that are wanted
+		s.readNotes(&b, d)
+		s.trace(&b)
 	case "state":
 		s.state(&b)
 	default:
@@ -95,9 +100,20 @@ func (s *script) trace(b *strings.Builder) {
 
 // state shows what the queues hold.
 func (s *script) state(b *strings.Builder) {
-	for name, ix := range s.c.queues.all {
-		q := ix.queue
-		fmt.Fprintf(b, "%s floor=%d next=%d visible=%d acked=%d inhand=%d attempts=%v\n", name, q.floor, ix.next, ix.visible, q.acked.n, q.inHand.n, q.attempts)
+	for name, q := range s.c.queues.all {
+		for i, k := range q.cursors {
+			if i > 0 || q.topic != nil {
+				fmt.Fprintf(b, "%s/%d", name, k.number)
+			} else {
+				b.WriteString(name)
+			}
+			n := k.leases.count() + k.dead.count()
+			fmt.Fprintf(b, " floor=%d next=%d visible=%d acked=%d inhand=%d attempts=%v", k.floor, k.ix.next, k.ix.visible, k.acked.n, k.taken.n-n, k.attempts)
+			if n > 0 {
+				fmt.Fprintf(b, " leased=%d dead=%d", k.leases.count(), k.dead.count())
+			}
+			b.WriteByte('\n')
+		}
 	}
 	for name, t := range s.c.topics.all {
 		fmt.Fprintf(b, "%s", name)
@@ -167,6 +183,50 @@ func (w words) ranges(key string) (out []ipc.Range) {
 	return out
 }
 
+// held reads ranges that are all of one index.
+func (w words) held(key string, index uint64) (out []ipc.Held) {
+	for _, r := range w.ranges(key) {
+		out = append(out, ipc.Held{Index: uint64(w.num("held-index", int64(index))), Range: r})
+	}
+	return out
+}
+
+func (w words) consumer() ipc.Consumer {
+	return ipc.Consumer{
+		AutoAck: w.flag("auto"), Exclusive: w.flag("exclusive"), Puller: w.flag("puller"), Priority: int32(w.num("priority", 0)),
+		AckTimeoutMS: uint64(w.num("timeout", 0)), Tag: w["tag"],
+	}
+}
+
+func (w words) opt(key string) admin.Opt {
+	if !w.flag(key) {
+		return admin.Opt{}
+	}
+	return admin.Some(uint64(w.num(key, 0)))
+}
+
+// queue reads the properties of a queue.
+func (w words) queue() *admin.CreateQueue {
+	m := &admin.CreateQueue{Name: w["name"], Level: w.level(), QueueSettings: admin.QueueSettings{
+		Durable: !w.flag("transient"), Exclusive: w.flag("exclusive"), AutoDelete: w.flag("auto-delete"), SingleActive: w.flag("single"),
+		MaxPriority: uint8(w.num("priorities", 0)), Overflow: admin.Overflow(w.num("overflow", 0)),
+		MaxMessages: w.opt("max"), MaxBytes: w.opt("max-bytes"), MessageTTLMS: w.opt("ttl"), ExpiresMS: w.opt("expires"),
+		DeliveryLimit: w.opt("delivery-limit"), RewindMS: w.opt("rewind"),
+		DeadLetter: w.flag("dlx"), DeadLetterExchange: w["dlx"], DeadLetterKey: w["dlkey"], KeepKey: w.flag("dlx") && !w.flag("dlkey"),
+		Topic: w["topic"], Filter: w["filter"],
+	}}
+	if m.Filter != "" {
+		m.FilterKind = admin.FilterTags
+	}
+	switch w["from"] {
+	case "latest":
+		m.From = admin.FromLatest
+	case "offset":
+		m.From, m.Offsets = admin.FromOffsets, []uint64{uint64(w.num("offset", 0))}
+	}
+	return m
+}
+
 func (w words) headers() (out []ipc.Header) {
 	if w["headers"] == "" {
 		return nil
@@ -195,20 +255,42 @@ func (s *script) input(line string) (ipc.Type, []byte) {
 	}
 	h := ipc.Head{Epoch: uint64(w.num("epoch", 1)), Conn: uint64(w.num("conn", 256)), Req: uint64(w.num("req", 0))}
 	index, sub := uint64(w.num("index", 0)), uint64(w.num("sub", 1))
+	queue := uint64(w.num("of", int64(index)))
 	ack := func(v ipc.Verdict) (ipc.Type, []byte) {
-		m := ipc.Ack{Head: h, Sub: sub, Index: index, Verdict: v, Ranges: w.ranges("offsets")}
+		m := ipc.Ack{Head: h, Sub: sub, Queue: queue, Index: index, Lease: uint64(w.num("lease", 0)), Verdict: v, Ranges: w.ranges("offsets")}
 		return ipc.TypeAck, m.Append(nil)
 	}
 	switch fields[0] {
 	case "hello":
 		return ipc.TypeHello, (&ipc.Hello{Head: h, Loops: uint32(w.num("loops", 1))}).Append(nil)
 	case "append":
-		return ipc.TypeAppend, appendRecord(&ipc.Append{Head: h, Index: index, Level: w.level(), Batch: w.batch()})
+		return ipc.TypeAppend, appendRecord(&ipc.Append{Head: h, Index: index, Level: w.level(), Batch: w.batch(), Txn: uint64(w.num("txn", 0))})
 	case "publish":
 		return ipc.TypePublish, publishRecord(&ipc.Publish{
 			Head: h, Level: w.level(), Mandatory: w.flag("mandatory"), Batch: w.batch(),
-			Exchange: w["exchange"], RoutingKey: w["key"], Headers: w.headers(),
+			Exchange: w["exchange"], RoutingKey: w["key"], Headers: w.headers(), Priority: uint8(w.num("priority", 0)),
+			TTLMS: w.num("ttl", ipc.NoTTL), DueMS: w.num("due", 0), Weight: uint32(w.num("weight", 0)), Txn: uint64(w.num("txn", 0)),
 		})
+	case "pull":
+		m := ipc.Pull{Head: h, Sub: sub, Queue: queue, Max: uint32(w.num("max", 1)), Wait: w.flag("wait"), InvisibleMS: uint64(w.num("invisible", 0))}
+		return ipc.TypePull, m.Append(nil)
+	case "pull-end":
+		return ipc.TypePullEnd, (&ipc.PullEnd{Head: h, Target: uint64(w.num("target", 0))}).Append(nil)
+	case "extend":
+		m := ipc.Extend{Head: h, Queue: queue, Index: index, Offset: uint64(w.num("offset", 0)), Lease: uint64(w.num("lease", 0)), InvisibleMS: uint64(w.num("invisible", 0))}
+		return ipc.TypeExtend, m.Append(nil)
+	case "begin-txn":
+		return ipc.TypeBeginTxn, (&ipc.BeginTxn{Head: h, Group: w["group"], Key: w["key"], CheckMS: uint64(w.num("check", 0))}).Append(nil)
+	case "end-txn":
+		m := ipc.EndTxn{Head: h, Txn: uint64(w.num("txn", 0)), Commit: w.flag("commit")}
+		for _, r := range w.ranges("offsets") {
+			m.Verdicts = append(m.Verdicts, ipc.TxnVerdict{Sub: sub, Queue: queue, Index: index, Verdict: ipc.VerdictAck, Range: r})
+		}
+		return ipc.TypeEndTxn, m.Append(nil)
+	case "txn-member":
+		return ipc.TypeTxnMember, (&ipc.TxnMember{Head: h, Group: w["group"], Join: !w.flag("leave")}).Append(nil)
+	case "skip":
+		return ack(ipc.VerdictSkip)
 	case "ack":
 		return ack(ipc.VerdictAck)
 	case "requeue":
@@ -226,7 +308,7 @@ func (s *script) input(line string) (ipc.Type, []byte) {
 	case "unwait":
 		return ipc.TypeUnwait, (&ipc.Unwait{Head: h, Target: uint64(w.num("target", 0))}).Append(nil)
 	case "subscribe":
-		return ipc.TypeSubscribe, (&ipc.Subscribe{Head: h, Sub: sub, Index: index, Limit: uint64(w.num("limit", 0)), AutoAck: w.flag("auto"), Exclusive: w.flag("exclusive")}).Append(nil)
+		return ipc.TypeSubscribe, (&ipc.Subscribe{Head: h, Sub: sub, Queue: queue, Limit: uint64(w.num("limit", 0)), Consumer: w.consumer()}).Append(nil)
 	case "unsubscribe":
 		return ipc.TypeUnsubscribe, (&ipc.Unsubscribe{Head: h, Sub: sub}).Append(nil)
 	case "credit":
@@ -235,9 +317,9 @@ func (s *script) input(line string) (ipc.Type, []byte) {
 		return ipc.TypeConnClosed, (&ipc.ConnClosed{Head: h}).Append(nil)
 	case "substate":
 		return ipc.TypeSubState, (&ipc.SubState{
-			Head: h, Term: uint64(w.num("term", 1)), Ask: uint64(w.num("ask", 1)), Sub: sub, Index: index,
+			Head: h, Term: uint64(w.num("term", 1)), Ask: uint64(w.num("ask", 1)), Sub: sub, Queue: queue,
 			Limit: uint64(w.num("limit", 0)), Delivered: uint64(w.num("delivered", 0)),
-			AutoAck: w.flag("auto"), Exclusive: w.flag("exclusive"), InHand: w.ranges("inhand"),
+			Consumer: w.consumer(), InHand: w.held("inhand", queue),
 		}).Append(nil)
 	case "resync-end":
 		return ipc.TypeResyncEnd, (&ipc.ResyncEnd{Head: h, Term: uint64(w.num("term", 1)), Ask: uint64(w.num("ask", 1)), Loop: uint32(w.num("loop", 0)), Loops: uint32(w.num("loops", 1))}).Append(nil)
@@ -273,7 +355,7 @@ func (s *script) adminInput(verb string, h ipc.Head, w words) (ipc.Type, []byte)
 		types := map[string]admin.ExchangeType{"fanout": admin.Fanout, "direct": admin.Direct, "topic": admin.Topic, "headers": admin.Headers}
 		cmd, body = admin.CmdCreateExchange, (&admin.CreateExchange{Name: w["name"], Type: types[w["type"]], Durable: true}).Append(nil)
 	case "queue":
-		cmd, body = admin.CmdCreateQueue, (&admin.CreateQueue{Name: w["name"], Level: w.level(), Durable: !w.flag("transient")}).Append(nil)
+		cmd, body = admin.CmdCreateQueue, w.queue().Append(nil)
 	case "topic":
 		cmd, body = admin.CmdCreateTopic, (&admin.CreateTopic{Name: w["name"], Partitions: uint32(w.num("partitions", 1)), Level: w.level(), RetentionMS: w.num("ms", 0), RetentionBytes: w.num("bytes", 0)}).Append(nil)
 	case "add-partitions":
@@ -282,6 +364,10 @@ func (s *script) adminInput(verb string, h ipc.Head, w words) (ipc.Type, []byte)
 		cmd, body = admin.CmdCreateBinding, binding.Append(nil)
 	case "unbind":
 		cmd, body = admin.CmdDeleteBinding, binding.Append(nil)
+	case "purge":
+		cmd, body = admin.CmdPurge, (&admin.Purge{Name: w["name"]}).Append(nil)
+	case "seek":
+		cmd, body = admin.CmdSeek, (&admin.Seek{Name: w["name"], To: []admin.SeekTo{{Index: uint64(w.num("index", 0)), Offset: uint64(w.num("offset", 0))}}}).Append(nil)
 	case "delete-exchange":
 		cmd, body = admin.CmdDeleteExchange, gone.Append(nil)
 	case "delete-queue":
@@ -289,7 +375,7 @@ func (s *script) adminInput(verb string, h ipc.Head, w words) (ipc.Type, []byte)
 	case "delete-topic":
 		cmd, body = admin.CmdDeleteTopic, gone.Append(nil)
 	case "describe":
-		kinds := map[string]admin.Kind{"topics": admin.KindTopic, "exchanges": admin.KindExchange, "queues": admin.KindQueue, "bindings": admin.KindBinding, "groups": admin.KindGroup}
+		kinds := map[string]admin.Kind{"topics": admin.KindTopic, "exchanges": admin.KindExchange, "queues": admin.KindQueue, "bindings": admin.KindBinding, "groups": admin.KindGroup, "consumers": admin.KindConsumer, "txns": admin.KindTxn}
 		d := admin.Describe{Kind: kinds[w["kind"]], After: strings.ReplaceAll(w["after"], "|", "\x00"), Max: uint32(w.num("max", 0))}
 		if w["names"] != "" {
 			d.Names = strings.Split(w["names"], ",")

@@ -6,24 +6,24 @@ package core
 // before (dv).
 //
 //	| "TMQS" | version u16 | 0 u16 |
-//	| lsn v | term v | nonce u64 | pos v | timeMS v | shard v | lastID v | lastPID v |
+//	| lsn v | term v | nonce u64 | pos v | timeMS v | shard v | lastID v | lastPID v | lastTxn v |
 //	| list of topics      in order of name:
 //	|     name str | id v | uuid 16 | level u8 | retentionBytes v | retentionMS v | createdMS v | turn v
 //	|     | list of partitions: (id v | next v) |
-//	| list of queues      in order of name:
-//	|     name str | id v | level u8 | durable bool | next v | floor v | set | list of attempts: (first dv | length v | attempts v) |
+//	| list of queues      in order of name, see snapshot_queues.go
 //	| list of exchanges   in order of name, the default one left out: name str | id v | type u8 | durable bool |
 //	| list of bindings    in order: exchange str | queue str | key str | matchAny bool | list of (key str | value str) |
 //	| list of producers   the one used longest ago first:
 //	|     id v | epoch v | used v | list of lanes: (to v | epoch v | next v | accepted v | list of (first v | last v | result v)) |
 //	| list of groups      in order of name: name str | list of (index v | offset v | metadata str) |
+//	| limbos and transactions, see snapshot_queues.go
 //
 //	set     | 0 |                                              empty
 //	        | 1 | list of runs: (gap v | length v) |           gap from the floor, then from the run before
 //	        | 2 | base v | list of word u64 |                  bitmap from offset base, a multiple of 64
 //
 // The smaller form of a set is taken, runs if equal. What a CRC covers is the matter of the
-// envelope, journal.AppendCheckpoint. Version ladder: 1.
+// envelope, journal.AppendCheckpoint. Version ladder: 1, never released; 2, the first.
 
 import (
 	"math/bits"
@@ -35,7 +35,7 @@ import (
 
 const (
 	snapshotMagic   = "TMQS"
-	snapshotVersion = 1
+	snapshotVersion = 2
 )
 
 // Forms of a set.
@@ -58,12 +58,13 @@ func (c *Core) Checkpoint(dst []byte) []byte {
 	b = wire.AppendU64(b, c.nonce)
 	b = wire.AppendUvarint(wire.AppendUvarint(b, c.pos), uint64(c.timeMS))
 	b = wire.AppendUvarint(b, uint64(c.cfg.Shard))
-	b = wire.AppendUvarint(wire.AppendUvarint(b, c.lastID), uint64(c.lastPID))
+	b = wire.AppendUvarint(wire.AppendUvarint(wire.AppendUvarint(b, c.lastID), uint64(c.lastPID)), c.lastTxn)
 	b = c.appendTopics(b)
 	b = c.appendQueues(b)
 	b = c.appendExchanges(b)
 	b = c.appendProducers(b)
-	return c.appendGroups(b)
+	b = c.appendGroups(b)
+	return c.appendTxns(c.appendLimbos(b))
 }
 
 // appendTopics encodes topics with their partitions. The count of routed batches is in it: after
@@ -78,27 +79,6 @@ func (c *Core) appendTopics(b []byte) []byte {
 		b = wire.AppendUvarint(b, uint64(len(t.partitions)))
 		for _, ix := range t.partitions {
 			b = wire.AppendUvarint(wire.AppendUvarint(b, ix.id), ix.next)
-		}
-	}
-	return b
-}
-
-// appendQueues encodes queues: a few numbers and sets of offsets, whatever they hold. Runs of
-// attempts are told by their distance from the one before, the first one's from the floor.
-func (c *Core) appendQueues(b []byte) []byte {
-	b = wire.AppendUvarint(b, uint64(c.queues.len()))
-	for _, ix := range c.queues.all {
-		q := ix.queue
-		b = wire.AppendUvarint(wire.AppendString(b, q.name), ix.id)
-		b = wire.AppendBool(append(b, byte(ix.level)), q.durable)
-		b = wire.AppendUvarint(wire.AppendUvarint(b, ix.next), q.floor)
-		b = appendSet(b, q.floor, &q.acked)
-		b = wire.AppendUvarint(b, uint64(len(q.attempts)))
-		last := q.floor
-		for _, run := range q.attempts {
-			b = wire.AppendUvarint(wire.AppendUvarint(b, run.first-last), run.next-run.first)
-			b = wire.AppendUvarint(b, uint64(run.attempts))
-			last = run.next
 		}
 	}
 	return b

@@ -55,6 +55,8 @@ func (l *loader) load() (*Core, error) {
 	l.bindings()
 	l.producers()
 	l.groups()
+	l.limbos()
+	l.txns()
 	if err := l.Done("checkpoint"); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCheckpoint, err)
 	}
@@ -103,7 +105,7 @@ func (l *loader) head() error {
 	s.lsn, s.term, s.nonce, s.pos = l.Uvarint(), l.Uvarint(), l.U64(), l.Uvarint()
 	s.timeMS = l.signed()
 	shard := l.Uvarint()
-	s.lastID, s.lastPID = l.Uvarint(), l.signed()
+	s.lastID, s.lastPID, s.lastTxn = l.Uvarint(), l.signed(), l.Uvarint()
 	l.c.lastDisk = s.lsn
 	if l.Err() == nil && shard != uint64(l.c.cfg.Shard) {
 		return fmt.Errorf("%w: of shard %d, not %d", ErrCheckpoint, shard, l.c.cfg.Shard)
@@ -167,44 +169,24 @@ func (l *loader) topics() {
 	}
 }
 
-// queues reads the queues.
-func (l *loader) queues() {
-	for range l.Count(8, loadThings) {
-		q := &queue{name: l.String()}
-		ix := &index{id: l.id(), level: l.level(), queue: q}
-		q.durable, ix.next, q.floor = l.Bool(), l.Uvarint(), l.Uvarint()
-		_, taken := l.c.dests[q.name]
-		if !l.ensure(!taken && q.floor <= ix.next && ix.next <= maxOffset) {
-			return
-		}
-		l.set(ix)
-		l.attempts(ix)
-		if l.Err() != nil || !l.index(ix) {
-			return
-		}
-		l.c.addQueue(ix)
-	}
-}
-
-// set reads the offsets that are acknowledged above the floor.
-func (l *loader) set(ix *index) {
-	q := ix.queue
-	top := min(ix.next, q.floor+maxSpan/2)
+// set reads offsets above a floor and below next.
+func (l *loader) set(set *offsetSet, floor, next uint64) {
+	top := min(next, floor+maxSpan/2)
 	switch l.U8() {
 	case setEmpty:
 	case setRuns:
-		at := q.floor
+		at := floor
 		for range l.Count(2, loadThings) {
 			first := at + l.small(maxOffset)
 			next := first + l.small(maxOffset)
 			// Runs do not touch each other, nor the floor: there is one form of a set.
-			if !l.ensure(first > at && next > first && next <= top && l.afford(&q.acked, first, next)) {
+			if !l.ensure(first > at && next > first && next <= top && l.afford(set, first, next)) {
 				return
 			}
-			q.acked.add(first, next)
+			set.add(first, next)
 			at = next
 		}
-		l.ensure(!q.acked.empty())
+		l.ensure(!set.empty())
 	case setBitmap:
 		// The words are in the checkpoint, so it pays for what they take in memory.
 		base := l.Uvarint()
@@ -212,10 +194,10 @@ func (l *loader) set(ix *index) {
 		if !l.ensure(base%64 == 0 && base < top && uint64(words) <= (top-base+63)/64 && words > 0 && words*8 <= l.Left()) {
 			return
 		}
-		q.acked.load(base, l.Raw(8*words))
-		l.ensure(!q.acked.empty())
+		set.load(base, l.Raw(8*words))
+		l.ensure(!set.empty())
 		if l.Err() == nil {
-			l.ensure(q.acked.nextSet(0) > q.floor && q.acked.end() <= top)
+			l.ensure(set.nextSet(0) > floor && set.end() <= top)
 		}
 	default:
 		l.ensure(false)
@@ -234,28 +216,6 @@ func (l *loader) afford(s *offsetSet, first, next uint64) bool {
 	}
 	l.chunks -= n
 	return true
-}
-
-// attempts reads the runs of messages that came back; they stand in their one form.
-func (l *loader) attempts(ix *index) {
-	q := ix.queue
-	n := l.Count(3, loadThings)
-	if n == 0 {
-		return
-	}
-	q.attempts = make(attemptRuns, 0, n)
-	at := q.floor
-	for i := range n {
-		run := attemptRun{first: at + l.small(maxOffset)}
-		run.next = run.first + l.small(maxOffset)
-		run.attempts = uint16(l.small(uint64(maxAttempts)))
-		apart := i == 0 || run.first > at || run.attempts != q.attempts[i-1].attempts
-		if !l.ensure(run.next > run.first && run.next <= ix.next && run.attempts > 0 && apart) {
-			return
-		}
-		q.attempts = append(q.attempts, run)
-		at = run.next
-	}
 }
 
 // exchanges reads all but the default one, which New has made.

@@ -18,8 +18,16 @@ type Stats struct {
 	Acked      uint64 // messages done with
 	Returned   uint64 // messages that came back undone
 
+	Recalled     uint64 // messages taken back from consumers that held them for too long
+	Died         uint64 // messages that were rejected, expired, pushed out or returned too often
+	DeadLettered uint64 // … of which it was decided where they go
+	Released     uint64 // batches that came out of limbo
+	TxnChecks    uint64 // questions to producer groups
+	TxnsGivenUp  uint64 // transactions rolled back without a decision
+
 	Topics, Partitions, Queues, Exchanges, Bindings uint64
 	Producers, Groups, Consumers, Waits             uint64
+	Pulls, Delayed, Txns                            uint64
 	Resynced                                        bool // the latest marker has been answered
 }
 
@@ -31,5 +39,6 @@ func (c *Core) Stats() Stats {
 	s.Bindings, s.Producers = uint64(c.bindings.len()), uint64(len(c.producers.byID))
 	s.Groups, s.Consumers = uint64(c.groups.len()), uint64(len(c.consumers))
 	s.Waits, s.Resynced = uint64(len(c.waits)), c.resynced
+	s.Pulls, s.Delayed, s.Txns = uint64(len(c.pulls)), uint64(c.delayed), uint64(c.txns.len())
 	return s
 }

@@ -8,24 +8,36 @@ import (
 	"github.com/trimq/trimq/protocol/wire"
 )
 
-// index is what offsets belong to: a partition of a topic, or a queue. Exactly one of
-// topic and queue is set.
+// index is what offsets belong to: a partition of a topic, messages of a queue, or what is held
+// back. One of topic, cursor and limbo is set.
 type index struct {
 	// Hard state.
 
-	id    uint64
-	level ipc.Level // what a message waits for before it is visible
-	next  uint64    // offset that the next message gets
-	topic *topic
-	queue *queue
+	id     uint64
+	level  ipc.Level // what a message waits for before it is visible
+	next   uint64    // offset that the next message gets
+	topic  *topic
+	cursor *cursor
+	limbo  *limbo
 
 	// Derived and soft state, see visibility.go and waits.go.
 
-	visible uint64 // offsets below may be read. Invariant: visible <= next
-	markLSN uint64 // the entry of the last mark
-	markAt  uint64 // its number
-	gone    bool   // deleted; marks may still refer to it
-	waits   *wait  // parked on it
+	visible    uint64    // offsets below may be read. Invariant: visible <= next
+	wasVisible uint64    // … when the turn shownTurn began
+	shownTurn  uint64    // the last turn in which visible has moved
+	markLSN    uint64    // the entry of the last mark
+	markAt     uint64    // its number
+	gone       bool      // deleted; marks may still refer to it
+	waits      *wait     // parked on it
+	views      []*cursor // of queues over its topic
+}
+
+// owner is the queue whose messages the index holds; nil: it is a partition, or in limbo.
+func (ix *index) owner() *queue {
+	if ix.cursor == nil {
+		return nil
+	}
+	return ix.cursor.queue
 }
 
 // A topic's partitions are indexes of their own, with offsets of their own: there is no order
@@ -44,6 +56,7 @@ type topic struct {
 	turn           uint32 // counts the batches routed here, for those without a key
 	partitions     []*index
 	dest           *destination
+	views          []*queue // queues over it
 }
 
 // choose picks the partition of a routed batch: by hash of its key, in turn without one.

@@ -34,8 +34,20 @@ func traceEntry(b *strings.Builder, e *journal.Entry) {
 		fmt.Fprintf(b, "  item index=%d base=%d count=%d body=%d\n", it.Index, it.Base, it.Count, it.Body)
 	}
 	for i, body := range e.Bodies {
-		fmt.Fprintf(b, "  body %d at=%d length=%d base=%d\n", i, body.RingPos, body.Length, body.Base)
+		fmt.Fprintf(b, "  body %d at=%d length=%d base=%d", i, body.RingPos, body.Length, body.Base)
+		traceNote(b, body.Note)
 	}
+	for _, r := range e.Refs {
+		fmt.Fprintf(b, "  ref index=%d base=%d count=%d of index=%d offset=%d before=%d", r.Index, r.Base, r.Count, r.Source, r.SourceOffset, r.Before)
+		traceNote(b, r.Note)
+	}
+}
+
+func traceNote(b *strings.Builder, note uint32) {
+	if note > 0 {
+		fmt.Fprintf(b, " note=%d", note)
+	}
+	b.WriteByte('\n')
 }
 
 func traceEvents(b *strings.Builder, events []byte) {
@@ -66,17 +78,13 @@ func traceEvent(ev journal.Event) string {
 		return fmt.Sprintf("appended index=%d base=%d count=%d%s", e.Index, e.Base, e.Count, producer(e.ProducerID, e.Epoch, e.BaseSeq))
 	case journal.EvRouted:
 		e, _ := journal.DecodeRouted(ev)
-		var to []string
-		for _, t := range e.Targets {
-			to = append(to, fmt.Sprintf("%d:%d", t.Index, t.Base))
-		}
-		return fmt.Sprintf("routed exchange=%d count=%d to=[%s]%s", e.Exchange, e.Count, strings.Join(to, " "), producer(e.ProducerID, e.Epoch, e.BaseSeq))
+		return fmt.Sprintf("routed exchange=%d count=%d to=%s%s%s", e.Exchange, e.Count, traceTargets(e.Targets, e.Full), traceSent(&e.Sent), producer(e.ProducerID, e.Epoch, e.BaseSeq))
 	case journal.EvAcked:
 		e, _ := journal.DecodeAcked(ev)
-		return fmt.Sprintf("acked index=%d verdict=%d %s", e.Index, e.Verdict, traceRanges(e.Ranges))
+		return fmt.Sprintf("acked %s %s %s", tracePlace(e.Queue, e.Index), e.Reason, traceRanges(e.Ranges))
 	case journal.EvReturned:
 		e, _ := journal.DecodeReturned(ev)
-		return fmt.Sprintf("returned index=%d %s", e.Index, traceRanges(e.Ranges))
+		return fmt.Sprintf("returned %s %s %s", tracePlace(e.Queue, e.Index), e.Reason, traceRanges(e.Ranges))
 	case journal.EvProducerCreated:
 		e, _ := journal.DecodeProducerCreated(ev)
 		return fmt.Sprintf("producer-created %d/%d", e.ProducerID, e.Epoch)
@@ -95,6 +103,9 @@ func traceEvent(ev journal.Event) string {
 	case journal.EvUnchanged:
 		e, _ := journal.DecodeUnchanged(ev)
 		return fmt.Sprintf("unchanged index=%d", e.Index)
+	}
+	if ev.Type >= journal.EvLaneAdded && ev.Type <= journal.EvTransientsGone {
+		return traceQueueEvent(ev)
 	}
 	return traceThing(ev)
 }
@@ -119,10 +130,17 @@ func traceThing(ev journal.Event) string {
 		return fmt.Sprintf("exchange-deleted id=%d", e.ID)
 	case journal.EvQueueCreated:
 		e, _ := journal.DecodeQueueCreated(ev)
-		return fmt.Sprintf("queue-created index=%d %s level=%s durable=%t", e.Index, e.Name, levelNames[e.Level], e.Durable)
+		s := fmt.Sprintf("queue-created id=%d %s level=%s durable=%t", e.Queue, e.Name, levelNames[e.Level], e.Settings.Durable)
+		if e.Settings.Exclusive {
+			s += fmt.Sprintf(" owner=%d/%d", e.Owner.Epoch, e.Owner.Conn)
+		}
+		for _, at := range e.Starts {
+			s += fmt.Sprintf(" %d@%d", at.Index, at.Offset)
+		}
+		return s
 	case journal.EvQueueDeleted:
 		e, _ := journal.DecodeQueueDeleted(ev)
-		return fmt.Sprintf("queue-deleted index=%d", e.Index)
+		return fmt.Sprintf("queue-deleted id=%d messages=%d", e.Queue, e.Messages)
 	case journal.EvBindingCreated:
 		e, _ := journal.DecodeBindingCreated(ev)
 		return "bound " + traceBinding(&e.Binding)
@@ -199,7 +217,7 @@ func traceOutput(o Output) string {
 		return fmt.Sprintf("appended %s index=%d base=%d%s", who, m.Index, int64(m.Base), duplicate(m.Duplicate))
 	case ipc.TypePublished:
 		m, _ := ipc.DecodePublished(o.Record)
-		return fmt.Sprintf("published %s queues=%d%s", who, m.Queues, duplicate(m.Duplicate))
+		return fmt.Sprintf("published %s queues=%d%s%s", who, m.Queues, traceFull(m.Full), duplicate(m.Duplicate))
 	case ipc.TypeProducer:
 		m, _ := ipc.DecodeProducer(o.Record)
 		return fmt.Sprintf("producer %s %d/%d", who, m.ProducerID, m.Epoch)
@@ -228,6 +246,37 @@ func traceOutput(o Output) string {
 	case ipc.TypeAdminReply:
 		return traceAdminReply(who, o.Record)
 	}
+	return traceQueueOutput(who, o)
+}
+
+// traceQueueOutput shows outputs about pulls, time-outs and transactions.
+func traceQueueOutput(who string, o Output) string {
+	switch o.Type {
+	case ipc.TypeRecall:
+		m, _ := ipc.DecodeRecall(o.Record)
+		return fmt.Sprintf("recall %s sub=%d index=%d %s", who, m.Sub, m.Index, traceRanges(m.Ranges))
+	case ipc.TypePulled:
+		m, _ := ipc.DecodePulled(o.Record)
+		s := fmt.Sprintf("pulled %s queue=%d", who, m.Queue)
+		if m.Lease > 0 {
+			s += fmt.Sprintf(" lease=%d until=%d", m.Lease, m.UntilMS)
+		}
+		for _, r := range m.Runs {
+			s += fmt.Sprintf(" index=%d [%d,%d) attempts=%d", r.Index, r.First, r.First+uint64(r.Count), r.Attempts)
+		}
+		return s
+	case ipc.TypeExtended:
+		return "extended " + who
+	case ipc.TypeTxnBegun:
+		m, _ := ipc.DecodeTxnBegun(o.Record)
+		return fmt.Sprintf("txn-begun %s txn=%d", who, m.Txn)
+	case ipc.TypeTxnEnded:
+		m, _ := ipc.DecodeTxnEnded(o.Record)
+		return fmt.Sprintf("txn-ended %s committed=%t queues=%d", who, m.Committed, m.Queues)
+	case ipc.TypeCheckTxn:
+		m, _ := ipc.DecodeCheckTxn(o.Record)
+		return fmt.Sprintf("check-txn %s txn=%d group=%s key=%s checks=%d", who, m.Txn, m.Group, m.Key, m.Checks)
+	}
 	return fmt.Sprintf("output of type %d", o.Type)
 }
 
@@ -239,7 +288,11 @@ func traceAdminReply(who string, record []byte) string {
 		if err != nil {
 			return err.Error()
 		}
-		return fmt.Sprintf("%s %s index=%d existed=%t", admin.Text(cmd), who, r.Index, r.Existed)
+		s := fmt.Sprintf("%s %s index=%d existed=%t", admin.Text(cmd), who, r.Index, r.Existed)
+		if r.Messages > 0 {
+			s += fmt.Sprintf(" messages=%d", r.Messages)
+		}
+		return s
 	}
 	d, err := admin.DecodeDescription(m.Body)
 	if err != nil {
@@ -253,7 +306,13 @@ func traceAdminReply(who string, record []byte) string {
 		s += fmt.Sprintf("\n     exchange %q type=%d bindings=%d", x.Name, x.Type, x.Bindings)
 	}
 	for _, q := range d.Queues {
-		s += fmt.Sprintf("\n     queue %s index=%d ready=%d unacked=%d floor=%d next=%d consumers=%d", q.Name, q.Index, q.Ready, q.Unacked, q.Floor, q.Next, q.Consumers)
+		s += fmt.Sprintf("\n     queue %s id=%d ready=%d unacked=%d leased=%d dead=%d settled=%d consumers=%d pulls=%d %v", q.Name, q.Queue, q.Ready, q.Unacked, q.Leased, q.Dead, q.Settled, q.Consumers, q.Pulls, q.Indexes)
+	}
+	for _, k := range d.Consumers {
+		s += fmt.Sprintf("\n     consumer of %s %d/%d %q active=%t credit=%d held=%d", k.Queue, k.Conn, k.Sub, k.Consumer.Tag, k.Active, k.Credit, k.Held)
+	}
+	for _, x := range d.Txns {
+		s += fmt.Sprintf("\n     txn %d of %q key=%q batches=%d checks=%d next=%d", x.Txn, x.Group, x.Key, x.Batches, x.Checks, x.CheckMS)
 	}
 	for _, k := range d.Bindings {
 		binding := admin.CreateBinding(k)
@@ -263,4 +322,105 @@ func traceAdminReply(who string, record []byte) string {
 		s += fmt.Sprintf("\n     group %s %s", g.Name, traceOffsets(g.Offsets))
 	}
 	return s
+}
+
+func traceTargets(targets []journal.Target, full uint32) string {
+	var to []string
+	for _, t := range targets {
+		to = append(to, fmt.Sprintf("%d:%d", t.Index, t.Base))
+	}
+	return "[" + strings.Join(to, " ") + "]" + traceFull(full)
+}
+
+func traceFull(full uint32) string {
+	if full == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" full=%d", full)
+}
+
+func traceSent(s *journal.Sent) (out string) {
+	if s.TTLMS != ipc.NoTTL {
+		out += fmt.Sprintf(" ttl=%d", s.TTLMS)
+	}
+	if s.Weight > 0 {
+		out += fmt.Sprintf(" weight=%d", s.Weight)
+	}
+	return out
+}
+
+// tracePlace names a queue, and its index where that is another number.
+func tracePlace(queue, index uint64) string {
+	if queue == index {
+		return fmt.Sprintf("queue=%d", queue)
+	}
+	return fmt.Sprintf("queue=%d index=%d", queue, index)
+}
+
+func traceNoteBody(n *journal.Note) string {
+	s := fmt.Sprintf("exchange=%q key=%q", n.Exchange, n.Key)
+	if n.Priority > 0 {
+		s += fmt.Sprintf(" priority=%d", n.Priority)
+	}
+	for _, d := range n.Deaths {
+		s += fmt.Sprintf(" death(%s %s count=%d first=%d exchange=%q keys=%q)", d.Queue, d.Reason, d.Count, d.FirstMS, d.Exchange, d.Keys)
+	}
+	return s
+}
+
+// traceQueueEvent shows the events of what messages go through in queues.
+func traceQueueEvent(ev journal.Event) string {
+	switch ev.Type {
+	case journal.EvLaneAdded:
+		e, _ := journal.DecodeLaneAdded(ev)
+		return fmt.Sprintf("lane-added queue=%d index=%d priority=%d", e.Queue, e.Index, e.Priority)
+	case journal.EvDied:
+		e, _ := journal.DecodeDied(ev)
+		return fmt.Sprintf("died %s %s %s", tracePlace(e.Queue, e.Index), e.Reason, traceRanges(e.Ranges))
+	case journal.EvDeadLettered:
+		e, _ := journal.DecodeDeadLettered(ev)
+		return fmt.Sprintf("dead-lettered %s %d+%d to=%s %s", tracePlace(e.Queue, e.Index), e.Offset, e.Count, traceTargets(e.Targets, e.Full), traceNoteBody(&e.Note))
+	case journal.EvLeased:
+		e, _ := journal.DecodeLeased(ev)
+		return fmt.Sprintf("leased queue=%d lease=%d until=%d %v", e.Queue, e.Lease, e.UntilMS, e.Runs)
+	case journal.EvLeaseMoved:
+		e, _ := journal.DecodeLeaseMoved(ev)
+		return fmt.Sprintf("lease-moved %s offset=%d lease=%d until=%d", tracePlace(e.Queue, e.Index), e.Offset, e.Lease, e.UntilMS)
+	case journal.EvPurged:
+		e, _ := journal.DecodePurged(ev)
+		return fmt.Sprintf("purged queue=%d messages=%d %v", e.Queue, e.Messages, e.Indexes)
+	case journal.EvSought:
+		e, _ := journal.DecodeSought(ev)
+		return fmt.Sprintf("sought queue=%d %v", e.Queue, e.To)
+	case journal.EvDelayed:
+		e, _ := journal.DecodeDelayed(ev)
+		return fmt.Sprintf("delayed until=%d limbo=%d offset=%d count=%d to=%v%s", e.DueMS, e.Limbo, e.Offset, e.Count, e.Dests, traceSent(&e.Sent))
+	case journal.EvReleased:
+		e, _ := journal.DecodeReleased(ev)
+		return fmt.Sprintf("released limbo=%d offset=%d count=%d to=%s", e.Limbo, e.Offset, e.Count, traceTargets(e.Targets, e.Full))
+	case journal.EvLimboAdded:
+		e, _ := journal.DecodeLimboAdded(ev)
+		return fmt.Sprintf("limbo-added index=%d class=%d", e.Index, e.Class)
+	case journal.EvTxnBegun:
+		e, _ := journal.DecodeTxnBegun(ev)
+		return fmt.Sprintf("txn-begun txn=%d group=%q key=%q check=%d conn=%d", e.Txn, e.Group, e.Key, e.CheckMS, e.Owner.Conn)
+	case journal.EvTxnHeld:
+		e, _ := journal.DecodeTxnHeld(ev)
+		return fmt.Sprintf("txn-held txn=%d limbo=%d offset=%d count=%d partition=%d %s", e.Txn, e.Limbo, e.Offset, e.Count, e.Partition, traceNoteBody(&e.Note))
+	case journal.EvTxnEnded:
+		e, _ := journal.DecodeTxnEnded(ev)
+		return fmt.Sprintf("txn-ended txn=%d committed=%t queues=%d", e.Txn, e.Committed, e.Queues)
+	case journal.EvTxnChecked:
+		e, _ := journal.DecodeTxnChecked(ev)
+		return fmt.Sprintf("txn-checked txn=%d next=%d", e.Txn, e.NextMS)
+	case journal.EvJoined:
+		e, _ := journal.DecodeJoined(ev)
+		return fmt.Sprintf("joined queue=%d consumer=%d/%d %q", e.Queue, e.Conn, e.Sub, e.Tag)
+	case journal.EvOwnerGone:
+		e, _ := journal.DecodeOwnerGone(ev)
+		return fmt.Sprintf("owner-gone epoch=%d conn=%d", e.Owner.Epoch, e.Owner.Conn)
+	case journal.EvTransientsGone:
+		return "transients-gone"
+	}
+	return fmt.Sprintf("event of type %d", ev.Type)
 }

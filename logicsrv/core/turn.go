@@ -26,17 +26,20 @@ import (
 // turn collects what one turn decides. There are two: what EndTurn has handed out stays
 // valid while the next turn is under way.
 type turn struct {
-	open   bool
-	timeMS int64 // of all that happens in it
-	level  ipc.Level
-	events []byte
-	ops    []journal.IndexOp
-	items  []journal.IndexItem
-	bodies []journal.Body
-	floors []*index // queues whose floor has moved
-	out    []Output
-	recs   []byte // records of out, back to back
-	entry  journal.Entry
+	open    bool
+	timeMS  int64 // of all that happens in it
+	level   ipc.Level
+	events  []byte
+	applied int // bytes of events that the state has
+	ops     []journal.IndexOp
+	items   []journal.IndexItem
+	bodies  []journal.Body
+	refs    []journal.Ref
+	floors  []*cursor // whose floor has moved
+	limbos  []*limbo  // likewise
+	out     []Output
+	recs    []byte // records of out, back to back
+	entry   journal.Entry
 
 	order, moved []uint32 // for grouping bodies
 	sorted       []journal.Body
@@ -54,14 +57,21 @@ func (c *Core) openTurn(nowMS int64) {
 	if c.begunMS == 0 {
 		c.begunMS = t.timeMS
 	}
+	if c.newRings { // in the term's first entry, or a successor would not know of it any more
+		c.newRings = false
+		ev := journal.TransientsGone{Pos: journal.NoInput, Nonce: c.ringNonce}
+		t.raise(ipc.LevelPage)
+		t.events = ev.Append(t.events)
+		c.applyNew()
+	}
 }
 
 // empty forgets what the turn before the last one held. Outputs may gather before openTurn:
 // those of Begin and Advance.
 func (t *turn) empty() {
-	t.level = ipc.LevelUnset
-	t.events, t.ops, t.items, t.bodies = t.events[:0], t.ops[:0], t.items[:0], t.bodies[:0]
-	t.floors, t.out, t.recs = t.floors[:0], t.out[:0], t.recs[:0]
+	t.level, t.applied = ipc.LevelUnset, 0
+	t.events, t.ops, t.items, t.bodies, t.refs = t.events[:0], t.ops[:0], t.items[:0], t.bodies[:0], t.refs[:0]
+	t.floors, t.limbos, t.out, t.recs = t.floors[:0], t.limbos[:0], t.out[:0], t.recs[:0]
 }
 
 // TurnBytes is how many bytes the entry of the turn so far would take.
@@ -75,7 +85,7 @@ func (c *Core) TurnFull() bool {
 
 // entrySize is what the parts of the entry take; its header is small beside MaxEntryBytes.
 func (t *turn) entrySize() int {
-	return len(t.events) + journal.BodySize*len(t.bodies) + journal.ItemSize*len(t.items) + journal.OpSize*len(t.ops)
+	return len(t.events) + journal.BodySize*len(t.bodies) + journal.ItemSize*len(t.items) + journal.OpSize*len(t.ops) + journal.RefSize*len(t.refs)
 }
 
 // nextLSN is the LSN that the turn's entry will have.
@@ -92,14 +102,15 @@ func (c *Core) closeTurn(nonce, pos uint64) (*journal.Entry, []Output) {
 	// The buffer that the next turn fills is the one handed out last time, whose results are
 	// no longer in use now; this turn's stay valid meanwhile.
 	t.open = false
+	c.turnNumber++
 	c.turn = &c.turns[0]
 	if t == c.turn {
 		c.turn = &c.turns[1]
 	}
 	c.turn.empty()
-	if len(t.events) == 0 {
-		if len(t.ops)+len(t.items)+len(t.bodies) != 0 {
-			invariant.Fail("a turn without events has %d ops, %d items", len(t.ops), len(t.items))
+	if len(t.events)+len(t.ops) == 0 {
+		if len(t.items)+len(t.bodies)+len(t.refs) != 0 {
+			invariant.Fail("a turn without events has %d items, %d references", len(t.items), len(t.refs))
 		}
 		return nil, t.out
 	}
@@ -113,7 +124,7 @@ func (c *Core) closeTurn(nonce, pos uint64) (*journal.Entry, []Output) {
 	t.entry = journal.Entry{
 		LSN: c.nextLSN(), Term: c.ownTerm, Shard: c.cfg.Shard, Level: max(t.level, ipc.LevelMemory),
 		Nonce: nonce, Pos: pos, TimeMS: t.timeMS,
-		Events: t.events, Ops: t.ops, Items: t.items, Bodies: t.bodies,
+		Events: t.events, Ops: t.ops, Items: t.items, Bodies: t.bodies, Refs: t.refs,
 	}
 	c.commit(&t.entry)
 	return &t.entry, t.out
@@ -122,23 +133,43 @@ func (c *Core) closeTurn(nonce, pos uint64) (*journal.Entry, []Output) {
 // trimIndexes tells persistsrv which messages of queues are no longer needed: in steps of
 // trimStep, and once more when a queue has run empty.
 func (c *Core) trimIndexes() {
-	for _, ix := range c.turn.floors {
-		q := ix.queue
-		if ix.gone || q.floor == q.trimmed || (q.floor-q.trimmed < trimStep && q.floor != ix.next) {
+	for _, k := range c.turn.floors {
+		if k.gone() {
 			continue
 		}
-		q.trimmed = q.floor
-		c.turn.ops = append(c.turn.ops, journal.IndexOp{Kind: journal.OpTrim, Index: ix.id, Offset: q.floor})
+		floor := k.keptFrom(c.turn.timeMS)
+		if floor <= k.trimmed || (floor-k.trimmed < trimStep && floor != k.ix.next) {
+			continue
+		}
+		k.trimmed = floor
+		c.turn.raise(ipc.LevelMemory)
+		c.turn.ops = append(c.turn.ops, journal.IndexOp{Kind: journal.OpTrim, Index: k.ix.id, Offset: floor})
+	}
+	for _, l := range c.turn.limbos {
+		if l.floor-l.trimmed >= trimStep || l.floor == l.ix.next && l.floor > l.trimmed {
+			l.trimmed = l.floor
+			c.turn.ops = append(c.turn.ops, journal.IndexOp{Kind: journal.OpTrim, Index: l.ix.id, Offset: l.floor})
+		}
 	}
 }
 
 // trimStep is how many messages a queue's floor moves before persistsrv is told.
 const trimStep = 1024
 
-// addBody appends a body for the indexes that items will name.
-func (t *turn) addBody(in *Input, bodyOff int, m *ipc.BatchMeta, base uint64) (body uint32) {
+// addRef makes records that are stored already part of another index: count of them, from an
+// offset of their index on. note is where the entry says how; 0: as their index has it.
+func (t *turn) addRef(to journal.Target, source, offset uint64, count, note uint32) {
+	t.refs = append(t.refs, journal.Ref{
+		Index: to.Index, Base: to.Base, Source: source, SourceOffset: offset, Count: count, Note: note,
+		Before: uint32(len(t.items)), MaxTimeMS: -1,
+	})
+}
+
+// addBody appends a body for the indexes that items will name. note is where the entry says how
+// it was published; 0: nowhere.
+func (t *turn) addBody(in *Input, bodyOff int, m *ipc.BatchMeta, base uint64, note uint32) (body uint32) {
 	t.bodies = append(t.bodies, journal.Body{
-		RingPos: in.PayloadPos + uint64(bodyOff), Length: m.Length, CRC: m.CRC, Base: base,
+		RingPos: in.PayloadPos + uint64(bodyOff), Length: m.Length, CRC: m.CRC, Base: base, Note: note,
 	})
 	return uint32(len(t.bodies) - 1)
 }

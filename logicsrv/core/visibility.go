@@ -104,11 +104,29 @@ func (c *Core) show(ix *index, end uint64) {
 	if end > ix.next {
 		invariant.Fail("index %d visible up to %d, ends at %d", ix.id, end, ix.next)
 	}
+	if ix.shownTurn != c.turnNumber {
+		ix.shownTurn, ix.wasVisible = c.turnNumber, ix.visible
+	}
 	ix.visible = end
 	if ix.waits != nil {
 		c.wakeWaits(ix)
 	}
-	if ix.queue != nil {
-		c.touch(ix)
+	if ix.cursor != nil {
+		c.shown(ix.cursor)
 	}
+	for _, k := range ix.views {
+		c.shown(k)
+	}
+}
+
+// shown is told that more of a cursor's index is visible.
+func (c *Core) shown(k *cursor) {
+	k.idle = false
+	if k.lateDue {
+		c.late = append(c.late, k)
+	}
+	if k.dead.count() > 0 {
+		c.toGraves(k)
+	}
+	c.touch(k.queue)
 }

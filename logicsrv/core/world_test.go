@@ -31,7 +31,7 @@ type world struct {
 func newWorld(tb testing.TB, cfg Config) *world {
 	w := &world{tb: tb, cfg: cfg, now: 1_000_000, term: 1}
 	w.c = New(cfg)
-	w.c.Begin(w.term, 0, 0)
+	w.c.Begin(w.term, testNonce, 0, 0)
 	return w
 }
 
@@ -57,6 +57,7 @@ func (w *world) end() (*journal.Entry, []Output) {
 	kept.Ops = append([]journal.IndexOp(nil), e.Ops...)
 	kept.Items = append([]journal.IndexItem(nil), e.Items...)
 	kept.Bodies = append([]journal.Body(nil), e.Bodies...)
+	kept.Refs = append([]journal.Ref(nil), e.Refs...)
 	w.log = append(w.log, &kept)
 	return &kept, out
 }
@@ -81,7 +82,9 @@ func (w *world) settle() (out []Output) {
 			return out
 		}
 	}
-	w.tb.Fatal("the core stays busy")
+	c := w.c
+	w.tb.Fatalf("the core stays busy: returning %d, dirty %d, late timers %d, notes %d, over %d, doomed %d and %d; written %d of %d",
+		len(c.returning), len(c.dirty), len(c.timers.late), len(c.notes), len(c.over), len(c.doomed), len(c.doomedTxns), w.written, c.LSN())
 	return nil
 }
 
@@ -151,7 +154,7 @@ func (w *world) kill(head uint64, lose int) {
 		w.tb.Fatalf("lsn %d: live digest %x, replayed %x", w.c.LSN(), live, got)
 	}
 	w.term++
-	w.c.Begin(w.term, w.written, w.synced)
+	w.c.Begin(w.term, testNonce, w.written, w.synced)
 	for _, in := range w.ring {
 		if in.Pos >= head {
 			in.Known = w.known(in.Pos)
@@ -203,7 +206,7 @@ func (w *world) admin(cmd admin.Command, body interface{ Append([]byte) []byte }
 
 func (w *world) queue(name string, level ipc.Level) uint64 {
 	w.tb.Helper()
-	return w.admin(admin.CmdCreateQueue, &admin.CreateQueue{Name: name, Level: level, Durable: true}).Index
+	return w.admin(admin.CmdCreateQueue, &admin.CreateQueue{Name: name, Level: level, QueueSettings: admin.QueueSettings{Durable: true}}).Index
 }
 
 // topic creates a topic and returns the index of its first partition.
@@ -225,5 +228,8 @@ func appendRecord(m *ipc.Append) []byte {
 }
 
 func publishRecord(m *ipc.Publish) []byte {
+	if m.TTLMS == 0 {
+		m.TTLMS = ipc.NoTTL
+	}
 	return append(m.Append(nil), make([]byte, m.Batch.Length)...)
 }

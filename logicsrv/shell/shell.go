@@ -45,6 +45,7 @@ type Shell struct {
 
 	phase phase
 	step  func(nowMS int64, in core.Input) // core.Step; tests put a core there that dies
+	timer func() (ms int64, ok bool)       // core.NextTimer, likewise
 
 	headB, headC uint64 // of the rings we put into, at the beginning of this Step
 	rec          recovery
@@ -64,6 +65,7 @@ type Shell struct {
 	gate     gate
 	turns    turnQueue
 
+	notes      notes
 	checkpoint checkpoint
 	ringLog    bool // ring 65432 got something in this Step
 	ringConn   bool // ring 54321 got something, or ring 12345 has the room that was wanted
@@ -84,7 +86,7 @@ func New(opt Options) (*Shell, error) {
 	if room := opt.RingC.MaxRecord() - journal.RingHeaderSize; opt.Core.MaxEntryBytes == 0 || opt.Core.MaxEntryBytes > room {
 		opt.Core.MaxEntryBytes = min(room, 1<<20)
 	}
-	s := &Shell{opt: opt, bell: opt.RingA.Bell()}
+	s := &Shell{opt: opt, bell: opt.RingA.Bell(), notes: notes{work: make(chan struct{}, 1)}}
 	var err error
 	if s.in, err = opt.RingA.Consumer(); err != nil {
 		return nil, fmt.Errorf("take over the end of ring 12345: %w", err)
@@ -154,8 +156,9 @@ func (s *Shell) runStep() (progress bool) {
 // REQUIRES: no entry waits for room.
 func (s *Shell) decideTurn() bool {
 	advanced := s.advance()
+	noted := s.exchangeNotes()
 	inputs, size := s.readInputs()
-	if inputs == 0 && !advanced && !s.core.Busy() {
+	if inputs == 0 && !advanced && !noted && !s.core.Busy() && !s.timerDue() {
 		return false
 	}
 	entry, outputs := s.core.EndTurn(s.now, s.opt.RingA.Nonce(), s.readPos)

@@ -111,7 +111,7 @@ func (a *administrator) topic(name string, partitions uint32, level ipc.Level) {
 }
 
 func (a *administrator) queue(name string, level ipc.Level) {
-	m := admin.CreateQueue{Name: name, Level: level, Durable: true}
+	m := admin.CreateQueue{Name: name, Level: level, QueueSettings: admin.QueueSettings{Durable: true}}
 	a.add(admin.CmdCreateQueue, m.Append(nil), func(b []byte) {
 		r, err := admin.DecodeCreated(b)
 		a.w.must(err, "decode an answer to create queue")
@@ -139,7 +139,7 @@ func (a *administrator) churn() {
 	exchange := fmt.Sprintf("temp-exchange-%d", a.churned)
 	switch a.w.rng.IntN(3) {
 	case 0:
-		m := admin.CreateQueue{Name: queue, Level: ipc.LevelDisk, Durable: true}
+		m := admin.CreateQueue{Name: queue, Level: ipc.LevelDisk, QueueSettings: admin.QueueSettings{Durable: true}}
 		a.add(admin.CmdCreateQueue, m.Append(nil), nil)
 		a.bind("fan", queue, "")
 		a.gone(admin.CmdDeleteQueue, queue)

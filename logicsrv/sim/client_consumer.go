@@ -58,7 +58,7 @@ func (c *consumer) subscribe(index uint64) {
 	c.lastSub++
 	s := &subscription{sub: c.lastSub, index: index, limit: uint64(c.w.rng.IntN(6)), autoAck: c.autoAck, owner: c}
 	c.w.conn.ask(c.conn, ipc.TypeSubscribe, func(h ipc.Head) []byte {
-		m := ipc.Subscribe{Head: h, Sub: s.sub, Index: index, Limit: s.limit}
+		m := ipc.Subscribe{Head: h, Sub: s.sub, Queue: index, Limit: s.limit}
 		return m.Append(nil)
 	}, nil, func(typ ipc.Type, b []byte) {
 		c.asked = false
@@ -132,7 +132,7 @@ func (c *consumer) verdict() {
 	s.inHand = rest
 	c.w.trace("%s: verdict %d on %v of index %d", c.name, verdict, chosen, s.index)
 	encode := func(h ipc.Head) []byte {
-		m := ipc.Ack{Head: h, Sub: s.sub, Index: s.index, Verdict: verdict, Ranges: ranges(chosen)}
+		m := ipc.Ack{Head: h, Sub: s.sub, Queue: s.index, Index: s.index, Verdict: verdict, Ranges: ranges(chosen)}
 		return m.Append(nil)
 	}
 	var o *outgoing
@@ -163,7 +163,7 @@ func (c *consumer) ackAtOnce(srv *connsrv, k *conn, s *subscription, d *ipc.Deli
 	}
 	s.inHand = slices.DeleteFunc(s.inHand, func(o uint64) bool { return o >= d.First && o < d.First+uint64(d.Count) })
 	o := srv.tell(k, ipc.TypeAck, func(h ipc.Head) []byte {
-		m := ipc.Ack{Head: h, Sub: s.sub, Index: s.index, Verdict: ipc.VerdictAck, Ranges: ranges(offsets)}
+		m := ipc.Ack{Head: h, Sub: s.sub, Queue: s.index, Index: s.index, Verdict: ipc.VerdictAck, Ranges: ranges(offsets)}
 		return m.Append(nil)
 	})
 	o.before = func() { c.w.verdictOffered(s.index, offsets, ipc.VerdictAck) }

@@ -148,7 +148,7 @@ func (p *producer) send(f *flight) {
 	}
 	if p.exchange != "" {
 		typ, encode = ipc.TypePublish, func(h ipc.Head) []byte {
-			a := ipc.Publish{Head: h, Level: m.level, Mandatory: f.mandatory, Batch: m.meta, Exchange: p.exchange, RoutingKey: f.key, Headers: f.hdr}
+			a := ipc.Publish{Head: h, Level: m.level, Mandatory: f.mandatory, TTLMS: ipc.NoTTL, Batch: m.meta, Exchange: p.exchange, RoutingKey: f.key, Headers: f.hdr}
 			return a.Append(nil)
 		}
 	}

@@ -317,8 +317,10 @@ func (c *connsrv) retell(k *conn, m ipc.Marker) {
 		}
 		state := ipc.SubState{
 			Head: ipc.Head{Epoch: c.epoch, Conn: k.id}, Term: m.Term, Ask: m.Ask,
-			Sub: s.sub, Index: s.index, Limit: s.limit, Delivered: s.delivered,
-			InHand: ranges(s.inHand),
+			Sub: s.sub, Queue: s.index, Limit: s.limit, Delivered: s.delivered,
+		}
+		for _, r := range ranges(s.inHand) {
+			state.InHand = append(state.InHand, ipc.Held{Index: s.index, Range: r})
 		}
 		if failpoint.Broken("in-hand-not-retold") {
 			state.InHand = nil

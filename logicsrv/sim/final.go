@@ -43,7 +43,7 @@ func (w *world) settle() {
 	w.admin.describeQueues()
 	w.drain("the description of the queues", w.allSettled)
 	for _, q := range w.admin.report.Queues {
-		if q.Ready != 0 || q.Unacked != 0 || q.Floor != q.Next {
+		if q.Ready != 0 || q.Unacked != 0 || q.Indexes[0].Floor != q.Indexes[0].Next {
 			w.fail("queue %s does not drain: %+v", q.Name, q)
 		}
 	}

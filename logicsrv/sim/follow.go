@@ -200,7 +200,7 @@ func (w *world) absorbEvents(e *journal.Entry) {
 		case journal.EvQueueCreated:
 			q, err := journal.DecodeQueueCreated(ev)
 			w.must(err, "decode an event")
-			w.learn(q.Index, q.Level, e.LSN)
+			w.learn(q.Queue, q.Level, e.LSN)
 		}
 	}
 	w.must(events.Err(), "read the events of an entry")

@@ -15,6 +15,8 @@ const (
 	CmdDeleteExchange Command = 20
 	CmdDeleteQueue    Command = 21
 	CmdDeleteBinding  Command = 22
+	CmdPurge          Command = 23
+	CmdSeek           Command = 24
 	CmdDescribe       Command = 16
 )
 
@@ -32,13 +34,6 @@ const (
 type CreateExchange struct {
 	Name    string
 	Type    ExchangeType
-	Durable bool
-}
-
-// CreateQueue: as CreateExchange. The reply is a Created with the queue's index.
-type CreateQueue struct {
-	Name    string
-	Level   ipc.Level // LevelUnset: the broker's default
 	Durable bool
 }
 
@@ -76,10 +71,12 @@ type Delete struct {
 	IfEmpty  bool
 }
 
-// Created answers the create commands: Existed tells that an equal one was there before.
+// Created answers all commands but Describe: Existed tells that it was so before.
 type Created struct {
-	Index   uint64 // of a queue; 0 for others
-	Existed bool
+	Index    uint64 // id of a queue; 0 for others
+	Existed  bool
+	Name     string // of a queue
+	Messages uint64 // that a purge or the end of a queue has dropped
 }
 
 // Kind is what Describe lists.
@@ -91,6 +88,8 @@ const (
 	KindQueue    Kind = 3
 	KindBinding  Kind = 4
 	KindGroup    Kind = 5
+	KindConsumer Kind = 6 // Names are those of queues
+	KindTxn      Kind = 7 // open transactions; Names are groups of producers
 )
 
 // Describe lists things in order of name: the ones in Names, or all whose name is > After.
@@ -110,6 +109,8 @@ type Description struct {
 	Queues    []QueueInfo
 	Bindings  []BindingInfo
 	Groups    []GroupInfo
+	Consumers []ConsumerInfo
+	Txns      []TxnInfo
 	Missing   []string // names that were asked for and are not there
 }
 
@@ -143,14 +144,49 @@ type ExchangeInfo struct {
 // QueueInfo describes a queue.
 type QueueInfo struct {
 	Name      string
-	Index     uint64
+	Queue     uint64 // its id
 	Level     ipc.Level
-	Durable   bool
-	Ready     uint64 // messages to be delivered
-	Unacked   uint64 // messages in consumers' hands
-	Next      uint64
-	Floor     uint64 // all below is acknowledged
+	Settings  QueueSettings
+	Ready     uint64 // messages to be delivered, or on their way to be visible
+	Unacked   uint64 // … in consumers' hands
+	Leased    uint64 // … pulled, and invisible for a time
+	Dead      uint64 // … on their way to the dead-letter exchange
+	Settled   uint64 // … done with since the queue began
 	Consumers uint32
+	Pulls     uint32 // that wait for a message
+	Indexes   []QueueIndex
+}
+
+// QueueIndex is one index of a queue: of a priority, or of a partition of its topic.
+type QueueIndex struct {
+	Index   uint64
+	Number  uint32 // the priority, or the partition
+	Next    uint64
+	Visible uint64
+	Floor   uint64 // all below is done with
+	Oldest  uint64 // offset of the oldest message that is not done with; Next where there is none
+}
+
+// ConsumerInfo describes a consumer of a queue.
+type ConsumerInfo struct {
+	Queue    string
+	Conn     uint64
+	Sub      uint64
+	Consumer ipc.Consumer
+	Active   bool   // gets messages: not one that waits behind a single active consumer
+	Credit   uint64 // messages that it may still be given
+	Held     uint64 // messages in its hand
+}
+
+// TxnInfo describes a transaction that has not ended.
+type TxnInfo struct {
+	Txn     uint64
+	Group   string
+	Key     string
+	Begun   int64 // Unix time in ms
+	Batches uint32
+	Checks  uint32
+	CheckMS int64 // Unix time of the next check; 0: it ends with its connection
 }
 
 // BindingInfo describes a binding.

@@ -1,17 +1,17 @@
 package admin
 
 // Commands' bodies (little-endian; string: uvarint length and bytes; list: uvarint count
-// and elements; bool: 0 or 1). Version ladder: 1, with the native protocol's version 1.
+// and elements; bool: 0 or 1). Version ladder: 1, never released; 2, with the native protocol's version 2.
 //
 //	CreateExchange  | name string | type u8 | durable bool |
-//	CreateQueue     | name string | level u8 | durable bool |
+//	CreateQueue     and the other bodies of queues: queue.go
 //	CreateBinding   | exchange string | queue string | routingKey string | matchAny bool | list of (key string | value string) |
 //	DeleteBinding   as CreateBinding
 //	CreateTopic     | name string | partitions u32 | level u8 | retentionBytes i64 | retentionMS i64 |
 //	AddPartitions   | name string | total u32 |
 //	Delete          | name string | ifUnused bool | ifEmpty bool |
 //	Describe        | kind u8 | list of name string | after string | max u32 |
-//	Created         | index u64 | existed bool |     (answers all but Describe)
+//	Created         | index u64 | existed bool | name string | messages u64 |     (answers all but Describe)
 
 import (
 	"strconv"
@@ -47,6 +47,10 @@ func Text(cmd Command) string {
 		return "delete-queue"
 	case CmdDeleteBinding:
 		return "delete-binding"
+	case CmdPurge:
+		return "purge"
+	case CmdSeek:
+		return "seek"
 	case CmdDescribe:
 		return "describe"
 	default:
@@ -73,19 +77,6 @@ func DecodeCreateExchange(b []byte) (CreateExchange, error) {
 	c := wire.Read(b)
 	m := CreateExchange{Name: c.String(), Type: ExchangeType(c.U8()), Durable: c.Bool()}
 	return m, c.Done("create exchange")
-}
-
-// Append appends the encoded body.
-func (m *CreateQueue) Append(b []byte) []byte {
-	b = wire.AppendString(b, m.Name)
-	return wire.AppendBool(append(b, byte(m.Level)), m.Durable)
-}
-
-// DecodeCreateQueue reads a body.
-func DecodeCreateQueue(b []byte) (CreateQueue, error) {
-	c := wire.Read(b)
-	m := CreateQueue{Name: c.String(), Level: readLevel(&c), Durable: c.Bool()}
-	return m, c.Done("create queue")
 }
 
 // Append appends the encoded body.
@@ -165,13 +156,14 @@ func DecodeDelete(b []byte) (Delete, error) {
 
 // Append appends the encoded body.
 func (m *Created) Append(b []byte) []byte {
-	return wire.AppendBool(wire.AppendU64(b, m.Index), m.Existed)
+	b = wire.AppendBool(wire.AppendU64(b, m.Index), m.Existed)
+	return wire.AppendU64(wire.AppendString(b, m.Name), m.Messages)
 }
 
 // DecodeCreated reads a body.
 func DecodeCreated(b []byte) (Created, error) {
 	c := wire.Read(b)
-	m := Created{Index: c.U64(), Existed: c.Bool()}
+	m := Created{Index: c.U64(), Existed: c.Bool(), Name: c.String(), Messages: c.U64()}
 	return m, c.Done("created")
 }
 

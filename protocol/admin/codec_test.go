@@ -48,6 +48,16 @@ func body[T any, P appender[T]](name, layout string, v T, decode func([]byte) (T
 
 const bindingLayout = "exchange:s queue:s routingKey:s matchAny:1 headers:v key:s value:s "
 
+const settingsLayout = "durable:1 exclusive:1 autoDelete:1 singleActive:1 maxPriority:1 overflow:1 " +
+	"maxMessages:1 n:8 maxBytes:1 n:8 messageTTL:1 n:8 expires:1 n:8 deliveryLimit:1 n:8 rewind:1 n:8 " +
+	"deadLetter:1 exchange:s keepKey:1 key:s topic:s filterKind:1 filter:s "
+
+var settings = QueueSettings{
+	Durable: true, SingleActive: true, MaxPriority: 9, Overflow: RejectDeadLetter, MaxMessages: Some(1000), MessageTTLMS: Some(0),
+	DeliveryLimit: Some(5), DeadLetter: true, DeadLetterExchange: "dead", DeadLetterKey: "eu", Topic: "orders",
+	FilterKind: FilterTags, Filter: "a || b",
+}
+
 func codecs() []codec {
 	binding := CreateBinding{"orders", "eu", "eu.#", true, []ipc.Header{{Key: "format", Value: "pdf"}}}
 	topic := TopicInfo{
@@ -57,14 +67,17 @@ func codecs() []codec {
 	const described = "kind:1 more:1 missing:v "
 	return []codec{
 		body("create_exchange", "name:s type:1 durable:1", CreateExchange{"orders", Topic, true}, DecodeCreateExchange),
-		body("create_queue", "name:s level:1 durable:1", CreateQueue{"eu", ipc.LevelDisk, true}, DecodeCreateQueue),
+		body("create_queue", "name:s level:1 "+settingsLayout+"from:1 offsets:v offset:8",
+			CreateQueue{"eu", ipc.LevelDisk, settings, FromOffsets, []uint64{5}}, DecodeCreateQueue),
+		body("purge", "name:s", Purge{"eu"}, DecodePurge),
+		body("seek", "name:s to:v index:8 offset:8", Seek{"eu", []SeekTo{{9, 100}}}, DecodeSeek),
 		body("create_binding", bindingLayout, binding, DecodeCreateBinding),
 		body("delete_binding", bindingLayout, DeleteBinding(binding), DecodeDeleteBinding),
 		body("create_topic", "name:s partitions:4 level:1 retentionBytes:8 retentionMS:8",
 			CreateTopic{"logs", 12, ipc.LevelPage, 1 << 30, 3_600_000}, DecodeCreateTopic),
 		body("add_partitions", "name:s total:4", AddPartitions{"logs", 24}, DecodeAddPartitions),
 		body("delete", "name:s ifUnused:1 ifEmpty:1", Delete{"eu", true, false}, DecodeDelete),
-		body("created", "index:8 existed:1", Created{9, true}, DecodeCreated),
+		body("created", "index:8 existed:1 name:s messages:8", Created{9, true, "eu", 12}, DecodeCreated),
 		body("describe", "kind:1 names:v name:s name:s after:s max:4",
 			Describe{KindQueue, []string{"a", "b"}, "c", 100}, DecodeDescribe),
 		body("description_topic", described+"name:s topics:v name:s uuid:16 level:1 retentionBytes:8 retentionMS:8 "+
@@ -72,8 +85,15 @@ func codecs() []codec {
 			Description{Kind: KindTopic, More: true, Topics: []TopicInfo{topic}, Missing: []string{"x"}}, DecodeDescription),
 		body("description_exchange", described+"exchanges:v name:s type:1 durable:1 bindings:4",
 			Description{Kind: KindExchange, Exchanges: []ExchangeInfo{{"orders", Headers, true, 3}}}, DecodeDescription),
-		body("description_queue", described+"queues:v name:s index:8 level:1 durable:1 ready:8 unacked:8 next:8 floor:8 consumers:4",
-			Description{Kind: KindQueue, Queues: []QueueInfo{{"eu", 9, ipc.LevelDisk, true, 5, 6, 100, 89, 2}}}, DecodeDescription),
+		body("description_queue", described+"queues:v name:s queue:8 level:1 "+settingsLayout+
+			"ready:8 unacked:8 leased:8 dead:8 settled:8 consumers:4 pulls:4 indexes:v index:8 number:4 next:8 visible:8 floor:8 oldest:8",
+			Description{Kind: KindQueue, Queues: []QueueInfo{{"eu", 9, ipc.LevelDisk, settings, 5, 6, 7, 8, 89, 2, 1, []QueueIndex{{9, 3, 100, 99, 80, 81}}}}},
+			DecodeDescription),
+		body("description_consumer", described+"consumers:v queue:s conn:8 sub:8 autoAck:1 exclusive:1 puller:1 priority:4 ackTimeoutMS:8 tag:s active:1 credit:8 held:8",
+			Description{Kind: KindConsumer, Consumers: []ConsumerInfo{{"eu", 256, 1, ipc.Consumer{Priority: 3, AckTimeoutMS: 10_000, Tag: "w"}, true, 40, 60}}},
+			DecodeDescription),
+		body("description_txn", described+"txns:v txn:8 group:s key:s begun:8 batches:4 checks:4 checkMS:8",
+			Description{Kind: KindTxn, Txns: []TxnInfo{{6, "payers", "order-7", 1_700_000_000_000, 3, 1, 1_700_000_060_000}}}, DecodeDescription),
 		body("description_binding", described+"bindings:v "+bindingLayout,
 			Description{Kind: KindBinding, Bindings: []BindingInfo{BindingInfo(binding)}}, DecodeDescription),
 		body("description_group", described+"groups:v name:s offsets:v index:8 offset:8 metadata:s",
@@ -90,12 +110,12 @@ func TestBodiesRoundTrip(t *testing.T) {
 
 func TestGolden(t *testing.T) {
 	for _, c := range codecs() {
-		golden.Check(t, "admin_v1_"+c.name, c.layout, c.body)
-		if again, err := c.redo(golden.Read(t, "admin_v1_"+c.name)); err != nil || !bytes.Equal(again, c.body) {
+		golden.Check(t, "admin_v2_"+c.name, c.layout, c.body)
+		if again, err := c.redo(golden.Read(t, "admin_v2_"+c.name)); err != nil || !bytes.Equal(again, c.body) {
 			t.Errorf("%s: the golden file reads as %x, %v", c.name, again, err)
 		}
 	}
-	golden.Constants(t, "admin_v1_constants")
+	golden.Constants(t, "admin_v2_constants")
 }
 
 func TestBodiesRefuseOtherLengths(t *testing.T) {
@@ -123,6 +143,9 @@ func TestBodiesRefuseBadValues(t *testing.T) {
 		{"create_topic", 9, 9},         // level
 		{"delete", 3, 2},               // ifUnused
 		{"created", 8, 2},              // existed
+		{"create_queue", 9, 3},         // overflow
+		{"create_queue", 19, 2},        // maxBytes given
+		{"create_queue", 20, 1},        // a number that is not given
 		{"description_exchange", 0, 9}, // kind
 		{"description_exchange", 0, 0}, // kind
 		{"description_topic", 1, 2},    // more
@@ -147,7 +170,7 @@ func TestText(t *testing.T) {
 	seen := map[string]bool{}
 	for _, cmd := range []Command{
 		CmdCreateExchange, CmdCreateQueue, CmdCreateBinding, CmdCreateTopic, CmdDeleteTopic,
-		CmdAddPartitions, CmdDeleteExchange, CmdDeleteQueue, CmdDeleteBinding, CmdDescribe,
+		CmdAddPartitions, CmdDeleteExchange, CmdDeleteQueue, CmdDeleteBinding, CmdDescribe, CmdPurge, CmdSeek,
 	} {
 		name := Text(cmd)
 		if seen[name] || strings.HasPrefix(name, "command-") {

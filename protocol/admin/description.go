@@ -7,10 +7,13 @@ package admin
 //	topic       | name string | uuid 16 | level u8 | retentionBytes i64 | retentionMS i64 | createdMS i64
 //	            | list of (index u64 | next u64 | visible u64) |
 //	exchange    | name string | type u8 | durable bool | bindings u32 |
-//	queue       | name string | index u64 | level u8 | durable bool
-//	            | ready u64 | unacked u64 | next u64 | floor u64 | consumers u32 |
+//	queue       | name string | queue u64 | level u8 | settings, see queue.go
+//	            | ready u64 | unacked u64 | leased u64 | dead u64 | settled u64 | consumers u32 | pulls u32
+//	            | list of (index u64 | number u32 | next u64 | visible u64 | floor u64 | oldest u64) |
 //	binding     as CreateBinding
 //	group       | name string | list of (index u64 | offset u64 | metadata string) |
+//	consumer    | queue string | conn u64 | sub u64 | consumer, as in ipc | active bool | credit u64 | held u64 |
+//	txn         | txn u64 | group string | key string | begun i64 | batches u32 | checks u32 | checkMS i64 |
 
 import (
 	"github.com/trimq/trimq/protocol/ipc"
@@ -48,6 +51,16 @@ func (m *Description) Append(b []byte) []byte {
 			b = wire.AppendString(b, m.Groups[i].Name)
 			b = ipc.AppendOffsetCommits(b, m.Groups[i].Offsets)
 		}
+	case KindConsumer:
+		b = wire.AppendUvarint(b, uint64(len(m.Consumers)))
+		for i := range m.Consumers {
+			b = m.Consumers[i].append(b)
+		}
+	case KindTxn:
+		b = wire.AppendUvarint(b, uint64(len(m.Txns)))
+		for i := range m.Txns {
+			b = m.Txns[i].append(b)
+		}
 	}
 	return b
 }
@@ -62,7 +75,7 @@ func DecodeDescription(b []byte) (Description, error) {
 	case KindExchange:
 		m.Exchanges = readList(&c, 7, readExchange)
 	case KindQueue:
-		m.Queues = readList(&c, 47, readQueue)
+		m.Queues = readList(&c, 120, readQueue)
 	case KindBinding:
 		m.Bindings = readList(&c, 5, func(c *wire.Cursor) BindingInfo {
 			return BindingInfo(readBinding(c))
@@ -71,6 +84,10 @@ func DecodeDescription(b []byte) (Description, error) {
 		m.Groups = readList(&c, 2, func(c *wire.Cursor) GroupInfo {
 			return GroupInfo{Name: c.String(), Offsets: ipc.ReadOffsetCommits(c)}
 		})
+	case KindConsumer:
+		m.Consumers = readList(&c, 50, readConsumer)
+	case KindTxn:
+		m.Txns = readList(&c, 34, readTxn)
 	default:
 		c.Fail(wire.ErrOutOfRange)
 	}
@@ -128,16 +145,58 @@ func readExchange(c *wire.Cursor) ExchangeInfo {
 }
 
 func (q *QueueInfo) append(b []byte) []byte {
-	b = wire.AppendU64(wire.AppendString(b, q.Name), q.Index)
-	b = wire.AppendBool(append(b, byte(q.Level)), q.Durable)
-	b = wire.AppendU64(wire.AppendU64(b, q.Ready), q.Unacked)
-	b = wire.AppendU64(wire.AppendU64(b, q.Next), q.Floor)
-	return wire.AppendU32(b, q.Consumers)
+	b = wire.AppendU64(wire.AppendString(b, q.Name), q.Queue)
+	b = q.Settings.AppendSettings(append(b, byte(q.Level)))
+	for _, n := range [...]uint64{q.Ready, q.Unacked, q.Leased, q.Dead, q.Settled} {
+		b = wire.AppendU64(b, n)
+	}
+	b = wire.AppendU32(wire.AppendU32(b, q.Consumers), q.Pulls)
+	b = wire.AppendUvarint(b, uint64(len(q.Indexes)))
+	for i := range q.Indexes {
+		x := &q.Indexes[i]
+		b = wire.AppendU32(wire.AppendU64(b, x.Index), x.Number)
+		b = wire.AppendU64(wire.AppendU64(b, x.Next), x.Visible)
+		b = wire.AppendU64(wire.AppendU64(b, x.Floor), x.Oldest)
+	}
+	return b
 }
 
 func readQueue(c *wire.Cursor) QueueInfo {
-	q := QueueInfo{Name: c.String(), Index: c.U64(), Level: readLevel(c), Durable: c.Bool()}
-	q.Ready, q.Unacked, q.Next, q.Floor = c.U64(), c.U64(), c.U64(), c.U64()
-	q.Consumers = c.U32()
+	q := QueueInfo{Name: c.String(), Queue: c.U64(), Level: readLevel(c), Settings: ReadSettings(c)}
+	for _, n := range [...]*uint64{&q.Ready, &q.Unacked, &q.Leased, &q.Dead, &q.Settled} {
+		*n = c.U64()
+	}
+	q.Consumers, q.Pulls = c.U32(), c.U32()
+	if n := c.Count(44, MaxElements); n > 0 {
+		q.Indexes = make([]QueueIndex, n)
+	}
+	for i := range q.Indexes {
+		q.Indexes[i] = QueueIndex{c.U64(), c.U32(), c.U64(), c.U64(), c.U64(), c.U64()}
+	}
 	return q
+}
+
+func (k *ConsumerInfo) append(b []byte) []byte {
+	b = wire.AppendU64(wire.AppendU64(wire.AppendString(b, k.Queue), k.Conn), k.Sub)
+	b = wire.AppendBool(k.Consumer.Append(b), k.Active)
+	return wire.AppendU64(wire.AppendU64(b, k.Credit), k.Held)
+}
+
+func readConsumer(c *wire.Cursor) ConsumerInfo {
+	return ConsumerInfo{
+		Queue: c.String(), Conn: c.U64(), Sub: c.U64(), Consumer: ipc.ReadConsumer(c), Active: c.Bool(),
+		Credit: c.U64(), Held: c.U64(),
+	}
+}
+
+func (t *TxnInfo) append(b []byte) []byte {
+	b = wire.AppendString(wire.AppendString(wire.AppendU64(b, t.Txn), t.Group), t.Key)
+	b = wire.AppendU32(wire.AppendU32(wire.AppendU64(b, uint64(t.Begun)), t.Batches), t.Checks)
+	return wire.AppendU64(b, uint64(t.CheckMS))
+}
+
+func readTxn(c *wire.Cursor) TxnInfo {
+	return TxnInfo{
+		Txn: c.U64(), Group: c.String(), Key: c.String(), Begun: c.I64(), Batches: c.U32(), Checks: c.U32(), CheckMS: c.I64(),
+	}
 }

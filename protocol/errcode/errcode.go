@@ -37,4 +37,9 @@ const (
 	LimitExceeded       Code = 30
 	UnknownSubscription Code = 31
 	Damaged             Code = 32 // stored data failed its check
+	Locked              Code = 33 // an exclusive queue of another connection
+	LeaseExpired        Code = 34 // the message has come back, or is done with
+	QueueFull           Code = 35 // a queue that takes no more has not taken the message
+	UnknownTxn          Code = 36 // a transaction that has ended, or never was
+	TxnEnded            Code = 37 // a transaction that has ended otherwise than is asked for now
 )

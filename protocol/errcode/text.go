@@ -43,6 +43,11 @@ var rows = [...]row{
 	LimitExceeded:       {"limit-exceeded", false},
 	UnknownSubscription: {"unknown-subscription", false},
 	Damaged:             {"damaged", false},
+	Locked:              {"locked", false},
+	LeaseExpired:        {"lease-expired", false},
+	QueueFull:           {"queue-full", false},
+	UnknownTxn:          {"unknown-transaction", false},
+	TxnEnded:            {"transaction-ended", false},
 }
 
 // Count is how many codes there are; they are 0 … Count()-1.

@@ -10,7 +10,7 @@ package ipc
 //	Admin          | head | command u16 | body bytes |
 //	AdminReply     | head | command u16 | body bytes |
 //	Unwait         | head | target u64 |
-//	Subscribe      | head | sub u64 | index u64 | limit u64 | autoAck bool | exclusive bool |
+//	Subscribe      | head | sub u64 | queue u64 | limit u64 | consumer |
 //	Subscribed     | head | sub u64 |
 //	Unsubscribe    | head | sub u64 |
 //	SubClosed      | head | sub u64 | code u16 | text string |
@@ -18,7 +18,7 @@ package ipc
 //	FetchOffsets   | head | group string | list of index u64 |
 //	OffsetList     | head | list of (index u64 | offset u64 | metadata string) |
 //	ConnClosed     | head |
-//	SubState       | head | term u64 | ask u64 | sub u64 | index u64 | limit u64 | delivered u64 | autoAck bool | exclusive bool | list of (first u64 | count u32) |
+//	SubState       | head | term u64 | ask u64 | sub u64 | queue u64 | limit u64 | delivered u64 | consumer | list of (index u64 | first u64 | count u32) |
 //	ResyncEnd      | head | term u64 | ask u64 | loop u32 | loops u32 |
 //	Marker         | term u64 | ask u64 |
 //	Error          | head | code u16 | text string |
@@ -26,7 +26,9 @@ package ipc
 //	CheckpointPart | lsn u64 | resultsFrom u64 | part u32 | parts u32 | bytes, to the end |
 //	Configure      | term u64 | part u32 | parts u32 | list of (index u64 | retentionBytes i64 | retentionMS i64) |
 //
-// Version ladder: 1, as in hot.go.
+//	consumer       | autoAck bool | exclusive bool | puller bool | priority i32 | ackTimeoutMS u64 | tag string |
+//
+// Those of pulls and transactions are in pull.go and txn.go. Version ladder: as in hot.go.
 
 import (
 	"fmt"
@@ -118,17 +120,28 @@ func DecodeUnwait(b []byte) (Unwait, error) {
 	return m, done(&c, "unwait")
 }
 
+// Append appends what a consumer wants to be; package admin uses it too.
+func (m *Consumer) Append(b []byte) []byte {
+	b = wire.AppendBool(wire.AppendBool(b, m.AutoAck), m.Exclusive)
+	b = wire.AppendU32(wire.AppendBool(b, m.Puller), uint32(m.Priority))
+	return wire.AppendString(wire.AppendU64(b, m.AckTimeoutMS), m.Tag)
+}
+
+// ReadConsumer reads it.
+func ReadConsumer(c *wire.Cursor) Consumer {
+	return Consumer{c.Bool(), c.Bool(), c.Bool(), c.I32(), c.U64(), c.String()}
+}
+
 // Append appends the record.
 func (m *Subscribe) Append(b []byte) []byte {
-	b = wire.AppendU64(wire.AppendU64(m.append(b), m.Sub), m.Index)
-	b = wire.AppendU64(b, m.Limit)
-	return wire.AppendBool(wire.AppendBool(b, m.AutoAck), m.Exclusive)
+	b = wire.AppendU64(wire.AppendU64(m.append(b), m.Sub), m.Queue)
+	return m.Consumer.Append(wire.AppendU64(b, m.Limit))
 }
 
 // DecodeSubscribe reads the record.
 func DecodeSubscribe(b []byte) (Subscribe, error) {
 	c := wire.Read(b)
-	m := Subscribe{readHead(&c), c.U64(), c.U64(), c.U64(), c.Bool(), c.Bool()}
+	m := Subscribe{readHead(&c), c.U64(), c.U64(), c.U64(), ReadConsumer(&c)}
 	return m, done(&c, "subscribe")
 }
 
@@ -230,19 +243,28 @@ func DecodeConnClosed(b []byte) (ConnClosed, error) {
 // Append appends the record.
 func (m *SubState) Append(b []byte) []byte {
 	b = wire.AppendU64(wire.AppendU64(m.append(b), m.Term), m.Ask)
-	b = wire.AppendU64(wire.AppendU64(b, m.Sub), m.Index)
+	b = wire.AppendU64(wire.AppendU64(b, m.Sub), m.Queue)
 	b = wire.AppendU64(wire.AppendU64(b, m.Limit), m.Delivered)
-	b = wire.AppendBool(wire.AppendBool(b, m.AutoAck), m.Exclusive)
-	return appendRanges(b, m.InHand)
+	b = wire.AppendUvarint(m.Consumer.Append(b), uint64(len(m.InHand)))
+	for i := range m.InHand {
+		b = wire.AppendU64(b, m.InHand[i].Index)
+		b = appendRange(b, m.InHand[i].Range)
+	}
+	return b
 }
 
 // DecodeSubState reads the record.
 func DecodeSubState(b []byte) (SubState, error) {
 	c := wire.Read(b)
 	m := SubState{
-		Head: readHead(&c), Term: c.U64(), Ask: c.U64(), Sub: c.U64(), Index: c.U64(),
-		Limit: c.U64(), Delivered: c.U64(), AutoAck: c.Bool(), Exclusive: c.Bool(),
-		InHand: readRanges(&c),
+		Head: readHead(&c), Term: c.U64(), Ask: c.U64(), Sub: c.U64(), Queue: c.U64(),
+		Limit: c.U64(), Delivered: c.U64(), Consumer: ReadConsumer(&c),
+	}
+	if n := c.Count(8+rangeSize, 1<<24); n > 0 {
+		m.InHand = make([]Held, n)
+	}
+	for i := range m.InHand {
+		m.InHand[i] = Held{c.U64(), readRange(&c)}
 	}
 	return m, done(&c, "sub state")
 }

@@ -72,12 +72,15 @@ const (
 	offsLayout  = "count:v index:8 offset:8 metadata:s index:8 offset:8 metadata:s"
 	metaLayout  = "batch.producer:8 batch.maxTimeMS:8 batch.count:4 batch.crc:4 batch.length:4 batch.baseSeq:4 "
 	batchLayout = "batch:*"
+
+	consumerLayout = "autoAck:1 exclusive:1 puller:1 priority:4 ackTimeoutMS:8 tag:s "
 )
 
 var (
-	head    = Head{Epoch: 0x0102030405060708, Conn: 0x1112131415161718, Req: 0x2122232425262728}
-	commits = []OffsetCommit{{Index: 7, Offset: 1 << 40, Metadata: "m"}, {Index: 8}}
-	meta    = BatchMeta{
+	consumer = Consumer{true, false, false, -2, 10_000, "worker-1"}
+	head     = Head{Epoch: 0x0102030405060708, Conn: 0x1112131415161718, Req: 0x2122232425262728}
+	commits  = []OffsetCommit{{Index: 7, Offset: 1 << 40, Metadata: "m"}, {Index: 8}}
+	meta     = BatchMeta{
 		Count: 3, CRC: 0xCAFEF00D, MaxTimeMS: 1_700_000_000_123, ProducerID: 42,
 		Epoch: 5, BaseSeq: 900, Length: 11,
 	}
@@ -87,13 +90,13 @@ var (
 func codecs() []codec {
 	return []codec{
 		record("hello", headLayout+"loops:4", Hello{head, 4}, DecodeHello),
-		withBatch("append", headLayout+"index:8 "+metaLayout+"batch.epoch:2 level:1 zero:13 "+batchLayout,
-			Append{head, 9, LevelDisk, meta}, "hello batch", DecodeAppend),
-		withBatch("publish", headLayout+metaLayout+"batch.epoch:2 level:1 mandatory:1 bodyOff:4 "+
+		withBatch("append", headLayout+"index:8 "+metaLayout+"batch.epoch:2 level:1 zero:5 txn:8 "+batchLayout,
+			Append{head, 9, LevelDisk, 6, meta}, "hello batch", DecodeAppend),
+		withBatch("publish", headLayout+metaLayout+"batch.epoch:2 level:1 mandatory:1 bodyOff:4 txn:8 dueMS:8 ttlMS:8 weight:4 priority:1 zero:3 "+
 			"exchange:s routingKey:s headers:v key:s value:s key:s value:s pad:5 "+batchLayout,
 			Publish{
-				head, LevelPage, true, meta, "orders", "eu.de",
-				[]Header{{"format", "pdf"}, {"", ""}},
+				Head: head, Level: LevelPage, Mandatory: true, Priority: 7, Weight: 300, Txn: 6, DueMS: 1_700_000_000_000, TTLMS: 60_000,
+				Batch: meta, Exchange: "orders", RoutingKey: "eu.de", Headers: []Header{{"format", "pdf"}, {"", ""}},
 			}, "hello batch", DecodePublish),
 		record("init_producer", headLayout+"producer:8 epoch:2", InitProducer{head, -1, -1}, DecodeInitProducer),
 		record("producer", headLayout+"producer:8 epoch:2", Producer{head, 77, 3}, DecodeProducer),
@@ -101,27 +104,41 @@ func codecs() []codec {
 		record("admin_reply", headLayout+"command:2 body:s", AdminReply{head, 17, []byte("reply")}, DecodeAdminReply),
 		record("wait", headLayout+"index:8 beyond:8", Wait{head, 9, 1000}, DecodeWait),
 		record("unwait", headLayout+"target:8", Unwait{head, 55}, DecodeUnwait),
-		record("subscribe", headLayout+"sub:8 index:8 limit:8 autoAck:1 exclusive:1",
-			Subscribe{head, 1, 9, 500, false, true}, DecodeSubscribe),
+		record("subscribe", headLayout+"sub:8 queue:8 limit:8 "+consumerLayout,
+			Subscribe{head, 1, 9, 500, consumer}, DecodeSubscribe),
 		record("subscribed", headLayout+"sub:8", Subscribed{head, 1}, DecodeSubscribed),
 		record("unsubscribe", headLayout+"sub:8", Unsubscribe{head, 1}, DecodeUnsubscribe),
 		record("sub_closed", headLayout+"sub:8 code:2 text:s", SubClosed{head, 1, 13, "queue deleted"}, DecodeSubClosed),
 		record("credit", headLayout+"sub:8 limit:8", Credit{head, 1, 600}, DecodeCredit),
-		record("ack", headLayout+"sub:8 index:8 verdict:1 zero:3 ranges:4 first:8 count:4 first:8 count:4",
-			Ack{head, 1, 9, VerdictRequeue, []Range{{10, 5}, {20, 1}}}, DecodeAck),
+		record("ack", headLayout+"sub:8 queue:8 index:8 lease:8 verdict:1 zero:3 ranges:4 first:8 count:4 first:8 count:4",
+			Ack{head, 1, 9, 10, 77, VerdictRequeue, []Range{{10, 5}, {20, 1}}}, DecodeAck),
 		record("commit_offsets", headLayout+"group:s level:1 "+offsLayout,
 			CommitOffsets{head, "g", LevelDisk, commits}, DecodeCommitOffsets),
 		record("fetch_offsets", headLayout+"group:s count:v index:8 index:8",
 			FetchOffsets{head, "g", []uint64{7, 8}}, DecodeFetchOffsets),
 		record("offset_list", headLayout+offsLayout, OffsetList{head, commits}, DecodeOffsetList),
 		record("conn_closed", headLayout, ConnClosed{head}, DecodeConnClosed),
-		record("sub_state", headLayout+"term:8 ask:8 sub:8 index:8 limit:8 delivered:8 autoAck:1 exclusive:1 inHand:v first:8 count:4",
-			SubState{head, 3, 1, 1, 9, 500, 123, true, false, []Range{{118, 5}}}, DecodeSubState),
+		record("sub_state", headLayout+"term:8 ask:8 sub:8 queue:8 limit:8 delivered:8 "+consumerLayout+"inHand:v index:8 first:8 count:4",
+			SubState{head, 3, 1, 1, 9, 500, 123, consumer, []Held{{9, Range{118, 5}}}}, DecodeSubState),
+		record("pull", headLayout+"sub:8 queue:8 max:4 wait:1 autoAck:1 invisibleMS:8",
+			Pull{head, 2, 9, 10, true, false, 30_000}, DecodePull),
+		record("pull_end", headLayout+"target:8", PullEnd{head, 55}, DecodePullEnd),
+		record("pulled", headLayout+"queue:8 lease:8 untilMS:8 runs:v index:8 first:8 count:4 attempts:2",
+			Pulled{head, 9, 77, 1_700_000_000_000, []PulledRun{{9, 118, 5, 1}}}, DecodePulled),
+		record("extend", headLayout+"queue:8 index:8 offset:8 lease:8 invisibleMS:8", Extend{head, 9, 10, 118, 77, 5000}, DecodeExtend),
+		record("recall", headLayout+"sub:8 index:8 ranges:v first:8 count:4", Recall{head, 1, 9, []Range{{118, 5}}}, DecodeRecall),
+		record("begin_txn", headLayout+"group:s key:s checkMS:8", BeginTxn{head, "payers", "order-7", 60_000}, DecodeBeginTxn),
+		record("txn_begun", headLayout+"txn:8", TxnBegun{head, 6}, DecodeTxnBegun),
+		record("end_txn", headLayout+"txn:8 commit:1 verdicts:v sub:8 queue:8 index:8 verdict:1 first:8 count:4",
+			EndTxn{head, 6, true, []TxnVerdict{{1, 9, 9, VerdictReject, Range{118, 5}}}}, DecodeEndTxn),
+		record("txn_ended", headLayout+"committed:1 queues:4", TxnEnded{head, true, 3}, DecodeTxnEnded),
+		record("txn_member", headLayout+"group:s join:1", TxnMember{head, "payers", true}, DecodeTxnMember),
+		record("check_txn", headLayout+"txn:8 group:s key:s checks:4", CheckTxn{head, 6, "payers", "order-7", 2}, DecodeCheckTxn),
 		record("resync_end", headLayout+"term:8 ask:8 loop:4 loops:4", ResyncEnd{head, 3, 1, 0, 2}, DecodeResyncEnd),
 		record("marker", "term:8 ask:8", Marker{3, 1}, DecodeMarker),
 		record("error", headLayout+"code:2 text:s", Error{head, 12, "no topic x"}, DecodeError),
 		record("appended", headLayout+"index:8 base:8 duplicate:1 zero:7", Appended{head, 9, 1000, true}, DecodeAppended),
-		record("published", headLayout+"queues:4 duplicate:1 zero:3", Published{head, 20, true}, DecodePublished),
+		record("published", headLayout+"queues:4 full:4 duplicate:1 zero:7", Published{head, 20, 2, true}, DecodePublished),
 		record("visible", headLayout+"index:8 end:8", Visible{head, 9, 1003}, DecodeVisible),
 		record("deliver", headLayout+"sub:8 index:8 first:8 count:4 attempts:2 zero:2",
 			Deliver{head, 1, 9, 118, 5, 2}, DecodeDeliver),
@@ -142,12 +159,12 @@ func TestRecordsRoundTrip(t *testing.T) {
 
 func TestGolden(t *testing.T) {
 	for _, c := range codecs() {
-		golden.Check(t, "ipc_v1_"+c.name, c.layout, c.record)
-		if again, err := c.redo(golden.Read(t, "ipc_v1_"+c.name)); err != nil || !bytes.Equal(again, c.record) {
+		golden.Check(t, "ipc_v2_"+c.name, c.layout, c.record)
+		if again, err := c.redo(golden.Read(t, "ipc_v2_"+c.name)); err != nil || !bytes.Equal(again, c.record) {
 			t.Errorf("%s: the golden file reads as %x, %v", c.name, again, err)
 		}
 	}
-	golden.Constants(t, "ipc_v1_constants")
+	golden.Constants(t, "ipc_v2_constants")
 	golden.Documented(t, "../../docs/formats/ipc.md", "Type")
 }
 
@@ -176,22 +193,26 @@ func TestRecordsRefuseBadValues(t *testing.T) {
 	}{
 		{"append", "level", set(66, 9)},
 		{"append", "padding", set(67, 1)},
-		{"append", "padding", set(79, 1)},
+		{"append", "padding", set(71, 1)},
 		{"append", "length", set(56, 12)},
 		{"publish", "level", set(58, 9)},
 		{"publish", "bool", set(59, 2)},
 		{"publish", "bodyOff beyond the end", set(63, 1)},
 		{"publish", "bodyOff that is no multiple of 8", set(60, 60)},
 		{"publish", "bodyOff before the strings", set(60, 8)},
-		{"publish", "string longer than the record", set(64, 0x7f)},
+		{"publish", "string longer than the record", set(96, 0x7f)},
 		{"publish", "padding", set(95, 1)},
-		{"ack", "verdict 0", set(40, 0)},
-		{"ack", "verdict 4", set(40, 4)},
-		{"ack", "padding", set(41, 1)},
-		{"ack", "ranges", set(47, 1)},
+		{"publish", "due time", set(79, 0x80)},
+		{"publish", "time to live", set(87, 0x80)},
+		{"ack", "verdict 0", set(56, 0)},
+		{"ack", "verdict 5", set(56, 5)},
+		{"ack", "padding", set(57, 1)},
+		{"ack", "ranges", set(63, 1)},
+		{"end_txn", "verdict", set(58, 2)},
+		{"pull", "bool", set(44, 2)},
 		{"appended", "bool", set(40, 2)},
 		{"appended", "padding", set(47, 1)},
-		{"published", "bool", set(28, 2)},
+		{"published", "bool", set(32, 2)},
 		{"deliver", "padding", set(54, 1)},
 		{"subscribe", "bool", set(48, 2)},
 		{"commit_offsets", "level", set(26, 9)},

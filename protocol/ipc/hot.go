@@ -6,26 +6,29 @@ package ipc
 //	Append    | epoch u64 | conn u64 | req u64 | index u64                  |  0
 //	          | producer i64 | maxTimeMS i64                                | 32
 //	          | count u32 | crc u32 | length u32 | baseSeq i32              | 48
-//	          | producerEpoch i16 | level u8 | 0 ×13                        | 64
+//	          | producerEpoch i16 | level u8 | 0 ×5 | txn u64                | 64
 //	          | batch, length bytes                                         | 80
 //
 //	Publish   | epoch u64 | conn u64 | req u64                              |  0
 //	          | producer i64 | maxTimeMS i64                                | 24
 //	          | count u32 | crc u32 | length u32 | baseSeq i32              | 40
 //	          | producerEpoch i16 | level u8 | mandatory bool | bodyOff u32 | 56
-//	          | exchange string | routingKey string | list of (key string | value string) | 0 … to a multiple of 8 | 64
+//	          | txn u64 | dueMS i64 | ttlMS i64                             | 64
+//	          | weight u32 | priority u8 | 0 ×3                               | 88
+//	          | exchange string | routingKey string | list of (key string | value string) | 0 … to a multiple of 8 | 96
 //	          | batch, length bytes                                         | bodyOff
 //
 //	Appended  | epoch u64 | conn u64 | req u64 | index u64 | base u64 | duplicate bool | 0 ×7 |
-//	Published | epoch u64 | conn u64 | req u64 | queues u32 | duplicate bool | 0 ×3 |
+//	Published | epoch u64 | conn u64 | req u64 | queues u32 | full u32 | duplicate bool | 0 ×7 |
 //	Wait      | epoch u64 | conn u64 | req u64 | index u64 | beyond u64 |
 //	Visible   | epoch u64 | conn u64 | req u64 | index u64 | end u64 |
 //	Credit    | epoch u64 | conn u64 | req u64 | sub u64 | limit u64 |
 //	Deliver   | epoch u64 | conn u64 | req u64 | sub u64 | index u64 | first u64 | count u32 | attempts u16 | 0 ×2 |
-//	Ack       | epoch u64 | conn u64 | req u64 | sub u64 | index u64 | verdict u8 | 0 ×3 | ranges u32 | (first u64 | count u32)… |
+//	Ack       | epoch u64 | conn u64 | req u64 | sub u64 | queue u64 | index u64 | lease u64 | verdict u8 | 0 ×3 | ranges u32 | (first u64 | count u32)… |
 //	Done      | epoch u64 | conn u64 | req u64 |
 //
-// Version ladder: 1. The rings' header carries the version; all daemons of one broker are
+// Version ladder: 1, never released; 2, the first: queues of many indexes, leases, transactions.
+// The rings' header carries the version; all daemons of one broker are
 // of one build while they run, but a record may have been written by the build before.
 
 import (
@@ -40,14 +43,14 @@ import (
 const (
 	HeadSize      = 24
 	AppendSize    = 80 // the encoded Append; the batch follows
-	publishFixed  = 64
+	publishFixed  = 96
 	AppendedSize  = 48
-	PublishedSize = 32
+	PublishedSize = 40
 	WaitSize      = 40
 	VisibleSize   = 40
 	CreditSize    = 40
 	DeliverSize   = 56
-	ackFixed      = 48
+	ackFixed      = 64
 	rangeSize     = 12
 )
 
@@ -116,6 +119,7 @@ func (m *Append) Append(b []byte) []byte {
 	m.Batch.put(e[32:])
 	le.PutUint16(e[64:], uint16(m.Batch.Epoch))
 	e[66] = byte(m.Level)
+	le.PutUint64(e[72:], m.Txn)
 	return append(b, e[:]...)
 }
 
@@ -126,12 +130,12 @@ func DecodeAppend(b []byte) (m Append, bodyOff int, err error) {
 	}
 	m = Append{
 		Head: getHead(b), Index: le.Uint64(b[24:]),
-		Batch: getMeta(b[32:], le.Uint16(b[64:])), Level: Level(b[66]),
+		Batch: getMeta(b[32:], le.Uint16(b[64:])), Level: Level(b[66]), Txn: le.Uint64(b[72:]),
 	}
 	switch {
 	case m.Level > LevelQuorum:
 		return m, 0, malformed("append of an unknown level")
-	case b[67] != 0 || le.Uint32(b[68:]) != 0 || le.Uint64(b[72:]) != 0:
+	case b[67] != 0 || le.Uint32(b[68:]) != 0:
 		return m, 0, malformed("append with padding that is not zero")
 	case uint64(len(b)-AppendSize) != uint64(m.Batch.Length):
 		return m, 0, malformed("append whose batch has another length")
@@ -167,6 +171,11 @@ func (m *Publish) Append(b []byte) []byte {
 	m.Batch.put(e[24:])
 	le.PutUint16(e[56:], uint16(m.Batch.Epoch))
 	e[58], e[59] = byte(m.Level), bit(m.Mandatory)
+	le.PutUint64(e[64:], m.Txn)
+	le.PutUint64(e[72:], uint64(m.DueMS))
+	le.PutUint64(e[80:], uint64(m.TTLMS))
+	le.PutUint32(e[88:], m.Weight)
+	e[92] = m.Priority
 	b = append(b, e[:]...)
 	b = wire.AppendString(b, m.Exchange)
 	b = wire.AppendString(b, m.RoutingKey)
@@ -192,12 +201,16 @@ func (m *Publish) Decode(b []byte) (bodyOff int, err error) {
 	m.Head = getHead(b)
 	m.Batch = getMeta(b[24:], le.Uint16(b[56:]))
 	m.Level, m.Mandatory = Level(b[58]), b[59] == 1
+	m.Txn, m.DueMS, m.TTLMS = le.Uint64(b[64:]), int64(le.Uint64(b[72:])), int64(le.Uint64(b[80:]))
+	m.Weight, m.Priority = le.Uint32(b[88:]), b[92]
 	off := uint64(le.Uint32(b[60:]))
 	switch {
 	case m.Level > LevelQuorum:
 		return 0, malformed("publish of an unknown level")
 	case b[59] > 1:
 		return 0, malformed("publish with a bool that is neither 0 nor 1")
+	case m.DueMS < 0 || m.TTLMS < NoTTL || le.Uint32(b[92:])>>8 != 0:
+		return 0, malformed("publish with a time before all times, or padding that is not zero")
 	case off < publishFixed || off%8 != 0 || off+uint64(m.Batch.Length) != uint64(len(b)):
 		return 0, malformed("publish whose batch has another length")
 	}
@@ -238,16 +251,17 @@ func (m *Published) Append(b []byte) []byte {
 	var e [PublishedSize]byte
 	m.put(e[:])
 	le.PutUint32(e[24:], m.Queues)
-	e[28] = bit(m.Duplicate)
+	le.PutUint32(e[28:], m.Full)
+	e[32] = bit(m.Duplicate)
 	return append(b, e[:]...)
 }
 
 // DecodePublished reads the record.
 func DecodePublished(b []byte) (Published, error) {
-	if len(b) != PublishedSize || le.Uint32(b[28:]) > 1 {
+	if len(b) != PublishedSize || le.Uint64(b[32:]) > 1 {
 		return Published{}, malformed("published")
 	}
-	return Published{getHead(b), le.Uint32(b[24:]), b[28] == 1}, nil
+	return Published{getHead(b), le.Uint32(b[24:]), le.Uint32(b[28:]), b[32] == 1}, nil
 }
 
 // appendPair is the encoding of a Head and two numbers.
@@ -320,9 +334,11 @@ func (m *Ack) Append(b []byte) []byte {
 	var e [ackFixed]byte
 	m.put(e[:])
 	le.PutUint64(e[24:], m.Sub)
-	le.PutUint64(e[32:], m.Index)
-	e[40] = byte(m.Verdict)
-	le.PutUint32(e[44:], uint32(len(m.Ranges)))
+	le.PutUint64(e[32:], m.Queue)
+	le.PutUint64(e[40:], m.Index)
+	le.PutUint64(e[48:], m.Lease)
+	e[56] = byte(m.Verdict)
+	le.PutUint32(e[60:], uint32(len(m.Ranges)))
 	b = append(b, e[:]...)
 	for i := range m.Ranges {
 		b = wire.AppendU64(b, m.Ranges[i].First)
@@ -344,14 +360,15 @@ func (m *Ack) Decode(b []byte) error {
 	if len(b) < ackFixed {
 		return malformed("ack ends too early")
 	}
-	n := uint64(le.Uint32(b[44:]))
-	if le.Uint32(b[40:])>>8 != 0 || uint64(len(b)) != ackFixed+n*rangeSize {
+	n := uint64(le.Uint32(b[60:]))
+	if le.Uint32(b[56:])>>8 != 0 || uint64(len(b)) != ackFixed+n*rangeSize {
 		return malformed("ack")
 	}
 	*m = Ack{
-		Head: getHead(b), Sub: le.Uint64(b[24:]), Index: le.Uint64(b[32:]), Verdict: Verdict(b[40]),
+		Head: getHead(b), Sub: le.Uint64(b[24:]), Queue: le.Uint64(b[32:]), Index: le.Uint64(b[40:]),
+		Lease: le.Uint64(b[48:]), Verdict: Verdict(b[56]),
 	}
-	if m.Verdict < VerdictAck || m.Verdict > VerdictReject {
+	if m.Verdict < VerdictAck || m.Verdict > VerdictSkip {
 		return malformed("ack of an unknown verdict")
 	}
 	for b = b[ackFixed:]; len(b) > 0; b = b[rangeSize:] {

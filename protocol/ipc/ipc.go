@@ -22,24 +22,36 @@ const (
 	TypeConnClosed   Type = 15 // ConnClosed
 	TypeSubState     Type = 16 // SubState: part of the answer to a Marker
 	TypeResyncEnd    Type = 17 // ResyncEnd: the last part of it, one for each event loop
+	TypePull         Type = 40 // Pull: messages of a queue for who asks
+	TypePullEnd      Type = 41 // PullEnd: a Pull shall wait no longer
+	TypeExtend       Type = 42 // Extend: another end for the lease of a message
+	TypeBeginTxn     Type = 43 // BeginTxn
+	TypeEndTxn       Type = 44 // EndTxn: commit or roll back
+	TypeTxnMember    Type = 45 // TxnMember: a connection answers for a producer group
 )
 
 // Records from logicsrv to connsrv (ring 54321).
 const (
-	TypeMarker     Type = 64 // Marker: tell all soft state again
-	TypeError      Type = 65 // Error: the refusal of a request
-	TypeAppended   Type = 66 // Appended: answers Append
-	TypePublished  Type = 67 // Published: answers Publish
-	TypeProducer   Type = 68 // Producer: answers InitProducer
-	TypeAdminReply Type = 69 // AdminReply
-	TypeVisible    Type = 70 // Visible: answers Wait
-	TypeSubscribed Type = 71 // Subscribed: answers Subscribe
-	TypeSubClosed  Type = 72 // SubClosed: the queue of a consumer is gone, or Unsubscribe is done
-	TypeDeliver    Type = 73 // Deliver: hand these offsets to this consumer
-	TypeAcked      Type = 74 // Done: answers Ack, where an answer was asked for
-	TypeCommitted  Type = 75 // Done: answers CommitOffsets
-	TypeOffsetList Type = 76 // OffsetList: answers FetchOffsets
-	TypeIndexGone  Type = 77 // IndexGone: forget what you know of this index
+	TypeMarker     Type = 64  // Marker: tell all soft state again
+	TypeError      Type = 65  // Error: the refusal of a request
+	TypeAppended   Type = 66  // Appended: answers Append
+	TypePublished  Type = 67  // Published: answers Publish
+	TypeProducer   Type = 68  // Producer: answers InitProducer
+	TypeAdminReply Type = 69  // AdminReply
+	TypeVisible    Type = 70  // Visible: answers Wait
+	TypeSubscribed Type = 71  // Subscribed: answers Subscribe
+	TypeSubClosed  Type = 72  // SubClosed: the queue of a consumer is gone, or Unsubscribe is done
+	TypeDeliver    Type = 73  // Deliver: hand these offsets to this consumer
+	TypeAcked      Type = 74  // Done: answers Ack, where an answer was asked for
+	TypeCommitted  Type = 75  // Done: answers CommitOffsets
+	TypeOffsetList Type = 76  // OffsetList: answers FetchOffsets
+	TypeIndexGone  Type = 77  // IndexGone: forget what you know of this index
+	TypeRecall     Type = 100 // Recall: a consumer's time for these offsets is over
+	TypePulled     Type = 101 // Pulled: answers Pull
+	TypeTxnBegun   Type = 102 // TxnBegun: answers BeginTxn
+	TypeTxnEnded   Type = 103 // TxnEnded: answers EndTxn
+	TypeCheckTxn   Type = 104 // CheckTxn: what has become of this transaction?
+	TypeExtended   Type = 105 // Done: answers Extend
 )
 
 // Records from logicsrv to persistsrv (ring 65432).
@@ -94,6 +106,7 @@ type Append struct {
 	Head
 	Index uint64 // the partition's index
 	Level Level  // what the acknowledgement waits for; LevelUnset: the topic's
+	Txn   uint64 // the transaction that it is part of; 0: none
 	Batch BatchMeta
 }
 
@@ -104,11 +117,19 @@ type Publish struct {
 	Head
 	Level      Level // LevelUnset: the highest level of the queues it reaches
 	Mandatory  bool  // unroutable is an error (errcode.Unroutable) instead of success with 0 queues
+	Priority   uint8
+	Weight     uint32 // payload bytes, which count towards a queue's limit
+	Txn        uint64 // the transaction that it is part of; 0: none
+	DueMS      int64  // Unix time before which nobody sees it; 0: at once
+	TTLMS      int64  // for so long it may wait in a queue; NoTTL: for ever
 	Batch      BatchMeta
 	Exchange   string
 	RoutingKey string
 	Headers    []Header
 }
+
+// NoTTL as Publish.TTLMS: the message does not expire by itself.
+const NoTTL = -1
 
 // Header is one message header, for routing by a headers exchange.
 type Header struct{ Key, Value string }
@@ -147,14 +168,23 @@ type Unwait struct {
 // Subscribe makes a consumer of a queue. Sub is unique within the connection.
 type Subscribe struct {
 	Head
-	Sub       uint64
-	Index     uint64 // the queue's index
-	Limit     uint64 // as Credit.Limit
-	AutoAck   bool   // delivered is acknowledged
-	Exclusive bool
+	Sub      uint64
+	Queue    uint64 // its id
+	Limit    uint64 // as Credit.Limit
+	Consumer Consumer
 }
 
-// Unsubscribe ends a consumer; what it holds goes back to the queue unless Keep.
+// Consumer is what a consumer wants to be, told with Subscribe and again with SubState.
+type Consumer struct {
+	AutoAck      bool // delivered is acknowledged
+	Exclusive    bool
+	Puller       bool   // gets messages by Pull alone; it was never subscribed
+	Priority     int32  // higher ones are served first
+	AckTimeoutMS uint64 // for so long it may hold a message; 0: for ever
+	Tag          string // who it is, for people: in descriptions and in the log
+}
+
+// Unsubscribe ends a consumer; what it holds goes back to the queue.
 type Unsubscribe struct {
 	Head
 	Sub uint64
@@ -174,7 +204,8 @@ type Verdict uint8
 const (
 	VerdictAck     Verdict = 1 // done
 	VerdictRequeue Verdict = 2 // back to its place in the queue
-	VerdictReject  Verdict = 3 // drop it (dead-letter it where that is configured)
+	VerdictReject  Verdict = 3 // dead: to the dead-letter exchange, where there is one
+	VerdictSkip    Verdict = 4 // done without having been seen: its filter does not match, or it is gone
 )
 
 // Range is offsets [First, First+Count).
@@ -183,14 +214,76 @@ type Range struct {
 	Count uint32
 }
 
-// Ack passes a verdict on offsets; it describes itself, so that no table of deliveries is
-// needed to apply it.
+// Ack passes a verdict on offsets of one index of a queue; it describes itself, so that no
+// table of deliveries is needed to apply it.
 type Ack struct {
 	Head
 	Sub     uint64
-	Index   uint64
+	Queue   uint64
+	Index   uint64 // one of the queue's
+	Lease   uint64 // of messages that were pulled with one; 0: they were in hand
 	Verdict Verdict
 	Ranges  []Range
+}
+
+// Pull asks for up to Max ready messages of a queue.
+type Pull struct {
+	Head
+	Sub         uint64 // the puller's: connsrv gives each (connection, queue) that pulls one; 0 with a lease
+	Queue       uint64
+	Max         uint32
+	Wait        bool   // until there is at least one; otherwise the answer may be empty
+	AutoAck     bool   // connsrv acknowledges what it gets
+	InvisibleMS uint64 // they are leased for so long; 0: they are in the hand of the puller
+}
+
+// PullEnd asks for the answer to a Pull that waits, Target being its Req. Where messages are on
+// their way already they are the answer.
+type PullEnd struct {
+	Head
+	Target uint64
+}
+
+// Extend sets the end of the lease of one message, counted from now; 0: it comes back at once.
+type Extend struct {
+	Head
+	Queue       uint64
+	Index       uint64
+	Offset      uint64
+	Lease       uint64
+	InvisibleMS uint64
+}
+
+// BeginTxn opens a transaction.
+type BeginTxn struct {
+	Head
+	Group   string // of producers, who are asked if no decision comes; empty: it ends with its connection
+	Key     string // the client's name for it, told with each CheckTxn
+	CheckMS uint64 // time until the first check, and between two; 0: the broker's default
+}
+
+// EndTxn commits a transaction or rolls it back. Verdicts take effect with the commit.
+type EndTxn struct {
+	Head
+	Txn      uint64
+	Commit   bool
+	Verdicts []TxnVerdict
+}
+
+// TxnVerdict is a verdict that is part of a transaction.
+type TxnVerdict struct {
+	Sub     uint64
+	Queue   uint64
+	Index   uint64
+	Verdict Verdict
+	Range   Range
+}
+
+// TxnMember says that a connection answers (or no longer answers) checks for a producer group.
+type TxnMember struct {
+	Head
+	Group string
+	Join  bool
 }
 
 // OffsetCommit is one committed position of a group.
@@ -223,12 +316,17 @@ type SubState struct {
 	Head
 	Term, Ask uint64 // of the Marker
 	Sub       uint64
-	Index     uint64
+	Queue     uint64
 	Limit     uint64
 	Delivered uint64 // messages delivered to it so far
-	AutoAck   bool
-	Exclusive bool
-	InHand    []Range // delivered, no verdict put into the ring yet
+	Consumer  Consumer
+	InHand    []Held // delivered, no verdict put into the ring yet
+}
+
+// Held is a range of one of a queue's indexes.
+type Held struct {
+	Index uint64
+	Range Range
 }
 
 // ResyncEnd ends one event loop's answer to a Marker.
@@ -264,6 +362,7 @@ type Appended struct {
 type Published struct {
 	Head
 	Queues    uint32 // how many queues and partitions it reached
+	Full      uint32 // how many more did not take it, for they are full
 	Duplicate bool
 }
 
@@ -302,8 +401,8 @@ type SubClosed struct {
 	Text string
 }
 
-// Deliver hands offsets [First, First+Count) of a queue to a consumer. Attempts is how
-// often they have been delivered before (0: the first time).
+// Deliver hands offsets [First, First+Count) of an index of its queue to a consumer. Attempts
+// is how often they have been delivered before (0: the first time).
 type Deliver struct {
 	Head
 	Sub      uint64
@@ -311,6 +410,53 @@ type Deliver struct {
 	First    uint64
 	Count    uint32
 	Attempts uint16
+}
+
+// Recall tells that a consumer has held offsets for too long: they have gone back.
+type Recall struct {
+	Head
+	Sub    uint64
+	Index  uint64
+	Ranges []Range
+}
+
+// Pulled answers Pull. Nothing in it: there was nothing.
+type Pulled struct {
+	Head
+	Queue   uint64
+	Lease   uint64 // 0: the messages are in the puller's hand
+	UntilMS int64  // Unix time at which the lease ends
+	Runs    []PulledRun
+}
+
+// PulledRun is offsets [First, First+Count) of one of the queue's indexes.
+type PulledRun struct {
+	Index    uint64
+	First    uint64
+	Count    uint32
+	Attempts uint16
+}
+
+// TxnBegun answers BeginTxn.
+type TxnBegun struct {
+	Head
+	Txn uint64
+}
+
+// TxnEnded answers EndTxn.
+type TxnEnded struct {
+	Head
+	Committed bool
+	Queues    uint32 // how many queues and partitions its messages reached
+}
+
+// CheckTxn asks a producer group's connection what has become of a transaction.
+type CheckTxn struct {
+	Head
+	Txn    uint64
+	Group  string
+	Key    string
+	Checks uint32 // how often it was asked before
 }
 
 // Done answers a request that has no result of its own.

@@ -55,11 +55,16 @@ func ReadOffsetCommits(c *wire.Cursor) []OffsetCommit {
 	return offsets
 }
 
+func appendRange(b []byte, r Range) []byte {
+	return wire.AppendU32(wire.AppendU64(b, r.First), r.Count)
+}
+
+func readRange(c *wire.Cursor) Range { return Range{c.U64(), c.U32()} }
+
 func appendRanges(b []byte, ranges []Range) []byte {
 	b = wire.AppendUvarint(b, uint64(len(ranges)))
 	for i := range ranges {
-		b = wire.AppendU64(b, ranges[i].First)
-		b = wire.AppendU32(b, ranges[i].Count)
+		b = appendRange(b, ranges[i])
 	}
 	return b
 }
@@ -71,7 +76,7 @@ func readRanges(c *wire.Cursor) []Range {
 	}
 	ranges := make([]Range, n)
 	for i := range ranges {
-		ranges[i] = Range{c.U64(), c.U32()}
+		ranges[i] = readRange(c)
 	}
 	return ranges
 }

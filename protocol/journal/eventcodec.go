@@ -4,24 +4,26 @@ package journal
 // string is a uvarint length and its bytes, a list a uvarint count and its elements):
 //
 //	Appended          | index u64 | base u64 | count u32 | baseSeq i32 | producer i64 | epoch i16 | 0 ×6 |
-//	Routed            | exchange u64 | count u32 | baseSeq i32 | producer i64 | epoch i16 | 0 ×2 | targets u32 | (index u64 | base u64)… |
-//	Acked             | index u64 | verdict u8 | 0 ×3 | ranges u32 | (first u64 | count u32)… |
-//	Returned          | index u64 | 0 ×4 | ranges u32 | (first u64 | count u32)… |
+//	Routed            | exchange u64 | count u32 | baseSeq i32 | producer i64 | epoch i16 | weight u32 | ttlMS i64 | full u32 | list of (index u64 | base u64) | note | check u32 |
+//	Acked             | queue u64 | index u64 | conn u64 | sub u64 | reason u8 | 0 ×3 | ranges u32 | (first u64 | count u32)… |
+//	Returned          | queue u64 | index u64 | reason u8 | 0 ×3 | ranges u32 | (first u64 | count u32)… |
 //	ProducerCreated   | producer i64 | epoch i16 |
 //	OffsetsCommitted  | group string | list of (index u64 | offset u64 | metadata string) |
 //	Rejected          | code u16 | text string |
-//	Duplicate         | index u64 | base u64 | queues u32 |
+//	Duplicate         | index u64 | base u64 | queues u32 | full u32 |
 //	Unchanged         | index u64 |
 //	TopicCreated      | id u64 | uuid 16 | level u8 | retentionBytes i64 | retentionMS i64 | name string | list of index u64 |
 //	TopicDeleted      | id u64 |
 //	PartitionsAdded   | id u64 | list of index u64 |
 //	ExchangeCreated   | id u64 | type u8 | durable bool | name string |
 //	ExchangeDeleted   | id u64 |
-//	QueueCreated      | index u64 | level u8 | durable bool | name string |
-//	QueueDeleted      | index u64 |
+//	QueueCreated      | queue u64 | level u8 | name string | settings (admin) | nonce u64 | epoch u64 | conn u64 | list of (index u64 | offset u64) |
+//	QueueDeleted      | queue u64 | messages u64 |
 //	BindingCreated    | admin.CreateBinding |
 //	BindingDeleted    | admin.CreateBinding |
 //	ProducersExpired  | list of producer i64 | (expired.go)
+//
+// The others that queues have are in eventcodec_queues.go; note and check are drawn in notebody.go.
 
 import (
 	"encoding/binary"
@@ -73,24 +75,21 @@ func DecodeAppended(ev Event) (Appended, error) {
 // Append appends the event.
 func (ev *Routed) Append(b []byte) []byte {
 	start := len(b)
-	b = beginEvent(b, EvRouted, ev.Pos)
-	b = wire.AppendU64(b, ev.Exchange)
-	b = wire.AppendU32(b, ev.Count)
-	b = wire.AppendU32(b, uint32(ev.BaseSeq))
-	b = wire.AppendU64(b, uint64(ev.ProducerID))
-	b = wire.AppendU32(b, uint32(uint16(ev.Epoch)))
-	b = wire.AppendU32(b, uint32(len(ev.Targets)))
-	for i := range ev.Targets {
-		b = wire.AppendU64(b, ev.Targets[i].Index)
-		b = wire.AppendU64(b, ev.Targets[i].Base)
-	}
-	return endEvent(b, start)
+	b = ev.Sent.append(beginEvent(b, EvRouted, ev.Pos))
+	b = appendTargets(wire.AppendU32(b, ev.Full), ev.Targets)
+	return endNoted(ev.Note.append(b), start)
 }
 
 // DecodeRouted reads the event's body.
-func DecodeRouted(ev Event) (r Routed, err error) { err = r.Decode(ev); return r, err }
+func DecodeRouted(ev Event) (r Routed, err error) {
+	if err = r.Decode(ev); err == nil {
+		r.Note, err = DecodeNote(ev)
+	}
+	return r, err
+}
 
-// Decode is DecodeRouted into the memory that Targets has.
+// Decode is DecodeRouted into the memory that Targets has, and without the note, which
+// apply has no use for.
 func (r *Routed) Decode(ev Event) error {
 	targets := r.Targets[:0]
 	*r = Routed{Pos: ev.Pos}
@@ -98,15 +97,9 @@ func (r *Routed) Decode(ev Event) error {
 		return err
 	}
 	c := wire.Read(ev.Body)
-	r.Exchange, r.Count, r.BaseSeq, r.ProducerID = c.U64(), c.U32(), c.I32(), c.I64()
-	r.Epoch = c.I16()
-	c.Zero(2)
-	n := fixedCount(&c, 16)
-	for i := 0; i < n; i++ {
-		targets = append(targets, Target{c.U64(), c.U64()})
-	}
-	r.Targets = targets
-	return eventErr(c.Done("routed"))
+	r.Sent, r.Full = readSent(&c), c.U32()
+	r.Targets = readTargets(&c, targets)
+	return eventErr(c.Ok("routed"))
 }
 
 // fixedCount reads a u32 count of elements of exactly size bytes that fill the rest.
@@ -139,9 +132,10 @@ func decodeRanges(c *wire.Cursor, ranges []ipc.Range) []ipc.Range {
 // Append appends the event.
 func (ev *Acked) Append(b []byte) []byte {
 	start := len(b)
-	b = beginEvent(b, EvAcked, ev.Pos)
+	b = wire.AppendU64(beginEvent(b, EvAcked, ev.Pos), ev.Queue)
 	b = wire.AppendU64(b, ev.Index)
-	b = wire.AppendU32(b, uint32(ev.Verdict))
+	b = wire.AppendU64(wire.AppendU64(b, ev.Conn), ev.Sub)
+	b = wire.AppendU32(b, uint32(ev.Reason))
 	return endEvent(appendRanges(b, ev.Ranges), start)
 }
 
@@ -156,10 +150,10 @@ func (a *Acked) Decode(ev Event) error {
 		return err
 	}
 	c := wire.Read(ev.Body)
-	a.Index, a.Verdict = c.U64(), ipc.Verdict(c.U8())
+	a.Queue, a.Index, a.Conn, a.Sub, a.Reason = c.U64(), c.U64(), c.U64(), c.U64(), Reason(c.U8())
 	c.Zero(3)
 	a.Ranges = decodeRanges(&c, ranges)
-	if a.Verdict != ipc.VerdictAck && a.Verdict != ipc.VerdictReject {
+	if a.Reason != ReasonAcked && a.Reason != ReasonSkipped && !a.Reason.Kills() {
 		c.Fail(wire.ErrOutOfRange)
 	}
 	return eventErr(c.Done("acked"))
@@ -168,9 +162,8 @@ func (a *Acked) Decode(ev Event) error {
 // Append appends the event.
 func (ev *Returned) Append(b []byte) []byte {
 	start := len(b)
-	b = beginEvent(b, EvReturned, ev.Pos)
-	b = wire.AppendU64(b, ev.Index)
-	b = wire.AppendU32(b, 0)
+	b = wire.AppendU64(beginEvent(b, EvReturned, ev.Pos), ev.Queue)
+	b = wire.AppendU32(wire.AppendU64(b, ev.Index), uint32(ev.Reason))
 	return endEvent(appendRanges(b, ev.Ranges), start)
 }
 
@@ -185,9 +178,12 @@ func (r *Returned) Decode(ev Event) error {
 		return err
 	}
 	c := wire.Read(ev.Body)
-	r.Index = c.U64()
-	c.Zero(4)
+	r.Queue, r.Index, r.Reason = c.U64(), c.U64(), Reason(c.U8())
+	c.Zero(3)
 	r.Ranges = decodeRanges(&c, ranges)
+	if !r.Reason.returns() {
+		c.Fail(wire.ErrOutOfRange)
+	}
 	return eventErr(c.Done("returned"))
 }
 
@@ -254,7 +250,7 @@ func (ev *Duplicate) Append(b []byte) []byte {
 	b = beginEvent(b, EvDuplicate, ev.Pos)
 	b = wire.AppendU64(b, ev.Index)
 	b = wire.AppendU64(b, ev.Base)
-	b = wire.AppendU32(b, ev.Queues)
+	b = wire.AppendU32(wire.AppendU32(b, ev.Queues), ev.Full)
 	return endEvent(b, start)
 }
 
@@ -264,7 +260,7 @@ func DecodeDuplicate(ev Event) (Duplicate, error) {
 		return Duplicate{}, err
 	}
 	c := wire.Read(ev.Body)
-	d := Duplicate{Pos: ev.Pos, Index: c.U64(), Base: c.U64(), Queues: c.U32()}
+	d := Duplicate{Pos: ev.Pos, Index: c.U64(), Base: c.U64(), Queues: c.U32(), Full: c.U32()}
 	return d, eventErr(c.Done("duplicate"))
 }
 

@@ -131,9 +131,13 @@ func DecodeExchangeDeleted(ev Event) (ExchangeDeleted, error) {
 // Append appends the event.
 func (ev *QueueCreated) Append(b []byte) []byte {
 	start := len(b)
-	b = wire.AppendU64(beginEvent(b, EvQueueCreated, ev.Pos), ev.Index)
-	b = wire.AppendBool(append(b, byte(ev.Level)), ev.Durable)
-	return endEvent(wire.AppendString(b, ev.Name), start)
+	b = wire.AppendU64(beginEvent(b, EvQueueCreated, ev.Pos), ev.Queue)
+	b = ev.Settings.AppendSettings(wire.AppendString(append(b, byte(ev.Level)), ev.Name))
+	b = wire.AppendUvarint(ev.Owner.append(b), uint64(len(ev.Starts)))
+	for _, s := range ev.Starts {
+		b = wire.AppendU64(wire.AppendU64(b, s.Index), s.Offset)
+	}
+	return endEvent(b, start)
 }
 
 // DecodeQueueCreated reads the event's body.
@@ -142,20 +146,31 @@ func DecodeQueueCreated(ev Event) (QueueCreated, error) {
 		return QueueCreated{}, err
 	}
 	c := wire.Read(ev.Body)
-	q := QueueCreated{Pos: ev.Pos, Index: c.U64(), Level: readLevel(&c)}
-	q.Durable, q.Name = c.Bool(), c.String()
+	q := QueueCreated{Pos: ev.Pos, Queue: c.U64(), Level: readLevel(&c), Name: c.String(), Settings: admin.ReadSettings(&c)}
+	q.Owner = readOwner(&c)
+	if n := c.Count(16, maxIndexes); n > 0 {
+		q.Starts = make([]admin.SeekTo, n)
+	}
+	for i := range q.Starts {
+		q.Starts[i] = admin.SeekTo{Index: c.U64(), Offset: c.U64()}
+	}
 	return q, eventErr(c.Done("queue created"))
 }
 
 // Append appends the event.
 func (ev *QueueDeleted) Append(b []byte) []byte {
-	return appendIDEvent(b, EvQueueDeleted, ev.Pos, ev.Index)
+	start := len(b)
+	return endEvent(wire.AppendU64(wire.AppendU64(beginEvent(b, EvQueueDeleted, ev.Pos), ev.Queue), ev.Messages), start)
 }
 
 // DecodeQueueDeleted reads the event's body.
 func DecodeQueueDeleted(ev Event) (QueueDeleted, error) {
-	id, err := decodeIDEvent(ev, EvQueueDeleted, "queue deleted")
-	return QueueDeleted{ev.Pos, id}, err
+	if err := ev.expect(EvQueueDeleted); err != nil {
+		return QueueDeleted{}, err
+	}
+	c := wire.Read(ev.Body)
+	q := QueueDeleted{ev.Pos, c.U64(), c.U64()}
+	return q, eventErr(c.Done("queue deleted"))
 }
 
 // Append appends the event.

@@ -54,29 +54,32 @@ type Target struct {
 }
 
 // Routed: a batch went through an exchange and became offsets [Base, Base+Count) of each
-// target. No targets: it was unroutable and not mandatory.
+// target. No targets: it was unroutable and not mandatory, or all queues that it reached are full.
 type Routed struct {
-	Pos        uint64
-	Exchange   uint64 // id, see ExchangeCreated
-	Count      uint32
-	BaseSeq    int32
-	ProducerID int64
-	Epoch      int16
-	Targets    []Target
+	Pos uint64
+	Sent
+	Full    uint32 // how many queues did not take it, for they are full
+	Targets []Target
+	Note    Note // Decode leaves it out: see DecodeNote
 }
 
 // Acked: offsets of a queue are done with, for good.
 type Acked struct {
-	Pos     uint64
-	Index   uint64
-	Verdict ipc.Verdict // VerdictAck or VerdictReject
-	Ranges  []ipc.Range
+	Pos    uint64
+	Queue  uint64
+	Index  uint64 // one of the queue's
+	Reason Reason
+	Conn   uint64 // whose verdict it was; 0: nobody's
+	Sub    uint64
+	Ranges []ipc.Range
 }
 
 // Returned: offsets of a queue came back undone; each counts one more attempt.
 type Returned struct {
 	Pos    uint64
+	Queue  uint64
 	Index  uint64
+	Reason Reason
 	Ranges []ipc.Range
 }
 
@@ -107,6 +110,7 @@ type Duplicate struct {
 	Index  uint64 // of Appended; 0 where it was routed
 	Base   uint64
 	Queues uint32 // of Published
+	Full   uint32
 }
 
 // Unchanged: the input asked for what is so already (a create of an equal thing, an ack of
@@ -158,17 +162,20 @@ type ExchangeDeleted struct {
 
 // QueueCreated makes a queue.
 type QueueCreated struct {
-	Pos     uint64
-	Index   uint64 // is also its id
-	Name    string
-	Level   ipc.Level
-	Durable bool
+	Pos      uint64
+	Queue    uint64 // its id; also its index, unless it holds the messages of a topic
+	Name     string
+	Level    ipc.Level
+	Settings admin.QueueSettings
+	Owner    Owner          // of an exclusive one
+	Starts   []admin.SeekTo // of one over a topic: the first offset in each partition
 }
 
 // QueueDeleted ends a queue, its messages and its bindings.
 type QueueDeleted struct {
-	Pos   uint64
-	Index uint64
+	Pos      uint64
+	Queue    uint64
+	Messages uint64 // that it held ready
 }
 
 // BindingCreated binds a queue or topic, by name, to an exchange.

@@ -107,7 +107,7 @@ func (t *traffic) declare(ctx context.Context) error {
 		return err
 	}
 	for _, q := range queueSpecs {
-		if _, err := t.client.CreateQueue(ctx, trimq.QueueSpec{Name: q.name, Durable: true}); err != nil {
+		if _, err := t.client.CreateQueue(ctx, trimq.QueueSpec{Name: q.name, QueueSettings: trimq.QueueSettings{Durable: true}}); err != nil {
 			return err
 		}
 		if _, err := t.client.CreateBinding(ctx, trimq.BindingSpec{Exchange: exchangeName, Queue: q.name, RoutingKey: q.key}); err != nil {

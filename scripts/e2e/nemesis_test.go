@@ -83,7 +83,7 @@ func (w *world) lay(c *trimq.Client) error {
 	}
 	for i, q := range w.queues() {
 		level := w.level([]trimq.Level{trimq.LevelDisk, trimq.LevelPage}[i%2])
-		if _, err := c.CreateQueue(w.life, trimq.QueueSpec{Name: q, Durable: true, Level: level}); err != nil {
+		if _, err := c.CreateQueue(w.life, trimq.QueueSpec{Name: q, Level: level, QueueSettings: trimq.QueueSettings{Durable: true}}); err != nil {
 			return err
 		}
 	}

@@ -141,8 +141,8 @@ func (w *world) drain(party *party, name string) error {
 			return err
 		}
 		if i := info[0]; i.Ready == 0 && i.Unacked == 0 {
-			if i.Floor != i.Next {
-				w.h.report("queue %s is empty with floor %d, next %d", name, i.Floor, i.Next)
+			if x := i.Indexes[0]; x.Floor != x.Next {
+				w.h.report("queue %s is empty with floor %d, next %d", name, x.Floor, x.Next)
 			}
 			return nil
 		}
@@ -206,7 +206,7 @@ func (w *world) govern(r *rand.Rand) {
 				there[name] = false
 			}
 		} else {
-			_, e1 := c.CreateQueue(w.life, trimq.QueueSpec{Name: name, Durable: true, Level: trimq.LevelPage})
+			_, e1 := c.CreateQueue(w.life, trimq.QueueSpec{Name: name, Level: trimq.LevelPage, QueueSettings: trimq.QueueSettings{Durable: true}})
 			_, e2 := c.CreateTopic(w.life, trimq.TopicSpec{Name: name + "-topic", Partitions: 2, Level: trimq.LevelDisk})
 			_, e3 := c.CreateBinding(w.life, trimq.BindingSpec{Exchange: "side", Queue: name, RoutingKey: name})
 			there[name] = check("create", errors.Join(e1, e2, e3))
@@ -243,8 +243,8 @@ func (w *world) watch(party *party) {
 		return
 	}
 	for _, q := range queues {
-		w.h.mark("next of "+q.Name, q.Next)
-		w.h.mark("floor of "+q.Name, q.Floor)
+		w.h.mark("next of "+q.Name, q.Indexes[0].Next)
+		w.h.mark("floor of "+q.Name, q.Indexes[0].Floor)
 	}
 }
 

@@ -1,0 +1,179 @@
+package core
+
+import (
+	"github.com/trimq/trimq/protocol/admin"
+	"github.com/trimq/trimq/protocol/failpoint"
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/journal"
+)
+
+// Where a batch comes to lie that has been routed: in which index of a queue, and whether the
+// queue takes it at all.
+//
+//	partition                       its index
+//	queue                           its index, or that of the message's priority
+//	full queue, drop-head           … and at the end of the turn the oldest make room
+//	full queue, reject              nowhere, and the publisher is told
+//	full queue, reject-publish-dlx  in its index, where it dies at once; the publisher is told
+
+// placing is where one batch goes: the result of place, valid until the next.
+type placing struct {
+	targets  []journal.Target
+	full     uint32
+	level    ipc.Level     // the highest of the targets'
+	newborn  []journal.Run // of targets: those that die at once
+	fullName string        // of one of the full queues, for people
+}
+
+// place finds a place in each of c.targets for a batch of count records that weigh so much.
+// Indexes for priorities that come for the first time are made by events of their own.
+func (c *Core) place(priority uint8, count, weight uint32) *placing {
+	p := &c.placing
+	*p = placing{targets: p.targets[:0], newborn: p.newborn[:0], level: ipc.LevelMemory}
+	for _, ix := range c.targets {
+		q := ix.owner()
+		if q == nil {
+			p.targets = append(p.targets, journal.Target{Index: ix.id, Base: ix.next})
+			p.level = max(p.level, ix.level)
+			continue
+		}
+		dies := false
+		if !q.accepts(count, weight) {
+			switch q.set.Overflow {
+			case admin.RejectPublish:
+				p.refuse(q)
+				continue
+			case admin.RejectDeadLetter:
+				p.refuse(q)
+				dies = true
+			default:
+				c.overflows(q)
+			}
+		}
+		to := c.laneFor(q, priority)
+		p.targets = append(p.targets, to)
+		p.level = max(p.level, q.level)
+		if dies {
+			p.newborn = append(p.newborn, journal.Run{Index: to.Index, Range: ipc.Range{First: to.Base, Count: count}})
+		}
+	}
+	return p
+}
+
+func (p *placing) refuse(q *queue) {
+	p.full++
+	p.fullName = q.name
+}
+
+// accepts tells whether a queue stays within its limits with so much more.
+func (q *queue) accepts(count, weight uint32) bool {
+	if m := q.set.MaxMessages; m.Given && q.readyNow()+uint64(count) > m.N {
+		return failpoint.Broken("queue-limit-ignored")
+	}
+	if m := q.set.MaxBytes; m.Given && q.readyBytes()+uint64(weight) > m.N {
+		return failpoint.Broken("queue-limit-ignored")
+	}
+	return true
+}
+
+// readyBytes is what all ready messages of a queue weigh.
+func (q *queue) readyBytes() (bytes uint64) {
+	for _, k := range q.cursors {
+		bytes += k.readyBytes()
+	}
+	return bytes
+}
+
+// laneFor is the place of the next message of a priority in a queue.
+func (c *Core) laneFor(q *queue, priority uint8) journal.Target {
+	if failpoint.Broken("priorities-ignored") {
+		priority = 0
+	}
+	k := q.lane(q.clip(priority))
+	if k == nil {
+		return c.addLane(q, q.clip(priority))
+	}
+	return journal.Target{Index: k.ix.id, Base: k.ix.next}
+}
+
+// addLane decides an index for messages of a priority. The event bears no input: it is not
+// that input's outcome.
+func (c *Core) addLane(q *queue, priority uint8) journal.Target {
+	id := c.lastID + 1
+	ev := journal.LaneAdded{Pos: journal.NoInput, Queue: q.id, Index: id, Priority: priority}
+	c.turn.raise(max(q.level, ipc.LevelPage))
+	c.turn.events = ev.Append(c.turn.events)
+	c.op(journal.OpCreate, ipc.IndexSettings{Index: id})
+	c.applyNew()
+	return journal.Target{Index: id}
+}
+
+// killNewborn lets die what a full queue has taken for its dead-letter exchange alone.
+func (c *Core) killNewborn(newborn []journal.Run) {
+	for _, run := range newborn {
+		ix, _ := c.indexes.get(run.Index)
+		c.die(ix.cursor, journal.ReasonMaxLength, ipc.Head{}, 0, []ipc.Range{run.Range})
+	}
+}
+
+// overflows lists a queue that has taken more than it may hold.
+func (c *Core) overflows(q *queue) {
+	if !q.over {
+		q.over = true
+		c.over = append(c.over, q)
+	}
+}
+
+// dropHeads lets the oldest ready messages of full queues die, those of the lowest priority
+// first, as far as the turn has room. It comes behind the deliveries: what a consumer can have
+// need not be dropped.
+func (c *Core) dropHeads() {
+	done := 0
+	for _, q := range c.over {
+		if !q.gone && !c.dropHead(q) {
+			break
+		}
+		q.over = false
+		done++
+	}
+	rest := copy(c.over, c.over[done:])
+	clear(c.over[rest:])
+	c.over = c.over[:rest]
+}
+
+// dropHead lets die what one queue holds too much; false: the turn has no room for all.
+func (c *Core) dropHead(q *queue) bool {
+	for _, k := range q.cursors { // in order of priority, lowest first
+		for {
+			n := q.excess(k)
+			if n == 0 {
+				break
+			}
+			if !c.room.take(1) {
+				return false
+			}
+			first := k.nextFree(k.floor)
+			if first >= k.ix.next {
+				break // nothing is ready here
+			}
+			next := min(first+n, first+maxCount, k.ix.next, k.acked.nextSet(first), k.taken.nextSet(first))
+			c.die(k, journal.ReasonMaxLength, ipc.Head{}, 0, []ipc.Range{{First: first, Count: uint32(next - first)}})
+		}
+	}
+	return true
+}
+
+// excess is how many messages of a cursor, from its front on, the queue has too many.
+func (q *queue) excess(k *cursor) (n uint64) {
+	if m := q.set.MaxMessages; m.Given {
+		if ready := q.readyNow(); ready > m.N {
+			n = ready - m.N
+		}
+	}
+	if m := q.set.MaxBytes; m.Given && n == 0 {
+		if bytes := q.readyBytes(); bytes > m.N {
+			n = k.sizes.covering(k.nextFree(k.floor), bytes-m.N)
+		}
+	}
+	return n
+}

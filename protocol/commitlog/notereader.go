@@ -1,0 +1,187 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+
+	"github.com/trimq/trimq/protocol/journal"
+)
+
+// NoteReader finds how messages came to their index: their notes, by index and offset. logicsrv
+// reads those of dead messages with it, in a goroutine that may wait for the disk. It reads by
+// system calls, not through maps: a page that cannot be read is an error and ends nobody.
+//
+// It belongs to one goroutine.
+type NoteReader struct {
+	fs  FS
+	log logBytes
+
+	index uint64 // of the file below
+	base  uint64
+	file  File
+	slots int // of it
+}
+
+// NewNoteReader reads below a data directory.
+func NewNoteReader(fsys FS) *NoteReader { return &NoteReader{fs: fsys, log: logBytes{fs: fsys}} }
+
+// Noted is one batch, or part of one, of an index.
+type Noted struct {
+	Entry Entry
+	Note  journal.Note // empty where the batch has none
+	Err   error        // ErrDamaged where the batch or its note cannot be read
+}
+
+// Range yields the batches that hold offsets [first, next) of an index, in order, each with its
+// note. An error says that it is not known what lies there, and may be worth another try: the
+// files may be on their way.
+func (r *NoteReader) Range(index, first, next uint64, yield func(Noted)) error {
+	for first < next {
+		e, err := r.find(index, first)
+		if errors.Is(err, ErrDamaged) {
+			yield(Noted{Entry: Entry{Offset: first, Count: uint32(min(next-first, journal.MaxCount))}, Err: err})
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		n := Noted{Entry: e}
+		if e.Flags&FlagDamaged != 0 {
+			n.Err = fmt.Errorf("%w: offset %d of index %#x", ErrDamaged, e.Offset, index)
+		} else if e.Note != 0 {
+			n.Note, n.Err = r.note(e.Note)
+		}
+		yield(n)
+		first = e.End()
+	}
+	return nil
+}
+
+// note reads a note. Where the segment is not known it may be a new one.
+func (r *NoteReader) note(position uint64) (journal.Note, error) {
+	b, err := r.noteBytes(position)
+	if err != nil {
+		r.log.close()
+		r.log.segs = nil
+		b, err = r.noteBytes(position)
+	}
+	if err != nil {
+		return journal.Note{}, err
+	}
+	ev, err := journal.ReadNote(b)
+	if err == nil {
+		var n journal.Note
+		if n, err = journal.DecodeNote(ev); err == nil {
+			return n, nil
+		}
+	}
+	return journal.Note{}, fmt.Errorf("%w: the note at position %d: %w", ErrDamaged, position, err)
+}
+
+func (r *NoteReader) noteBytes(position uint64) ([]byte, error) {
+	head, err := r.log.read(position, journal.EventHeaderSize)
+	if err != nil {
+		return nil, err
+	}
+	size, err := journal.PeekNote(head)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return r.log.read(position, size)
+}
+
+// find looks for the entry that holds an offset.
+func (r *NoteReader) find(index, offset uint64) (Entry, error) {
+	if r.file != nil && r.index == index {
+		if e, err := r.search(offset); err == nil {
+			return e, nil
+		}
+	}
+	bases, err := ListIndexFiles(r.fs, index)
+	if err != nil {
+		return Entry{}, err
+	}
+	i := sort.Search(len(bases), func(i int) bool { return bases[i] > offset }) - 1
+	if i < 0 {
+		return Entry{}, fmt.Errorf("%w: no file of index %#x holds offset %d", ErrDamaged, index, offset)
+	}
+	if err := r.open(index, bases[i]); err != nil {
+		return Entry{}, err
+	}
+	return r.search(offset)
+}
+
+// open opens a file of an index.
+func (r *NoteReader) open(index, base uint64) error {
+	r.closeFile()
+	name := IndexName(index, base)
+	f, err := r.fs.Open(name)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", name, err)
+	}
+	b := make([]byte, IndexHeaderSize)
+	if _, err := f.ReadAt(b, 0); err != nil {
+		f.Close()
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	h, err := DecodeIndexHeader(b)
+	if err != nil {
+		f.Close()
+		return fmt.Errorf("%w: %s: %w", ErrDamaged, name, err)
+	}
+	r.file, r.index, r.base, r.slots = f, index, base, int(h.Slots)
+	return nil
+}
+
+// search looks for the entry in the open file.
+func (r *NoteReader) search(offset uint64) (Entry, error) {
+	size, err := r.file.Size()
+	if err != nil {
+		return Entry{}, fmt.Errorf("read index %#x: %w", r.index, err)
+	}
+	count := min(int((size-IndexHeaderSize)/IndexEntrySize), r.slots)
+	var b [IndexEntrySize]byte
+	var failed error
+	read := func(slot int) (Entry, bool) {
+		if _, err := r.file.ReadAt(b[:], IndexHeaderSize+int64(slot)*IndexEntrySize); err != nil && !errors.Is(err, io.EOF) {
+			failed = fmt.Errorf("read index %#x: %w", r.index, err)
+		}
+		return DecodeEntry(b[:])
+	}
+	// Slots that are not in use end the entries; they count as beyond every offset.
+	slot := sort.Search(count, func(i int) bool {
+		e, ok := read(i)
+		return !ok || e.End() > offset
+	})
+	e, ok := Entry{}, false
+	if slot < count {
+		e, ok = read(slot)
+	}
+	switch {
+	case failed != nil:
+		return Entry{}, failed
+	case !ok || e.Offset > offset:
+		return Entry{}, fmt.Errorf("%w: offset %d of index %#x", ErrDamaged, offset, r.index)
+	}
+	return e, nil
+}
+
+func (r *NoteReader) closeFile() {
+	if r.file != nil {
+		r.file.Close()
+		r.file = nil
+	}
+}
+
+// Close lets go of files.
+func (r *NoteReader) Close() {
+	r.closeFile()
+	r.log.close()
+}
+
+// Part is what of the batch is asked for: records [first, next) of the index.
+func (n *Noted) Part(first, next uint64) (from, to uint64) {
+	return max(first, n.Entry.Offset), min(next, n.Entry.End())
+}

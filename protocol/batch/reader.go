@@ -185,6 +185,12 @@ func (r *Reader) bad(what string) bool {
 
 // field reads a length and so many bytes; next is 0 where they are not there.
 func field(p []byte, i int) (f []byte, next int) {
+	if uint(i) < uint(len(p)) && isShort(p[i]) {
+		start, end := i+1, i+1+int(p[i]>>1)
+		if end <= len(p) {
+			return p[start:end:end], end
+		}
+	}
 	n, i := varint32(p, i)
 	if i == 0 || n < -1 || int(n) > len(p)-i {
 		return nil, 0
@@ -207,28 +213,6 @@ func headersOK(p []byte, i, n int) bool {
 		}
 	}
 	return i == len(p)
-}
-
-// EachHeader calls fn for every header, in order, until it gives false.
-func (rec *Record) EachHeader(fn func(key, value []byte) bool) {
-	i := 0
-	for n := rec.HeaderCount; n > 0; n-- {
-		var key, value []byte
-		key, i = field(rec.headers, i)
-		value, i = field(rec.headers, i)
-		if !fn(key, value) {
-			return
-		}
-	}
-}
-
-// AppendHeaders appends the headers to dst; their values alias the record.
-func (rec *Record) AppendHeaders(dst []RecordHeader) []RecordHeader {
-	rec.EachHeader(func(key, value []byte) bool {
-		dst = append(dst, RecordHeader{Key: string(key), Value: value})
-		return true
-	})
-	return dst
 }
 
 // Iterate calls fn for every record of a batch; fn must not keep rec or its slices.

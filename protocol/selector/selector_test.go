@@ -3,6 +3,7 @@ package selector_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -86,4 +87,27 @@ func message(t *testing.T, d *datadriven.TestData) *batch.Record {
 		}
 	}
 	return record(t, headers...)
+}
+
+// TestDocumentedErrors: what docs/selectors.md shows of errors is what users get.
+func TestDocumentedErrors(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/selectors.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := 0
+	for line := range strings.Lines(string(doc)) {
+		text, want, ok := strings.Cut(line, "at character ")
+		if !ok || !strings.HasPrefix(line, "    ") {
+			continue
+		}
+		shown++
+		_, err := selector.CompileSelector(strings.TrimSpace(text))
+		if want = "at character " + strings.TrimSpace(want); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: %v, documented is %s", text, err, want)
+		}
+	}
+	if shown == 0 {
+		t.Error("no error is shown")
+	}
 }

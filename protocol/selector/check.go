@@ -70,7 +70,7 @@ func minusHint(left, right *node) string {
 		if n.kind != nodeChain || n.signs[0] != '-' || n.kids[0].kind != nodeHeader || n.kids[1].kind != nodeHeader {
 			continue
 		}
-		name := n.kids[0].text + "-" + n.kids[1].text
+		name := shortened(n.kids[0].text + "-" + n.kids[1].text)
 		return fmt.Sprintf(`; if %s is a header's name, write "%s"`, name, name)
 	}
 	return ""

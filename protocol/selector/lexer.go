@@ -139,7 +139,7 @@ func (p *parser) lexName(rest string) {
 	}
 	if n < len(rest) && strings.IndexByte(".:@#", rest[n]) >= 0 {
 		whole := rest[:n+1+nameLength(rest[n+1:])]
-		p.fail(p.tok.at+n, `found %c behind a header's name; a name with that in it is written in double quotes: "%s"`, rest[n], whole)
+		p.fail(p.tok.at+n, `found %c behind a header's name; a name with that in it is written in double quotes: "%s"`, rest[n], shortened(whole))
 	}
 }
 

@@ -34,7 +34,7 @@ func readLiteral(raw string) (n number, edge bool, wrong string) {
 	hex, binary := strings.HasPrefix(text, "0x"), strings.HasPrefix(text, "0b")
 	for i := range len(text) {
 		if text[i] == '_' && (!groups(text, i-1, hex) || !groups(text, i+1, hex)) {
-			return n, false, fmt.Sprintf("found %s, but _ may stand between two digits only", raw)
+			return n, false, fmt.Sprintf("found %s, but _ may stand between two digits only", shortened(raw))
 		}
 	}
 	text = strings.ReplaceAll(text, "_", "")
@@ -57,7 +57,7 @@ func readApproximate(raw, text string, hex bool) (n number, wrong string) {
 	f, err := strconv.ParseFloat(text, 64)
 	switch {
 	case errors.Is(err, strconv.ErrRange):
-		return n, fmt.Sprintf("found %s, which is too large; the largest number is 1.7976931348623157e308", raw)
+		return n, fmt.Sprintf("found %s, which is too large; the largest number is 1.7976931348623157e308", shortened(raw))
 	case err != nil:
 		return n, noNumber(raw)
 	}
@@ -79,7 +79,7 @@ func readExact(raw, text string) (n number, edge bool, wrong string) {
 	case errors.Is(err, strconv.ErrRange), u > 1<<63:
 		return n, false, tooLarge(raw)
 	case err != nil && base == 8 && strings.Trim(digits, "0123456789") == "":
-		return n, false, fmt.Sprintf("found %s, which is octal because of its first 0 and may have digits to 7 only; write %s", raw, strings.TrimLeft(digits, "0"))
+		return n, false, fmt.Sprintf("found %s, which is octal because of its first 0 and may have digits to 7 only; write %s", shortened(raw), shortened(strings.TrimLeft(digits, "0")))
 	case err != nil:
 		return n, false, noNumber(raw)
 	}
@@ -87,9 +87,9 @@ func readExact(raw, text string) (n number, edge bool, wrong string) {
 }
 
 func tooLarge(raw string) string {
-	return fmt.Sprintf("found %s, which is too large; the largest whole number is 9223372036854775807, larger ones are written with a point: %s.0", raw, raw)
+	return fmt.Sprintf("found %s, which is too large; the largest whole number is 9223372036854775807, larger ones are written with a point: %s.0", shortened(raw), shortened(raw))
 }
 
 func noNumber(raw string) string {
-	return fmt.Sprintf(`found %s, which is no number; one is written 12, 1.5 or 2e-3, a header's name that begins with a digit in double quotes: "%s"`, raw, raw)
+	return fmt.Sprintf(`found %s, which is no number; one is written 12, 1.5 or 2e-3, a header's name that begins with a digit in double quotes: "%s"`, shortened(raw), shortened(raw))
 }

@@ -241,7 +241,7 @@ func (p *parser) own() nodeKind {
 	case "$timestamp":
 		return nodeTime
 	}
-	p.fail(p.tok.at, `found %s, which nothing is called; there are $key and $timestamp, and a header of this name is written in double quotes: "%s"`, p.shown(), p.tok.text)
+	p.fail(p.tok.at, `found %s, which nothing is called; there are $key and $timestamp, and a header of this name is written in double quotes: "%s"`, p.shown(), p.shown())
 	return nodeWrong
 }
 
@@ -255,7 +255,7 @@ func (p *parser) missing() {
 	case tokEnd, tokSign, tokRelation:
 		p.fail(p.tok.at, "found %s, expected a header, a string, a number or (", p.shown())
 	default:
-		p.fail(p.tok.at, `found %s, expected a header, a string, a number or (; a header of that name is written in double quotes: "%s"`, p.shown(), p.tok.raw)
+		p.fail(p.tok.at, `found %s, expected a header, a string, a number or (; a header of that name is written in double quotes: "%s"`, p.shown(), p.shown())
 	}
 }
 

@@ -1,7 +1,8 @@
 // Package session holds what a connection is to the broker, whatever protocol it speaks:
 // the interface of a protocol's room, the requests that wait for an answer, the messages
-// that a consumer has in hand, and the event loop's lane to logicsrv, through which all of
-// that is told again when logicsrv restarts. It does no I/O.
+// that a consumer has in hand, the event loop's lane to logicsrv, through which all of that is
+// told again when logicsrv restarts, and the sieve that puts batches through filters. It does
+// no I/O.
 //
 // Callers: connsrv/reactor drives rooms through Protocol and is driven through Link;
 // connsrv/nativeconn, and later rooms, are built from the parts here; package server
@@ -20,6 +21,8 @@
 //  5. Who waits for room in the ring is served in order; records that nobody waits for (end
 //     of a connection, end of a wait, a marker's answer) go before all requests.
 //  6. A visible end never falls; to know an old one is safe.
+//  7. No filter decides on a batch whose CRC was not checked: a damaged message that does not
+//     match would be gone, and nobody would know.
 //
 // Goroutines: none. Everything belongs to one event loop, but Rings, which is read-only,
 // and Lane.Wants. If the process dies here, its sockets die with it; its successor's Hello

@@ -21,7 +21,8 @@ type Reader struct {
 	Limit   int  // bytes that a batch may decompress to; 0: DefaultLimit
 	SkipCRC bool // the caller knows that the batch is sound
 
-	recs      []byte // records not read yet
+	all       []byte // the records
+	recs      []byte // those not read yet
 	buf       []byte // decompressed records
 	err       error
 	count     int
@@ -35,7 +36,7 @@ type Reader struct {
 // Reset checks a batch (as Validate, but records may be missing, as after compaction, and
 // control batches pass) and begins with its first record. An error leaves an empty Reader.
 func (r *Reader) Reset(b []byte) error {
-	r.recs, r.left, r.count, r.err = nil, 0, 0, nil
+	r.all, r.recs, r.left, r.count, r.err = nil, nil, 0, 0, nil
 	if err := r.check(b); err != nil {
 		r.err = err
 		return err
@@ -59,7 +60,7 @@ func (r *Reader) Reset(b []byte) error {
 		r.err = fail(errcode.InvalidBatch, "batch of %d records in %d bytes", h.Count(), len(recs))
 		return r.err
 	}
-	r.recs = recs
+	r.all, r.recs = recs, recs
 	r.count = int(h.Count())
 	r.left = r.count
 	r.base, r.baseMS = h.BaseOffset(), h.BaseTimeMS()
@@ -113,6 +114,33 @@ func (r *Reader) TakeBuffer() []byte {
 
 // GiveBuffer lets the Reader decompress into buf.
 func (r *Reader) GiveBuffer(buf []byte) { r.buf = buf }
+
+// Place is where the next record begins.
+func (r *Reader) Place() Place { return Place{r.count - r.left, len(r.all) - len(r.recs)} }
+
+// Goto makes the record at a place the next one, which Place has given for this batch: before
+// a Reset too. The zero Place is the first record's. Where the place is none, reading goes
+// wrong as with a bad batch.
+func (r *Reader) Goto(p Place) {
+	if p.Record < 0 || p.Record > r.count || p.Off < 0 || p.Off > len(r.all) {
+		p = Place{}
+	}
+	r.recs, r.left, r.err = r.all[p.Off:], r.count-p.Record, nil
+}
+
+// Skip goes over the next record without a look into it; false at the end or at an error.
+func (r *Reader) Skip() bool {
+	if r.left == 0 {
+		return false
+	}
+	var next Place
+	if !next.skip(r.recs) {
+		return r.bad("record length")
+	}
+	r.recs = r.recs[next.Off:]
+	r.left--
+	return true
+}
 
 // Next reads the next record into rec; false at the end or at an error (see Err).
 func (r *Reader) Next(rec *Record) bool {
@@ -185,6 +213,12 @@ func (r *Reader) bad(what string) bool {
 
 // field reads a length and so many bytes; next is 0 where they are not there.
 func field(p []byte, i int) (f []byte, next int) {
+	if uint(i) < uint(len(p)) && isShort(p[i]) {
+		start, end := i+1, i+1+int(p[i]>>1)
+		if end <= len(p) {
+			return p[start:end:end], end
+		}
+	}
 	n, i := varint32(p, i)
 	if i == 0 || n < -1 || int(n) > len(p)-i {
 		return nil, 0
@@ -207,28 +241,6 @@ func headersOK(p []byte, i, n int) bool {
 		}
 	}
 	return i == len(p)
-}
-
-// EachHeader calls fn for every header, in order, until it gives false.
-func (rec *Record) EachHeader(fn func(key, value []byte) bool) {
-	i := 0
-	for n := rec.HeaderCount; n > 0; n-- {
-		var key, value []byte
-		key, i = field(rec.headers, i)
-		value, i = field(rec.headers, i)
-		if !fn(key, value) {
-			return
-		}
-	}
-}
-
-// AppendHeaders appends the headers to dst; their values alias the record.
-func (rec *Record) AppendHeaders(dst []RecordHeader) []RecordHeader {
-	rec.EachHeader(func(key, value []byte) bool {
-		dst = append(dst, RecordHeader{Key: string(key), Value: value})
-		return true
-	})
-	return dst
 }
 
 // Iterate calls fn for every record of a batch; fn must not keep rec or its slices.

@@ -191,3 +191,53 @@ func TestDecompressionIsBounded(t *testing.T) {
 		t.Fatalf("13 bytes made the reader allocate %d", took)
 	}
 }
+
+// TestGoto: reading goes on at any place that the reader has given, in any order, and Skip
+// comes by the same places as Next.
+func TestGoto(t *testing.T) {
+	for _, codec := range []batch.Codec{batch.None, batch.Zstd} {
+		var b batch.Builder
+		for i := range 40 {
+			b.Add(int64(i), nil, bytes.Repeat([]byte("text "), 1+i*7%50), nil)
+		}
+		sealed := b.Seal(codec, batch.NoProducer, 0, 0)
+		var r batch.Reader
+		if err := r.Reset(sealed); err != nil {
+			t.Fatal(err)
+		}
+		var rec batch.Record
+		places := []batch.Place{r.Place()}
+		for r.Next(&rec) {
+			places = append(places, r.Place())
+		}
+		r.Goto(batch.Place{})
+		for i := 1; r.Skip(); i++ {
+			if r.Place() != places[i] {
+				t.Fatalf("%s: Skip went to %+v, Next to %+v", codec, r.Place(), places[i])
+			}
+		}
+		for _, i := range []int{39, 0, 20, 40, 3} {
+			if err := r.Reset(sealed); err != nil {
+				t.Fatal(err)
+			}
+			if r.Goto(places[i]); r.Next(&rec) != (i < 40) || i < 40 && rec.Offset != uint64(i) || r.Err() != nil {
+				t.Errorf("%s: record %d is %d, %v", codec, i, rec.Offset, r.Err())
+			}
+		}
+		for _, wild := range []batch.Place{{Record: -1}, {Record: 41}, {Off: -1}, {Off: 1 << 30}} {
+			if r.Goto(wild); !r.Next(&rec) || rec.Offset != 0 {
+				t.Errorf("%s: %+v led to record %d", codec, wild, rec.Offset)
+			}
+		}
+		r.Goto(batch.Place{Record: 5, Off: 3}) // in the middle of a record: no panic, and an end
+		for r.Next(&rec) {
+		}
+	}
+	var r batch.Reader
+	if err := r.Reset(withRecords(1, batch.None, []byte("\xfe\x01"+strings.Repeat("\x00", 64)))); err != nil {
+		t.Fatal(err)
+	}
+	if r.Skip() || r.Err() == nil || r.Skip() {
+		t.Error("a record was skipped whose length is wrong")
+	}
+}

@@ -34,8 +34,8 @@ func smallState(t *testing.T) *Core {
 	part := w.topic("t", 2, ipc.LevelPage)
 	runs := w.queue("runs", ipc.LevelDisk)
 	bits := w.queue("set", ipc.LevelMemory)
-	w.admin(admin.CmdCreateExchange, &admin.CreateExchange{Name: "x", Type: admin.Headers, Durable: true})
-	w.admin(admin.CmdCreateBinding, &admin.CreateBinding{Exchange: "x", Queue: "t", RoutingKey: "k", MatchAny: true, Headers: []ipc.Header{{Key: "h", Value: "v"}}})
+	w.admin(admin.CmdCreateExchange, &admin.CreateExchange{Name: "x", Type: admin.Headers, Durable: true, AutoDelete: true, Alternate: "amq.topic"})
+	w.admin(admin.CmdCreateBinding, &admin.CreateBinding{Exchange: "x", Queue: "t", RoutingKey: "k", MatchAny: true, Headers: []ipc.Header{{Key: "h", Value: "v"}}, Present: []string{"p"}})
 	w.turn(ipc.TypeInitProducer, (&ipc.InitProducer{ProducerID: -1, Epoch: -1}).Append(nil))
 	m := ipc.Append{Head: ipc.Head{Epoch: 1, Conn: 1, Req: 9}, Index: part, Batch: batch(3)}
 	m.Batch.ProducerID = w.c.lastPID
@@ -64,18 +64,18 @@ func smallState(t *testing.T) *Core {
 func TestGolden(t *testing.T) {
 	c := smallState(t)
 	blob := c.Checkpoint(nil)
-	golden.Check(t, "state_v1", `
+	golden.Check(t, "state_v2", `
 		magic:4 version:2 zero:2 lsn:v term:v nonce:8 pos:v timeMS:v shard:v lastID:v lastPID:v
 		topics:v name:s id:v uuid:16 level:1 retentionBytes:v retentionMS:v createdMS:v turn:v
 			partitions:v id:v next:v id:v next:v
 		queues:v
 			name:s id:v level:1 durable:1 next:v floor:v set:1 runs:v gap:v length:v attempts:v first:v length:v attempts:v
 			name:s id:v level:1 durable:1 next:v floor:v set:1 base:v words:v word:8 attempts:v
-		exchanges:v name:s id:v type:1 durable:1
-		bindings:v exchange:s queue:s key:s matchAny:1 headers:v key:s value:s
+		exchanges:v id:v name:s type:1 durable:1 autoDelete:1 internal:1 alternate:s hashHeader:s
+		bindings:v exchange:s queue:s toExchange:1 routingKey:s matchAny:1 withX:1 headers:v key:s value:s present:v name:s
 		producers:v id:v epoch:v used:v lanes:v to:v epoch:v next:v accepted:v kept:v first:v last:v result:v
 		groups:v name:s offsets:v index:v offset:v metadata:s`, blob)
-	l, err := Load(Config{}, golden.Read(t, "state_v1"))
+	l, err := Load(Config{}, golden.Read(t, "state_v2"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func TestLoadRefuses(t *testing.T) {
 		t.Fatalf("a byte behind the end: %v", err)
 	}
 	blob[4]++
-	if _, err := Load(Config{}, blob); !errors.Is(err, ErrCheckpoint) || !strings.Contains(err.Error(), "version 2") {
+	if _, err := Load(Config{}, blob); !errors.Is(err, ErrCheckpoint) || !strings.Contains(err.Error(), "version 3") {
 		t.Fatalf("another version: %v", err)
 	}
 }

@@ -42,7 +42,7 @@ func collect(r router, m *message) []string {
 // TestTopicRouter compares the trie with the rule, while bindings come and go.
 func TestTopicRouter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		r := newRouter(admin.Topic)
+		r := newTopicRouter()
 		var bound []*binding
 		word := rapid.SampledFrom([]string{"a", "b", "", "*", "#"})
 		plain := rapid.SampledFrom([]string{"a", "b", "", "c"})
@@ -71,7 +71,7 @@ func TestTopicRouter(t *testing.T) {
 		for _, b := range bound {
 			r.unbind(b)
 		}
-		if root := r.(*topicRouter).root; len(root.words) > 0 || root.one != nil || root.any != nil || len(root.bound) > 0 {
+		if root := r.root; len(root.words) > 0 || root.one != nil || root.any != nil || len(root.bound) > 0 {
 			t.Fatal("the trie is not empty when nothing is bound")
 		}
 	})
@@ -79,7 +79,7 @@ func TestTopicRouter(t *testing.T) {
 
 // TestTopicRouterIsBounded: patterns of many # cost words × nodes, not their product's powers.
 func TestTopicRouterIsBounded(t *testing.T) {
-	r := newRouter(admin.Topic).(*topicRouter)
+	r := newTopicRouter()
 	r.bind(&binding{key: strings.Repeat("#.a.", 60) + "b", dest: &destination{}})
 	hits := 0
 	r.match(&message{key: strings.Repeat("a.", 127) + "a"}, func(*destination) { hits++ })
@@ -97,7 +97,7 @@ func TestHeadersRouter(t *testing.T) {
 		header := rapid.Custom(func(t *rapid.T) ipc.Header {
 			return ipc.Header{Key: rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "k"), Value: rapid.SampledFrom([]string{"1", "2"}).Draw(t, "v")}
 		})
-		r := newRouter(admin.Headers)
+		r := newHeadersRouter()
 		var bound []*binding
 		for i := range rapid.IntRange(1, 20).Draw(t, "steps") {
 			if len(bound) > 0 && rapid.IntRange(0, 3).Draw(t, "unbind") == 0 {
@@ -105,10 +105,9 @@ func TestHeadersRouter(t *testing.T) {
 				r.unbind(bound[k])
 				bound = slices.Delete(bound, k, k+1)
 			} else {
-				b := &binding{
-					headers:  orderHeaders(rapid.SliceOfN(header, 0, 3).Draw(t, "headers")),
-					matchAny: rapid.Bool().Draw(t, "any"), dest: &destination{name: string(rune('A' + i))},
-				}
+				m := admin.CreateBinding{Headers: rapid.SliceOfN(header, 0, 3).Draw(t, "headers"), MatchAny: rapid.Bool().Draw(t, "any")}
+				m.Canonical()
+				b := newBinding(&m, nil, &destination{name: string(rune('A' + i))})
 				r.bind(b)
 				bound = append(bound, b)
 			}
@@ -116,12 +115,16 @@ func TestHeadersRouter(t *testing.T) {
 			want := map[*destination]bool{}
 			for _, b := range bound {
 				n := 0
-				for _, h := range b.headers {
+				all := b.terms
+				if all == nil {
+					all = &terms{}
+				}
+				for _, h := range all.headers {
 					if slices.Contains(have, h) {
 						n++
 					}
 				}
-				if (b.matchAny && n > 0) || (!b.matchAny && n == len(b.headers)) {
+				if (all.any && n > 0) || (!all.any && n == len(all.headers)) {
 					want[b.dest] = true
 				}
 			}

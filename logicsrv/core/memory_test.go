@@ -23,7 +23,7 @@ func TestMemory(t *testing.T) {
 	next := func() uint64 { id++; return id }
 	head := func(i int) ipc.Head { return ipc.Head{Epoch: 1, Conn: uint64(i), Req: uint64(i + 1)} }
 	c.epoch, c.resynced = 1, true
-	apply(&journal.ExchangeCreated{ID: next(), Name: "x", Type: admin.Direct})
+	apply(&journal.ExchangeCreated{ID: next(), Exchange: admin.CreateExchange{Name: "x", Type: admin.Direct}})
 	apply(&journal.TopicCreated{ID: next(), Name: "t", Level: ipc.LevelDisk, Indexes: []uint64{next()}})
 	topicID := id - 1
 	first := id + 1

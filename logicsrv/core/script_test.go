@@ -167,15 +167,21 @@ func (w words) ranges(key string) (out []ipc.Range) {
 	return out
 }
 
+// headers reads name:value,name:value.
 func (w words) headers() (out []ipc.Header) {
-	if w["headers"] == "" {
-		return nil
-	}
-	for _, part := range strings.Split(w["headers"], ",") {
+	for _, part := range w.list("headers") {
 		k, v, _ := strings.Cut(part, ":")
 		out = append(out, ipc.Header{Key: k, Value: v})
 	}
 	return out
+}
+
+// list reads word,word.
+func (w words) list(key string) []string {
+	if w[key] == "" {
+		return nil
+	}
+	return strings.Split(w[key], ",")
 }
 
 func (w words) batch() ipc.BatchMeta {
@@ -264,14 +270,20 @@ func (s *script) input(line string) (ipc.Type, []byte) {
 
 // adminInput makes the record of a command.
 func (s *script) adminInput(verb string, h ipc.Head, w words) (ipc.Type, []byte) {
-	binding := admin.CreateBinding{Exchange: w["exchange"], Queue: w["queue"], RoutingKey: w["key"], MatchAny: w.flag("any"), Headers: w.headers()}
+	binding := admin.CreateBinding{
+		Exchange: w["exchange"], Queue: w["queue"] + w["to"], ToExchange: w.flag("to"), RoutingKey: w["key"],
+		MatchAny: w.flag("any"), WithX: w.flag("with-x"), Headers: w.headers(), Present: w.list("present"),
+	}
 	gone := admin.Delete{Name: w["name"], IfUnused: w.flag("if-unused"), IfEmpty: w.flag("if-empty")}
 	var cmd admin.Command
 	var body []byte
 	switch verb {
 	case "exchange":
-		types := map[string]admin.ExchangeType{"fanout": admin.Fanout, "direct": admin.Direct, "topic": admin.Topic, "headers": admin.Headers}
-		cmd, body = admin.CmdCreateExchange, (&admin.CreateExchange{Name: w["name"], Type: types[w["type"]], Durable: true}).Append(nil)
+		typ, _ := admin.TypeNamed(w["type"])
+		cmd, body = admin.CmdCreateExchange, (&admin.CreateExchange{
+			Name: w["name"], Type: typ, Durable: !w.flag("transient"), AutoDelete: w.flag("auto-delete"), Internal: w.flag("internal"),
+			Alternate: w["alternate"], HashHeader: w["hash-header"],
+		}).Append(nil)
 	case "queue":
 		cmd, body = admin.CmdCreateQueue, (&admin.CreateQueue{Name: w["name"], Level: w.level(), Durable: !w.flag("transient")}).Append(nil)
 	case "topic":
@@ -291,9 +303,7 @@ func (s *script) adminInput(verb string, h ipc.Head, w words) (ipc.Type, []byte)
 	case "describe":
 		kinds := map[string]admin.Kind{"topics": admin.KindTopic, "exchanges": admin.KindExchange, "queues": admin.KindQueue, "bindings": admin.KindBinding, "groups": admin.KindGroup}
 		d := admin.Describe{Kind: kinds[w["kind"]], After: strings.ReplaceAll(w["after"], "|", "\x00"), Max: uint32(w.num("max", 0))}
-		if w["names"] != "" {
-			d.Names = strings.Split(w["names"], ",")
-		}
+		d.Names = w.list("names")
 		cmd, body = admin.CmdDescribe, d.Append(nil)
 	default:
 		panic("unknown input " + verb)

@@ -6,7 +6,7 @@ package admin
 //
 //	topic       | name string | uuid 16 | level u8 | retentionBytes i64 | retentionMS i64 | createdMS i64
 //	            | list of (index u64 | next u64 | visible u64) |
-//	exchange    | name string | type u8 | durable bool | bindings u32 |
+//	exchange    as CreateExchange | bindings u32 | exchanges u32 |
 //	queue       | name string | index u64 | level u8 | durable bool
 //	            | ready u64 | unacked u64 | next u64 | floor u64 | consumers u32 |
 //	binding     as CreateBinding
@@ -60,12 +60,12 @@ func DecodeDescription(b []byte) (Description, error) {
 	case KindTopic:
 		m.Topics = readList(&c, 50, readTopic)
 	case KindExchange:
-		m.Exchanges = readList(&c, 7, readExchange)
+		m.Exchanges = readList(&c, 15, readExchange)
 	case KindQueue:
 		m.Queues = readList(&c, 47, readQueue)
 	case KindBinding:
-		m.Bindings = readList(&c, 5, func(c *wire.Cursor) BindingInfo {
-			return BindingInfo(readBinding(c))
+		m.Bindings = readList(&c, 8, func(c *wire.Cursor) BindingInfo {
+			return BindingInfo(ReadBinding(c))
 		})
 	case KindGroup:
 		m.Groups = readList(&c, 2, func(c *wire.Cursor) GroupInfo {
@@ -119,12 +119,11 @@ func readTopic(c *wire.Cursor) TopicInfo {
 }
 
 func (x *ExchangeInfo) append(b []byte) []byte {
-	b = append(wire.AppendString(b, x.Name), byte(x.Type))
-	return wire.AppendU32(wire.AppendBool(b, x.Durable), x.Bindings)
+	return wire.AppendU32(wire.AppendU32(x.CreateExchange.Append(b), x.Bindings), x.Exchanges)
 }
 
 func readExchange(c *wire.Cursor) ExchangeInfo {
-	return ExchangeInfo{c.String(), ExchangeType(c.U8()), c.Bool(), c.U32()}
+	return ExchangeInfo{ReadExchange(c), c.U32(), c.U32()}
 }
 
 func (q *QueueInfo) append(b []byte) []byte {

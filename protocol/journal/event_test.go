@@ -61,15 +61,16 @@ func event[T any, P appender[T]](typ EventType, name, layout string, v T, decode
 
 const (
 	rangesLayout  = "ranges:4 first:8 count:4 first:8 count:4 "
-	bindingLayout = "exchange:s queue:s routingKey:s matchAny:1 headers:v key:s value:s "
+	bindingLayout = "exchange:s queue:s toExchange:1 routingKey:s matchAny:1 withX:1 headers:v key:s value:s present:v name:s "
 )
 
 func eventCodecs() []eventCodec {
 	ranges := []ipc.Range{{First: 10, Count: 5}, {First: 20, Count: 1}}
 	binding := admin.CreateBinding{
 		Exchange: "orders", Queue: "eu", RoutingKey: "eu.#",
-		MatchAny: true, Headers: []ipc.Header{{Key: "format", Value: "pdf"}},
+		MatchAny: true, Headers: []ipc.Header{{Key: "format", Value: "pdf"}}, Present: []string{"pages"},
 	}
+	exchange := admin.CreateExchange{Name: "orders", Type: admin.ConsistentHash, Durable: true, Internal: true, Alternate: "rest", HashHeader: "h"}
 	return []eventCodec{
 		event(EvAppended, "appended", "index:8 base:8 count:4 baseSeq:4 producer:8 epoch:2 zero:6",
 			Appended{4096, 9, 1000, 3, 900, 42, 5}, DecodeAppended),
@@ -88,8 +89,8 @@ func eventCodecs() []eventCodec {
 			TopicCreated{4096, 3, [16]byte{1, 15: 16}, "logs", ipc.LevelDisk, 1 << 30, 3_600_000, []uint64{9, 10}}, DecodeTopicCreated),
 		event(EvTopicDeleted, "topic_deleted", "id:8", TopicDeleted{4096, 3}, DecodeTopicDeleted),
 		event(EvPartitionsAdded, "partitions_added", "id:8 indexes:v index:8 pad:7", PartitionsAdded{4096, 3, []uint64{11}}, DecodePartitionsAdded),
-		event(EvExchangeCreated, "exchange_created", "id:8 type:1 durable:1 name:s pad:7",
-			ExchangeCreated{4096, 2, "orders", admin.Headers, true}, DecodeExchangeCreated),
+		event(EvExchangeCreated, "exchange_created", "id:8 name:s type:1 durable:1 autoDelete:1 internal:1 alternate:s hashHeader:s pad:*",
+			ExchangeCreated{4096, 2, exchange}, DecodeExchangeCreated),
 		event(EvExchangeDeleted, "exchange_deleted", "id:8", ExchangeDeleted{4096, 2}, DecodeExchangeDeleted),
 		event(EvQueueCreated, "queue_created", "index:8 level:1 durable:1 name:s pad:3",
 			QueueCreated{4096, 9, "eu", ipc.LevelPage, true}, DecodeQueueCreated),
@@ -120,8 +121,8 @@ func TestEventsRoundTrip(t *testing.T) {
 
 func TestEventsGolden(t *testing.T) {
 	for _, c := range eventCodecs() {
-		golden.Check(t, "event_v1_"+c.name, c.layout, c.encoded)
-		if again, err := c.redo(golden.Read(t, "event_v1_"+c.name)); err != nil || !bytes.Equal(again, c.encoded) {
+		golden.Check(t, "event_v2_"+c.name, c.layout, c.encoded)
+		if again, err := c.redo(golden.Read(t, "event_v2_"+c.name)); err != nil || !bytes.Equal(again, c.encoded) {
 			t.Errorf("%s: the golden file reads as %x, %v", c.name, again, err)
 		}
 	}

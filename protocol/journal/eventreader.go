@@ -6,7 +6,8 @@ package journal
 //
 // little-endian, so each begins on a multiple of 8 within Entry.Events. length counts the
 // body alone. There is no CRC of their own: the entry's head CRC covers them.
-// Version ladder: 1 (the entry's).
+// Version ladder (the entry's): 1; 2, with version 2 of package admin in the events of exchanges and
+// bindings.
 
 import (
 	"encoding/binary"

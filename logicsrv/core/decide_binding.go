@@ -38,7 +38,7 @@ func (c *Core) checkBinding(m *admin.CreateBinding) refused {
 	// The same headers in another order are the same binding.
 	m.Canonical()
 	if _, ok := parseWeight(m.RoutingKey); !ok && x.spec.Type == admin.ConsistentHash {
-		return errcode.New(errcode.InvalidArgument, "the routing key of a binding to a %s exchange is its weight, a number from 1 to %d, not %s", admin.ConsistentHash, maxWeight, quoted(m.RoutingKey))
+		return errcode.New(errcode.InvalidArgument, "exchange %q hashes: the routing key of a binding is its weight, a number from 1 to %d, not %s", m.Exchange, maxWeight, quoted(m.RoutingKey))
 	}
 	return nil
 }

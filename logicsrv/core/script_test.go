@@ -21,6 +21,7 @@ import (
 //	turn                   one input a line; ends the turn
 //	advance written= synced=   moves the cursors; ends a turn without inputs
 //	settle                 moves both cursors to the end until nothing is left to do
+//	drop-transient         what a start with new rings does to exchanges, in as many turns as it takes
 //	checkpoint             takes one, for the next kill
 //	kill head=pos lose=n   rebuilds the core without the last n entries, reads the ring from
 //	                       head again, ends the turn
@@ -52,7 +53,7 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 			MaxQueues: number(d, "queues"), MaxTopics: number(d, "topics"), MaxPartitions: number(d, "partitions"),
 			MaxBindings: number(d, "bindings"), MaxExchanges: number(d, "exchanges"), MaxTargets: number(d, "targets"),
 			MaxProducers: number(d, "producers"), MaxConsumers: number(d, "consumers"), MaxWaits: number(d, "waits"),
-			MaxGroups: number(d, "groups"), ProducerExpiryMS: int64(number(d, "expiry")),
+			MaxGroups: number(d, "groups"), ProducerExpiryMS: int64(number(d, "expiry")), MaxEntryBytes: number(d, "entry"),
 		}
 		s.world = newWorld(t, cfg)
 	case "turn":
@@ -68,6 +69,11 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 	case "settle":
 		for first := true; first || s.c.Busy() || s.written != s.c.LSN(); first = false {
 			s.cursors(s.c.LSN(), s.c.LSN())
+			s.trace(&b)
+		}
+	case "drop-transient":
+		for again := true; again; {
+			again = s.c.dropTransientExchanges()
 			s.trace(&b)
 		}
 	case "checkpoint":

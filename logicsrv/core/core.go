@@ -125,7 +125,7 @@ func New(cfg Config) *Core {
 		exchanges: newRegistry[string, *exchange](),
 		groups:    newRegistry[string, *group](),
 		bindings:  newRegistry[string, *binding](),
-		producers: producers{byID: make(map[int64]*producer)},
+		producers: newProducers(),
 		topicByID: make(map[uint64]*topic),
 		exchByID:  make(map[uint64]*exchange),
 		dests:     make(map[string]*destination),

@@ -3,6 +3,7 @@ package core
 import (
 	"cmp"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/trimq/trimq/protocol/hash"
@@ -13,22 +14,24 @@ import (
 // destination that comes or goes moves no message between two others.
 //
 // It is weighted rendezvous hashing. The hash is one of 2^16 slots, and for each slot every
-// destination draws a number, the hash of slot and name; the draws, made exponential and divided by
-// the weight, are compared, and the smallest has the slot. No order, of binding or of anything else,
-// goes in: a core that was loaded from a checkpoint chooses as the one that wrote it did.
+// destination draws a number between 0 and 1, made of slot and name. Its negative logarithm is
+// divided by the weight, and who has the smallest has the slot. No order, of binding or of anything
+// else, goes in: a core that was loaded from a checkpoint chooses as the one that wrote it did.
+//
+// Of equal weights the highest number wins, so logarithms are for the best of each weight alone.
 
 const (
 	hashSlotBits = 16
 	// hashTableFrom is how many bindings an exchange has before the owners of its slots are kept
 	// in a table of 256 KiB: to draw for fewer costs less than 200 ns.
-	hashTableFrom = 17
+	hashTableFrom = 64
 	maxWeight     = 1_000_000
 )
 
 // hashRouter is the router of a consistent-hash exchange.
 type hashRouter struct {
 	header string  // whose value is hashed; empty: the routing key is
-	shares []share // one for each binding, in no order that means anything
+	shares []share // one for each binding, in order of weight; among equals no order means anything
 	// owners holds, for each slot, which of shares has it, counted from 1; 0: it was not asked
 	// for yet. stale: what is bound has changed since.
 	owners  []uint32
@@ -40,7 +43,7 @@ type hashRouter struct {
 type share struct {
 	b      *binding
 	seed   uint64 // of the destination: its bindings draw alike, and the heaviest counts
-	weight float64
+	weight uint32
 }
 
 // parseWeight reads the key of a binding to a consistent-hash exchange.
@@ -56,18 +59,14 @@ func (r *hashRouter) bind(b *binding) {
 	if b.dest.exchange != nil {
 		seed = ^seed // a queue may have the same name
 	}
-	r.shares = append(r.shares, share{b, seed, float64(weight)})
+	at, _ := slices.BinarySearchFunc(r.shares, weight, func(s share, w uint32) int { return cmp.Compare(s.weight, w) })
+	r.shares = slices.Insert(r.shares, at, share{b, seed, weight})
 	r.stale = true
 }
 
-// unbind takes a share away; the last one gets its place.
+// unbind takes a share away, and the table where few are left.
 func (r *hashRouter) unbind(b *binding) {
-	for i := range r.shares {
-		if r.shares[i].b == b {
-			r.shares = without(r.shares, r.shares[i])
-			break
-		}
-	}
+	r.shares = slices.DeleteFunc(r.shares, func(s share) bool { return s.b == b })
 	if r.stale = true; len(r.shares) < hashTableFrom {
 		r.owners = nil
 	}
@@ -117,17 +116,34 @@ func (r *hashRouter) owner(slot uint64) int {
 
 // draw compares what all shares draw for a slot.
 func (r *hashRouter) draw(slot uint64) (best int) {
-	least := math.Inf(1)
-	for i := range r.shares {
-		s := &r.shares[i]
+	mixed, least := hash.Mix(slot), math.Inf(1)
+	for next := 0; next < len(r.shares); {
+		var top int
+		top, next = r.highest(mixed, next)
+		s := &r.shares[top]
 		// 53 bits between 0 and 1, neither of which can come out, so the logarithm is finite.
-		x := (float64(hash.Mix(s.seed+hash.Mix(slot))>>11) + 0.5) / (1 << 53)
-		drawn := -math.Log(x) / s.weight
+		x := (float64(hash.Mix(s.seed+mixed)>>11) + 0.5) / (1 << 53)
+		drawn := -math.Log(x) / float64(s.weight)
 		if drawn < least || drawn == least && s.before(&r.shares[best]) {
-			best, least = i, drawn
+			best, least = top, drawn
 		}
 	}
 	return best
+}
+
+// highest finds the highest draw among the shares of one weight, which begin at first, and where
+// those of the next weight begin.
+func (r *hashRouter) highest(mixed uint64, first int) (top, next int) {
+	top, next = first, first
+	highest := uint64(0)
+	for ; next < len(r.shares) && r.shares[next].weight == r.shares[first].weight; next++ {
+		s := &r.shares[next]
+		drawn := hash.Mix(s.seed + mixed)
+		if drawn > highest || drawn == highest && s.before(&r.shares[top]) {
+			top, highest = next, drawn
+		}
+	}
+	return top, next
 }
 
 // before decides between equal draws.

@@ -320,6 +320,7 @@ func (l *loader) lane(p *producer) bool {
 		return false
 	}
 	p.lanes = append(p.lanes, k)
+	l.c.producers.lanesTo[k.to]++
 	return true
 }
 

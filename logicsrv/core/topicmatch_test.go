@@ -6,9 +6,6 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
-
-	"github.com/trimq/trimq/protocol/admin"
-	"github.com/trimq/trimq/protocol/ipc"
 )
 
 // matches is the rule of topic patterns, word by word.
@@ -89,48 +86,4 @@ func TestTopicRouterIsBounded(t *testing.T) {
 	if r.step > 200 {
 		t.Fatalf("%d steps for 128 words", r.step)
 	}
-}
-
-// TestHeadersRouter compares the index with a scan.
-func TestHeadersRouter(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		header := rapid.Custom(func(t *rapid.T) ipc.Header {
-			return ipc.Header{Key: rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "k"), Value: rapid.SampledFrom([]string{"1", "2"}).Draw(t, "v")}
-		})
-		r := newHeadersRouter()
-		var bound []*binding
-		for i := range rapid.IntRange(1, 20).Draw(t, "steps") {
-			if len(bound) > 0 && rapid.IntRange(0, 3).Draw(t, "unbind") == 0 {
-				k := rapid.IntRange(0, len(bound)-1).Draw(t, "which")
-				r.unbind(bound[k])
-				bound = slices.Delete(bound, k, k+1)
-			} else {
-				m := admin.CreateBinding{Headers: rapid.SliceOfN(header, 0, 3).Draw(t, "headers"), MatchAny: rapid.Bool().Draw(t, "any")}
-				m.Canonical()
-				b := newBinding(&m, nil, &destination{name: string(rune('A' + i))})
-				r.bind(b)
-				bound = append(bound, b)
-			}
-			have := rapid.SliceOfN(header, 0, 4).Draw(t, "have")
-			want := map[*destination]bool{}
-			for _, b := range bound {
-				n := 0
-				all := b.terms
-				if all == nil {
-					all = &terms{}
-				}
-				for _, h := range all.headers {
-					if slices.Contains(have, h) {
-						n++
-					}
-				}
-				if (all.any && n > 0) || (!all.any && n == len(all.headers)) {
-					want[b.dest] = true
-				}
-			}
-			if got := collect(r, &message{headers: have}); !slices.Equal(got, names(want)) {
-				t.Fatalf("%v reaches %q, want %q", have, got, names(want))
-			}
-		}
-	})
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/trimq/trimq/protocol/admin"
+	"github.com/trimq/trimq/protocol/invariant"
 	"github.com/trimq/trimq/protocol/ipc"
 )
 
@@ -148,6 +149,7 @@ func (b *binding) enter() {
 // hundred thousand bindings loses one as fast as what has two.
 func (b *binding) leave() {
 	x, d := b.exchange, b.dest
+	invariant.Check(x.bindings[b.fromAt] == b && d.bindings[b.toAt] == b, "binding %q stands elsewhere", b.id)
 	last := x.bindings[len(x.bindings)-1]
 	x.bindings[b.fromAt], last.fromAt = last, b.fromAt
 	x.bindings = shortened(x.bindings)

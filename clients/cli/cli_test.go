@@ -68,7 +68,7 @@ func TestUsage(t *testing.T) {
 		"bogus", "topic", "topic bogus", "topic create", "topic create a b", "topic create a --level high",
 		"topic create a --bogus", "topic create a --partitions x", "topic describe", "topic list extra", "topic add-partitions t",
 		"topic add-partitions t many", "exchange create x --type bogus", "binding create --exchange x",
-		"binding create --exchange x --queue q --header k", "publish", "publish --topic t --exchange x",
+		"binding create --exchange x --queue q --header =v", "binding create --exchange x --queue q --to-exchange y", "publish", "publish --topic t --exchange x",
 		"publish --topic t --header k", "publish --topic t --level high", "publish x", "consume", "consume --topic t --queue q",
 		"consume --topic t --from noon", "consume --topic t --partition a", "consume --queue q --ack maybe", "log dump", "shm ls x",
 		"stat x", "ping x", "queue delete", "topic list --timeout",
@@ -123,17 +123,6 @@ func TestAdministration(t *testing.T) {
 	if m, err := admin.DecodeCreateQueue(s.asked[native.CmdCreateQueue]); err != nil || !reflect.DeepEqual(m, admin.CreateQueue{Name: "q2"}) {
 		t.Fatalf("asked for %+v, %v", m, err)
 	}
-	s.succeed(t, "", "exchange", "create", "logs", "--type", "topic")
-	if m, err := admin.DecodeCreateExchange(s.asked[native.CmdCreateExchange]); err != nil ||
-		m != (admin.CreateExchange{Name: "logs", Type: admin.Topic, Durable: true}) {
-		t.Fatalf("asked for %+v, %v", m, err)
-	}
-	s.succeed(t, "", "binding", "create", "--exchange", "x", "--queue", "q", "--key", "*.e", "--header", "a=b=c", "--match-any")
-	m, err := admin.DecodeCreateBinding(s.asked[native.CmdCreateBinding])
-	if err != nil || fmt.Sprint(m) != "{x q *.e true [{a b=c}]}" {
-		t.Fatalf("asked for %+v, %v", m, err)
-	}
-	s.succeed(t, "", "binding", "delete", "--exchange", "x", "--topic", "q")
 	s.succeed(t, "", "topic", "add-partitions", "t", "7")
 	s.succeed(t, "", "topic", "delete", "t")
 	s.succeed(t, "", "queue", "delete", "q", "--if-empty")
@@ -143,19 +132,52 @@ func TestAdministration(t *testing.T) {
 	}
 }
 
+func TestExchangeOptions(t *testing.T) {
+	s := newStub(t)
+	for args, want := range map[string]admin.CreateExchange{
+		"logs --type topic":               {Name: "logs", Type: admin.Topic, Durable: true},
+		"x --transient --auto-delete":     {Name: "x", Type: admin.Direct, AutoDelete: true},
+		"x --internal --alternate rest":   {Name: "x", Type: admin.Direct, Durable: true, Internal: true, Alternate: "rest"},
+		"x --type x-consistent-hash":      {Name: "x", Type: admin.ConsistentHash, Durable: true},
+		"x --hash-header h --type fanout": {Name: "x", Type: admin.Fanout, Durable: true, HashHeader: "h"}, // the broker refuses it
+	} {
+		s.succeed(t, "", append([]string{"exchange", "create"}, strings.Fields(args)...)...)
+		if m, err := admin.DecodeCreateExchange(s.asked[native.CmdCreateExchange]); err != nil || m != want {
+			t.Errorf("%s asked for %+v, %v", args, m, err)
+		}
+	}
+}
+
+func TestBindingOptions(t *testing.T) {
+	s := newStub(t)
+	for args, want := range map[string]string{
+		"--queue q --key *.e":                                "{x q false *.e false false [] []}",
+		"--topic q --header a=b=c --match-any":               "{x q false  true false [{a b=c}] []}",
+		"--to-exchange y --header a= --header p --with-x":    "{x y true  false true [{a }] [p]}",
+		"--queue q --header a=1 --header a=2 --header x-a=3": "{x q false  false false [{a 1} {a 2} {x-a 3}] []}",
+	} {
+		for verb, cmd := range map[string]native.Command{"create": native.CmdCreateBinding, "delete": native.CmdDeleteBinding} {
+			s.succeed(t, "", append([]string{"binding", verb, "--exchange", "x"}, strings.Fields(args)...)...)
+			if m, err := admin.DecodeCreateBinding(s.asked[cmd]); err != nil || fmt.Sprint(m) != want {
+				t.Errorf("%s %s asked for %v, %v", verb, args, m, err)
+			}
+		}
+	}
+}
+
 func TestTables(t *testing.T) {
 	s := newStub(t)
 	for args, want := range map[string]string{
 		"topic list":           "TOPIC  PARTITIONS  LEVEL  RECORDS  RETENTION\nt               2  disk         0  1m0s\n",
 		"topic describe t":     "TOPIC  PARTITION  INDEX  NEXT  VISIBLE\nt              0      1     0        0\nt              1      2     0        0\n",
 		"queue list":           "QUEUE  READY  UNACKED  CONSUMERS  LEVEL    DURABLE  SETTLED  ID\nq         12        0          0  default  true           0   9\n",
-		"exchange list":        "EXCHANGE  TYPE    DURABLE  BINDINGS\nx         fanout  false           1\n",
-		"binding list":         "EXCHANGE  QUEUE  KEY  HEADERS\nx         q      a.*  k=v\n",
+		"exchange list":        "EXCHANGE  TYPE    DURABLE  BINDINGS  PROPERTIES\nx         fanout  false           1  auto-delete,alternate=rest\n",
+		"binding list":         "EXCHANGE  TO          KEY  HEADERS\nx         q           a.*  k=v\nx         exchange y       any of k=1,k=2,p with x-\n",
 		"group list":           "GROUP  TOPIC  PARTITION  OFFSET  LAG  METADATA\ng      t              0       1    0\n",
-		"binding describe x":   "EXCHANGE  QUEUE  KEY  HEADERS\nx         q      a.*  k=v\n",
+		"binding describe x":   "EXCHANGE  TO          KEY  HEADERS\nx         q           a.*  k=v\nx         exchange y       any of k=1,k=2,p with x-\n",
 		"group describe g":     "GROUP  TOPIC  PARTITION  OFFSET  LAG  METADATA\ng      t              0       1    0\n",
 		"queue describe q q":   "QUEUE  READY  UNACKED  CONSUMERS  LEVEL    DURABLE  SETTLED  ID\nq         12        0          0  default  true           0   9\n",
-		"exchange describe x ": "EXCHANGE  TYPE    DURABLE  BINDINGS\nx         fanout  false           1\n",
+		"exchange describe x ": "EXCHANGE  TYPE    DURABLE  BINDINGS  PROPERTIES\nx         fanout  false           1  auto-delete,alternate=rest\n",
 	} {
 		if got := s.succeed(t, "", strings.Fields(args)...); got != want {
 			t.Errorf("%s prints\n%s", args, got)
@@ -163,8 +185,12 @@ func TestTables(t *testing.T) {
 		if strings.HasPrefix(args, "stat") {
 			continue
 		}
+		things := strings.Count(want, "\n") - 1
+		if strings.HasPrefix(args, "topic describe") {
+			things = 1 // a row for each partition
+		}
 		var list []map[string]any
-		if err := json.Unmarshal([]byte(s.succeed(t, "", append(strings.Fields(args), "--json")...)), &list); err != nil || len(list) != 1 {
+		if err := json.Unmarshal([]byte(s.succeed(t, "", append(strings.Fields(args), "--json")...)), &list); err != nil || len(list) != things {
 			t.Errorf("%s --json: %v, %d elements", args, err, len(list))
 		}
 	}

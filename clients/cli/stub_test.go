@@ -155,9 +155,14 @@ func (s *stub) describe(body []byte) ([]byte, error) {
 	case admin.KindQueue:
 		d.Queues = []admin.QueueInfo{{Name: "q", Queue: 9, Ready: 12, Settings: admin.QueueSettings{Durable: true}}}
 	case admin.KindExchange:
-		d.Exchanges = []admin.ExchangeInfo{{Name: "x", Type: admin.Fanout, Bindings: 1}}
+		d.Exchanges = []admin.ExchangeInfo{{
+			CreateExchange: admin.CreateExchange{Name: "x", Type: admin.Fanout, AutoDelete: true, Alternate: "rest"}, Bindings: 1,
+		}}
 	case admin.KindBinding:
-		d.Bindings = []admin.BindingInfo{{Exchange: "x", Queue: "q", RoutingKey: "a.*", Headers: []ipc.Header{{Key: "k", Value: "v"}}}}
+		d.Bindings = []admin.BindingInfo{
+			{Exchange: "x", Queue: "q", RoutingKey: "a.*", Headers: []ipc.Header{{Key: "k", Value: "v"}}},
+			{Exchange: "x", Queue: "y", ToExchange: true, MatchAny: true, WithX: true, Headers: []ipc.Header{{Key: "k", Value: "1"}, {Key: "k", Value: "2"}}, Present: []string{"p"}},
+		}
 	case admin.KindGroup:
 		d.Groups = []admin.GroupInfo{{Name: "g", Offsets: []ipc.OffsetCommit{{Index: 1, Offset: 1}}}}
 	}

@@ -30,10 +30,11 @@ type (
 
 // Exchange types.
 const (
-	Fanout  = admin.Fanout
-	Direct  = admin.Direct
-	Topic   = admin.Topic
-	Headers = admin.Headers
+	Fanout         = admin.Fanout
+	Direct         = admin.Direct
+	Topic          = admin.Topic
+	Headers        = admin.Headers
+	ConsistentHash = admin.ConsistentHash
 )
 
 // CreateTopic makes a topic. Existed tells that an equal one was there before; an unequal
@@ -52,7 +53,7 @@ func (c *Client) CreateQueue(ctx context.Context, spec QueueSpec) (existed bool,
 	return c.create(ctx, native.CmdCreateQueue, &spec)
 }
 
-// CreateBinding binds a queue or topic to an exchange, as CreateTopic does.
+// CreateBinding binds a queue, topic or exchange to an exchange; the rest as CreateTopic.
 func (c *Client) CreateBinding(ctx context.Context, spec BindingSpec) (existed bool, err error) {
 	return c.create(ctx, native.CmdCreateBinding, &spec)
 }
@@ -143,7 +144,7 @@ func (c *Client) Bindings(ctx context.Context, exchanges ...string) ([]BindingIn
 	var all []BindingInfo
 	err := c.describe(ctx, admin.KindBinding, exchanges, func(d *admin.Description) (string, int) {
 		all = append(all, d.Bindings...)
-		return lastName(d.Bindings, func(b *BindingInfo) string { return b.Exchange })
+		return lastName(d.Bindings, func(b *BindingInfo) string { return (*admin.CreateBinding)(b).Identity() })
 	})
 	return all, err
 }

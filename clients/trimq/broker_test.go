@@ -128,6 +128,69 @@ func TestBrokerTopic(t *testing.T) {
 	wg.Wait()
 }
 
+// TestBrokerExchanges publishes through exchanges that hand on to others: a message with the header
+// goes on through a binding, one without to the alternate exchange; a deleted queue takes along the
+// exchange that is left without bindings.
+func TestBrokerExchanges(t *testing.T) {
+	c := dialBroker(t)
+	ctx := brokerContext(t)
+	name := fmt.Sprintf("test-%d", time.Now().UnixNano())
+	in, next, rest := name+"-in", name+"-next", name+"-rest"
+	for _, spec := range []ExchangeSpec{
+		{Name: in, Type: Headers, Durable: true, Alternate: rest},
+		{Name: next, Type: ConsistentHash, Durable: true, Internal: true},
+		{Name: rest, Type: Fanout, Durable: true, AutoDelete: true},
+	} {
+		must[bool](t)(c.CreateExchange(ctx, spec))
+	}
+	for _, spec := range []BindingSpec{
+		{Exchange: in, Queue: next, ToExchange: true, Present: []string{"kind"}},
+		{Exchange: next, Queue: name + "-1", RoutingKey: "1"},
+		{Exchange: next, Queue: name + "-2", RoutingKey: "1"},
+		{Exchange: rest, Queue: name + "-3"},
+	} {
+		if !spec.ToExchange {
+			must[bool](t)(c.CreateQueue(ctx, QueueSpec{Name: spec.Queue, QueueSettings: QueueSettings{Durable: true}}))
+		}
+		must[bool](t)(c.CreateBinding(ctx, spec))
+	}
+	const n = 1000
+	p := must[*Producer](t)(c.NewProducer(WithOrderByRoutingKey()))
+	for i := range n {
+		m := Message{Exchange: in, RoutingKey: fmt.Sprint(i % 50), Mandatory: true, Value: fmt.Append(nil, i)}
+		if i%2 == 0 {
+			m.Headers = []Header{{Key: "kind", Value: []byte("x")}}
+		}
+		if err := p.Produce(ctx, &m, func(r Result, err error) {
+			if err != nil || r.Queues != 1 {
+				t.Errorf("message %d: %+v %v", i, r, err)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	queues := must[[]QueueInfo](t)(c.Queues(ctx, name+"-1", name+"-2", name+"-3"))
+	if a, b := queues[0].Ready, queues[1].Ready; a+b != n/2 || a == 0 || b == 0 || queues[2].Ready != n/2 {
+		t.Errorf("the queues hold %d, %d and %d messages", a, b, queues[2].Ready)
+	}
+	for i := range 3 {
+		if err := c.DeleteQueue(ctx, fmt.Sprintf("%s-%d", name, i+1), DeleteCondition{}); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := c.Exchanges(ctx, rest); !errors.Is(err, ErrNotFound) {
+		t.Errorf("the exchange without bindings: %v", err)
+	}
+	for _, x := range []string{in, next} {
+		if err := c.DeleteExchange(ctx, x, DeleteCondition{}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestBrokerQueue publishes through an exchange to two queues, of which two consumers take:
 // nothing is lost, and only what is marked as delivered before comes twice.
 func TestBrokerQueue(t *testing.T) {

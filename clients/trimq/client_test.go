@@ -72,6 +72,36 @@ func TestDial(t *testing.T) {
 	}
 }
 
+// TestBindingsInPages: an exchange may have more bindings than a page holds, and many of them may
+// differ in their headers alone.
+func TestBindingsInPages(t *testing.T) {
+	f := newFake(t)
+	c := dialFake(t, f)
+	ctx := testContext(t)
+	must[bool](t)(c.CreateExchange(ctx, ExchangeSpec{Name: "x", Type: Headers, AutoDelete: true, Alternate: "rest"}))
+	want := map[string]bool{}
+	for i := range 9 {
+		spec := BindingSpec{Exchange: "x", Queue: "q", Headers: []RoutingHeader{{Key: "k", Value: fmt.Sprint(i)}}}
+		if i%3 == 0 {
+			spec.Headers, spec.Present = nil, []string{fmt.Sprint(i)}
+		}
+		must[bool](t)(c.CreateBinding(ctx, spec))
+		want[spec.Identity()] = true
+	}
+	got := must[[]BindingInfo](t)(c.Bindings(ctx))
+	for i := range got {
+		spec := BindingSpec(got[i])
+		delete(want, spec.Identity())
+	}
+	if len(got) != 9 || len(want) > 0 {
+		t.Fatalf("%d bindings; missing: %v", len(got), want)
+	}
+	x := must[[]ExchangeInfo](t)(c.Exchanges(ctx, "x"))
+	if x[0].Bindings != 9 || x[0].Exchanges != 0 || !x[0].AutoDelete || x[0].Alternate != "rest" {
+		t.Fatalf("described as %+v", x)
+	}
+}
+
 func TestAdmin(t *testing.T) {
 	f := newFake(t)
 	c := dialFake(t, f)

@@ -66,7 +66,7 @@ func (f *fake) administer(cmd native.Command, body []byte) ([]byte, error) {
 			return nil, err
 		}
 		existed := f.exchanges[m.Name] != nil
-		f.exchanges[m.Name] = &admin.ExchangeInfo{Name: m.Name, Type: m.Type, Durable: m.Durable}
+		f.exchanges[m.Name] = &admin.ExchangeInfo{CreateExchange: m}
 		return reply(&admin.Created{Existed: existed}, nil)
 	case native.CmdCreateBinding:
 		m, err := admin.DecodeCreateBinding(body)
@@ -74,6 +74,12 @@ func (f *fake) administer(cmd native.Command, body []byte) ([]byte, error) {
 			return nil, err
 		}
 		f.bindings = append(f.bindings, m)
+		if x := f.exchanges[m.Exchange]; x != nil {
+			x.Bindings++
+			if m.ToExchange {
+				x.Exchanges++
+			}
+		}
 		return reply(&admin.Created{}, nil)
 	case native.CmdDescribe:
 		m, err := admin.DecodeDescribe(body)
@@ -126,6 +132,10 @@ func (f *fake) delete(cmd native.Command, body []byte) ([]byte, error) {
 // describe gives two things a page, so that paging is used.
 func (f *fake) describe(m *admin.Describe) *admin.Description {
 	d := &admin.Description{Kind: m.Kind}
+	if m.Kind == admin.KindBinding {
+		f.describeBindings(m, d)
+		return d
+	}
 	var names []string
 	switch m.Kind {
 	case admin.KindTopic:
@@ -170,6 +180,24 @@ func (f *fake) describe(m *admin.Describe) *admin.Description {
 		}
 	}
 	return d
+}
+
+// describeBindings goes by identity. It knows nothing of names.
+func (f *fake) describeBindings(m *admin.Describe, d *admin.Description) {
+	byID := map[string]admin.CreateBinding{}
+	for _, b := range f.bindings {
+		b.Canonical()
+		byID[b.Identity()] = b
+	}
+	for _, id := range keys(byID) {
+		if id <= m.After {
+			continue
+		}
+		if d.More = len(d.Bindings) == 2; d.More {
+			return
+		}
+		d.Bindings = append(d.Bindings, admin.BindingInfo(byID[id]))
+	}
 }
 
 func keys[V any](m map[string]V) []string {

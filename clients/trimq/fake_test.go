@@ -413,11 +413,11 @@ func (f *fake) publish(body []byte) ([]byte, error) {
 	}
 	if !dup {
 		for _, b := range f.bindings {
-			match := b.Exchange == m.Exchange && (x.Type == admin.Fanout || b.RoutingKey == m.RoutingKey)
-			if x.Type == admin.Headers {
-				match = b.Exchange == m.Exchange && slices.Equal(b.Headers, m.Headers)
+			match := x.Type == admin.Fanout || b.RoutingKey == m.RoutingKey
+			if x.ByHeaders() { // somewhere
+				match = slices.Equal(b.Headers, m.Headers)
 			}
-			if match {
+			if match && b.Exchange == m.Exchange && !b.ToExchange {
 				queues++
 				f.indexes[f.queues[b.Queue].Queue].store(body[off:], meta.Count)
 			}

@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/batch"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/native"
@@ -190,13 +189,14 @@ func (p *Producer) topicChanged(name string, e *topicEntry) {
 	}
 }
 
-// exchange finds an exchange's stream. Its type decides whether headers take part in routing.
+// exchange finds an exchange's stream. What it is, and where it may hand messages on, decides
+// whether headers take part in routing; that is looked at once, when it is first published to.
 func (p *Producer) exchange(ctx context.Context, name string) (*stream, error) {
 	if s, ok := p.exchanges.Load(name); ok {
 		p.lastEx.Store(s.(*stream))
 		return s.(*stream), nil
 	}
-	kind := admin.Direct
+	byHeaders := false
 	if name == "" { // there always; only the broker's limits must be known
 		if _, err := p.c.Ping(ctx); err != nil {
 			return nil, err
@@ -209,7 +209,7 @@ func (p *Producer) exchange(ctx context.Context, name string) (*stream, error) {
 		if len(found) != 1 {
 			return nil, protocolError("DESCRIBE of exchange %q tells of %d", name, len(found))
 		}
-		kind = found[0].Type
+		byHeaders = found[0].ByHeaders()
 	}
 	p.limitFrames(p.c.calls.frameLimit())
 	p.mu.Lock()
@@ -217,7 +217,7 @@ func (p *Producer) exchange(ctx context.Context, name string) (*stream, error) {
 	if s, ok := p.exchanges.Load(name); ok {
 		return s.(*stream), nil
 	}
-	s := p.newExchange(name, kind == admin.Headers)
+	s := p.newExchange(name, byHeaders)
 	p.exchanges.Store(name, s)
 	p.lastEx.Store(s)
 	return s, nil

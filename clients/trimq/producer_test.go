@@ -1,10 +1,12 @@
 package trimq
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -595,18 +597,26 @@ func TestPublish(t *testing.T) {
 	}
 }
 
+// TestHeadersExchange: messages for an exchange that routes by headers, or hands on to others that
+// may, share a batch only with those of equal headers.
 func TestHeadersExchange(t *testing.T) {
 	f := newFake(t)
 	c := dialFake(t, f)
 	ctx := testContext(t)
 	must[bool](t)(c.CreateExchange(ctx, ExchangeSpec{Name: "h", Type: Headers}))
+	must[bool](t)(c.CreateExchange(ctx, ExchangeSpec{Name: "a", Type: Direct, Alternate: "h"}))
+	must[bool](t)(c.CreateExchange(ctx, ExchangeSpec{Name: "e", Type: Fanout}))
+	must[bool](t)(c.CreateBinding(ctx, BindingSpec{Exchange: "e", Queue: "h", ToExchange: true}))
+	must[bool](t)(c.CreateExchange(ctx, ExchangeSpec{Name: "c", Type: ConsistentHash, HashHeader: "k"}))
 	for _, v := range []string{"1", "2"} {
 		must[bool](t)(c.CreateQueue(ctx, QueueSpec{Name: "q" + v}))
-		must[bool](t)(c.CreateBinding(ctx, BindingSpec{Exchange: "h", Queue: "q" + v, Headers: []RoutingHeader{{Key: "k", Value: v}}}))
+		for _, x := range []string{"h", "a", "e", "c"} {
+			must[bool](t)(c.CreateBinding(ctx, BindingSpec{Exchange: x, Queue: "q" + v, Headers: []RoutingHeader{{Key: "k", Value: v}}}))
+		}
 	}
 	p := must[*Producer](t)(c.NewProducer(WithOrderByRoutingKey()))
-	for i := range 20 {
-		m := Message{Exchange: "h", Headers: []Header{{Key: "k", Value: fmt.Append(nil, 1+i%2)}}, Value: fmt.Append(nil, i)}
+	for i := range 40 {
+		m := Message{Exchange: "haec"[i/10:][:1], Headers: []Header{{Key: "k", Value: fmt.Append(nil, 1+i%2)}}, Value: fmt.Append(nil, i)}
 		if err := p.Produce(ctx, &m, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -614,7 +624,9 @@ func TestHeadersExchange(t *testing.T) {
 	if err := p.Flush(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if got := fmt.Sprint(f.values(t, f.queues["q2"].Queue)); got != "[1 3 5 7 9 11 13 15 17 19]" {
+	got := f.values(t, f.queues["q2"].Queue)
+	slices.SortFunc(got, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) })
+	if fmt.Sprint(got) != "[1 3 5 7 9 11 13 15 17 19 21 23 25 27 29 31 33 35 37 39]" {
 		t.Fatalf("q2 holds %s", got)
 	}
 }

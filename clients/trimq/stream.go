@@ -20,7 +20,7 @@ type stream struct {
 	name      string // of the topic or exchange
 	exchange  bool
 	partition uint32
-	byHeaders bool // a headers exchange: what shares a batch shares its headers
+	byHeaders bool // an exchange that may route by headers: what shares a batch shares its headers
 	topic     atomic.Pointer[topicLanes]
 
 	mu    sync.Mutex // guards the lanes and their open batches

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/trimq/trimq/protocol/ipc"
@@ -332,6 +333,12 @@ func (c *Core) applyTransientsGone(*journal.TransientsGone) error {
 		}
 	}
 	c.doom(func(journal.Owner) bool { return true })
+	for _, name := range slices.Clone(c.exchanges.keys()) {
+		if x, ok := c.exchanges.get(name); ok && !x.spec.Durable { // others may have gone with it
+			c.emptied = append(c.emptied, x)
+			c.dropEmptied()
+		}
+	}
 	return nil
 }
 

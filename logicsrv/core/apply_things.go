@@ -46,10 +46,16 @@ func (c *Core) applyThing(ev journal.Event, timeMS int64) error {
 // keepable tells whether an index can have this level: a broker that stands alone has no quorum.
 func keepable(level ipc.Level) bool { return level >= ipc.LevelMemory && level <= ipc.LevelDisk }
 
+// inShard tells whether an id is of the shard's own range, without the reserved ones.
+func (c *Core) inShard(id uint64) bool {
+	first := uint64(c.cfg.Shard) << shardShift
+	return id >= first && id-first < 1<<shardShift-reservedIDs
+}
+
 // claimID takes an id into use. Ids only rise, so one that has ended is never given again.
 func (c *Core) claimID(id uint64) error {
 	// Within the shard's own range: another shard's ids would collide with those of its log.
-	if id <= c.lastID || id>>shardShift != uint64(c.cfg.Shard) {
+	if id <= c.lastID || !c.inShard(id) {
 		return misfit("id %d, when %d is in use", id, c.lastID)
 	}
 	c.lastID = id
@@ -159,14 +165,6 @@ func (c *Core) dropIndex(ix *index) {
 	}
 }
 
-// dropDestination forgets a name and all bindings to it.
-func (c *Core) dropDestination(d *destination) {
-	for len(d.bindings) > 0 {
-		c.unbind(d.bindings[len(d.bindings)-1])
-	}
-	delete(c.dests, d.name)
-}
-
 // applyQueueCreated: the queue begins empty at offset 0; its index is its id. One over a topic has
 // no index of its own.
 func (c *Core) applyQueueCreated(e *journal.QueueCreated) error {
@@ -261,107 +259,5 @@ func (c *Core) applyQueueDeleted(id uint64) error {
 	if q.set.Exclusive {
 		c.disown(q.owner)
 	}
-	return nil
-}
-
-// applyExchangeCreated: an exchange without bindings.
-func (c *Core) applyExchangeCreated(e *journal.ExchangeCreated) error {
-	if _, ok := c.exchanges.get(e.Name); ok || e.Type < admin.Fanout || e.Type > admin.Headers {
-		return misfit("exchange %q of type %d", e.Name, e.Type)
-	}
-	if err := c.claimID(e.ID); err != nil {
-		return err
-	}
-	c.addExchange(&exchange{id: e.ID, name: strings.Clone(e.Name), typ: e.Type, durable: e.Durable, router: newRouter(e.Type)})
-	return nil
-}
-
-// addExchange enters an exchange under its id, which events name, and its name.
-func (c *Core) addExchange(x *exchange) {
-	c.exchanges.add(x.name, x)
-	c.exchByID[x.id] = x
-}
-
-// applyExchangeDeleted forgets the exchange, its bindings and the lanes of producers to it. The
-// default exchange stays.
-func (c *Core) applyExchangeDeleted(e *journal.ExchangeDeleted) error {
-	x := c.exchByID[e.ID]
-	if x == nil || x.router == nil {
-		return misfit("exchange %d does not exist", e.ID)
-	}
-	if x.bindings > 0 {
-		for _, b := range c.bindingsOf(x) {
-			c.unbind(b)
-		}
-	}
-	c.exchanges.remove(x.name)
-	delete(c.exchByID, x.id)
-	c.producers.forget(map[uint64]bool{x.id: true})
-	return nil
-}
-
-// bindingsOf lists an exchange's bindings, in order.
-func (c *Core) bindingsOf(x *exchange) []*binding {
-	out := make([]*binding, 0, x.bindings)
-	ids := c.bindings.keys()
-	from, _ := slices.BinarySearch(ids, x.name+"\x00")
-	for _, id := range ids[from:] {
-		b, _ := c.bindings.get(id)
-		if b.exchange != x {
-			break
-		}
-		out = append(out, b)
-	}
-	return out
-}
-
-// applyBindingCreated binds. The event bears names, which are resolved again here: no id of a
-// binding exists, its parts are its identity. Strings are cloned, they alias the entry.
-func (c *Core) applyBindingCreated(m *admin.CreateBinding) error {
-	x, known := c.exchanges.get(m.Exchange)
-	d := c.dests[m.Queue]
-	if !known || d == nil || x.router == nil || strings.IndexByte(m.RoutingKey, 0) >= 0 {
-		return misfit("binding of %q to %q", m.Queue, m.Exchange)
-	}
-	headers := make([]ipc.Header, len(m.Headers))
-	for i, h := range m.Headers {
-		headers[i] = ipc.Header{Key: strings.Clone(h.Key), Value: strings.Clone(h.Value)}
-	}
-	b := &binding{exchange: x, dest: d, key: strings.Clone(m.RoutingKey), matchAny: m.MatchAny, headers: orderHeaders(headers)}
-	info := b.info()
-	if _, ok := c.bindings.get(identity(&info)); ok {
-		return misfit("%q is bound to %q already", m.Queue, m.Exchange)
-	}
-	c.bind(b)
-	return nil
-}
-
-// bind enters a binding in all four places that know of it: the list of all, the exchange's
-// router and count, the destination.
-func (c *Core) bind(b *binding) {
-	info := b.info()
-	c.bindings.add(identity(&info), b)
-	b.exchange.router.bind(b)
-	b.exchange.bindings++
-	b.dest.bindings = append(b.dest.bindings, b)
-}
-
-// unbind is the reverse of bind. The order of what is left means nothing, see router.
-func (c *Core) unbind(b *binding) {
-	info := b.info()
-	c.bindings.remove(identity(&info))
-	b.exchange.router.unbind(b)
-	b.exchange.bindings--
-	b.dest.bindings = without(b.dest.bindings, b)
-}
-
-// applyBindingDeleted finds the binding by its parts.
-func (c *Core) applyBindingDeleted(m *admin.CreateBinding) error {
-	m.Headers = orderHeaders(m.Headers)
-	b, ok := c.bindings.get(identity(m))
-	if !ok {
-		return misfit("%q is not bound to %q", m.Queue, m.Exchange)
-	}
-	c.unbind(b)
 	return nil
 }

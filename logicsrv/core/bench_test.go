@@ -85,7 +85,7 @@ func BenchmarkPublish(b *testing.B) {
 
 // BenchmarkTopicMatch routes through a topic exchange with 10,000 patterns.
 func BenchmarkTopicMatch(b *testing.B) {
-	r := newRouter(admin.Topic)
+	r := newTopicRouter()
 	rng := rand.New(rand.NewPCG(1, 2))
 	word := func() string { return fmt.Sprintf("w%d", rng.IntN(100)) }
 	for i := range 10_000 {

@@ -14,7 +14,7 @@ type Config struct {
 	MaxPartitionsPerTopic int // 10,000 partitions
 	MaxPartitions         int // 200,000 partitions of all topics together
 	MaxQueues             int // 200,000 queues
-	MaxExchanges          int // 20,000 exchanges, the default one included
+	MaxExchanges          int // 20,000 exchanges, the predeclared ones left out
 	MaxBindings           int // 1,000,000 bindings of all exchanges together
 	MaxTargets            int // 4,096 queues and partitions that one batch may reach
 	MaxProducers          int // 100,000 idempotent producers remembered

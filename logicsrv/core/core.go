@@ -131,7 +131,10 @@ type Core struct {
 	giver    giver
 	routing  uint64 // counts routings, so that a destination is reached once in each
 	routeKey string
+	walk     []*exchange // that the message being routed goes through
+	matched  bool        // a binding of the one that it is in
 	hit      func(*destination)
+	emptied  []*exchange // that end with what is being applied
 	scratch  []byte
 	publish  ipc.Publish
 	msg      message
@@ -155,7 +158,7 @@ func New(cfg Config) *Core {
 		exchanges: newRegistry[string, *exchange](),
 		groups:    newRegistry[string, *group](),
 		bindings:  newRegistry[string, *binding](),
-		producers: producers{byID: make(map[int64]*producer)},
+		producers: newProducers(),
 		topicByID: make(map[uint64]*topic),
 		exchByID:  make(map[uint64]*exchange),
 		dests:     make(map[string]*destination),
@@ -166,20 +169,19 @@ func New(cfg Config) *Core {
 		owned:     make(map[journal.Owner]int),
 		txnByKey:  make(map[string]*txn),
 	}
-	// The default exchange was there before the first event, as in AMQP: no event makes it, and
-	// its id is the one before the first.
 	c.lastID = uint64(cfg.Shard) << shardShift
 	c.lastPID = int64(cfg.Shard) << shardShift
-	standard := &exchange{id: c.lastID, typ: admin.Direct, durable: true}
-	c.exchanges.add("", standard)
-	c.exchByID[standard.id] = standard
+	c.predeclare()
 	c.conns = make(map[uint64]*conn)
 	c.consumers = make(map[subID]*consumer)
 	c.waits = make(map[uint64]*wait)
 	c.pulls = make(map[uint64]*pull)
 	c.txnGroups = make(map[string]*txnGroup)
 	c.turn = &c.turns[0]
-	c.hit = func(d *destination) { c.reach(d, c.routeKey) }
+	c.hit = func(d *destination) {
+		c.matched = true
+		c.reach(d, c.routeKey)
+	}
 	return c
 }
 

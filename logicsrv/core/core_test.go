@@ -34,8 +34,8 @@ func smallState(t *testing.T) *Core {
 	part := w.topic("t", 2, ipc.LevelPage)
 	runs := w.queue("runs", ipc.LevelDisk)
 	bits := w.queue("set", ipc.LevelMemory)
-	w.admin(admin.CmdCreateExchange, &admin.CreateExchange{Name: "x", Type: admin.Headers, Durable: true})
-	w.admin(admin.CmdCreateBinding, &admin.CreateBinding{Exchange: "x", Queue: "t", RoutingKey: "k", MatchAny: true, Headers: []ipc.Header{{Key: "h", Value: "v"}}})
+	w.admin(admin.CmdCreateExchange, &admin.CreateExchange{Name: "x", Type: admin.Headers, Durable: true, AutoDelete: true, Alternate: "amq.topic"})
+	w.admin(admin.CmdCreateBinding, &admin.CreateBinding{Exchange: "x", Queue: "t", RoutingKey: "k", MatchAny: true, Headers: []ipc.Header{{Key: "h", Value: "v"}}, Present: []string{"p"}})
 	w.turn(ipc.TypeInitProducer, (&ipc.InitProducer{ProducerID: -1, Epoch: -1}).Append(nil))
 	m := ipc.Append{Head: ipc.Head{Epoch: 1, Conn: 1, Req: 9}, Index: part, Batch: batch(3)}
 	m.Batch.ProducerID = w.c.lastPID
@@ -117,8 +117,8 @@ func TestGolden(t *testing.T) {
 			name:s id:v level:1 `+settings+`used:1 doomed:1 lease:v cursors:v
 				index:v number:v floor:v set:1 attempts:v leases:v dead:v deadlines:v weights:v ages:v
 				index:v number:v floor:v set:1 attempts:v leases:v dead:v deadlines:v weights:v ages:v
-		exchanges:v name:s id:v type:1 durable:1
-		bindings:v exchange:s queue:s key:s matchAny:1 headers:v key:s value:s
+		exchanges:v id:v name:s type:1 durable:1 autoDelete:1 internal:1 alternate:s hashHeader:s
+		bindings:v exchange:s queue:s toExchange:1 routingKey:s matchAny:1 withX:1 headers:v key:s value:s present:v name:s
 		producers:v id:v epoch:v used:v lanes:v to:v epoch:v next:v accepted:v kept:v first:v last:v result:v
 		groups:v name:s offsets:v index:v offset:v metadata:s
 		limbos:v class:1 index:v next:v floor:v set:1 delayed:v gap:v length:v due:v ttl:v weight:v priority:1 dests:v dest:v
@@ -272,7 +272,7 @@ func TestSettings(t *testing.T) {
 	if len(got) != 2 || got[0] != (ipc.IndexSettings{Index: 2, RetentionMS: 5, RetentionBytes: 6}) || got[1] != (ipc.IndexSettings{Index: 3}) {
 		t.Fatalf("%+v", got)
 	}
-	if nonce, pos := w.c.Position(); nonce != testNonce || pos != w.pos {
+	if nonce, pos := w.c.Position(); nonce != w.nonce || pos != w.pos {
 		t.Fatalf("position %d %x, want %d", pos, nonce, w.pos)
 	}
 	if s := w.c.Stats(); s.Partitions != 1 || s.Queues != 1 || s.Inputs != 2 || w.c.Term() != 1 {

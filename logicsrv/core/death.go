@@ -174,7 +174,7 @@ func (c *Core) letterRun(k *cursor, first, next uint64, reason journal.Reason, n
 			key = n.Note.Key
 		}
 		ev.Note = journal.Note{
-			Exchange: x.name, Key: key, Headers: n.Note.Headers, Priority: n.Note.Priority,
+			Exchange: x.spec.Name, Key: key, Headers: n.Note.Headers, Priority: n.Note.Priority,
 			Deaths: addDeath(&n.Note, q.name, reason, t.timeMS),
 		}
 		c.msg = message{key, n.Note.Headers}

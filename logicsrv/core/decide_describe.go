@@ -3,6 +3,7 @@ package core
 import (
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
@@ -122,11 +123,11 @@ func (c *Core) describeTopic(p *page, name string, t *topic) bool {
 
 // describeExchange adds an exchange; the default one has the empty name.
 func (c *Core) describeExchange(p *page, name string, x *exchange) bool {
-	if !p.take(16 + len(name)) {
+	if !p.take(24 + len(name) + len(x.spec.Alternate) + len(x.spec.HashHeader)) {
 		return false
 	}
 	p.out.Exchanges = append(p.out.Exchanges, admin.ExchangeInfo{
-		Name: x.name, Type: x.typ, Durable: x.durable, Bindings: uint32(x.bindings),
+		CreateExchange: x.spec, Bindings: uint32(len(x.bindings)), Exchanges: uint32(x.onward),
 	})
 	return true
 }
@@ -205,33 +206,43 @@ func (c *Core) describeGroup(p *page, name string, g *group) bool {
 	return true
 }
 
-// listBindings lists bindings in order of exchange, queue and key. Names are names of
-// exchanges. After is "exchange", or "exchange NUL queue NUL key" of the last binding of
-// the page before; a page ends only where these three change.
+// listBindings lists bindings in order of their identities. Names are names of exchanges. After is
+// the identity of the last binding of the page before, or a part of it: see there.
 func (c *Core) listBindings(p *page) {
 	for _, name := range p.ask.Names {
 		if _, ok := c.exchanges.get(name); !ok {
 			p.out.Missing = append(p.out.Missing, name)
 		}
 	}
-	// After and what follows a NUL stand before After and \x01: see identity.
-	ids := c.bindings.keys()
-	from := 0
-	if p.ask.After != "" {
-		from, _ = slices.BinarySearch(ids, p.ask.After+"\x01")
+	// After itself, and what follows it with a NUL, stand before After and \x01.
+	from := p.ask.After
+	if from != "" {
+		from += "\x01"
 	}
-	var last *binding
-	for _, id := range ids[from:] {
-		b, _ := c.bindings.get(id)
-		if len(p.ask.Names) > 0 && !slices.Contains(p.ask.Names, b.exchange.name) {
-			continue
-		}
-		if last != nil && last.exchange == b.exchange && last.dest == b.dest && last.key == b.key {
-			p.n, p.bytes = p.n+1, p.bytes+len(id)
-		} else if !p.take(len(id)) {
+	if len(p.ask.Names) == 0 {
+		c.takeBindings(p, from, "")
+	}
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(p.ask.Names))) {
+		if of := name + "\x00"; !c.takeBindings(p, max(from, of), of) {
 			return
 		}
-		last = b
+	}
+}
+
+// takeBindings adds the bindings from an identity on that begin with prefix; false: the page is
+// full.
+func (c *Core) takeBindings(p *page, from, prefix string) bool {
+	ids := c.bindings.keys()
+	first, _ := slices.BinarySearch(ids, from)
+	for _, id := range ids[first:] {
+		if !strings.HasPrefix(id, prefix) {
+			break
+		}
+		if !p.take(len(id)) {
+			return false
+		}
+		b, _ := c.bindings.get(id)
 		p.out.Bindings = append(p.out.Bindings, admin.BindingInfo(b.info()))
 	}
+	return true
 }

@@ -1,34 +1,63 @@
 package core
 
 import (
+	"strings"
+
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/journal"
 )
 
-// createExchange decides a new exchange. Equal means type and durability; what a front end would
-// like to ask beyond (auto-delete, internal) becomes a property here when it comes.
+// createExchange decides a new exchange. One that exists is compared before anything else is
+// looked at, so that clients may declare what is predeclared.
 func (c *Core) createExchange(m *admin.CreateExchange) (admin.Created, refused) {
-	if no := checked(checkName("exchange", m.Name)); no != nil {
-		return admin.Created{}, no
-	}
-	if m.Type < admin.Fanout || m.Type > admin.Headers {
-		return admin.Created{}, errcode.New(errcode.InvalidArgument, "%d is no exchange type; fanout=1, direct=2, topic=3, headers=4", m.Type)
+	if !m.Type.Known() {
+		return admin.Created{}, errcode.New(errcode.InvalidArgument, "there is no exchange of type %d; %s are numbered from 1", m.Type, strings.Join(admin.TypeNames(), ", "))
 	}
 	if x, ok := c.exchanges.get(m.Name); ok {
-		if x.typ != m.Type || x.durable != m.Durable {
-			return admin.Created{}, errcode.New(errcode.Inequivalent, "exchange %q has type %d, durable %t", m.Name, x.typ, x.durable)
+		switch other := x.difference(m); {
+		case x.router == nil:
+			return admin.Created{}, errcode.New(errcode.AccessRefused, "the default exchange is there; nobody creates it")
+		case other != "":
+			return admin.Created{}, errcode.New(errcode.Inequivalent, "exchange %q: %s", m.Name, other)
 		}
 		return c.unchanged(0)
 	}
-	if c.exchanges.len() >= c.cfg.MaxExchanges {
+	if no := checkExchange(m); no != nil {
+		return admin.Created{}, no
+	}
+	if c.clientExchanges() >= c.cfg.MaxExchanges {
 		return admin.Created{}, errcode.New(errcode.LimitExceeded, "at most %d exchanges", c.cfg.MaxExchanges)
 	}
-	c.decided(&journal.ExchangeCreated{Pos: c.in.Pos, ID: c.lastID + 1, Name: m.Name, Type: m.Type, Durable: m.Durable})
+	c.decided(&journal.ExchangeCreated{Pos: c.in.Pos, ID: c.lastID + 1, Exchange: *m})
 	return admin.Created{}, nil
 }
 
-// deleteExchange decides that an exchange and its bindings go. Unused means without bindings.
+// checkExchange tells whether an exchange can be as it is asked for. The alternate exchange need
+// not exist, but its name must be one.
+func checkExchange(m *admin.CreateExchange) refused {
+	if no := checked(checkName("exchange", m.Name)); no != nil {
+		return no
+	}
+	if strings.HasPrefix(m.Name, reservedPrefix) {
+		return errcode.New(errcode.AccessRefused, "exchange %q: names that begin with %s are the broker's; choose another", m.Name, reservedPrefix)
+	}
+	if m.Alternate != "" {
+		if no := checked(checkName("alternate exchange", m.Alternate)); no != nil {
+			return no
+		}
+	}
+	switch {
+	case m.HashHeader == "":
+		return nil
+	case m.Type != admin.ConsistentHash:
+		return errcode.New(errcode.InvalidArgument, "exchange %q: a hash header is for type %s, not %s", m.Name, admin.ConsistentHash, m.Type)
+	}
+	return checked(checkName("hash header", m.HashHeader))
+}
+
+// deleteExchange decides that an exchange goes, with the bindings from it and to it. Unused means
+// without bindings from it.
 func (c *Core) deleteExchange(m *admin.Delete) (admin.Created, refused) {
 	x, ok := c.exchanges.get(m.Name)
 	switch {
@@ -36,57 +65,11 @@ func (c *Core) deleteExchange(m *admin.Delete) (admin.Created, refused) {
 		return admin.Created{}, errcode.New(errcode.NotFound, "there is no exchange %s", quoted(m.Name))
 	case x.router == nil:
 		return admin.Created{}, errcode.New(errcode.AccessRefused, "the default exchange cannot be deleted")
-	case m.IfUnused && x.bindings > 0:
-		return admin.Created{}, errcode.New(errcode.InUse, "exchange %q has %d bindings", m.Name, x.bindings)
+	case x.predeclared:
+		return admin.Created{}, errcode.New(errcode.AccessRefused, "exchange %q is predeclared and cannot be deleted", m.Name)
+	case m.IfUnused && len(x.bindings) > 0:
+		return admin.Created{}, errcode.New(errcode.InUse, "exchange %q has %d bindings", m.Name, len(x.bindings))
 	}
 	c.decided(&journal.ExchangeDeleted{Pos: c.in.Pos, ID: x.id})
-	return admin.Created{}, nil
-}
-
-// checkBinding finds the ends of a binding and brings it into the form that identifies it.
-func (c *Core) checkBinding(m *admin.CreateBinding) refused {
-	if no := checked(checkBindingParts(m.RoutingKey, m.Headers)); no != nil {
-		return no
-	}
-	x, ok := c.exchanges.get(m.Exchange)
-	switch {
-	case !ok:
-		return errcode.New(errcode.NotFound, "there is no exchange %s", quoted(m.Exchange))
-	case x.router == nil:
-		return errcode.New(errcode.AccessRefused, "the default exchange reaches every queue by its name and takes no bindings")
-	}
-	if _, ok := c.dests[m.Queue]; !ok {
-		return errcode.New(errcode.NotFound, "there is no queue or topic %s", quoted(m.Queue))
-	}
-	// The same headers in another order are the same binding.
-	m.Headers = orderHeaders(m.Headers)
-	return nil
-}
-
-// createBinding decides a binding. A second one of the same parts is no other binding; one that
-// differs in the key alone is, and a message that matches both still comes once.
-func (c *Core) createBinding(m *admin.CreateBinding) (admin.Created, refused) {
-	if no := c.checkBinding(m); no != nil {
-		return admin.Created{}, no
-	}
-	if _, ok := c.bindings.get(identity(m)); ok {
-		return c.unchanged(0) // as AMQP has it: to bind twice is to bind once
-	}
-	if c.bindings.len() >= c.cfg.MaxBindings {
-		return admin.Created{}, errcode.New(errcode.LimitExceeded, "at most %d bindings", c.cfg.MaxBindings)
-	}
-	c.decided(&journal.BindingCreated{Pos: c.in.Pos, Binding: *m})
-	return admin.Created{}, nil
-}
-
-// deleteBinding decides that the binding of exactly these parts goes.
-func (c *Core) deleteBinding(m *admin.CreateBinding) (admin.Created, refused) {
-	if no := c.checkBinding(m); no != nil {
-		return admin.Created{}, no
-	}
-	if _, ok := c.bindings.get(identity(m)); !ok {
-		return admin.Created{}, errcode.New(errcode.NotFound, "%s is not bound to exchange %s with key %s and these headers", quoted(m.Queue), quoted(m.Exchange), quoted(m.RoutingKey))
-	}
-	c.decided(&journal.BindingDeleted{Pos: c.in.Pos, Binding: *m})
 	return admin.Created{}, nil
 }

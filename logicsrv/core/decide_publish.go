@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
 )
@@ -27,6 +28,10 @@ func (c *Core) decidePublish() {
 	x, ok := c.exchanges.get(m.Exchange)
 	if !ok {
 		c.reject(m.Head, errcode.NotFound, "there is no exchange "+quoted(m.Exchange))
+		return
+	}
+	if x.spec.Internal && !failpoint.Broken("internal-open") {
+		c.reject(m.Head, errcode.AccessRefused, "exchange "+quoted(m.Exchange)+" is internal: only other exchanges hand it messages")
 		return
 	}
 	if code, text := checkBatch(m.Level, &m.Batch, 0); code != errcode.OK {

@@ -11,9 +11,6 @@ import (
 	"github.com/trimq/trimq/protocol/journal"
 )
 
-// reserved is how names begin that only the broker gives.
-const reserved = "amq."
-
 // createQueue decides a new queue. One that is not durable holds its messages at memory level
 // unless another is asked for: they are written, but nobody waits for it.
 func (c *Core) createQueue(m *admin.CreateQueue) (admin.Created, refused) {
@@ -21,8 +18,8 @@ func (c *Core) createQueue(m *admin.CreateQueue) (admin.Created, refused) {
 		m.Name = c.queueName()
 	} else if no := checked(checkName("queue", m.Name)); no != nil {
 		return admin.Created{}, no
-	} else if strings.HasPrefix(m.Name, reserved) && c.dests[m.Name] == nil {
-		return admin.Created{}, errcode.New(errcode.AccessRefused, "names that begin with %s are the broker's to give; leave the name of the queue empty to get one", reserved)
+	} else if strings.HasPrefix(m.Name, reservedPrefix) && c.dests[m.Name] == nil {
+		return admin.Created{}, errcode.New(errcode.AccessRefused, "names that begin with %s are the broker's to give; leave the name of the queue empty to get one", reservedPrefix)
 	}
 	t, no := c.sourceOf(m)
 	if no == nil {
@@ -62,7 +59,7 @@ func (c *Core) createQueue(m *admin.CreateQueue) (admin.Created, refused) {
 // queueName is a name that no queue has had: ids are never used twice.
 func (c *Core) queueName() string {
 	seed := topicUUID(c.cfg.Shard, c.lastID+1, c.ownTerm, c.turn.timeMS)
-	return reserved + "gen-" + hex.EncodeToString(binary.BigEndian.AppendUint64(seed[:12:12], c.lastID+1)[:16])
+	return reservedPrefix + "gen-" + hex.EncodeToString(binary.BigEndian.AppendUint64(seed[:12:12], c.lastID+1)[:16])
 }
 
 // sourceOf is the topic whose messages the queue is to hold; nil: its own.
@@ -119,7 +116,7 @@ func (c *Core) checkSettings(m *admin.CreateQueue, t *topic) refused {
 			return no
 		}
 	}
-	return checked(checkBindingParts(m.DeadLetterKey, nil))
+	return checked(checkBindingParts(&admin.CreateBinding{RoutingKey: m.DeadLetterKey}))
 }
 
 // checkTimes bounds the times and limits of a queue.

@@ -1,186 +1,169 @@
 package core
 
 import (
-	"cmp"
-	"slices"
+	"fmt"
 
 	"github.com/trimq/trimq/protocol/admin"
+	"github.com/trimq/trimq/protocol/invariant"
 	"github.com/trimq/trimq/protocol/ipc"
-	"github.com/trimq/trimq/protocol/wire"
 )
 
-// Routing in two steps. The router of the exchange calls hit for every destination whose binding
-// matches, as often as bindings match; reach adds the destination's index to the targets unless
-// this routing has added it. For that each destination remembers the number of the last routing
-// that reached it: no set has to be made or cleared for a message.
-//
-// A destination is a queue, or a topic as a whole; for a topic the message's key chooses the
-// partition, so a topic bound to an exchange is partitioned as if it had been produced to
-// directly with that key.
-
-// exchange routes batches to the destinations that are bound to it.
+// exchange hands batches on to the destinations that are bound to it.
 type exchange struct {
-	id       uint64
-	name     string
-	typ      admin.ExchangeType
-	durable  bool
-	bindings int
-	router   router // nil for the default exchange, which routes by name
+	id          uint64
+	spec        admin.CreateExchange // what it was created with
+	predeclared bool                 // there from the start: no event makes it, none ends it
+	router      router               // nil for the default exchange, which routes by name
+	bindings    []*binding           // that lead from it, in no order that means anything
+	onward      int                  // how many of them lead to exchanges
+	dest        destination          // where bindings to it lead
 }
 
-// destination is what can be bound: a queue, or a topic as a whole. Both share one space of
-// names, so that a name in a binding, or a routing key on the default exchange, means one.
+// newExchange makes one without bindings. REQUIRES: the type is known.
+func newExchange(id uint64, spec admin.CreateExchange) *exchange {
+	x := &exchange{id: id, spec: spec}
+	x.dest = destination{name: spec.Name, exchange: x}
+	x.router = newRouter(x)
+	return x
+}
+
+// amqpExchanges are those that AMQP wants to be there, besides the default one.
+var amqpExchanges = [...]struct {
+	name string
+	typ  admin.ExchangeType
+}{
+	{"amq.direct", admin.Direct},
+	{"amq.fanout", admin.Fanout},
+	{"amq.topic", admin.Topic},
+	{"amq.headers", admin.Headers},
+	{"amq.match", admin.Headers},
+}
+
+// reservedPrefix begins the names of things that only the broker makes.
+const reservedPrefix = "amq."
+
+// reservedIDs are the last ids of a shard, which belong to amqpExchanges and are given to nothing
+// else: a list that grows moves none of the ids that stand in logs.
+const reservedIDs = 256
+
+// predeclare makes the exchanges that were there before the first event. The default one has the
+// id before the first, the others the last ones.
+func (c *Core) predeclare() {
+	base := uint64(c.cfg.Shard) << shardShift
+	c.addExchange(&exchange{id: base, predeclared: true, spec: admin.CreateExchange{Type: admin.Direct, Durable: true}})
+	for i, a := range amqpExchanges {
+		x := newExchange(base+1<<shardShift-1-uint64(i), admin.CreateExchange{Name: a.name, Type: a.typ, Durable: true})
+		x.predeclared = true
+		c.addExchange(x)
+	}
+}
+
+// clientExchanges is how many exchanges clients have made.
+func (c *Core) clientExchanges() int { return c.exchanges.len() - len(amqpExchanges) - 1 }
+
+// difference words the first property in which an exchange is not what was asked for; empty: it
+// is that in all of them.
+func (x *exchange) difference(m *admin.CreateExchange) string {
+	switch have := &x.spec; {
+	case have.Type != m.Type:
+		return fmt.Sprintf("type is %s, not %s", have.Type, m.Type)
+	case have.Durable != m.Durable:
+		return fmt.Sprintf("durable is %t, not %t", have.Durable, m.Durable)
+	case have.AutoDelete != m.AutoDelete:
+		return fmt.Sprintf("auto-delete is %t, not %t", have.AutoDelete, m.AutoDelete)
+	case have.Internal != m.Internal:
+		return fmt.Sprintf("internal is %t, not %t", have.Internal, m.Internal)
+	case have.Alternate != m.Alternate:
+		return fmt.Sprintf("alternate exchange is %s, not %s", quoted(have.Alternate), quoted(m.Alternate))
+	case have.HashHeader != m.HashHeader:
+		return fmt.Sprintf("hash header is %s, not %s", quoted(have.HashHeader), quoted(m.HashHeader))
+	}
+	return ""
+}
+
+// destination is what can be bound: a queue, a topic as a whole, or an exchange. Queues and topics
+// share one space of names, so that a name in a binding, or a routing key on the default
+// exchange, means one; exchanges have another.
 type destination struct {
-	name  string
-	queue *queue // one of the two is set
-	topic *topic
+	name     string
+	queue    *queue // one of the three is set
+	topic    *topic
+	exchange *exchange
 
 	bindings []*binding // to it, from all exchanges, in no order that means anything
 	routed   uint64     // number of the last routing that reached it: soft, see route
 }
 
-// binding is one binding; exchange, dest and the fields behind them are its identity.
+// binding is one binding.
 type binding struct {
 	exchange *exchange
 	dest     *destination
-	key      string
-	matchAny bool
-	headers  []ipc.Header // in order of key and value
+	id       string // admin.CreateBinding.Identity: the key in state.bindings
+	key      string // the routing key
+	terms    *terms // nil where there are none, as outside of headers exchanges
+
+	fromAt, toAt uint32 // its places in exchange.bindings and dest.bindings
+}
+
+// terms are what a binding asks of the headers of a message.
+type terms struct {
+	any     bool         // one of them is enough
+	withX   bool         // those whose names begin with x- count
+	headers []ipc.Header // in order of key and value, each once
+	present []string     // in order, each once
+}
+
+// newBinding makes a binding of these parts. REQUIRES: m is canonical, its strings stay.
+func newBinding(m *admin.CreateBinding, x *exchange, d *destination) *binding {
+	b := &binding{exchange: x, dest: d, id: m.Identity()}
+	at := len(m.Exchange) + len(m.Queue) + 2
+	b.key = b.id[at : at+len(m.RoutingKey)]
+	if m.MatchAny || m.WithX || len(m.Headers)+len(m.Present) > 0 {
+		b.terms = &terms{m.MatchAny, m.WithX, m.Headers, m.Present}
+	}
+	return b
 }
 
 // info is the binding as it is told to others.
 func (b *binding) info() admin.CreateBinding {
-	return admin.CreateBinding{
-		Exchange: b.exchange.name, Queue: b.dest.name, RoutingKey: b.key,
-		MatchAny: b.matchAny, Headers: b.headers,
+	m := admin.CreateBinding{
+		Exchange: b.exchange.spec.Name, Queue: b.dest.name, ToExchange: b.dest.exchange != nil, RoutingKey: b.key,
+	}
+	if t := b.terms; t != nil {
+		m.MatchAny, m.WithX, m.Headers, m.Present = t.any, t.withX, t.headers, t.present
+	}
+	return m
+}
+
+// enter lists the binding with the exchange from which it leads and the destination to which.
+func (b *binding) enter() {
+	x, d := b.exchange, b.dest
+	b.fromAt, b.toAt = uint32(len(x.bindings)), uint32(len(d.bindings))
+	x.bindings, d.bindings = append(x.bindings, b), append(d.bindings, b)
+	if d.exchange != nil {
+		x.onward++
 	}
 }
 
-// orderHeaders brings the headers of a binding into the order that makes equal ones equal.
-func orderHeaders(headers []ipc.Header) []ipc.Header {
-	slices.SortFunc(headers, func(a, b ipc.Header) int {
-		return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.Value, b.Value))
-	})
-	return slices.Compact(headers)
-}
-
-// identity is the key of a binding in state.bindings. It orders bindings by exchange, queue
-// and key, none of which holds a NUL.
-func identity(b *admin.CreateBinding) string {
-	id := make([]byte, 0, len(b.Exchange)+len(b.Queue)+len(b.RoutingKey)+8)
-	id = append(append(id, b.Exchange...), 0)
-	id = append(append(id, b.Queue...), 0)
-	id = append(append(id, b.RoutingKey...), 0)
-	id = wire.AppendBool(id, b.MatchAny)
-	return string(ipc.AppendHeaders(id, b.Headers))
-}
-
-// router is the part of an exchange that its type makes. A router keeps its bindings in
-// structures whose walk depends on what is bound alone, never on the order of binding.
-type router interface {
-	bind(b *binding)
-	unbind(b *binding)
-	// match calls hit for each destination of a message, for one perhaps more than once.
-	match(m *message, hit func(*destination))
-}
-
-// message is what a router looks at.
-type message struct {
-	key     string
-	headers []ipc.Header
-}
-
-// newRouter makes the router of a type; nil where there is no such type.
-func newRouter(typ admin.ExchangeType) router {
-	switch typ {
-	case admin.Fanout:
-		return &fanoutRouter{}
-	case admin.Direct:
-		return &directRouter{byKey: make(map[string][]*binding)}
-	case admin.Topic:
-		return &topicRouter{root: &topicNode{}}
-	case admin.Headers:
-		return newHeadersRouter()
-	}
-	return nil
-}
-
-// fanoutRouter reaches everything that is bound.
-type fanoutRouter struct{ bound []*binding }
-
-func (r *fanoutRouter) bind(b *binding)   { r.bound = append(r.bound, b) }
-func (r *fanoutRouter) unbind(b *binding) { r.bound = without(r.bound, b) }
-
-// match reaches all; twice what is bound twice with different keys, which reach corrects.
-func (r *fanoutRouter) match(_ *message, hit func(*destination)) {
-	for _, b := range r.bound {
-		hit(b.dest)
+// leave is the reverse of enter. The last of each list takes the free place, so that what has a
+// hundred thousand bindings loses one as fast as what has two.
+func (b *binding) leave() {
+	x, d := b.exchange, b.dest
+	invariant.Check(x.bindings[b.fromAt] == b && d.bindings[b.toAt] == b, "binding %q stands elsewhere", b.id)
+	last := x.bindings[len(x.bindings)-1]
+	x.bindings[b.fromAt], last.fromAt = last, b.fromAt
+	x.bindings = shortened(x.bindings)
+	last = d.bindings[len(d.bindings)-1]
+	d.bindings[b.toAt], last.toAt = last, b.toAt
+	d.bindings = shortened(d.bindings)
+	if d.exchange != nil {
+		x.onward--
 	}
 }
 
-// directRouter reaches what is bound with exactly the message's key.
-type directRouter struct{ byKey map[string][]*binding }
-
-func (r *directRouter) bind(b *binding) { r.byKey[b.key] = append(r.byKey[b.key], b) }
-
-// unbind drops the key with its last binding, so that keys that came and went take no memory.
-func (r *directRouter) unbind(b *binding) {
-	if rest := without(r.byKey[b.key], b); len(rest) > 0 {
-		r.byKey[b.key] = rest
-	} else {
-		delete(r.byKey, b.key)
-	}
-}
-
-// match looks the key up: its cost does not grow with the bindings of other keys.
-func (r *directRouter) match(m *message, hit func(*destination)) {
-	for _, b := range r.byKey[m.key] {
-		hit(b.dest)
-	}
-}
-
-// without returns the list less b, by moving the last one into its place.
-func without(list []*binding, b *binding) []*binding {
-	i := slices.Index(list, b)
-	if i < 0 {
-		return list
-	}
+// shortened is the list without its last element, which it no longer keeps alive.
+func shortened(list []*binding) []*binding {
 	last := len(list) - 1
-	list[i] = list[last]
 	list[last] = nil
 	return list[:last]
-}
-
-// route fills c.targets with the indexes that a message reaches, each once, in order of
-// their ids: the walk of a router may differ between a core that lived and one that was
-// loaded, the events may not.
-func (c *Core) route(x *exchange, m *message) {
-	c.targets = c.targets[:0]
-	c.routing++
-	if x.router == nil {
-		if d, ok := c.dests[m.key]; ok {
-			// The key names the topic; so it cannot choose the partition as well.
-			c.reach(d, "")
-		}
-		return
-	}
-	c.routeKey = m.key
-	x.router.match(m, c.hit)
-	if len(c.targets) > 1 {
-		slices.SortFunc(c.targets, func(a, b *index) int { return cmp.Compare(a.id, b.id) })
-	}
-}
-
-// reach adds a destination's index to the targets unless it is among them.
-func (c *Core) reach(d *destination, key string) {
-	if d.routed == c.routing {
-		return
-	}
-	d.routed = c.routing
-	if d.queue != nil {
-		c.targets = append(c.targets, d.queue.own.ix)
-		return
-	}
-	c.scratch = append(c.scratch[:0], key...)
-	c.targets = append(c.targets, d.topic.choose(c.scratch))
 }

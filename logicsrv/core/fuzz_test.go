@@ -15,11 +15,16 @@ func furnished(tb testing.TB) *world {
 	w.attach(1)
 	w.topic("t", 2, ipc.LevelPage)
 	q := w.queue("q", ipc.LevelMemory)
-	for i, typ := range []admin.ExchangeType{admin.Fanout, admin.Direct, admin.Topic, admin.Headers} {
+	for i, typ := range []admin.ExchangeType{admin.Fanout, admin.Direct, admin.Topic, admin.Headers, admin.ConsistentHash} {
 		name := string(rune('a' + i))
-		w.admin(admin.CmdCreateExchange, &admin.CreateExchange{Name: name, Type: typ})
-		w.admin(admin.CmdCreateBinding, &admin.CreateBinding{Exchange: name, Queue: "q", RoutingKey: "k.#"})
-		w.admin(admin.CmdCreateBinding, &admin.CreateBinding{Exchange: name, Queue: "t"})
+		key := "k.#"
+		if typ == admin.ConsistentHash {
+			key = "3"
+		}
+		w.admin(admin.CmdCreateExchange, &admin.CreateExchange{Name: name, Type: typ, AutoDelete: i%2 == 0, Alternate: "a"})
+		w.admin(admin.CmdCreateBinding, &admin.CreateBinding{Exchange: name, Queue: "q", RoutingKey: key, Present: []string{"h"}})
+		w.admin(admin.CmdCreateBinding, &admin.CreateBinding{Exchange: name, Queue: "t", RoutingKey: "1", MatchAny: true})
+		w.admin(admin.CmdCreateBinding, &admin.CreateBinding{Exchange: name, Queue: "a", ToExchange: true, RoutingKey: "2"})
 	}
 	w.turn(ipc.TypeInitProducer, (&ipc.InitProducer{ProducerID: -1, Epoch: -1}).Append(nil))
 	w.turn(ipc.TypeSubscribe, (&ipc.Subscribe{Head: ipc.Head{Epoch: 1, Conn: 256, Req: 1}, Sub: 1, Queue: q, Limit: 50}).Append(nil))

@@ -23,7 +23,9 @@ func TestMemory(t *testing.T) {
 	next := func() uint64 { id++; return id }
 	head := func(i int) ipc.Head { return ipc.Head{Epoch: 1, Conn: uint64(i), Req: uint64(i + 1)} }
 	c.epoch, c.resynced = 1, true
-	apply(&journal.ExchangeCreated{ID: next(), Name: "x", Type: admin.Direct})
+	apply(&journal.ExchangeCreated{ID: next(), Exchange: admin.CreateExchange{Name: "x", Type: admin.Direct}})
+	apply(&journal.ExchangeCreated{ID: next(), Exchange: admin.CreateExchange{Name: "top", Type: admin.Topic}})
+	apply(&journal.ExchangeCreated{ID: next(), Exchange: admin.CreateExchange{Name: "hdr", Type: admin.Headers}})
 	apply(&journal.TopicCreated{ID: next(), Name: "t", Level: ipc.LevelDisk, Indexes: []uint64{next()}})
 	topicID := id - 1
 	first := id + 1
@@ -36,8 +38,14 @@ func TestMemory(t *testing.T) {
 			apply(&journal.QueueCreated{Queue: next(), Settings: admin.QueueSettings{Durable: true}, Name: fmt.Sprintf("queue-%07d", i), Level: ipc.LevelDisk})
 		}},
 		{"partition", 175, func(int) { apply(&journal.PartitionsAdded{ID: topicID, Indexes: []uint64{next()}}) }},
-		{"binding", 250, func(i int) {
+		{"binding", 280, func(i int) {
 			apply(&journal.BindingCreated{Binding: admin.CreateBinding{Exchange: "x", Queue: fmt.Sprintf("queue-%07d", i), RoutingKey: fmt.Sprintf("key-%07d", i)}})
+		}},
+		{"binding to a topic exchange", 440, func(i int) {
+			apply(&journal.BindingCreated{Binding: admin.CreateBinding{Exchange: "top", Queue: fmt.Sprintf("queue-%07d", i), RoutingKey: fmt.Sprintf("area-%d.customer-%d.*", i%100, i)}})
+		}},
+		{"binding to a headers exchange", 540, func(i int) {
+			apply(&journal.BindingCreated{Binding: admin.CreateBinding{Exchange: "hdr", Queue: fmt.Sprintf("queue-%07d", i), Headers: []ipc.Header{{Key: "customer", Value: fmt.Sprint(i)}, {Key: "area", Value: fmt.Sprint(i % 100)}}}})
 		}},
 		{"producer with one lane", 210, func(i int) {
 			apply(&journal.ProducerCreated{ProducerID: int64(i + 1)})

@@ -6,8 +6,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
-	"github.com/trimq/trimq/protocol/ipc"
 )
 
 // Names come from outside and go everywhere: into events, checkpoints, replies, logs and the
@@ -49,21 +49,26 @@ func checkTopicName(name string) (errcode.Code, string) {
 	return errcode.OK, ""
 }
 
-// checkBindingParts validates what a binding gives besides names.
-func checkBindingParts(key string, headers []ipc.Header) (errcode.Code, string) {
-	if len(key) > maxNameBytes {
-		return errcode.InvalidArgument, fmt.Sprintf("a routing key has at most %d bytes, not %d", maxNameBytes, len(key))
+// checkBindingParts validates what a binding gives besides names of what is bound.
+func checkBindingParts(m *admin.CreateBinding) (errcode.Code, string) {
+	if len(m.RoutingKey) > maxNameBytes {
+		return errcode.InvalidArgument, fmt.Sprintf("a routing key has at most %d bytes, not %d", maxNameBytes, len(m.RoutingKey))
 	}
-	if strings.IndexByte(key, 0) >= 0 {
+	if strings.IndexByte(m.RoutingKey, 0) >= 0 {
 		return errcode.InvalidArgument, "the routing key of a binding cannot hold a NUL"
 	}
-	if len(headers) > maxHeaders {
-		return errcode.InvalidArgument, fmt.Sprintf("a binding has at most %d headers, not %d", maxHeaders, len(headers))
+	if n := len(m.Headers) + len(m.Present); n > maxHeaders {
+		return errcode.InvalidArgument, fmt.Sprintf("a binding has at most %d headers, not %d", maxHeaders, n)
 	}
-	for _, h := range headers {
-		if n := len(h.Key) + len(h.Value); n > maxHeaderBytes {
-			return errcode.InvalidArgument, fmt.Sprintf("a header of a binding has at most %d bytes, not %d", maxHeaderBytes, n)
-		}
+	longest := 0
+	for i := range m.Headers {
+		longest = max(longest, len(m.Headers[i].Key)+len(m.Headers[i].Value))
+	}
+	for _, key := range m.Present {
+		longest = max(longest, len(key))
+	}
+	if longest > maxHeaderBytes {
+		return errcode.InvalidArgument, fmt.Sprintf("a header of a binding has at most %d bytes, not %d", maxHeaderBytes, longest)
 	}
 	return errcode.OK, ""
 }

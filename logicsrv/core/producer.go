@@ -66,6 +66,12 @@ type producer struct {
 type producers struct {
 	byID           map[int64]*producer
 	oldest, newest *producer
+	lanesTo        map[uint64]int // how many lanes lead to an index or exchange; without zeros
+}
+
+// newProducers makes an empty table.
+func newProducers() producers {
+	return producers{byID: make(map[int64]*producer), lanesTo: make(map[uint64]int)}
 }
 
 // touch makes p the one that was used last.
@@ -103,6 +109,12 @@ func (t *producers) unlink(p *producer) {
 func (t *producers) remove(p *producer) {
 	t.unlink(p)
 	delete(t.byID, p.id)
+	for i := range p.lanes {
+		to := p.lanes[i].to
+		if t.lanesTo[to]--; t.lanesTo[to] == 0 {
+			delete(t.lanesTo, to)
+		}
+	}
 }
 
 // lane finds the lane to an index or exchange; nil where nothing was sent there yet.
@@ -217,6 +229,7 @@ func (t *producers) remember(to uint64, id int64, epoch int16, base int32, count
 	i, ok := p.find(to)
 	if !ok {
 		p.lanes = slices.Insert(p.lanes, i, lane{to: to, epoch: epoch})
+		t.lanesTo[to]++
 	}
 	l := &p.lanes[i]
 	if l.epoch != epoch {
@@ -233,9 +246,17 @@ func (t *producers) remember(to uint64, id int64, epoch int16, base int32, count
 	return true
 }
 
-// forget drops the lanes to what is in gone.
+// forget drops the lanes to what is in gone. Most of what goes has none, and then nothing is looked
+// through: there may be a hundred thousand producers.
 func (t *producers) forget(gone map[uint64]bool) {
-	for p := t.oldest; p != nil; p = p.newer {
+	lanes := 0
+	for id := range gone { // order: a sum, and deletions
+		lanes += t.lanesTo[id]
+		delete(t.lanesTo, id)
+	}
+	for p := t.oldest; p != nil && lanes > 0; p = p.newer {
+		before := len(p.lanes)
 		p.lanes = slices.DeleteFunc(p.lanes, func(l lane) bool { return gone[l.to] })
+		lanes -= before - len(p.lanes)
 	}
 }

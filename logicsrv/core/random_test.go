@@ -3,6 +3,7 @@ package core
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -78,13 +79,10 @@ func (g *inputs) held() (out []ipc.Held) {
 }
 
 func (g *inputs) command() (admin.Command, []byte) {
-	queue, exchange, topic := g.pick("q1", "q2", "q3"), g.pick("", "x1", "x2", "x3", "x4"), g.pick("t1", "t2")
-	binding := admin.CreateBinding{Exchange: exchange, Queue: g.pick(queue, topic), RoutingKey: g.pick("a", "a.*", "#", "")}
-	if g.IntN(3) == 0 {
-		binding.MatchAny, binding.Headers = g.IntN(2) == 0, []ipc.Header{{Key: "h", Value: g.pick("1", "2")}}
-	}
+	queue, exchange, topic := g.pick("q1", "q2", "q3"), g.pick("", "x1", "x2", "x3", "x4", "amq.topic"), g.pick("t1", "t2")
+	binding := g.binding(exchange, queue, topic)
 	gone := admin.Delete{IfUnused: g.IntN(3) == 0, IfEmpty: g.IntN(3) == 0}
-	switch g.IntN(14) {
+	switch g.IntN(16) {
 	case 0, 1:
 		return admin.CmdCreateTopic, (&admin.CreateTopic{Name: topic, Partitions: uint32(g.IntN(4)), Level: ipc.Level(g.IntN(4))}).Append(nil)
 	case 2, 3, 4:
@@ -96,9 +94,10 @@ func (g *inputs) command() (admin.Command, []byte) {
 			m.Topic, m.From, m.Level = topic, admin.From(g.IntN(2)), ipc.LevelUnset
 		}
 		return admin.CmdCreateQueue, m.Append(nil)
-	case 5, 6:
-		return admin.CmdCreateExchange, (&admin.CreateExchange{Name: exchange, Type: admin.ExchangeType(g.IntN(5))}).Append(nil)
-	case 7, 8, 9:
+	case 5, 6, 14:
+		m := g.exchange(exchange)
+		return admin.CmdCreateExchange, m.Append(nil)
+	case 7, 8, 9, 15:
 		return admin.CmdCreateBinding, binding.Append(nil)
 	case 10:
 		return admin.CmdDeleteBinding, binding.Append(nil)
@@ -164,6 +163,31 @@ func (g *inputs) settings() (m admin.QueueSettings) {
 // plain are the properties of a queue about which the end of a turn decides nothing.
 func (g *inputs) plain() admin.QueueSettings { return admin.QueueSettings{Durable: g.IntN(2) == 0} }
 
+func (g *inputs) exchange(name string) admin.CreateExchange {
+	m := admin.CreateExchange{Name: name, Type: admin.ExchangeType(g.IntN(7)), Durable: g.IntN(2) == 0, AutoDelete: g.IntN(3) == 0, Internal: g.IntN(6) == 0}
+	if g.IntN(3) == 0 {
+		m.Alternate = g.pick("x1", "x2", "x3", "none")
+	}
+	if g.IntN(6) == 0 {
+		m.HashHeader = "h"
+	}
+	return m
+}
+
+func (g *inputs) binding(exchange, queue, topic string) admin.CreateBinding {
+	m := admin.CreateBinding{Exchange: exchange, Queue: g.pick(queue, topic), RoutingKey: g.pick("a", "a.*", "#", "", "1", "2")}
+	if g.IntN(3) == 0 {
+		m.Queue, m.ToExchange = g.pick("x1", "x2", "x3", "x4", ""), true
+	}
+	if g.IntN(3) == 0 {
+		m.MatchAny, m.Headers = g.IntN(2) == 0, []ipc.Header{{Key: g.pick("h", "x-h"), Value: g.pick("1", "2")}}
+	}
+	if g.IntN(6) == 0 {
+		m.WithX, m.Present = g.IntN(2) == 0, []string{g.pick("h", "x-h")}
+	}
+	return m
+}
+
 // hard makes an input whose effect on hard state does not depend on soft state.
 func (g *inputs) hard() (ipc.Type, []byte) {
 	h := g.head()
@@ -175,7 +199,7 @@ func (g *inputs) hard() (ipc.Type, []byte) {
 	case 2, 3, 4:
 		m := ipc.Publish{Head: h, Level: g.level(), Mandatory: g.IntN(3) == 0, Exchange: g.pick("", "", "x1", "x2", "x3", "x4"), RoutingKey: g.pick("q1", "q2", "q3", "t1", "a", "a.b", "")}
 		if g.IntN(2) == 0 {
-			m.Headers = []ipc.Header{{Key: "h", Value: g.pick("1", "2")}}
+			m.Headers = []ipc.Header{{Key: g.pick("h", "x-h"), Value: g.pick("1", "2")}}
 		}
 		g.options(&m)
 		m.Batch = g.batch(1 << 20)
@@ -351,7 +375,11 @@ func TestRandomHistories(t *testing.T) {
 					w.checkpoint()
 				case 4:
 					w.settle()
-					w.kill(w.pos, 0)
+					if g.IntN(3) == 0 {
+						w.newRings()
+					} else {
+						w.kill(w.pos, 0)
+					}
 					if g.IntN(2) == 0 {
 						w.resync(1)
 					}
@@ -362,9 +390,50 @@ func TestRandomHistories(t *testing.T) {
 	}
 }
 
+// checkDerived checks that counts and lists agree with what they are made of.
+func checkDerived(t *testing.T, c *Core) {
+	t.Helper()
+	lanes := map[uint64]int{}
+	for _, p := range c.producers.byID {
+		for i := range p.lanes {
+			lanes[p.lanes[i].to]++
+		}
+	}
+	if !maps.Equal(lanes, c.producers.lanesTo) {
+		t.Fatalf("lanes %v, counted as %v", lanes, c.producers.lanesTo)
+	}
+	from, onward, to := map[*exchange]int{}, map[*exchange]int{}, map[*destination]int{}
+	for id, b := range c.bindings.all {
+		x, d := b.exchange, b.dest
+		from[x]++
+		to[d]++
+		if d.exchange != nil {
+			onward[x]++
+		}
+		info := b.info()
+		if x.bindings[b.fromAt] != b || d.bindings[b.toAt] != b || info.Identity() != id || c.exchByID[x.id] != x || c.boundTo(&info) != d {
+			t.Fatalf("binding %q is not where it should be", id)
+		}
+	}
+	for name, x := range c.exchanges.all {
+		if len(x.bindings) != from[x] || x.onward != onward[x] || len(x.dest.bindings) != to[&x.dest] || c.exchByID[x.id] != x {
+			t.Fatalf("exchange %q lists %d bindings from it, %d to exchanges, %d to it", name, len(x.bindings), x.onward, len(x.dest.bindings))
+		}
+	}
+	for name, d := range c.dests {
+		if len(d.bindings) != to[d] {
+			t.Fatalf("%q lists %d bindings", name, len(d.bindings))
+		}
+	}
+	if len(c.emptied) > 0 || c.exchanges.len() != len(c.exchByID) {
+		t.Fatalf("%d exchanges wait for their end; %d by name, %d by id", len(c.emptied), c.exchanges.len(), len(c.exchByID))
+	}
+}
+
 // checkSoft checks the invariants between consumers, queues and what is in hand.
 func checkSoft(t *testing.T, c *Core) {
 	t.Helper()
+	checkDerived(t, c)
 	for name, q := range c.queues.all {
 		for _, k := range q.cursors {
 			checkCursor(t, c, name, k)

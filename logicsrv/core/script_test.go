@@ -21,6 +21,7 @@ import (
 //	turn                   one input a line; ends the turn
 //	advance written= synced=   moves the cursors; ends a turn without inputs
 //	settle                 moves both cursors to the end until nothing is left to do
+//	drop-transient         what a start with new rings does to exchanges, in as many turns as it takes
 //	checkpoint             takes one, for the next kill
 //	kill head=pos lose=n   rebuilds the core without the last n entries, reads the ring from
 //	                       head again, ends the turn
@@ -53,8 +54,8 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 			MaxQueues: number(d, "queues"), MaxTopics: number(d, "topics"), MaxPartitions: number(d, "partitions"),
 			MaxBindings: number(d, "bindings"), MaxExchanges: number(d, "exchanges"), MaxTargets: number(d, "targets"),
 			MaxProducers: number(d, "producers"), MaxConsumers: number(d, "consumers"), MaxWaits: number(d, "waits"),
-			MaxGroups: number(d, "groups"), ProducerExpiryMS: int64(number(d, "expiry")), MaxDelayed: number(d, "delayed"),
-			MaxTxns: number(d, "txns"), TxnChecks: number(d, "checks"), TxnMaxMS: int64(number(d, "txn-max")),
+			MaxGroups: number(d, "groups"), ProducerExpiryMS: int64(number(d, "expiry")), MaxEntryBytes: number(d, "entry"),
+			MaxDelayed: number(d, "delayed"), MaxTxns: number(d, "txns"), TxnChecks: number(d, "checks"), TxnMaxMS: int64(number(d, "txn-max")),
 		}
 		s.world = newWorld(t, cfg)
 	case "turn":
@@ -72,6 +73,9 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 			s.cursors(s.c.LSN(), s.c.LSN())
 			s.trace(&b)
 		}
+	case "new-rings":
+		s.newRings()
+		s.trace(&b)
 	case "checkpoint":
 		s.checkpoint()
 		fmt.Fprintf(&b, "lsn=%d\n", s.blobLSN)
@@ -227,15 +231,21 @@ func (w words) queue() *admin.CreateQueue {
 	return m
 }
 
+// headers reads name:value,name:value.
 func (w words) headers() (out []ipc.Header) {
-	if w["headers"] == "" {
-		return nil
-	}
-	for _, part := range strings.Split(w["headers"], ",") {
+	for _, part := range w.list("headers") {
 		k, v, _ := strings.Cut(part, ":")
 		out = append(out, ipc.Header{Key: k, Value: v})
 	}
 	return out
+}
+
+// list reads word,word.
+func (w words) list(key string) []string {
+	if w[key] == "" {
+		return nil
+	}
+	return strings.Split(w[key], ",")
 }
 
 func (w words) batch() ipc.BatchMeta {
@@ -346,14 +356,20 @@ func (s *script) input(line string) (ipc.Type, []byte) {
 
 // adminInput makes the record of a command.
 func (s *script) adminInput(verb string, h ipc.Head, w words) (ipc.Type, []byte) {
-	binding := admin.CreateBinding{Exchange: w["exchange"], Queue: w["queue"], RoutingKey: w["key"], MatchAny: w.flag("any"), Headers: w.headers()}
+	binding := admin.CreateBinding{
+		Exchange: w["exchange"], Queue: w["queue"] + w["to"], ToExchange: w.flag("to"), RoutingKey: w["key"],
+		MatchAny: w.flag("any"), WithX: w.flag("with-x"), Headers: w.headers(), Present: w.list("present"),
+	}
 	gone := admin.Delete{Name: w["name"], IfUnused: w.flag("if-unused"), IfEmpty: w.flag("if-empty")}
 	var cmd admin.Command
 	var body []byte
 	switch verb {
 	case "exchange":
-		types := map[string]admin.ExchangeType{"fanout": admin.Fanout, "direct": admin.Direct, "topic": admin.Topic, "headers": admin.Headers}
-		cmd, body = admin.CmdCreateExchange, (&admin.CreateExchange{Name: w["name"], Type: types[w["type"]], Durable: true}).Append(nil)
+		typ, _ := admin.TypeNamed(w["type"])
+		cmd, body = admin.CmdCreateExchange, (&admin.CreateExchange{
+			Name: w["name"], Type: typ, Durable: !w.flag("transient"), AutoDelete: w.flag("auto-delete"), Internal: w.flag("internal"),
+			Alternate: w["alternate"], HashHeader: w["hash-header"],
+		}).Append(nil)
 	case "queue":
 		cmd, body = admin.CmdCreateQueue, w.queue().Append(nil)
 	case "topic":
@@ -377,9 +393,7 @@ func (s *script) adminInput(verb string, h ipc.Head, w words) (ipc.Type, []byte)
 	case "describe":
 		kinds := map[string]admin.Kind{"topics": admin.KindTopic, "exchanges": admin.KindExchange, "queues": admin.KindQueue, "bindings": admin.KindBinding, "groups": admin.KindGroup, "consumers": admin.KindConsumer, "txns": admin.KindTxn}
 		d := admin.Describe{Kind: kinds[w["kind"]], After: strings.ReplaceAll(w["after"], "|", "\x00"), Max: uint32(w.num("max", 0))}
-		if w["names"] != "" {
-			d.Names = strings.Split(w["names"], ",")
-		}
+		d.Names = w.list("names")
 		cmd, body = admin.CmdDescribe, d.Append(nil)
 	default:
 		panic("unknown input " + verb)

@@ -11,8 +11,8 @@ package core
 //	|     name str | id v | uuid 16 | level u8 | retentionBytes v | retentionMS v | createdMS v | turn v
 //	|     | list of partitions: (id v | next v) |
 //	| list of queues      in order of name, see snapshot_queues.go
-//	| list of exchanges   in order of name, the default one left out: name str | id v | type u8 | durable bool |
-//	| list of bindings    in order: exchange str | queue str | key str | matchAny bool | list of (key str | value str) |
+//	| list of exchanges   in order of name, the predeclared ones left out: id v | admin.CreateExchange |
+//	| list of bindings    in order: admin.CreateBinding |
 //	| list of producers   the one used longest ago first:
 //	|     id v | epoch v | used v | list of lanes: (to v | epoch v | next v | accepted v | list of (first v | last v | result v)) |
 //	| list of groups      in order of name: name str | list of (index v | offset v | metadata str) |
@@ -29,7 +29,6 @@ import (
 	"math/bits"
 
 	"github.com/trimq/trimq/protocol/invariant"
-	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/wire"
 )
 
@@ -169,19 +168,16 @@ func (s *offsetSet) word(x uint64) uint64 {
 // appendExchanges encodes exchanges and then, in one list, all bindings: they refer to queues and
 // topics, which stand before them.
 func (c *Core) appendExchanges(b []byte) []byte {
-	b = wire.AppendUvarint(b, uint64(c.exchanges.len()-1))
+	b = wire.AppendUvarint(b, uint64(c.clientExchanges()))
 	for _, x := range c.exchanges.all {
-		if x.router == nil {
-			continue
+		if !x.predeclared {
+			b = x.spec.Append(wire.AppendUvarint(b, x.id))
 		}
-		b = wire.AppendUvarint(wire.AppendString(b, x.name), x.id)
-		b = wire.AppendBool(append(b, byte(x.typ)), x.durable)
 	}
 	b = wire.AppendUvarint(b, uint64(c.bindings.len()))
 	for _, k := range c.bindings.all {
-		b = wire.AppendString(wire.AppendString(b, k.exchange.name), k.dest.name)
-		b = wire.AppendBool(wire.AppendString(b, k.key), k.matchAny)
-		b = ipc.AppendHeaders(b, k.headers)
+		m := k.info()
+		b = m.Append(b)
 	}
 	return b
 }

@@ -110,6 +110,7 @@ func (l *loader) head() error {
 	if l.Err() == nil && shard != uint64(l.c.cfg.Shard) {
 		return fmt.Errorf("%w: of shard %d, not %d", ErrCheckpoint, shard, l.c.cfg.Shard)
 	}
+	l.ensure(l.c.inShard(s.lastID))
 	return nil
 }
 
@@ -218,29 +219,26 @@ func (l *loader) afford(s *offsetSet, first, next uint64) bool {
 	return true
 }
 
-// exchanges reads all but the default one, which New has made.
+// exchanges reads all but the predeclared ones, which New has made.
 func (l *loader) exchanges() {
-	for range l.Count(4, loadThings) {
-		x := &exchange{name: l.String(), id: l.id(), typ: admin.ExchangeType(l.U8()), durable: l.Bool()}
-		x.router = newRouter(x.typ)
-		_, taken := l.c.exchanges.get(x.name)
-		if !l.ensure(x.router != nil && !taken && l.c.exchByID[x.id] == nil) {
+	for range l.Count(9, loadThings) {
+		id, spec := l.id(), admin.ReadExchange(&l.Cursor)
+		_, taken := l.c.exchanges.get(spec.Name)
+		if !l.ensure(spec.Type.Known() && !taken && l.c.exchByID[id] == nil) {
 			return
 		}
-		l.c.addExchange(x)
+		l.c.addExchange(newExchange(id, spec))
 	}
 }
 
 // bindings binds again what was bound, by the code that applies the event.
 func (l *loader) bindings() {
-	c := l.c
-	for range l.Count(5, loadThings) {
-		m := admin.CreateBinding{Exchange: l.String(), Queue: l.String(), RoutingKey: l.String(), MatchAny: l.Bool()}
-		m.Headers = ipc.ReadHeaders(&l.Cursor)
+	for range l.Count(8, loadThings) {
+		m := admin.ReadBinding(&l.Cursor)
 		if l.Err() != nil {
 			return
 		}
-		if err := c.applyBindingCreated(&m); err != nil {
+		if err := l.c.applyBindingCreated(&m); err != nil {
 			l.Fail(err)
 			return
 		}
@@ -282,6 +280,7 @@ func (l *loader) lane(p *producer) bool {
 		return false
 	}
 	p.lanes = append(p.lanes, k)
+	l.c.producers.lanesTo[k.to]++
 	return true
 }
 

@@ -36,8 +36,8 @@ type topicNode struct {
 	step   uint64     // of the router, when the node last became active
 }
 
-// canonical gives patterns that mean the same one form: # # is #, and # * is * #.
-func canonical(words []string) []string {
+// canonicalPattern gives patterns that mean the same one form: # # is #, and # * is * #.
+func canonicalPattern(words []string) []string {
 	out := make([]string, 0, len(words))
 	for _, w := range words {
 		last := len(out) - 1
@@ -53,6 +53,9 @@ func canonical(words []string) []string {
 	return out
 }
 
+// newTopicRouter makes one without bindings.
+func newTopicRouter() *topicRouter { return &topicRouter{root: &topicNode{}} }
+
 // splitKey lists the words of a key.
 func splitKey(key string) []string {
 	if key == "" {
@@ -64,7 +67,7 @@ func splitKey(key string) []string {
 // bind walks along the pattern, making what is missing of its path.
 func (r *topicRouter) bind(b *binding) {
 	n := r.root
-	for _, w := range canonical(splitKey(b.key)) {
+	for _, w := range canonicalPattern(splitKey(b.key)) {
 		n = n.child(w)
 	}
 	n.bound = append(n.bound, b)
@@ -98,7 +101,7 @@ func (n *topicNode) child(w string) *topicNode {
 // something else needs: a trie keeps nothing of bindings that are gone.
 func (r *topicRouter) unbind(b *binding) {
 	n := r.root
-	for _, w := range canonical(splitKey(b.key)) {
+	for _, w := range canonicalPattern(splitKey(b.key)) {
 		n = n.child(w) // there is one: b was bound along this path
 	}
 	n.bound = without(n.bound, b)

@@ -124,7 +124,7 @@ func traceThing(ev journal.Event) string {
 		return fmt.Sprintf("partitions-added id=%d indexes=%v", e.ID, e.Indexes)
 	case journal.EvExchangeCreated:
 		e, _ := journal.DecodeExchangeCreated(ev)
-		return fmt.Sprintf("exchange-created id=%d %s type=%d", e.ID, e.Name, e.Type)
+		return fmt.Sprintf("exchange-created id=%d %s", e.ID, traceExchange(&e.Exchange))
 	case journal.EvExchangeDeleted:
 		e, _ := journal.DecodeExchangeDeleted(ev)
 		return fmt.Sprintf("exchange-deleted id=%d", e.ID)
@@ -151,13 +151,39 @@ func traceThing(ev journal.Event) string {
 	return fmt.Sprintf("event of type %d", ev.Type)
 }
 
+// traceExchange leaves out what most exchanges are not.
+func traceExchange(x *admin.CreateExchange) string {
+	s := fmt.Sprintf("%s type=%s", x.Name, x.Type)
+	for _, is := range []struct {
+		so   bool
+		text string
+	}{
+		{!x.Durable, " transient"}, {x.AutoDelete, " auto-delete"}, {x.Internal, " internal"},
+		{x.Alternate != "", " alternate=" + x.Alternate}, {x.HashHeader != "", " hash-header=" + x.HashHeader},
+	} {
+		if is.so {
+			s += is.text
+		}
+	}
+	return s
+}
+
 func traceBinding(b *admin.CreateBinding) string {
 	s := fmt.Sprintf("%s <- %s key=%q", b.Exchange, b.Queue, b.RoutingKey)
+	if b.ToExchange {
+		s = fmt.Sprintf("%s <- exchange %s key=%q", b.Exchange, b.Queue, b.RoutingKey)
+	}
 	for _, h := range b.Headers {
 		s += fmt.Sprintf(" %s:%s", h.Key, h.Value)
 	}
+	for _, name := range b.Present {
+		s += " " + name
+	}
 	if b.MatchAny {
 		s += " any"
+	}
+	if b.WithX {
+		s += " with-x"
 	}
 	return s
 }
@@ -303,7 +329,10 @@ func traceAdminReply(who string, record []byte) string {
 		s += fmt.Sprintf("\n     topic %s level=%s %v", t.Name, levelNames[t.Level], t.Partitions)
 	}
 	for _, x := range d.Exchanges {
-		s += fmt.Sprintf("\n     exchange %q type=%d bindings=%d", x.Name, x.Type, x.Bindings)
+		s += fmt.Sprintf("\n     exchange %s bindings=%d", traceExchange(&x.CreateExchange), x.Bindings)
+		if x.Exchanges > 0 {
+			s += fmt.Sprintf(" to-exchanges=%d", x.Exchanges)
+		}
 	}
 	for _, q := range d.Queues {
 		s += fmt.Sprintf("\n     queue %s id=%d ready=%d unacked=%d leased=%d dead=%d settled=%d consumers=%d pulls=%d %v", q.Name, q.Queue, q.Ready, q.Unacked, q.Leased, q.Dead, q.Settled, q.Consumers, q.Pulls, q.Indexes)

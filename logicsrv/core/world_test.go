@@ -20,6 +20,7 @@ type world struct {
 	term uint64
 	pos  uint64
 
+	nonce   uint64           // of the ring
 	ring    []Input          // all inputs so far
 	log     []*journal.Entry // all entries so far
 	blob    []byte           // the last checkpoint
@@ -29,9 +30,9 @@ type world struct {
 }
 
 func newWorld(tb testing.TB, cfg Config) *world {
-	w := &world{tb: tb, cfg: cfg, now: 1_000_000, term: 1}
+	w := &world{tb: tb, cfg: cfg, now: 1_000_000, term: 1, nonce: testNonce}
 	w.c = New(cfg)
-	w.c.Begin(w.term, testNonce, 0, 0)
+	w.c.Begin(w.term, w.nonce, 0, 0)
 	return w
 }
 
@@ -48,7 +49,7 @@ func (w *world) step(typ ipc.Type, payload []byte) { w.c.Step(w.now, w.put(typ, 
 
 // end closes the turn and keeps its entry.
 func (w *world) end() (*journal.Entry, []Output) {
-	e, out := w.c.EndTurn(w.now, testNonce, w.pos)
+	e, out := w.c.EndTurn(w.now, w.nonce, w.pos)
 	if e == nil {
 		return nil, out
 	}
@@ -129,6 +130,9 @@ func (w *world) rebuilt() *Core {
 // known are the journaled events of the input at pos.
 func (w *world) known(pos uint64) (raw []byte) {
 	for _, e := range w.log {
+		if e.Nonce != w.nonce {
+			continue
+		}
 		r := journal.Events(e.Events)
 		for ev, ok := r.Next(); ok; ev, ok = r.Next() {
 			if ev.Pos == pos {
@@ -154,13 +158,20 @@ func (w *world) kill(head uint64, lose int) {
 		w.tb.Fatalf("lsn %d: live digest %x, replayed %x", w.c.LSN(), live, got)
 	}
 	w.term++
-	w.c.Begin(w.term, testNonce, w.written, w.synced)
+	w.c.Begin(w.term, w.nonce, w.written, w.synced)
 	for _, in := range w.ring {
 		if in.Pos >= head {
 			in.Known = w.known(in.Pos)
 			w.c.Step(w.now, in)
 		}
 	}
+}
+
+// newRings is what the first start of a broker does, and one behind a lost machine.
+func (w *world) newRings() {
+	w.tb.Helper()
+	w.nonce, w.ring, w.pos = w.nonce+1, nil, 0
+	w.kill(0, 0)
 }
 
 // attach lets a connsrv with one loop attach and answer the latest marker.

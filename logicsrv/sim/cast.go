@@ -36,6 +36,7 @@ func (w *world) cast() {
 	a.exchange("dir", admin.Direct)
 	a.exchange("top", admin.Topic)
 	a.exchange("hdr", admin.Headers)
+	a.exchangeAs(admin.CreateExchange{Name: "front", Type: admin.Topic, Durable: true, Alternate: "fan"})
 	a.bind("fan", "q-disk", "")
 	a.bind("fan", "q-page", "")
 	a.bind("dir", "q-disk", "d")
@@ -44,6 +45,7 @@ func (w *world) cast() {
 	a.bind("top", "q-page", "all.#")
 	a.bind("top", "t-disk", "all.disk")
 	a.bind("hdr", "q-page", "", ipc.Header{Key: "kind", Value: "page"})
+	a.bindExchange("front", "top", "all.#")
 	a.setup = len(a.script)
 	if w.plan.toggle {
 		w.clients = append(w.clients, &administrator{party: party{w: w, name: "toggler"}, toggles: true})
@@ -78,6 +80,9 @@ func (w *world) castProducers() {
 	w.addProducer(&producer{exchange: "fan", keys: []string{"", "x"}, idempotent: w.rng.IntN(2) == 0})
 	w.addProducer(&producer{exchange: "dir", keys: []string{"d", "d", "m", unroutableKey}, level: anyLevel()})
 	w.addProducer(&producer{exchange: "top", keys: []string{"a.disk", "all.a.b", "all.disk", unroutableKey}})
+	if w.rng.IntN(2) == 0 { // one key goes on to another exchange, one to the alternate
+		w.addProducer(&producer{exchange: "front", keys: []string{"all.disk", "else"}})
+	}
 	if w.rng.IntN(2) == 0 {
 		w.addProducer(&producer{exchange: "hdr", keys: []string{""}, headers: [][]ipc.Header{
 			{{Key: "kind", Value: "page"}}, {{Key: "kind", Value: "page"}, {Key: "more", Value: "1"}},

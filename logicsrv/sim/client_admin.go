@@ -123,8 +123,16 @@ func (a *administrator) queue(name string, level ipc.Level) {
 }
 
 func (a *administrator) exchange(name string, typ admin.ExchangeType) {
-	m := admin.CreateExchange{Name: name, Type: typ, Durable: true}
+	a.exchangeAs(admin.CreateExchange{Name: name, Type: typ, Durable: true})
+}
+
+func (a *administrator) exchangeAs(m admin.CreateExchange) {
 	a.add(admin.CmdCreateExchange, m.Append(nil), nil)
+}
+
+func (a *administrator) bindExchange(exchange, to, key string) {
+	m := admin.CreateBinding{Exchange: exchange, Queue: to, ToExchange: true, RoutingKey: key}
+	a.add(admin.CmdCreateBinding, m.Append(nil), nil)
 }
 
 func (a *administrator) bind(exchange, queue, key string, headers ...ipc.Header) {
@@ -137,7 +145,7 @@ func (a *administrator) churn() {
 	a.churned++
 	queue, topic := fmt.Sprintf("temp-queue-%d", a.churned), fmt.Sprintf("temp-topic-%d", a.churned)
 	exchange := fmt.Sprintf("temp-exchange-%d", a.churned)
-	switch a.w.rng.IntN(3) {
+	switch a.w.rng.IntN(4) {
 	case 0:
 		m := admin.CreateQueue{Name: queue, Level: ipc.LevelDisk, QueueSettings: admin.QueueSettings{Durable: true}}
 		a.add(admin.CmdCreateQueue, m.Append(nil), nil)
@@ -154,6 +162,15 @@ func (a *administrator) churn() {
 		a.bind(exchange, "q-disk", "k")
 		u := admin.DeleteBinding{Exchange: exchange, Queue: "q-disk", RoutingKey: "k"}
 		a.add(admin.CmdDeleteBinding, u.Append(nil), nil)
+		a.gone(admin.CmdDeleteExchange, exchange)
+	case 3:
+		// The exchange goes with the queue, and its end finds nothing left to do.
+		m := admin.CreateQueue{Name: queue, Level: ipc.LevelDisk, QueueSettings: admin.QueueSettings{Durable: true}}
+		a.add(admin.CmdCreateQueue, m.Append(nil), nil)
+		a.exchangeAs(admin.CreateExchange{Name: exchange, Type: admin.Fanout, AutoDelete: true})
+		a.bindExchange("fan", exchange, "")
+		a.bind(exchange, queue, "")
+		a.gone(admin.CmdDeleteQueue, queue)
 		a.gone(admin.CmdDeleteExchange, exchange)
 	}
 }

@@ -2,7 +2,7 @@
 
 package sim
 
-// Mutant is one rule of the restart protocol that can be broken on purpose.
+// Mutant is one rule, of the restart protocol most of them, that can be broken on purpose.
 type Mutant struct {
 	Name string // as package failpoint's Broken knows it
 	What string // what goes wrong
@@ -24,6 +24,8 @@ var Mutants = []Mutant{
 	{"no-marker", "logicsrv takes its soft state for known when it starts"},
 	{"hello-syncs", "a Hello makes logicsrv take its soft state for known"},
 	{"reject-not-journaled", "a refusal leaves no event"},
+	{"alternate-ignored", "what matches no binding goes to no alternate exchange"},
+	{"exchanges-not-walked", "bindings that lead to exchanges lead nowhere"},
 	{"results-of-own-only", "a checkpoint forgets where the results of a predecessor's inputs are"},
 	{"term-of-ring-only", "after a boot the term begins at 1 again"},
 	{"term-not-raised", "every logicsrv has the same term"},

@@ -20,30 +20,28 @@ const (
 	CmdDescribe       Command = 16
 )
 
-// ExchangeType is the way an exchange routes.
-type ExchangeType uint8
-
-const (
-	Fanout  ExchangeType = 1
-	Direct  ExchangeType = 2
-	Topic   ExchangeType = 3
-	Headers ExchangeType = 4
-)
-
 // CreateExchange: an equal one that exists already is success, an unequal one errcode.Inequivalent.
 type CreateExchange struct {
-	Name    string
-	Type    ExchangeType
-	Durable bool
+	Name       string
+	Type       ExchangeType
+	Durable    bool   // otherwise it goes when the rings are made anew
+	AutoDelete bool   // it goes with the last binding that leads from it
+	Internal   bool   // clients cannot publish to it
+	Alternate  string // the exchange that gets what matches no binding; it need not exist. Empty: none
+	HashHeader string // ConsistentHash: the header that is hashed; empty: the routing key
 }
 
-// CreateBinding binds a queue (or one partition-less topic, by name) to an exchange.
+// CreateBinding binds a queue, a topic as a whole, or another exchange to an exchange. Its last
+// four fields are for a headers exchange.
 type CreateBinding struct {
 	Exchange   string
-	Queue      string
-	RoutingKey string
-	MatchAny   bool         // headers exchange: any instead of all
-	Headers    []ipc.Header // headers exchange
+	Queue      string // or topic, by name; an exchange with ToExchange
+	ToExchange bool
+	RoutingKey string       // ConsistentHash: the weight, a number from 1 on
+	MatchAny   bool         // any instead of all
+	WithX      bool         // headers whose names begin with x- count too
+	Headers    []ipc.Header // wanted with these values
+	Present    []string     // names of headers that are wanted with any value
 }
 
 // DeleteBinding names a binding by all that CreateBinding gave.
@@ -133,12 +131,17 @@ type PartitionInfo struct {
 	Visible uint64
 }
 
-// ExchangeInfo describes an exchange.
+// ExchangeInfo describes an exchange: what it was created with, and how many bindings lead from it.
 type ExchangeInfo struct {
-	Name     string
-	Type     ExchangeType
-	Durable  bool
-	Bindings uint32
+	CreateExchange
+	Bindings  uint32
+	Exchanges uint32 // how many of the bindings lead to exchanges
+}
+
+// ByHeaders tells whether headers of a message may take part in its routing: here, or in an
+// exchange that gets it from here.
+func (x *ExchangeInfo) ByHeaders() bool {
+	return x.Type == Headers || x.HashHeader != "" || x.Alternate != "" || x.Exchanges > 0
 }
 
 // QueueInfo describes a queue.

@@ -1,17 +1,20 @@
 package admin
 
 // Commands' bodies (little-endian; string: uvarint length and bytes; list: uvarint count
-// and elements; bool: 0 or 1). Version ladder: 1, never released; 2, with the native protocol's version 2.
+// and elements; bool: 0 or 1).
 //
-//	CreateExchange  | name string | type u8 | durable bool |
+//	CreateExchange  | name string | type u8 | durable bool | autoDelete bool | internal bool | alternate string | hashHeader string |
 //	CreateQueue     and the other bodies of queues: queue.go
-//	CreateBinding   | exchange string | queue string | routingKey string | matchAny bool | list of (key string | value string) |
+//	CreateBinding   | exchange string | queue string | toExchange bool | routingKey string | matchAny bool | withX bool
+//	                | list of (key string | value string) | list of present string |
 //	DeleteBinding   as CreateBinding
 //	CreateTopic     | name string | partitions u32 | level u8 | retentionBytes i64 | retentionMS i64 |
 //	AddPartitions   | name string | total u32 |
 //	Delete          | name string | ifUnused bool | ifEmpty bool |
 //	Describe        | kind u8 | list of name string | after string | max u32 |
 //	Created         | index u64 | existed bool | name string | messages u64 |     (answers all but Describe)
+//
+// Version ladder: 1, never released; 2, with the native protocol's version 2.
 
 import (
 	"strconv"
@@ -68,38 +71,49 @@ func readLevel(c *wire.Cursor) ipc.Level {
 
 // Append appends the encoded body, as do the other methods of this name.
 func (m *CreateExchange) Append(b []byte) []byte {
-	b = wire.AppendString(b, m.Name)
-	return wire.AppendBool(append(b, byte(m.Type)), m.Durable)
+	b = append(wire.AppendString(b, m.Name), byte(m.Type))
+	b = wire.AppendBool(wire.AppendBool(wire.AppendBool(b, m.Durable), m.AutoDelete), m.Internal)
+	return wire.AppendString(wire.AppendString(b, m.Alternate), m.HashHeader)
+}
+
+// ReadExchange reads a CreateExchange that others follow.
+func ReadExchange(c *wire.Cursor) CreateExchange {
+	return CreateExchange{
+		Name: c.String(), Type: ExchangeType(c.U8()), Durable: c.Bool(), AutoDelete: c.Bool(), Internal: c.Bool(),
+		Alternate: c.String(), HashHeader: c.String(),
+	}
 }
 
 // DecodeCreateExchange reads a body, as do the other functions of such a name.
 func DecodeCreateExchange(b []byte) (CreateExchange, error) {
 	c := wire.Read(b)
-	m := CreateExchange{Name: c.String(), Type: ExchangeType(c.U8()), Durable: c.Bool()}
+	m := ReadExchange(&c)
 	return m, c.Done("create exchange")
 }
 
 // Append appends the encoded body.
 func (m *CreateBinding) Append(b []byte) []byte {
-	b = wire.AppendString(b, m.Exchange)
-	b = wire.AppendString(b, m.Queue)
-	b = wire.AppendString(b, m.RoutingKey)
-	b = wire.AppendBool(b, m.MatchAny)
-	return ipc.AppendHeaders(b, m.Headers)
+	b = wire.AppendString(wire.AppendString(b, m.Exchange), m.Queue)
+	b = wire.AppendString(wire.AppendBool(b, m.ToExchange), m.RoutingKey)
+	b = wire.AppendBool(wire.AppendBool(b, m.MatchAny), m.WithX)
+	return appendNames(ipc.AppendHeaders(b, m.Headers), m.Present)
 }
 
-func readBinding(c *wire.Cursor) CreateBinding {
+// ReadBinding reads a CreateBinding that others follow.
+func ReadBinding(c *wire.Cursor) CreateBinding {
 	m := CreateBinding{
-		Exchange: c.String(), Queue: c.String(), RoutingKey: c.String(), MatchAny: c.Bool(),
+		Exchange: c.String(), Queue: c.String(), ToExchange: c.Bool(), RoutingKey: c.String(),
+		MatchAny: c.Bool(), WithX: c.Bool(),
 	}
 	m.Headers = ipc.ReadHeaders(c)
+	m.Present = readNames(c)
 	return m
 }
 
 // DecodeCreateBinding reads a body.
 func DecodeCreateBinding(b []byte) (CreateBinding, error) {
 	c := wire.Read(b)
-	m := readBinding(&c)
+	m := ReadBinding(&c)
 	return m, c.Done("binding")
 }
 

@@ -46,7 +46,10 @@ func body[T any, P appender[T]](name, layout string, v T, decode func([]byte) (T
 	}
 }
 
-const bindingLayout = "exchange:s queue:s routingKey:s matchAny:1 headers:v key:s value:s "
+const (
+	exchangeLayout = "name:s type:1 durable:1 autoDelete:1 internal:1 alternate:s hashHeader:s "
+	bindingLayout  = "exchange:s queue:s toExchange:1 routingKey:s matchAny:1 withX:1 headers:v key:s value:s present:v name:s "
+)
 
 const settingsLayout = "durable:1 exclusive:1 autoDelete:1 singleActive:1 maxPriority:1 overflow:1 " +
 	"maxMessages:1 n:8 maxBytes:1 n:8 messageTTL:1 n:8 expires:1 n:8 deliveryLimit:1 n:8 rewind:1 n:8 " +
@@ -59,14 +62,15 @@ var settings = QueueSettings{
 }
 
 func codecs() []codec {
-	binding := CreateBinding{"orders", "eu", "eu.#", true, []ipc.Header{{Key: "format", Value: "pdf"}}}
+	exchange := CreateExchange{"orders", ConsistentHash, true, false, true, "rest", "customer"}
+	binding := CreateBinding{"orders", "eu", true, "eu.#", true, false, []ipc.Header{{Key: "format", Value: "pdf"}}, []string{"pages"}}
 	topic := TopicInfo{
 		"logs", [16]byte{1, 2, 15: 16}, ipc.LevelPage, 1 << 30, 3_600_000, 1_700_000_000_123,
 		[]PartitionInfo{{9, 1000, 990}, {10, 0, 0}},
 	}
 	const described = "kind:1 more:1 missing:v "
 	return []codec{
-		body("create_exchange", "name:s type:1 durable:1", CreateExchange{"orders", Topic, true}, DecodeCreateExchange),
+		body("create_exchange", exchangeLayout, exchange, DecodeCreateExchange),
 		body("create_queue", "name:s level:1 "+settingsLayout+"from:1 offsets:v offset:8",
 			CreateQueue{"eu", ipc.LevelDisk, settings, FromOffsets, []uint64{5}}, DecodeCreateQueue),
 		body("purge", "name:s", Purge{"eu"}, DecodePurge),
@@ -83,8 +87,8 @@ func codecs() []codec {
 		body("description_topic", described+"name:s topics:v name:s uuid:16 level:1 retentionBytes:8 retentionMS:8 "+
 			"createdMS:8 partitions:v index:8 next:8 visible:8 index:8 next:8 visible:8",
 			Description{Kind: KindTopic, More: true, Topics: []TopicInfo{topic}, Missing: []string{"x"}}, DecodeDescription),
-		body("description_exchange", described+"exchanges:v name:s type:1 durable:1 bindings:4",
-			Description{Kind: KindExchange, Exchanges: []ExchangeInfo{{"orders", Headers, true, 3}}}, DecodeDescription),
+		body("description_exchange", described+"exchanges:v "+exchangeLayout+"bindings:4 exchanges:4",
+			Description{Kind: KindExchange, Exchanges: []ExchangeInfo{{exchange, 3, 1}}}, DecodeDescription),
 		body("description_queue", described+"queues:v name:s queue:8 level:1 "+settingsLayout+
 			"ready:8 unacked:8 leased:8 dead:8 settled:8 consumers:4 pulls:4 indexes:v index:8 number:4 next:8 visible:8 floor:8 oldest:8",
 			Description{Kind: KindQueue, Queues: []QueueInfo{{"eu", 9, ipc.LevelDisk, settings, 5, 6, 7, 8, 89, 2, 1, []QueueIndex{{9, 3, 100, 99, 80, 81}}}}},
@@ -138,8 +142,11 @@ func TestBodiesRefuseBadValues(t *testing.T) {
 		v    byte
 	}{
 		{"create_exchange", 8, 2},      // durable
+		{"create_exchange", 10, 2},     // internal
 		{"create_queue", 3, 9},         // level
-		{"create_binding", 15, 2},      // matchAny
+		{"create_binding", 10, 2},      // toExchange
+		{"create_binding", 16, 2},      // matchAny
+		{"create_binding", 17, 2},      // withX
 		{"create_topic", 9, 9},         // level
 		{"delete", 3, 2},               // ifUnused
 		{"created", 8, 2},              // existed

@@ -6,10 +6,10 @@ package admin
 //
 //	topic       | name string | uuid 16 | level u8 | retentionBytes i64 | retentionMS i64 | createdMS i64
 //	            | list of (index u64 | next u64 | visible u64) |
-//	exchange    | name string | type u8 | durable bool | bindings u32 |
+//	exchange    as CreateExchange | bindings u32 | exchanges u32 |
 //	queue       | name string | queue u64 | level u8 | settings, see queue.go
 //	            | ready u64 | unacked u64 | leased u64 | dead u64 | settled u64 | consumers u32 | pulls u32
-//	            | list of (index u64 | number u32 | next u64 | visible u64 | floor u64 | oldest u64) |
+//	            | list of (index u64 | number u32 | next u64 | visible u64 | floor u64 | oldest u64)
 //	binding     as CreateBinding
 //	group       | name string | list of (index u64 | offset u64 | metadata string) |
 //	consumer    | queue string | conn u64 | sub u64 | consumer, as in ipc | active bool | credit u64 | held u64 |
@@ -73,12 +73,12 @@ func DecodeDescription(b []byte) (Description, error) {
 	case KindTopic:
 		m.Topics = readList(&c, 50, readTopic)
 	case KindExchange:
-		m.Exchanges = readList(&c, 7, readExchange)
+		m.Exchanges = readList(&c, 15, readExchange)
 	case KindQueue:
 		m.Queues = readList(&c, 120, readQueue)
 	case KindBinding:
-		m.Bindings = readList(&c, 5, func(c *wire.Cursor) BindingInfo {
-			return BindingInfo(readBinding(c))
+		m.Bindings = readList(&c, 8, func(c *wire.Cursor) BindingInfo {
+			return BindingInfo(ReadBinding(c))
 		})
 	case KindGroup:
 		m.Groups = readList(&c, 2, func(c *wire.Cursor) GroupInfo {
@@ -136,12 +136,11 @@ func readTopic(c *wire.Cursor) TopicInfo {
 }
 
 func (x *ExchangeInfo) append(b []byte) []byte {
-	b = append(wire.AppendString(b, x.Name), byte(x.Type))
-	return wire.AppendU32(wire.AppendBool(b, x.Durable), x.Bindings)
+	return wire.AppendU32(wire.AppendU32(x.CreateExchange.Append(b), x.Bindings), x.Exchanges)
 }
 
 func readExchange(c *wire.Cursor) ExchangeInfo {
-	return ExchangeInfo{c.String(), ExchangeType(c.U8()), c.Bool(), c.U32()}
+	return ExchangeInfo{ReadExchange(c), c.U32(), c.U32()}
 }
 
 func (q *QueueInfo) append(b []byte) []byte {

@@ -39,7 +39,7 @@ type FilterKind uint8
 
 const (
 	FilterNone     FilterKind = 0
-	FilterSelector FilterKind = 1 // a condition over headers
+	FilterSelector FilterKind = 1 // a condition over headers, see docs/selectors.md
 	FilterTags     FilterKind = 2 // a || b
 )
 

@@ -69,3 +69,13 @@ func SpreadName(name string, n uint32) uint32 {
 	}
 	return uint32(murmur3.Sum64([]byte(name)) % uint64(n))
 }
+
+// Mix is the last step of murmur3: it spreads the bits of a number over all 64. Different
+// numbers stay different.
+func Mix(v uint64) uint64 {
+	v ^= v >> 33
+	v *= 0xff51afd7ed558ccd
+	v ^= v >> 33
+	v *= 0xc4ceb9fe1a85ec53
+	return v ^ v>>33
+}

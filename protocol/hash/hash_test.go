@@ -2,6 +2,7 @@ package hash_test
 
 import (
 	"bytes"
+	"math/bits"
 	"testing"
 
 	"github.com/trimq/trimq/protocol/hash"
@@ -35,6 +36,28 @@ func TestMurmur3IsFrozen(t *testing.T) {
 	} {
 		if got := hash.Murmur3([]byte(c.in)); got != c.want {
 			t.Errorf("Murmur3(%q) = %#x, want %#x", c.in, got, c.want)
+		}
+	}
+}
+
+// The values are those of the finalizer in the reference code of murmur3, fmix64.
+func TestMixIsFrozen(t *testing.T) {
+	for in, want := range map[uint64]uint64{0: 0, 1: 0xb456bcfc34c2cb2c, 2: 0x3abf2a20650683e7} {
+		if got := hash.Mix(in); got != want {
+			t.Errorf("Mix(%#x) = %#x, want %#x", in, got, want)
+		}
+	}
+}
+
+// A bit of the number that differs changes about half of the bits of its hash.
+func TestMixSpreads(t *testing.T) {
+	for bit := range 64 {
+		changed := 0
+		for v := range uint64(64) {
+			changed += bits.OnesCount64(hash.Mix(v) ^ hash.Mix(v^1<<bit))
+		}
+		if changed < 64*26 || changed > 64*38 {
+			t.Errorf("bit %d changes %d bits of 64 numbers", bit, changed)
 		}
 	}
 }

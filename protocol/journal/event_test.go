@@ -70,15 +70,16 @@ const (
 	noteLayout  = "note.exchange:s note.key:s note.headers:v key:s value:s note.priority:1 " +
 		"deaths:v queue:s reason:1 count:8 firstMS:8 exchange:s keys:v key:s check:4 pad:*"
 	rangesLayout  = "ranges:4 first:8 count:4 first:8 count:4 "
-	bindingLayout = "exchange:s queue:s routingKey:s matchAny:1 headers:v key:s value:s "
+	bindingLayout = "exchange:s queue:s toExchange:1 routingKey:s matchAny:1 withX:1 headers:v key:s value:s present:v name:s "
 )
 
 func eventCodecs() []eventCodec {
 	ranges := []ipc.Range{{First: 10, Count: 5}, {First: 20, Count: 1}}
 	binding := admin.CreateBinding{
 		Exchange: "orders", Queue: "eu", RoutingKey: "eu.#",
-		MatchAny: true, Headers: []ipc.Header{{Key: "format", Value: "pdf"}},
+		MatchAny: true, Headers: []ipc.Header{{Key: "format", Value: "pdf"}}, Present: []string{"pages"},
 	}
+	exchange := admin.CreateExchange{Name: "orders", Type: admin.ConsistentHash, Durable: true, Internal: true, Alternate: "rest", HashHeader: "h"}
 	return []eventCodec{
 		event(EvAppended, "appended", "index:8 base:8 count:4 baseSeq:4 producer:8 epoch:2 zero:6",
 			Appended{4096, 9, 1000, 3, 900, 42, 5}, DecodeAppended),
@@ -98,8 +99,8 @@ func eventCodecs() []eventCodec {
 			TopicCreated{4096, 3, [16]byte{1, 15: 16}, "logs", ipc.LevelDisk, 1 << 30, 3_600_000, []uint64{9, 10}}, DecodeTopicCreated),
 		event(EvTopicDeleted, "topic_deleted", "id:8", TopicDeleted{4096, 3}, DecodeTopicDeleted),
 		event(EvPartitionsAdded, "partitions_added", "id:8 indexes:v index:8 pad:7", PartitionsAdded{4096, 3, []uint64{11}}, DecodePartitionsAdded),
-		event(EvExchangeCreated, "exchange_created", "id:8 type:1 durable:1 name:s pad:7",
-			ExchangeCreated{4096, 2, "orders", admin.Headers, true}, DecodeExchangeCreated),
+		event(EvExchangeCreated, "exchange_created", "id:8 name:s type:1 durable:1 autoDelete:1 internal:1 alternate:s hashHeader:s pad:*",
+			ExchangeCreated{4096, 2, exchange}, DecodeExchangeCreated),
 		event(EvExchangeDeleted, "exchange_deleted", "id:8", ExchangeDeleted{4096, 2}, DecodeExchangeDeleted),
 		event(EvQueueCreated, "queue_created", "queue:8 level:1 name:s durable:1 exclusive:1 autoDelete:1 singleActive:1 maxPriority:1 overflow:1 "+
 			"maxMessages:1 n:8 maxBytes:1 n:8 messageTTL:1 n:8 expires:1 n:8 deliveryLimit:1 n:8 rewind:1 n:8 "+

@@ -15,7 +15,7 @@ package journal
 //	TopicCreated      | id u64 | uuid 16 | level u8 | retentionBytes i64 | retentionMS i64 | name string | list of index u64 |
 //	TopicDeleted      | id u64 |
 //	PartitionsAdded   | id u64 | list of index u64 |
-//	ExchangeCreated   | id u64 | type u8 | durable bool | name string |
+//	ExchangeCreated   | id u64 | admin.CreateExchange |
 //	ExchangeDeleted   | id u64 |
 //	QueueCreated      | queue u64 | level u8 | name string | settings (admin) | nonce u64 | epoch u64 | conn u64 | list of (index u64 | offset u64) |
 //	QueueDeleted      | queue u64 | messages u64 |

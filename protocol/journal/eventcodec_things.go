@@ -100,8 +100,7 @@ func DecodePartitionsAdded(ev Event) (PartitionsAdded, error) {
 func (ev *ExchangeCreated) Append(b []byte) []byte {
 	start := len(b)
 	b = wire.AppendU64(beginEvent(b, EvExchangeCreated, ev.Pos), ev.ID)
-	b = wire.AppendBool(append(b, byte(ev.Type)), ev.Durable)
-	return endEvent(wire.AppendString(b, ev.Name), start)
+	return endEvent(ev.Exchange.Append(b), start)
 }
 
 // DecodeExchangeCreated reads the event's body.
@@ -110,10 +109,7 @@ func DecodeExchangeCreated(ev Event) (ExchangeCreated, error) {
 		return ExchangeCreated{}, err
 	}
 	c := wire.Read(ev.Body)
-	x := ExchangeCreated{
-		Pos: ev.Pos, ID: c.U64(), Type: admin.ExchangeType(c.U8()),
-		Durable: c.Bool(), Name: c.String(),
-	}
+	x := ExchangeCreated{Pos: ev.Pos, ID: c.U64(), Exchange: admin.ReadExchange(&c)}
 	return x, eventErr(c.Done("exchange created"))
 }
 

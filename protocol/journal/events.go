@@ -147,14 +147,14 @@ type PartitionsAdded struct {
 
 // ExchangeCreated makes an exchange.
 type ExchangeCreated struct {
-	Pos     uint64
-	ID      uint64
-	Name    string
-	Type    admin.ExchangeType
-	Durable bool
+	Pos      uint64
+	ID       uint64
+	Exchange admin.CreateExchange
 }
 
-// ExchangeDeleted ends an exchange and its bindings.
+// ExchangeDeleted ends an exchange and the bindings from it and to it. Where that takes the last
+// binding from another exchange that is deleted automatically, that one ends too, without an event
+// of its own; so it is with the other events that end a binding.
 type ExchangeDeleted struct {
 	Pos uint64
 	ID  uint64
@@ -178,7 +178,7 @@ type QueueDeleted struct {
 	Messages uint64 // that it held ready
 }
 
-// BindingCreated binds a queue or topic, by name, to an exchange.
+// BindingCreated binds a queue, topic or exchange, by name, to an exchange.
 type BindingCreated struct {
 	Pos     uint64
 	Binding admin.CreateBinding

@@ -6,9 +6,6 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
-
-	"github.com/trimq/trimq/protocol/admin"
-	"github.com/trimq/trimq/protocol/ipc"
 )
 
 // matches is the rule of topic patterns, word by word.
@@ -42,7 +39,7 @@ func collect(r router, m *message) []string {
 // TestTopicRouter compares the trie with the rule, while bindings come and go.
 func TestTopicRouter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		r := newRouter(admin.Topic)
+		r := newTopicRouter()
 		var bound []*binding
 		word := rapid.SampledFrom([]string{"a", "b", "", "*", "#"})
 		plain := rapid.SampledFrom([]string{"a", "b", "", "c"})
@@ -71,7 +68,7 @@ func TestTopicRouter(t *testing.T) {
 		for _, b := range bound {
 			r.unbind(b)
 		}
-		if root := r.(*topicRouter).root; len(root.words) > 0 || root.one != nil || root.any != nil || len(root.bound) > 0 {
+		if root := r.root; len(root.words) > 0 || root.one != nil || root.any != nil || len(root.bound) > 0 {
 			t.Fatal("the trie is not empty when nothing is bound")
 		}
 	})
@@ -79,7 +76,7 @@ func TestTopicRouter(t *testing.T) {
 
 // TestTopicRouterIsBounded: patterns of many # cost words × nodes, not their product's powers.
 func TestTopicRouterIsBounded(t *testing.T) {
-	r := newRouter(admin.Topic).(*topicRouter)
+	r := newTopicRouter()
 	r.bind(&binding{key: strings.Repeat("#.a.", 60) + "b", dest: &destination{}})
 	hits := 0
 	r.match(&message{key: strings.Repeat("a.", 127) + "a"}, func(*destination) { hits++ })
@@ -89,45 +86,4 @@ func TestTopicRouterIsBounded(t *testing.T) {
 	if r.step > 200 {
 		t.Fatalf("%d steps for 128 words", r.step)
 	}
-}
-
-// TestHeadersRouter compares the index with a scan.
-func TestHeadersRouter(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		header := rapid.Custom(func(t *rapid.T) ipc.Header {
-			return ipc.Header{Key: rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "k"), Value: rapid.SampledFrom([]string{"1", "2"}).Draw(t, "v")}
-		})
-		r := newRouter(admin.Headers)
-		var bound []*binding
-		for i := range rapid.IntRange(1, 20).Draw(t, "steps") {
-			if len(bound) > 0 && rapid.IntRange(0, 3).Draw(t, "unbind") == 0 {
-				k := rapid.IntRange(0, len(bound)-1).Draw(t, "which")
-				r.unbind(bound[k])
-				bound = slices.Delete(bound, k, k+1)
-			} else {
-				b := &binding{
-					headers:  orderHeaders(rapid.SliceOfN(header, 0, 3).Draw(t, "headers")),
-					matchAny: rapid.Bool().Draw(t, "any"), dest: &destination{name: string(rune('A' + i))},
-				}
-				r.bind(b)
-				bound = append(bound, b)
-			}
-			have := rapid.SliceOfN(header, 0, 4).Draw(t, "have")
-			want := map[*destination]bool{}
-			for _, b := range bound {
-				n := 0
-				for _, h := range b.headers {
-					if slices.Contains(have, h) {
-						n++
-					}
-				}
-				if (b.matchAny && n > 0) || (!b.matchAny && n == len(b.headers)) {
-					want[b.dest] = true
-				}
-			}
-			if got := collect(r, &message{headers: have}); !slices.Equal(got, names(want)) {
-				t.Fatalf("%v reaches %q, want %q", have, got, names(want))
-			}
-		}
-	})
 }

@@ -143,7 +143,7 @@ func (c *Core) applyReturned(e *journal.Returned) error {
 	for _, r := range e.Ranges {
 		k.pending(r.First, r.First+uint64(r.Count), func(first, next uint64) {
 			k.attempts = k.attempts.raise(first, next)
-			if e.Reason == journal.ReasonLeaseOver {
+			if e.Reason == ipc.ReasonLeaseOver {
 				k.leases.drop(first, next)
 				k.free(first, next)
 			}
@@ -343,8 +343,8 @@ func (c *Core) applyTransientsGone(*journal.TransientsGone) error {
 }
 
 // cloneNote keeps a note whose strings alias an event.
-func cloneNote(n *journal.Note) journal.Note {
-	out := journal.Note{Exchange: strings.Clone(n.Exchange), Key: strings.Clone(n.Key), Priority: n.Priority}
+func cloneNote(n *ipc.Note) ipc.Note {
+	out := ipc.Note{Exchange: strings.Clone(n.Exchange), Key: strings.Clone(n.Key), Priority: n.Priority}
 	for _, h := range n.Headers {
 		out.Headers = append(out.Headers, ipc.Header{Key: strings.Clone(h.Key), Value: strings.Clone(h.Value)})
 	}

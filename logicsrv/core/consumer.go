@@ -5,7 +5,6 @@ import (
 
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
-	"github.com/trimq/trimq/protocol/journal"
 )
 
 // A message of a queue, as its consumers see it:
@@ -182,7 +181,7 @@ func (c *Core) detach(k *consumer) {
 	}
 	if k.holding() > 0 && !q.gone {
 		// Still in hand for the queue until the event is applied: nobody else gets it so long.
-		c.returning = append(c.returning, returning{k, journal.ReasonEnded})
+		c.returning = append(c.returning, returning{k, ipc.ReasonEnded})
 	}
 	c.unused(q)
 }
@@ -190,11 +189,11 @@ func (c *Core) detach(k *consumer) {
 // returning is a consumer that gives back all it holds, by and by.
 type returning struct {
 	k      *consumer
-	reason journal.Reason
+	reason ipc.Reason
 }
 
 // giveBackLater lists [first, next), which nobody holds any more, for applyReturns.
-func (c *Core) giveBackLater(cur *cursor, first, next uint64, reason journal.Reason) {
+func (c *Core) giveBackLater(cur *cursor, first, next uint64, reason ipc.Reason) {
 	if n := len(c.returning) - 1; n >= 0 && c.returning[n].reason == reason && c.returning[n].k.queue == cur.queue {
 		c.returning[n].k.hand(cur).add(first, next)
 		return
@@ -236,7 +235,7 @@ func (c *Core) applyReturns() {
 }
 
 // returnHand gives back what a consumer holds of one index.
-func (c *Core) returnHand(k *consumer, h *hand, reason journal.Reason) {
+func (c *Core) returnHand(k *consumer, h *hand, reason ipc.Reason) {
 	if k.queue.gone {
 		h.held.clear()
 		return

@@ -19,11 +19,11 @@ import (
 // all in one event. Where there is no exchange to go to they are simply done with.
 
 // grave is the value of a dead offset.
-type grave struct{ reason journal.Reason }
+type grave struct{ reason ipc.Reason }
 
 // die decides that ranges of a queue are dead, by whose verdict: that of a consumer (conn and sub
 // 0: nobody's).
-func (c *Core) die(k *cursor, reason journal.Reason, h ipc.Head, sub uint64, ranges []ipc.Range) {
+func (c *Core) die(k *cursor, reason ipc.Reason, h ipc.Head, sub uint64, ranges []ipc.Range) {
 	if len(ranges) == 0 {
 		return
 	}
@@ -47,7 +47,7 @@ func (c *Core) die(k *cursor, reason journal.Reason, h ipc.Head, sub uint64, ran
 }
 
 // bury takes [first, next), as far as it is pending, into the graves. It is part of apply.
-func (c *Core) bury(k *cursor, first, next uint64, reason journal.Reason) {
+func (c *Core) bury(k *cursor, first, next uint64, reason ipc.Reason) {
 	k.pending(first, next, func(first, next uint64) {
 		k.attempts = k.attempts.drop(first, next)
 		k.leases.drop(first, next)
@@ -77,7 +77,7 @@ type Wanted struct {
 type Noted struct {
 	Queue, Index, First uint64
 	Count               uint32
-	Note                journal.Note
+	Note                ipc.Note
 	Weight              uint32 // what they weigh, roughly: bytes of the batch that are theirs
 	// Unreadable says that the note or the batch is damaged: the messages are lost, and not
 	// for their death.
@@ -161,7 +161,7 @@ func (c *Core) letterDead(n *Noted) {
 }
 
 // letterRun is letterDead for messages that died of one reason.
-func (c *Core) letterRun(k *cursor, first, next uint64, reason journal.Reason, n *Noted) {
+func (c *Core) letterRun(k *cursor, first, next uint64, reason ipc.Reason, n *Noted) {
 	t, q := c.turn, k.queue
 	ev := journal.DeadLettered{
 		Pos: journal.NoInput, Queue: q.id, Index: k.ix.id, Offset: first, Count: uint32(next - first),
@@ -173,7 +173,7 @@ func (c *Core) letterRun(k *cursor, first, next uint64, reason journal.Reason, n
 		if q.set.KeepKey {
 			key = n.Note.Key
 		}
-		ev.Note = journal.Note{
+		ev.Note = ipc.Note{
 			Exchange: x.spec.Name, Key: key, Headers: n.Note.Headers, Priority: n.Note.Priority,
 			Deaths: addDeath(&n.Note, q.name, reason, t.timeMS),
 		}
@@ -200,15 +200,15 @@ func (c *Core) letterRun(k *cursor, first, next uint64, reason journal.Reason, n
 }
 
 // addDeath is the message's deaths with one more, latest first.
-func addDeath(n *journal.Note, queue string, reason journal.Reason, timeMS int64) []journal.Death {
-	death := journal.Death{Queue: queue, Reason: reason, Count: 1, FirstMS: timeMS, Exchange: n.Exchange, Keys: []string{n.Key}}
-	out := make([]journal.Death, 0, len(n.Deaths)+1)
+func addDeath(n *ipc.Note, queue string, reason ipc.Reason, timeMS int64) []ipc.Death {
+	death := ipc.Death{Queue: queue, Reason: reason, Count: 1, FirstMS: timeMS, Exchange: n.Exchange, Keys: []string{n.Key}}
+	out := make([]ipc.Death, 0, len(n.Deaths)+1)
 	out = append(out, death)
 	for _, d := range n.Deaths {
 		if d.Queue == queue && d.Reason == reason {
 			out[0] = d
 			out[0].Count++
-		} else if len(out) < journal.MaxDeaths {
+		} else if len(out) < ipc.MaxDeaths {
 			out = append(out, d)
 		}
 	}
@@ -217,12 +217,12 @@ func addDeath(n *journal.Note, queue string, reason journal.Reason, timeMS int64
 
 // circling tells whether a message would come back to a queue in a circle in which nobody
 // rejected it: it would go round for ever.
-func circling(ix *index, deaths []journal.Death) bool {
+func circling(ix *index, deaths []ipc.Death) bool {
 	if ix.cursor == nil {
 		return false
 	}
 	for _, d := range deaths {
-		if d.Reason == journal.ReasonRejected {
+		if d.Reason == ipc.ReasonRejected {
 			return false
 		}
 		if d.Queue == ix.cursor.queue.name {

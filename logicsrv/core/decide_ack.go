@@ -92,7 +92,7 @@ func (c *Core) takeOver(k *cursor, m *ipc.Ack) []ipc.Range {
 func (c *Core) acknowledge(k *cursor, m *ipc.Ack) {
 	t := c.turn
 	ev := journal.Acked{
-		Pos: c.in.Pos, Queue: k.queue.id, Index: k.ix.id, Reason: journal.Reason(m.Verdict), Conn: m.Conn, Sub: m.Sub,
+		Pos: c.in.Pos, Queue: k.queue.id, Index: k.ix.id, Reason: ipc.Reason(m.Verdict), Conn: m.Conn, Sub: m.Sub,
 		Ranges: c.takeOver(k, m),
 	}
 	level := c.ackLevel(m.Head, k.queue)
@@ -110,7 +110,7 @@ func (c *Core) rejectMessages(k *cursor, m *ipc.Ack) {
 	}
 	t := c.turn
 	ev := journal.Died{
-		Pos: c.in.Pos, Queue: k.queue.id, Index: k.ix.id, Reason: journal.ReasonRejected, Conn: m.Conn, Sub: m.Sub,
+		Pos: c.in.Pos, Queue: k.queue.id, Index: k.ix.id, Reason: ipc.ReasonRejected, Conn: m.Conn, Sub: m.Sub,
 		Ranges: c.takeOver(k, m),
 	}
 	level := c.ackLevel(m.Head, k.queue)
@@ -134,9 +134,9 @@ func (c *Core) requeue(k *cursor, m *ipc.Ack) {
 	// The event may end up without a range. It is there all the same: the input could have
 	// changed the state, and is answered from it after a restart.
 	level := c.ackLevel(m.Head, k.queue)
-	reason := journal.ReasonRequeued
+	reason := ipc.ReasonRequeued
 	if m.Lease != 0 {
-		reason = journal.ReasonLeaseOver
+		reason = ipc.ReasonLeaseOver
 	}
 	g := c.givingFor(k, c.in.Pos, reason, level, maxRanges)
 	for _, r := range m.Ranges {

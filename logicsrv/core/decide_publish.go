@@ -75,8 +75,8 @@ func sent(m *ipc.Publish, x *exchange) journal.Sent {
 }
 
 // noteOf is what consumers will be told of it.
-func noteOf(m *ipc.Publish) journal.Note {
-	return journal.Note{Exchange: m.Exchange, Key: m.RoutingKey, Headers: m.Headers, Priority: m.Priority}
+func noteOf(m *ipc.Publish) ipc.Note {
+	return ipc.Note{Exchange: m.Exchange, Key: m.RoutingKey, Headers: m.Headers, Priority: m.Priority}
 }
 
 // routeBatch decides that the batch becomes the next offsets of all of c.targets, but for

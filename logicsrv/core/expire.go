@@ -3,7 +3,6 @@ package core
 import (
 	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/ipc"
-	"github.com/trimq/trimq/protocol/journal"
 )
 
 // What time does to the messages of a cursor: they expire, leases on them end, and what was
@@ -105,7 +104,7 @@ func (c *Core) expireRun(k *cursor, first, next uint64) (all bool) {
 		return true
 	})
 	c.ranges = ranges
-	c.die(k, journal.ReasonExpired, ipc.Head{}, 0, ranges)
+	c.die(k, ipc.ReasonExpired, ipc.Head{}, 0, ranges)
 	return all
 }
 
@@ -137,7 +136,7 @@ func (c *Core) endLeases(k *cursor) {
 	if len(k.ends) == 0 || k.ends[0].due > now {
 		return
 	}
-	g := c.giving(k, journal.ReasonLeaseOver)
+	g := c.giving(k, ipc.ReasonLeaseOver)
 	for len(k.ends) > 0 && k.ends[0].due <= now {
 		run := k.ends[0]
 		at := run.first

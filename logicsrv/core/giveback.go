@@ -14,7 +14,7 @@ type giver struct {
 	c      *Core
 	cur    *cursor
 	pos    uint64 // of the input that asked for it; NoInput
-	reason journal.Reason
+	reason ipc.Reason
 	level  ipc.Level
 	left   int         // ranges that there is room for
 	back   []ipc.Range // to be ready again
@@ -23,12 +23,12 @@ type giver struct {
 }
 
 // giving begins to give back what the turn itself has found, within its room.
-func (c *Core) giving(cur *cursor, reason journal.Reason) *giver {
+func (c *Core) giving(cur *cursor, reason ipc.Reason) *giver {
 	return c.givingFor(cur, journal.NoInput, reason, ipc.LevelPage, int(c.room))
 }
 
 // givingFor begins to give back what an input asks for, at most so many ranges.
-func (c *Core) givingFor(cur *cursor, pos uint64, reason journal.Reason, level ipc.Level, left int) *giver {
+func (c *Core) givingFor(cur *cursor, pos uint64, reason ipc.Reason, level ipc.Level, left int) *giver {
 	g := &c.giver
 	*g = giver{c: c, cur: cur, pos: pos, reason: reason, level: level, left: left, back: g.back[:0], worn: g.worn[:0], late: g.late[:0]}
 	return g
@@ -82,7 +82,7 @@ func (g *giver) done() {
 		t.events = ev.Append(t.events)
 		c.applyNew()
 	}
-	c.die(g.cur, journal.ReasonDeliveryLimit, ipc.Head{}, 0, g.worn)
-	c.die(g.cur, journal.ReasonExpired, ipc.Head{}, 0, g.late)
+	c.die(g.cur, ipc.ReasonDeliveryLimit, ipc.Head{}, 0, g.worn)
+	c.die(g.cur, ipc.ReasonExpired, ipc.Head{}, 0, g.late)
 	c.touch(g.cur.queue)
 }

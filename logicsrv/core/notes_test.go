@@ -6,6 +6,7 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 
+	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
 )
 
@@ -38,9 +39,9 @@ func (w *world) noteAt(index, offset uint64) (n Noted, ok bool) {
 	return n, false
 }
 
-func eventNote(e *journal.Entry, note uint32) journal.Note {
+func eventNote(e *journal.Entry, note uint32) ipc.Note {
 	if note == 0 {
-		return journal.Note{}
+		return ipc.Note{}
 	}
 	r := journal.Events(e.Events[8*(note-1):])
 	ev, _ := r.Next()

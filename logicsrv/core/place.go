@@ -112,7 +112,7 @@ func (c *Core) addLane(q *queue, priority uint8) journal.Target {
 func (c *Core) killNewborn(newborn []journal.Run) {
 	for _, run := range newborn {
 		ix, _ := c.indexes.get(run.Index)
-		c.die(ix.cursor, journal.ReasonMaxLength, ipc.Head{}, 0, []ipc.Range{run.Range})
+		c.die(ix.cursor, ipc.ReasonMaxLength, ipc.Head{}, 0, []ipc.Range{run.Range})
 	}
 }
 
@@ -157,7 +157,7 @@ func (c *Core) dropHead(q *queue) bool {
 				break // nothing is ready here
 			}
 			next := min(first+n, first+maxCount, k.ix.next, k.acked.nextSet(first), k.taken.nextSet(first))
-			c.die(k, journal.ReasonMaxLength, ipc.Head{}, 0, []ipc.Range{{First: first, Count: uint32(next - first)}})
+			c.die(k, ipc.ReasonMaxLength, ipc.Head{}, 0, []ipc.Range{{First: first, Count: uint32(next - first)}})
 		}
 	}
 	return true

@@ -284,7 +284,7 @@ func (c *Core) decideExtend() {
 	}
 	t := c.turn
 	if m.InvisibleMS == 0 {
-		g := c.givingFor(k, c.in.Pos, journal.ReasonLeaseOver, ipc.LevelPage, 1)
+		g := c.givingFor(k, c.in.Pos, ipc.ReasonLeaseOver, ipc.LevelPage, 1)
 		g.give(m.Offset, m.Offset+1)
 		g.done()
 	} else {

@@ -5,7 +5,6 @@ import (
 
 	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/ipc"
-	"github.com/trimq/trimq/protocol/journal"
 )
 
 // Acknowledgement time-outs. What a consumer has been handed and has not settled within its time
@@ -66,7 +65,7 @@ func (c *Core) recall(k *consumer) (all bool) {
 		return true
 	}
 	ranges := c.recalled[:0]
-	g := c.giving(l.cur, journal.ReasonTimeout)
+	g := c.giving(l.cur, ipc.ReasonTimeout)
 	all = true
 	for at := held.nextSet(l.first); at < l.next && all; at = held.nextSet(at) {
 		end, again := k.handedAgain(at, min(held.nextClear(at), l.next))

@@ -339,7 +339,7 @@ func (l *loader) dead(k *cursor) {
 	for range r.n {
 		at := r.last
 		first, next, ok := r.run()
-		v := grave{journal.Reason(l.U8())}
+		v := grave{ipc.Reason(l.U8())}
 		n := len(k.dead.list)
 		if !ok || !l.ensure(v.reason.Kills() && l.pending(k, first, next) && k.taken.nextSet(first) >= next && (n == 0 || first > at || k.dead.list[n-1].v != v)) {
 			return
@@ -450,7 +450,7 @@ func (l *loader) parts(x *txn) bool {
 	for range l.Count(11, maxTxnParts) {
 		p := txnPart{offset: l.Uvarint(), count: uint32(l.small(maxCount)), weight: uint32(l.small(math.MaxUint32))}
 		p.ttlMS, p.partition, p.exchange = int64(l.small(math.MaxInt64))-1, l.Uvarint(), l.Uvarint()
-		p.note = journal.ReadNoteBody(&l.Cursor)
+		p.note = ipc.ReadNote(&l.Cursor)
 		next := p.offset + uint64(p.count)
 		if !l.ensure(m != nil && p.count > 0) || !l.ensure(p.offset >= m.floor && next <= m.ix.next && m.done.nextSet(p.offset) >= next) {
 			return false

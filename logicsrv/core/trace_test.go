@@ -386,7 +386,7 @@ func tracePlace(queue, index uint64) string {
 	return fmt.Sprintf("queue=%d index=%d", queue, index)
 }
 
-func traceNoteBody(n *journal.Note) string {
+func traceNoteBody(n *ipc.Note) string {
 	s := fmt.Sprintf("exchange=%q key=%q", n.Exchange, n.Key)
 	if n.Priority > 0 {
 		s += fmt.Sprintf(" priority=%d", n.Priority)

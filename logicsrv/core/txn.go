@@ -48,7 +48,7 @@ type txnPart struct {
 	ttlMS     int64
 	partition uint64 // index that it is for; 0: it goes through the exchange
 	exchange  uint64
-	note      journal.Note
+	note      ipc.Note
 }
 
 // endedTxn is one that has ended, remembered so that its end can be asked for again.
@@ -441,7 +441,7 @@ func (c *Core) txnVerdict(h ipc.Head, v *ipc.TxnVerdict) {
 	c.ack = ipc.Ack{Head: h, Sub: v.Sub, Queue: v.Queue, Index: v.Index, Verdict: v.Verdict, Ranges: append(c.ack.Ranges[:0], v.Range)}
 	ranges := c.takeOver(k, &c.ack)
 	if v.Verdict == ipc.VerdictReject {
-		c.die(k, journal.ReasonRejected, h, v.Sub, ranges)
+		c.die(k, ipc.ReasonRejected, h, v.Sub, ranges)
 		return
 	}
 	if len(ranges) == 0 {
@@ -449,7 +449,7 @@ func (c *Core) txnVerdict(h ipc.Head, v *ipc.TxnVerdict) {
 	}
 	c.turn.raise(ipc.LevelPage)
 	ev := journal.Acked{
-		Pos: journal.NoInput, Queue: v.Queue, Index: v.Index, Reason: journal.ReasonAcked, Conn: h.Conn, Sub: v.Sub, Ranges: ranges,
+		Pos: journal.NoInput, Queue: v.Queue, Index: v.Index, Reason: ipc.ReasonAcked, Conn: h.Conn, Sub: v.Sub, Ranges: ranges,
 	}
 	c.turn.events = ev.Append(c.turn.events)
 	c.applyNew()

@@ -6,6 +6,7 @@ import (
 	"io"
 	"sort"
 
+	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
 )
 
@@ -30,8 +31,8 @@ func NewNoteReader(fsys FS) *NoteReader { return &NoteReader{fs: fsys, log: logB
 // Noted is one batch, or part of one, of an index.
 type Noted struct {
 	Entry Entry
-	Note  journal.Note // empty where the batch has none
-	Err   error        // ErrDamaged where the batch or its note cannot be read
+	Note  ipc.Note // empty where the batch has none
+	Err   error    // ErrDamaged where the batch or its note cannot be read
 }
 
 // Range yields the batches that hold offsets [first, next) of an index, in order, each with its
@@ -60,7 +61,7 @@ func (r *NoteReader) Range(index, first, next uint64, yield func(Noted)) error {
 }
 
 // note reads a note. Where the segment is not known it may be a new one.
-func (r *NoteReader) note(position uint64) (journal.Note, error) {
+func (r *NoteReader) note(position uint64) (ipc.Note, error) {
 	b, err := r.noteBytes(position)
 	if err != nil {
 		r.log.close()
@@ -68,16 +69,16 @@ func (r *NoteReader) note(position uint64) (journal.Note, error) {
 		b, err = r.noteBytes(position)
 	}
 	if err != nil {
-		return journal.Note{}, err
+		return ipc.Note{}, err
 	}
 	ev, err := journal.ReadNote(b)
 	if err == nil {
-		var n journal.Note
+		var n ipc.Note
 		if n, err = journal.DecodeNote(ev); err == nil {
 			return n, nil
 		}
 	}
-	return journal.Note{}, fmt.Errorf("%w: the note at position %d: %w", ErrDamaged, position, err)
+	return ipc.Note{}, fmt.Errorf("%w: the note at position %d: %w", ErrDamaged, position, err)
 }
 
 func (r *NoteReader) noteBytes(position uint64) ([]byte, error) {

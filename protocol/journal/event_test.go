@@ -59,9 +59,9 @@ func event[T any, P appender[T]](typ EventType, name, layout string, v T, decode
 	}
 }
 
-var note = Note{
+var note = ipc.Note{
 	Exchange: "orders", Key: "eu.de", Headers: []ipc.Header{{Key: "format", Value: "pdf"}}, Priority: 3,
-	Deaths: []Death{{"q", ReasonRejected, 2, 1_700_000_000_000, "first", []string{"k"}}},
+	Deaths: []ipc.Death{{Queue: "q", Reason: ipc.ReasonRejected, Count: 2, FirstMS: 1_700_000_000_000, Exchange: "first", Keys: []string{"k"}}},
 }
 
 const (
@@ -86,9 +86,9 @@ func eventCodecs() []eventCodec {
 		event(EvRouted, "routed", sentLayout+"full:4 targets:v index:8 base:8 index:8 base:8 "+noteLayout,
 			Routed{4096, Sent{2, 3, -1, NoProducer, -1, 300, 60_000}, 1, []Target{{9, 1000}, {10, 7}}, note}, DecodeRouted),
 		event(EvAcked, "acked", "queue:8 index:8 conn:8 sub:8 reason:1 zero:3 "+rangesLayout,
-			Acked{4096, 9, 10, ReasonRejected, 256, 1, ranges}, DecodeAcked),
+			Acked{4096, 9, 10, ipc.ReasonRejected, 256, 1, ranges}, DecodeAcked),
 		event(EvReturned, "returned", "queue:8 index:8 reason:1 zero:3 "+rangesLayout,
-			Returned{4096, 9, 10, ReasonTimeout, ranges}, DecodeReturned),
+			Returned{4096, 9, 10, ipc.ReasonTimeout, ranges}, DecodeReturned),
 		event(EvProducerCreated, "producer_created", "producer:8 epoch:2 pad:6", ProducerCreated{4096, 42, 5}, DecodeProducerCreated),
 		event(EvOffsetsCommitted, "offsets_committed", "group:s offsets:v index:8 offset:8 metadata:s pad:2",
 			OffsetsCommitted{4096, "gr", []ipc.OffsetCommit{{Index: 9, Offset: 7, Metadata: "m"}}}, DecodeOffsetsCommitted),
@@ -117,7 +117,7 @@ func eventCodecs() []eventCodec {
 			ProducersExpired{4096, []int64{42, 43}}, DecodeProducersExpired),
 		event(EvLaneAdded, "lane_added", "queue:8 index:8 priority:1 pad:7", LaneAdded{4096, 9, 10, 5}, DecodeLaneAdded),
 		event(EvDied, "died", "queue:8 index:8 conn:8 sub:8 reason:1 zero:3 "+rangesLayout,
-			Died{4096, 9, 10, ReasonExpired, 256, 1, ranges}, DecodeDied),
+			Died{4096, 9, 10, ipc.ReasonExpired, 256, 1, ranges}, DecodeDied),
 		event(EvDeadLettered, "dead_lettered", "queue:8 index:8 offset:8 count:4 weight:4 full:4 targets:v index:8 base:8 "+noteLayout,
 			DeadLettered{4096, 9, 10, 118, 5, 300, 1, []Target{{11, 7}}, note}, DecodeDeadLettered),
 		event(EvLeased, "leased", "epoch:8 req:8 queue:8 lease:8 untilMS:8 runs:v index:8 first:8 count:4 pad:*",
@@ -239,7 +239,7 @@ func TestEventReader(t *testing.T) {
 // Decode keeps the memory of the slice that it fills.
 func TestDecodeReusesMemory(t *testing.T) {
 	routed := (&Routed{Pos: 1, Targets: []Target{{1, 2}, {3, 4}}}).Append(nil)
-	acked := (&Acked{Pos: 1, Reason: ReasonAcked, Ranges: []ipc.Range{{First: 1, Count: 2}}}).Append(nil)
+	acked := (&Acked{Pos: 1, Reason: ipc.ReasonAcked, Ranges: []ipc.Range{{First: 1, Count: 2}}}).Append(nil)
 	appended := (&Appended{Pos: 1}).Append(nil)
 	var intoRouted Routed
 	var intoAcked Acked

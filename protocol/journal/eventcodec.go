@@ -77,7 +77,7 @@ func (ev *Routed) Append(b []byte) []byte {
 	start := len(b)
 	b = ev.Sent.append(beginEvent(b, EvRouted, ev.Pos))
 	b = appendTargets(wire.AppendU32(b, ev.Full), ev.Targets)
-	return endNoted(ev.Note.append(b), start)
+	return endNoted(ev.Note.Append(b), start)
 }
 
 // DecodeRouted reads the event's body.
@@ -150,10 +150,10 @@ func (a *Acked) Decode(ev Event) error {
 		return err
 	}
 	c := wire.Read(ev.Body)
-	a.Queue, a.Index, a.Conn, a.Sub, a.Reason = c.U64(), c.U64(), c.U64(), c.U64(), Reason(c.U8())
+	a.Queue, a.Index, a.Conn, a.Sub, a.Reason = c.U64(), c.U64(), c.U64(), c.U64(), ipc.Reason(c.U8())
 	c.Zero(3)
 	a.Ranges = decodeRanges(&c, ranges)
-	if a.Reason != ReasonAcked && a.Reason != ReasonSkipped && !a.Reason.Kills() {
+	if a.Reason != ipc.ReasonAcked && a.Reason != ipc.ReasonSkipped && !a.Reason.Kills() {
 		c.Fail(wire.ErrOutOfRange)
 	}
 	return eventErr(c.Done("acked"))
@@ -178,10 +178,10 @@ func (r *Returned) Decode(ev Event) error {
 		return err
 	}
 	c := wire.Read(ev.Body)
-	r.Queue, r.Index, r.Reason = c.U64(), c.U64(), Reason(c.U8())
+	r.Queue, r.Index, r.Reason = c.U64(), c.U64(), ipc.Reason(c.U8())
 	c.Zero(3)
 	r.Ranges = decodeRanges(&c, ranges)
-	if !r.Reason.returns() {
+	if !r.Reason.Returns() {
 		c.Fail(wire.ErrOutOfRange)
 	}
 	return eventErr(c.Done("returned"))

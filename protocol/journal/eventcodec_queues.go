@@ -91,7 +91,7 @@ func (d *Died) Decode(ev Event) error {
 		return err
 	}
 	c := wire.Read(ev.Body)
-	d.Queue, d.Index, d.Conn, d.Sub, d.Reason = c.U64(), c.U64(), c.U64(), c.U64(), Reason(c.U8())
+	d.Queue, d.Index, d.Conn, d.Sub, d.Reason = c.U64(), c.U64(), c.U64(), c.U64(), ipc.Reason(c.U8())
 	c.Zero(3)
 	d.Ranges = decodeRanges(&c, ranges)
 	if !d.Reason.Kills() {
@@ -106,7 +106,7 @@ func (ev *DeadLettered) Append(b []byte) []byte {
 	b = wire.AppendU64(beginEvent(b, EvDeadLettered, ev.Pos), ev.Queue)
 	b = wire.AppendU64(wire.AppendU64(b, ev.Index), ev.Offset)
 	b = wire.AppendU32(wire.AppendU32(wire.AppendU32(b, ev.Count), ev.Weight), ev.Full)
-	return endNoted(ev.Note.append(appendTargets(b, ev.Targets)), start)
+	return endNoted(ev.Note.Append(appendTargets(b, ev.Targets)), start)
 }
 
 // DecodeDeadLettered reads the event's body.
@@ -118,7 +118,7 @@ func DecodeDeadLettered(ev Event) (DeadLettered, error) {
 	c := wire.Read(body)
 	d := DeadLettered{Pos: ev.Pos, Queue: c.U64(), Index: c.U64(), Offset: c.U64(), Count: c.U32(), Weight: c.U32(), Full: c.U32()}
 	d.Targets = readTargets(&c, nil)
-	d.Note = readNote(&c)
+	d.Note = ipc.ReadNote(&c)
 	return d, eventErr(c.Done("dead-lettered"))
 }
 
@@ -266,7 +266,7 @@ func (ev *Delayed) Append(b []byte) []byte {
 	for _, d := range ev.Dests {
 		b = wire.AppendU64(b, d)
 	}
-	return endNoted(ev.Note.append(b), start)
+	return endNoted(ev.Note.Append(b), start)
 }
 
 // DecodeDelayed reads the event's body.
@@ -278,7 +278,7 @@ func DecodeDelayed(ev Event) (Delayed, error) {
 	c := wire.Read(body)
 	d := Delayed{Pos: ev.Pos, Sent: readSent(&c), Later: readLater(&c)}
 	d.Dests = decodeIndexes(&c)
-	d.Note = readNote(&c)
+	d.Note = ipc.ReadNote(&c)
 	return d, eventErr(c.Done("delayed"))
 }
 
@@ -355,7 +355,7 @@ func (ev *TxnHeld) Append(b []byte) []byte {
 	b = wire.AppendU64(beginEvent(b, EvTxnHeld, ev.Pos), ev.Txn)
 	b = wire.AppendBool(wire.AppendU64(b, ev.Partition), ev.Mandatory)
 	b = ev.Later.append(ev.Sent.append(b))
-	return endNoted(ev.Note.append(b), start)
+	return endNoted(ev.Note.Append(b), start)
 }
 
 // DecodeTxnHeld reads the event's body.
@@ -366,7 +366,7 @@ func DecodeTxnHeld(ev Event) (TxnHeld, error) {
 	}
 	c := wire.Read(body)
 	t := TxnHeld{Pos: ev.Pos, Txn: c.U64(), Partition: c.U64(), Mandatory: c.Bool(), Sent: readSent(&c), Later: readLater(&c)}
-	t.Note = readNote(&c)
+	t.Note = ipc.ReadNote(&c)
 	return t, eventErr(c.Done("txn held"))
 }
 

@@ -60,7 +60,7 @@ type Routed struct {
 	Sent
 	Full    uint32 // how many queues did not take it, for they are full
 	Targets []Target
-	Note    Note // Decode leaves it out: see DecodeNote
+	Note    ipc.Note // Decode leaves it out: see DecodeNote
 }
 
 // Acked: offsets of a queue are done with, for good.
@@ -68,7 +68,7 @@ type Acked struct {
 	Pos    uint64
 	Queue  uint64
 	Index  uint64 // one of the queue's
-	Reason Reason
+	Reason ipc.Reason
 	Conn   uint64 // whose verdict it was; 0: nobody's
 	Sub    uint64
 	Ranges []ipc.Range
@@ -79,7 +79,7 @@ type Returned struct {
 	Pos    uint64
 	Queue  uint64
 	Index  uint64
-	Reason Reason
+	Reason ipc.Reason
 	Ranges []ipc.Range
 }
 

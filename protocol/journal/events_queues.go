@@ -26,66 +26,6 @@ const (
 	EvTransientsGone EventType = 36 // TransientsGone
 )
 
-// Reason says why a message is done with, or why it came back. The first ones are verdicts.
-type Reason uint8
-
-const (
-	ReasonAcked                = Reason(ipc.VerdictAck)
-	ReasonRequeued             = Reason(ipc.VerdictRequeue)
-	ReasonRejected             = Reason(ipc.VerdictReject)
-	ReasonSkipped              = Reason(ipc.VerdictSkip)
-	ReasonExpired       Reason = 5  // its time in the queue is over
-	ReasonMaxLength     Reason = 6  // it made room for another, or the queue did not take it
-	ReasonDeliveryLimit Reason = 7  // it came back too often
-	ReasonTimeout       Reason = 8  // its consumer held it for too long
-	ReasonEnded         Reason = 9  // its consumer ended
-	ReasonLeaseOver     Reason = 10 // its visibility time-out is over
-)
-
-var reasonNames = [...]string{
-	ReasonAcked: "acked", ReasonRequeued: "requeued", ReasonRejected: "rejected", ReasonSkipped: "skipped",
-	ReasonExpired: "expired", ReasonMaxLength: "maxlen", ReasonDeliveryLimit: "delivery_limit",
-	ReasonTimeout: "timeout", ReasonEnded: "consumer-ended", ReasonLeaseOver: "lease-over",
-}
-
-// String is the reason as RabbitMQ's x-death has it where it has one.
-func (r Reason) String() string {
-	if r == 0 || int(r) >= len(reasonNames) {
-		return "unknown"
-	}
-	return reasonNames[r]
-}
-
-// Kills tells whether messages die of it: they are dropped, or go to a dead-letter exchange.
-func (r Reason) Kills() bool {
-	return r == ReasonRejected || r == ReasonExpired || r == ReasonMaxLength || r == ReasonDeliveryLimit
-}
-
-// returns tells whether messages come back of it.
-func (r Reason) returns() bool {
-	return r == ReasonRequeued || r >= ReasonTimeout && r <= ReasonLeaseOver
-}
-
-// Note is how the messages of a batch came to where they are: what their consumers are told
-// besides the batch. It stands in the event that put them there, and index entries refer to it.
-type Note struct {
-	Exchange string // name
-	Key      string
-	Headers  []ipc.Header // those given for routing
-	Priority uint8
-	Deaths   []Death // latest first; RabbitMQ's x-death
-}
-
-// Death is one row of a message's deaths: in one queue, of one reason.
-type Death struct {
-	Queue    string
-	Reason   Reason
-	Count    uint64
-	FirstMS  int64  // Unix time of the first
-	Exchange string // to which it had been published
-	Keys     []string
-}
-
 // LaneAdded: a queue has an index for messages of this priority.
 type LaneAdded struct {
 	Pos      uint64
@@ -99,7 +39,7 @@ type Died struct {
 	Pos    uint64
 	Queue  uint64
 	Index  uint64
-	Reason Reason
+	Reason ipc.Reason
 	Conn   uint64 // whose verdict it was; 0: nobody's
 	Sub    uint64
 	Ranges []ipc.Range
@@ -117,7 +57,7 @@ type DeadLettered struct {
 	Weight  uint32 // payload bytes, roughly
 	Full    uint32 // how many queues did not take them
 	Targets []Target
-	Note    Note
+	Note    ipc.Note
 }
 
 // Run is consecutive offsets of an index.
@@ -195,7 +135,7 @@ type Delayed struct {
 	Sent
 	Later
 	Dests []uint64 // ids of queues, indexes of partitions
-	Note  Note
+	Note  ipc.Note
 }
 
 // Released: a batch that was held back has become part of its targets: it is due, or its
@@ -244,7 +184,7 @@ type TxnHeld struct {
 	Mandatory bool
 	Sent
 	Later
-	Note Note
+	Note ipc.Note
 }
 
 // TxnEnded ends a transaction. Where it is committed, its batches have been released by the

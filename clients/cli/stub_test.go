@@ -85,7 +85,7 @@ func (s *stub) serve(nc net.Conn) {
 func (s *stub) answer(cmd native.Command, body []byte) ([]byte, error) {
 	switch cmd {
 	case native.CmdHello:
-		m := native.HelloReply{Version: 1, WindowRequests: 16, WindowBytes: 1 << 20, MaxFrame: native.DefaultMaxFrame}
+		m := native.HelloReply{Version: native.Version, WindowRequests: 16, WindowBytes: 1 << 20, MaxFrame: native.DefaultMaxFrame}
 		return m.Append(nil), nil
 	case native.CmdPing:
 		return body, nil

@@ -89,7 +89,7 @@ func (s *stub) serve(c net.Conn) {
 func (s *stub) answer(f native.Frame) ([]byte, error) {
 	switch f.Command {
 	case native.CmdHello:
-		return (&native.HelloReply{Version: 1, WindowRequests: 64, WindowBytes: 16 << 20, MaxFrame: native.DefaultMaxFrame}).Append(nil), nil
+		return (&native.HelloReply{Version: native.Version, WindowRequests: 64, WindowBytes: 16 << 20, MaxFrame: native.DefaultMaxFrame}).Append(nil), nil
 	case native.CmdPing:
 		return f.Body, nil
 	case native.CmdInitProducer:

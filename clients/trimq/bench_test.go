@@ -44,7 +44,7 @@ func sinkConn(nc net.Conn) {
 		var body native.Body
 		switch f.Command {
 		case native.CmdHello:
-			body = &native.HelloReply{Version: 1, WindowRequests: 256, WindowBytes: 16 << 20, MaxFrame: 8 << 20}
+			body = &native.HelloReply{Version: native.Version, WindowRequests: 256, WindowBytes: 16 << 20, MaxFrame: 8 << 20}
 		case native.CmdPing:
 			m, _ := native.DecodePing(f.Body)
 			body = &m

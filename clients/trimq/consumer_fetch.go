@@ -320,7 +320,7 @@ func (k *Consumer) resetPart(p *part, gen uint64) {
 
 // deliver takes batches that the broker pushes.
 func (k *Consumer) deliver(body []byte, s *slab) error {
-	m, batches, err := native.DecodeDeliver(body)
+	m, _, batches, err := native.DecodeDeliver(body)
 	if err != nil {
 		return protocolError("%w", err)
 	}

@@ -294,7 +294,7 @@ func (f *fake) do(c *fakeConn, h native.Header, body []byte) ([]byte, error) {
 			_, err = m.Negotiate()
 		}
 		return reply(&native.HelloReply{
-			Version: 1, AuthRequired: f.secret != "", WindowRequests: f.window, WindowBytes: 4 << 20,
+			Version: native.Version, AuthRequired: f.secret != "", WindowRequests: f.window, WindowBytes: 4 << 20,
 			MaxFrame: f.frame, Challenge: []byte("12345678"), Server: "fake",
 		}, err)
 	case native.CmdAuth:

@@ -64,7 +64,7 @@ func (q *QueueConsumer) ackFrame(o *outbox, v ipc.Verdict, sub uint64, from *ran
 	q.corr++
 	ranges := from.take(maxAckRanges)
 	q.acks[q.corr] = ackRequest{v, sub == staleSub, ranges}
-	o.frame(native.CmdAck, 0, q.corr, &native.Ack{Sub: sub, Index: q.index, Verdict: v, Ranges: ranges})
+	o.frame(native.CmdAck, 0, q.corr, &native.Ack{Sub: sub, Queue: q.index, Index: q.index, Verdict: v, Ranges: ranges})
 }
 
 func (q *QueueConsumer) handle(_ *conn, h native.Header, body []byte, s *slab) error {
@@ -156,7 +156,7 @@ func (q *QueueConsumer) unsubscribed(err error) {
 }
 
 func (q *QueueConsumer) deliver(body []byte, s *slab) error {
-	m, b, err := native.DecodeDeliver(body)
+	m, _, b, err := native.DecodeDeliver(body)
 	if err != nil {
 		return protocolError("%w", err)
 	}

@@ -185,7 +185,7 @@ func (s *stream) newLane(m *Message) *lane {
 		}
 	}
 	ln := &lane{s: s, key: m.RoutingKey, strict: m.Mandatory}
-	pub := native.Publish{Level: s.p.opt.level, Mandatory: m.Mandatory, Exchange: s.name, RoutingKey: m.RoutingKey}
+	pub := native.Publish{Level: s.p.opt.level, TTLMS: ipc.NoTTL, Mandatory: m.Mandatory, Exchange: s.name, RoutingKey: m.RoutingKey}
 	if s.byHeaders {
 		for _, h := range m.Headers {
 			pub.Headers = append(pub.Headers, ipc.Header{Key: h.Key, Value: string(h.Value)})

@@ -25,7 +25,7 @@ func BenchmarkProduce(b *testing.B) {
 			r := newRig(b)
 			link := &reuseLink{}
 			r.conn = New(r.conn.settings, r.lane, link)
-			r.feed(b, native.AppendFrame(nil, native.CmdHello, 0, 1, &native.Hello{MinVersion: 1, MaxVersion: 1}))
+			r.feed(b, native.AppendFrame(nil, native.CmdHello, 0, 1, &native.Hello{MinVersion: native.Version, MaxVersion: native.Version}))
 			frame := appendBody(nil, native.CmdProduce, append((&native.Produce{Index: 1}).Append(nil), messages...))
 			reply := make([]byte, 0, 64)
 			b.SetBytes(int64(len(frame)))
@@ -52,7 +52,7 @@ func TestMessagePathAllocatesNothing(t *testing.T) {
 	r := newRig(t)
 	link := &reuseLink{}
 	r.conn = New(r.conn.settings, r.lane, link)
-	r.feed(t, native.AppendFrame(nil, native.CmdHello, 0, 1, &native.Hello{MinVersion: 1, MaxVersion: 1}))
+	r.feed(t, native.AppendFrame(nil, native.CmdHello, 0, 1, &native.Hello{MinVersion: native.Version, MaxVersion: native.Version}))
 	frame := appendBody(nil, native.CmdProduce, append((&native.Produce{Index: 1}).Append(nil), testBatch(3, 100)...))
 	reply := make([]byte, 0, 64)
 	n := testing.AllocsPerRun(1000, func() {

@@ -10,7 +10,7 @@ import (
 // how many of them are parked.
 func TestQuietFetchesAreBounded(t *testing.T) {
 	r := newRig(t)
-	r.feed(t, native.AppendFrame(nil, native.CmdHello, 0, 1, &native.Hello{MinVersion: 1, MaxVersion: 1}))
+	r.feed(t, native.AppendFrame(nil, native.CmdHello, 0, 1, &native.Hello{MinVersion: native.Version, MaxVersion: native.Version}))
 	for range 100 {
 		r.feed(t, native.AppendFrame(nil, native.CmdFetch, native.FlagNoReply, 2, &native.Fetch{Index: 1, MaxBytes: 100, MaxWaitMS: 60_000}))
 	}
@@ -22,7 +22,7 @@ func TestQuietFetchesAreBounded(t *testing.T) {
 // The link has a chance to stop a connection between two answers to INFO.
 func TestInfoIsAnsweredOneByOne(t *testing.T) {
 	r := newRig(t)
-	r.feed(t, native.AppendFrame(nil, native.CmdHello, 0, 1, &native.Hello{MinVersion: 1, MaxVersion: 1}))
+	r.feed(t, native.AppendFrame(nil, native.CmdHello, 0, 1, &native.Hello{MinVersion: native.Version, MaxVersion: native.Version}))
 	one := native.AppendFrame(nil, native.CmdInfo, 0, 2, native.Empty{})
 	if used, want := r.conn.Input(append(append([]byte(nil), one...), one...)); used != len(one) || want.Bytes != 0 {
 		t.Errorf("used %d bytes of two requests of %d, wants %+v", used, len(one), want)
@@ -32,7 +32,7 @@ func TestInfoIsAnsweredOneByOne(t *testing.T) {
 // A request that wants an answer waits behind those that do not; it is not refused for them.
 func TestQuietRequestsDoNotUseUpTheWindow(t *testing.T) {
 	r := newRig(t)
-	r.feed(t, native.AppendFrame(nil, native.CmdHello, 0, 1, &native.Hello{MinVersion: 1, MaxVersion: 1}))
+	r.feed(t, native.AppendFrame(nil, native.CmdHello, 0, 1, &native.Hello{MinVersion: native.Version, MaxVersion: native.Version}))
 	r.link.pieces = nil
 	body := append((&native.Produce{Index: 1}).Append(nil), testBatch(1, 10)...)
 	for range r.conn.window {

@@ -271,9 +271,12 @@ func (c *Conn) request(h native.Header, body []byte) (done bool) {
 		return c.credit(h, body)
 	case native.CmdAck:
 		return c.ack(h, body)
-	default:
+	}
+	if h.Command.Admin() {
 		return c.admin(h, body)
 	}
+	c.refuse(h, errcode.New(errcode.UnsupportedCommand, "%s is not served", h.Command))
+	return true
 }
 
 // respond sends a response with a body.

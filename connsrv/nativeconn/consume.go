@@ -219,7 +219,7 @@ func (c *Conn) ack(h native.Header, body []byte) bool {
 		putBack(s, m.Ranges)
 		return false
 	}
-	record := ipc.Ack{Head: c.head(req), Sub: m.Sub, Queue: m.Index, Index: m.Index, Verdict: m.Verdict, Ranges: m.Ranges}
+	record := ipc.Ack{Head: c.head(req), Sub: m.Sub, Queue: m.Queue, Index: m.Index, Lease: m.Lease, Verdict: m.Verdict, Ranges: m.Ranges}
 	record.Append(slot.Payload[:0])
 	slot.Publish()
 	if s != nil {

@@ -17,7 +17,7 @@ func TestVerdictsCannotMakeEndlessGaps(t *testing.T) {
 	s := &session.Sub{ID: 1, Index: 1, Queue: true}
 	s.InHand.Add(0, 1_000_000)
 	take := func(first uint64, count uint32) error {
-		return r.conn.takeFromHand(s, &native.Ack{Index: 1, Ranges: []ipc.Range{{First: first, Count: count}}})
+		return r.conn.takeFromHand(s, &native.Ack{Queue: 1, Index: 1, Ranges: []ipc.Range{{First: first, Count: count}}})
 	}
 	var err error
 	n := uint64(0)
@@ -46,11 +46,11 @@ func TestVerdictsCannotMakeEndlessGaps(t *testing.T) {
 // An ACK of more ranges than a record takes is refused, not stuck.
 func TestTooManyRangesInOneAck(t *testing.T) {
 	r := newRig(t)
-	hello := native.AppendFrame(nil, native.CmdHello, 0, 1, &native.Hello{MinVersion: 1, MaxVersion: 1})
+	hello := native.AppendFrame(nil, native.CmdHello, 0, 1, &native.Hello{MinVersion: native.Version, MaxVersion: native.Version})
 	r.feed(t, native.AppendFrame(hello, native.CmdSubscribe, 0, 2, &native.Subscribe{Sub: 1, Index: 1, Limit: 10, Kind: native.SubQueue}))
 	r.commands()
 	r.link.pieces = nil
-	ack := native.Ack{Sub: 1, Index: 1, Verdict: ipc.VerdictAck}
+	ack := native.Ack{Sub: 1, Queue: 1, Index: 1, Verdict: ipc.VerdictAck}
 	for i := range uint64(9000) {
 		ack.Ranges = append(ack.Ranges, ipc.Range{First: i, Count: 1})
 	}

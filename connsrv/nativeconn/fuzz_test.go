@@ -134,14 +134,14 @@ func (r *rig) commands() []string {
 // FuzzAnySplit: however a stream is cut, the same commands and answers come out of it, and
 // nothing panics.
 func FuzzAnySplit(f *testing.F) {
-	hello := native.AppendFrame(nil, native.CmdHello, 0, 1, &native.Hello{MinVersion: 1, MaxVersion: 1})
+	hello := native.AppendFrame(nil, native.CmdHello, 0, 1, &native.Hello{MinVersion: native.Version, MaxVersion: native.Version})
 	var good []byte
 	good = append(good, hello...)
 	small, large := testBatch(3, 40), testBatch(400, 100)
 	produce := native.Produce{Index: 1}
 	good = appendBody(good, native.CmdProduce, append(produce.Append(nil), small...))
 	good = appendBody(good, native.CmdProduce, append(produce.Append(nil), large...))
-	publish := native.Publish{Exchange: "x", RoutingKey: "y"}
+	publish := native.Publish{TTLMS: ipc.NoTTL, Exchange: "x", RoutingKey: "y"}
 	good = appendBody(good, native.CmdPublish, append(publish.Append(nil), small...))
 	good = native.AppendFrame(good, native.CmdPing, 0, 4, &native.Ping{Token: 4})
 	good = native.AppendFrame(good, native.CmdSubscribe, 0, 5, &native.Subscribe{Sub: 1, Index: 1, Limit: 10, Kind: native.SubQueue})
@@ -203,7 +203,7 @@ func FuzzReply(f *testing.F) {
 	f.Add(uint16(ipc.TypeSubClosed), (&ipc.SubClosed{Sub: 1, Code: 13}).Append(nil))
 	f.Fuzz(func(t *testing.T, typ uint16, payload []byte) {
 		r := newRig(t)
-		stream := native.AppendFrame(nil, native.CmdHello, 0, 1, &native.Hello{MinVersion: 1, MaxVersion: 1})
+		stream := native.AppendFrame(nil, native.CmdHello, 0, 1, &native.Hello{MinVersion: native.Version, MaxVersion: native.Version})
 		stream = native.AppendFrame(stream, native.CmdFetch, 0, 2, &native.Fetch{Index: 1, MaxBytes: 100, MaxWaitMS: 50})
 		stream = native.AppendFrame(stream, native.CmdSubscribe, 0, 5, &native.Subscribe{Sub: 1, Index: 1, Limit: 10, Kind: native.SubQueue})
 		stream = native.AppendFrame(stream, native.CmdSubscribe, 0, 6, &native.Subscribe{Sub: 2, Index: 1, Limit: 10, Kind: native.SubTopic})

@@ -116,7 +116,7 @@ func (c *Conn) publish(h native.Header, body []byte) bool {
 	}
 	messages := body[off:]
 	record := ipc.Publish{
-		Level: m.Level, Mandatory: m.Mandatory, TTLMS: ipc.NoTTL,
+		Level: m.Level, Mandatory: m.Mandatory, TTLMS: m.TTLMS, Priority: m.Priority, Weight: m.Weight, Txn: m.Txn,
 		Exchange: m.Exchange, RoutingKey: m.RoutingKey, Headers: m.Headers,
 	}
 	size := record.Size()

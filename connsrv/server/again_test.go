@@ -15,7 +15,7 @@ func TestVerdictsOfABrokenConnection(t *testing.T) {
 	c, p := b.connect(), b.connect()
 	p.produce(1, makeBatch(10, 10))
 	ack := func(sub uint64, v ipc.Verdict, first uint64) *native.Ack {
-		return &native.Ack{Sub: sub, Index: 1, Verdict: v, Ranges: []ipc.Range{{First: first, Count: 1}}}
+		return &native.Ack{Sub: sub, Queue: 1, Index: 1, Verdict: v, Ranges: []ipc.Range{{First: first, Count: 1}}}
 	}
 	c.call(native.CmdAck, ack(1, ipc.VerdictAck, 7))
 	c.call(native.CmdSubscribe, &native.Subscribe{Sub: 1, Index: 1, Limit: 5, Kind: native.SubQueue})
@@ -23,7 +23,7 @@ func TestVerdictsOfABrokenConnection(t *testing.T) {
 		t.Fatalf("%+v", m)
 	}
 	c.call(native.CmdAck, ack(2, ipc.VerdictReject, 8))
-	c.call(native.CmdAck, &native.Ack{Sub: 1, Index: 1, Verdict: ipc.VerdictAck, Ranges: []ipc.Range{{First: 0, Count: 5}}})
+	c.call(native.CmdAck, &native.Ack{Sub: 1, Queue: 1, Index: 1, Verdict: ipc.VerdictAck, Ranges: []ipc.Range{{First: 0, Count: 5}}})
 	b.stub.set(func() {
 		if len(b.stub.acks) != 3 || b.stub.acks[0].Ranges[0].First != 7 || b.stub.acks[1].Verdict != ipc.VerdictReject {
 			t.Errorf("verdicts %+v", b.stub.acks)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/native"
 	"github.com/trimq/trimq/shmqueue"
 	"github.com/trimq/trimq/shmqueue/tier"
@@ -85,7 +86,7 @@ func TestBatchThatCouldNotBeFetchedIsRefused(t *testing.T) {
 func TestWrongVersionAndMagic(t *testing.T) {
 	b := start(t, nil)
 	c := b.dial()
-	c.refused(errcode.UnsupportedVersion, native.CmdHello, &native.Hello{MinVersion: 2, MaxVersion: 9})
+	c.refused(errcode.UnsupportedVersion, native.CmdHello, &native.Hello{MinVersion: native.Version + 1, MaxVersion: 9})
 	c.wantClosed()
 	c = b.dial()
 	c.refused(errcode.UnsupportedVersion, native.CmdHello, bytesBody("AMQP\x00\x00\x09\x01\x00\x00"))
@@ -105,7 +106,7 @@ func TestByteByByte(t *testing.T) {
 	b := start(t, nil)
 	c := b.dial()
 	_ = c.conn.(*net.TCPConn).SetNoDelay(true)
-	stream := native.AppendFrame(nil, native.CmdHello, 0, 1, &native.Hello{MinVersion: 1, MaxVersion: 1})
+	stream := native.AppendFrame(nil, native.CmdHello, 0, 1, &native.Hello{MinVersion: native.Version, MaxVersion: native.Version})
 	stream = native.AppendFrame(stream, native.CmdProduce, 0, 2, produceBody(1, makeBatch(3, 50)))
 	stream = native.AppendFrame(stream, native.CmdPing, 0, 3, &native.Ping{Token: 5})
 	for i := range stream {
@@ -285,7 +286,7 @@ func TestDiskFull(t *testing.T) {
 	b.b.Word(shmqueue.WordStatus).Store(shmqueue.StatusDiskFull)
 	c.refused(errcode.DiskFull, native.CmdProduce, produceBody(1, makeBatch(1, 1)))
 	c.refused(errcode.DiskFull, native.CmdProduce, produceBody(1, makeBatch(1000, 250)))
-	p := native.Publish{Exchange: "x"}
+	p := native.Publish{TTLMS: ipc.NoTTL, Exchange: "x"}
 	c.refused(errcode.DiskFull, native.CmdPublish, bytesBody(append(p.Append(nil), makeBatch(1, 1)...)))
 	c.call(native.CmdInitProducer, &native.InitProducer{ProducerID: -1})
 	b.b.Word(shmqueue.WordStatus).Store(0)

@@ -145,7 +145,7 @@ func (c *client) readDeliver() (native.Deliver, []byte) {
 	if f.Command != native.CmdDeliver {
 		c.t.Fatalf("%s instead of DELIVER: %+v", f.Command, f.Header)
 	}
-	m, batches, err := native.DecodeDeliver(f.Body)
+	m, _, batches, err := native.DecodeDeliver(f.Body)
 	must(c.t, err)
 	return m, batches
 }
@@ -200,7 +200,7 @@ func TestQueueDeliveryAndVerdicts(t *testing.T) {
 		t.Fatalf("%+v", m)
 	}
 	ack := func(sub, index uint64, ranges ...ipc.Range) *native.Ack {
-		return &native.Ack{Sub: sub, Index: index, Verdict: ipc.VerdictAck, Ranges: ranges}
+		return &native.Ack{Sub: sub, Queue: index, Index: index, Verdict: ipc.VerdictAck, Ranges: ranges}
 	}
 	c.call(native.CmdAck, ack(1, 2, ipc.Range{First: 3, Count: 4}, ipc.Range{First: 12, Count: 1}))
 	// Not in hand: never delivered, acknowledged before, twice in one request. All or nothing.

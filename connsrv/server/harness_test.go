@@ -112,7 +112,7 @@ func (b *broker) connect() *client {
 
 func (c *client) hello() native.HelloReply {
 	c.t.Helper()
-	f := c.call(native.CmdHello, &native.Hello{MinVersion: 1, MaxVersion: 1, Client: "test"})
+	f := c.call(native.CmdHello, &native.Hello{MinVersion: native.Version, MaxVersion: native.Version, Client: "test"})
 	m, err := native.DecodeHelloReply(f.Body)
 	must(c.t, err)
 	return m

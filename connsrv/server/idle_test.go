@@ -50,7 +50,7 @@ func rawCall(t *testing.T, fd int, request []byte) {
 func TestIdleConnectionsCostLittle(t *testing.T) {
 	const connections, limit = 1000, 8 << 10
 	b := start(t, func(c *tier.Config) { c.HandshakeTimeoutMS = 3_600_000 }) // no timer is due meanwhile
-	hello := native.AppendFrame(nil, native.CmdHello, 0, 1, &native.Hello{MinVersion: 1, MaxVersion: 1})
+	hello := native.AppendFrame(nil, native.CmdHello, 0, 1, &native.Hello{MinVersion: native.Version, MaxVersion: native.Version})
 	produce := native.AppendFrame(nil, native.CmdProduce, 0, 2, produceBody(1, makeBatch(100, 250)))
 	fds := make([]int, 0, connections)
 	defer func() {

@@ -21,7 +21,7 @@ func TestLogicRestart(t *testing.T) {
 		p.produce(1, makeBatch(10, 10))
 		queue.call(native.CmdSubscribe, &native.Subscribe{Sub: 5, Index: 1, Limit: 8, Kind: native.SubQueue, Exclusive: true})
 		queue.readDeliver()
-		queue.call(native.CmdAck, &native.Ack{Sub: 5, Index: 1, Verdict: ipc.VerdictAck, Ranges: []ipc.Range{{First: 2, Count: 3}}})
+		queue.call(native.CmdAck, &native.Ack{Sub: 5, Queue: 1, Index: 1, Verdict: ipc.VerdictAck, Ranges: []ipc.Range{{First: 2, Count: 3}}})
 		topic.call(native.CmdSubscribe, &native.Subscribe{Sub: 6, Index: 3, Limit: 1 << 20, Kind: native.SubTopic})
 		poller.send(native.CmdFetch, &native.Fetch{Index: 4, MaxBytes: 1000, MinBytes: 1, MaxWaitMS: 60_000})
 		b.stub.until("both waits", func() bool { return len(b.stub.waits) == 2 })

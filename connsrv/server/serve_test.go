@@ -85,7 +85,7 @@ func TestCorruptBatches(t *testing.T) {
 func TestPublish(t *testing.T) {
 	b := start(t, nil)
 	c := b.connect()
-	p := native.Publish{Exchange: "logs", RoutingKey: "a.b", Headers: []ipc.Header{{Key: "k", Value: "v"}}}
+	p := native.Publish{TTLMS: ipc.NoTTL, Exchange: "logs", RoutingKey: "a.b", Headers: []ipc.Header{{Key: "k", Value: "v"}}}
 	for _, n := range []int{5, 1000} {
 		f := c.call(native.CmdPublish, bytesBody(append(p.Append(nil), makeBatch(n, 200)...)))
 		if r, err := native.DecodePublishReply(f.Body); err != nil || r.Queues != 1 {
@@ -123,7 +123,7 @@ func TestControlCommands(t *testing.T) {
 	}
 	c.refused(errcode.UnsupportedCommand, native.CmdPull, nil)
 	c.refused(errcode.UnsupportedCommand, native.Command(55), bytesBody("whatever"))
-	c.refused(errcode.InvalidArgument, native.CmdHello, &native.Hello{MinVersion: 1, MaxVersion: 1})
+	c.refused(errcode.InvalidArgument, native.CmdHello, &native.Hello{MinVersion: native.Version, MaxVersion: native.Version})
 	c.refused(errcode.Malformed, native.CmdPing, bytesBody("x"))
 }
 

@@ -27,8 +27,8 @@ func codeOf(err error) errcode.Code {
 func TestGoldenBodies(t *testing.T) {
 	for i := range bodyCases {
 		c := &bodyCases[i]
-		golden.Check(t, "native_v1_"+c.name, c.layout, encoded(c))
-		b := golden.Read(t, "native_v1_"+c.name)
+		golden.Check(t, "native_v2_"+c.name, c.layout, encoded(c))
+		b := golden.Read(t, "native_v2_"+c.name)
 		if again, err := c.redo(b); err != nil || !bytes.Equal(again, b) {
 			t.Errorf("%s: read and written again: %x, %v", c.name, again, err)
 		}
@@ -37,13 +37,13 @@ func TestGoldenBodies(t *testing.T) {
 
 func TestGoldenFrames(t *testing.T) {
 	const frame = "length:4 command:2 flags:2 correlation:8 "
-	golden.Check(t, "native_v1_frame_request", frame+"token:8",
+	golden.Check(t, "native_v2_frame_request", frame+"token:8",
 		native.AppendFrame(nil, native.CmdPing, 0, 0x1122334455667788, &native.Ping{Token: 9}))
-	golden.Check(t, "native_v1_frame_error", frame+"code:2 text:s",
+	golden.Check(t, "native_v2_frame_error", frame+"code:2 text:s",
 		native.AppendError(nil, native.CmdFetch, 5, errcode.New(errcode.OffsetOutOfRange, "offset 7, from 9 on")))
 }
 
-func TestGoldenConstants(t *testing.T) { golden.Constants(t, "native_v1_constants") }
+func TestGoldenConstants(t *testing.T) { golden.Constants(t, "native_v2_constants") }
 
 // Cut anywhere, a body is refused; so is one with a byte too many.
 func TestBodiesCutAndLengthened(t *testing.T) {
@@ -77,14 +77,21 @@ func TestBodiesRefuseBadValues(t *testing.T) {
 		{"padding", patch(&native.Produce{}, 15, 1), "produce"},
 		{"a level of 5", patch(&native.Publish{}, 0, 5), "publish"},
 		{"a bool of 2", patch(&native.Publish{}, 1, 2), "publish"},
-		{"65536 headers", binary.AppendUvarint([]byte{0, 0, 0, 0}, 65536), "publish"},
+		{"65536 headers", binary.AppendUvarint(make([]byte, 34), 65536), "publish"},
 		{"a time of -3", patch(&native.ListOffsets{}, 8, 0xfd, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff), "list_offsets"},
 		{"a kind of 0", patch(&native.Subscribe{}, 32, 0), "subscribe"},
 		{"a kind of 3", patch(&native.Subscribe{}, 32, 3), "subscribe"},
-		{"a verdict of 0", patch(ack, 16, 0), "ack"},
-		{"a verdict of 4", patch(ack, 16, 4), "ack"},
-		{"an empty range", patch(ack, 26, 0), "ack"},
-		{"a range beyond 2^64", patch(ack, 18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff), "ack"},
+		{"a verdict of 0", patch(ack, 32, 0), "ack"},
+		{"a verdict of 4", patch(ack, 32, 4), "ack"},
+		{"an empty range", patch(ack, 42, 0), "ack"},
+		{"a range beyond 2^64", patch(ack, 34, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff), "ack"},
+		{"a subscription and a lease", (&native.Ack{Sub: 1, Lease: 1, Verdict: ipc.VerdictAck}).Append(nil), "ack"},
+		{"a time to live of -2", (&native.Publish{TTLMS: -2}).Append(nil), "publish"},
+		{"the server's kind of number", (&native.Subscribe{Sub: native.PullerBit, Kind: native.SubQueue}).Append(nil), "subscribe"},
+		{"no messages", (&native.Pull{}).Append(nil), "pull"},
+		{"a lease that is acknowledged", (&native.Pull{Max: 1, AutoAck: true, InvisibleMS: 1}).Append(nil), "pull"},
+		{"no lease", (&native.Extend{}).Append(nil), "extend"},
+		{"a note of more bytes than there are", (&native.Deliver{NoteBytes: 1}).Append(nil), "deliver"},
 		{"code 0", patch(&native.ErrorBody{Code: 1}, 0, 0), "error"},
 		{"min above max", patch(&native.Hello{MinVersion: 1, MaxVersion: 1}, 8, 2), "hello"},
 		{"a level of 5", patch(&native.CommitOffsets{}, 0, 5), "commit_offsets"},
@@ -122,9 +129,9 @@ func TestFetchReplyAndDeliverCarryBatches(t *testing.T) {
 	if got, batches, err := native.DecodeFetchReply(append(f.Append(nil), "batch"...)); err != nil || got != f || string(batches) != "batch" {
 		t.Errorf("FETCH response: %+v %q %v", got, batches, err)
 	}
-	d := native.Deliver{Sub: 1, Count: 7}
-	if got, batches, err := native.DecodeDeliver(append(d.Append(nil), "batch"...)); err != nil || got != d || string(batches) != "batch" {
-		t.Errorf("DELIVER: %+v %q %v", got, batches, err)
+	d := native.Deliver{Sub: 1, Count: 7, NoteBytes: 4}
+	if got, note, batches, err := native.DecodeDeliver(append(d.Append(nil), "notebatch"...)); err != nil || got != d || string(note) != "note" || string(batches) != "batch" {
+		t.Errorf("DELIVER: %+v %q %q %v", got, note, batches, err)
 	}
 }
 
@@ -144,7 +151,7 @@ func TestNegotiate(t *testing.T) {
 	for _, c := range []struct {
 		low, high uint16
 		want      errcode.Code
-	}{{1, 1, errcode.OK}, {0, 9, errcode.OK}, {2, 9, errcode.UnsupportedVersion}, {0, 0, errcode.UnsupportedVersion}} {
+	}{{2, 2, errcode.OK}, {0, 9, errcode.OK}, {3, 9, errcode.UnsupportedVersion}, {0, 1, errcode.UnsupportedVersion}} {
 		m := native.Hello{MinVersion: c.low, MaxVersion: c.high}
 		if v, err := m.Negotiate(); codeOf(err) != c.want || err == nil && v != native.Version {
 			t.Errorf("%d to %d: %d, %v", c.low, c.high, v, err)
@@ -203,17 +210,18 @@ func TestCommandTable(t *testing.T) {
 		native.CmdCreateTopic: admin.CmdCreateTopic, native.CmdDeleteTopic: admin.CmdDeleteTopic,
 		native.CmdAddPartitions: admin.CmdAddPartitions, native.CmdDeleteExchange: admin.CmdDeleteExchange,
 		native.CmdDeleteQueue: admin.CmdDeleteQueue, native.CmdDeleteBinding: admin.CmdDeleteBinding,
+		native.CmdPurge: admin.CmdPurge, native.CmdSeek: admin.CmdSeek,
 	} {
 		if uint16(cmd) != uint16(want) || !cmd.Admin() || !cmd.Request() || cmd.CarriesBatch() {
 			t.Errorf("%s is %d, in package admin %d", cmd, cmd, want)
 		}
 	}
-	for _, cmd := range []native.Command{native.CmdPull, 0, 9, 50, 59, 65535} {
+	for _, cmd := range []native.Command{25, 0, 9, 50, 59, 65535} {
 		if cmd.Request() || cmd.ServerSent() || cmd.Admin() {
 			t.Errorf("%s is served", cmd)
 		}
 	}
-	for _, cmd := range []native.Command{native.CmdDeliver, native.CmdSubClosed, native.CmdGoodbye} {
+	for _, cmd := range []native.Command{native.CmdDeliver, native.CmdSubClosed, native.CmdGoodbye, native.CmdRecall, native.CmdCheckTxn} {
 		if cmd.Request() || !cmd.ServerSent() {
 			t.Errorf("%s is not the server's", cmd)
 		}

@@ -80,17 +80,17 @@ var bodyCases = []bodyCase{
 		redo: redo(native.DecodeInfoReply),
 	},
 	{
-		name: "produce", layout: "index:8 level:1 zero:7", open: true,
-		body: &native.Produce{Index: 0x0102030405060708, Level: ipc.LevelPage}, redo: redo(native.DecodeProduce),
+		name: "produce", layout: "index:8 level:1 zero:7 txn:8", open: true,
+		body: &native.Produce{Index: 0x0102030405060708, Level: ipc.LevelPage, Txn: 6}, redo: redo(native.DecodeProduce),
 	},
 	{
 		name: "produce_reply", layout: "base:8 duplicate:1 zero:7",
 		body: &native.ProduceReply{Base: 0x0102030405060708, Duplicate: true}, redo: redo(native.DecodeProduceReply),
 	},
 	{
-		name: "publish", layout: "level:1 mandatory:1 exchange:s routingKey:s headers=2:v key:s value:s key:s value:s zero:4", open: true,
+		name: "publish", layout: "level:1 mandatory:1 priority:1 zero:1 weight:4 txn:8 delayMS:8 ttlMS:8 exchange:s routingKey:s headers=2:v key:s value:s key:s value:s zero:6", open: true,
 		body: &native.Publish{
-			Level: ipc.LevelDisk, Mandatory: true, Exchange: "logs", RoutingKey: "a.b",
+			Level: ipc.LevelDisk, Mandatory: true, Priority: 3, Weight: 100, Txn: 6, DelayMS: 5000, TTLMS: ipc.NoTTL, Exchange: "logs", RoutingKey: "a.b",
 			Headers: []ipc.Header{{Key: "k", Value: "v"}, {Key: "k2"}},
 		},
 		redo: func(b []byte) ([]byte, error) {
@@ -102,8 +102,8 @@ var bodyCases = []bodyCase{
 		},
 	},
 	{
-		name: "publish_reply", layout: "queues:4 duplicate:1 zero:3",
-		body: &native.PublishReply{Queues: 3, Duplicate: true}, redo: redo(native.DecodePublishReply),
+		name: "publish_reply", layout: "queues:4 full:4 duplicate:1 zero:7",
+		body: &native.PublishReply{Queues: 3, Full: 1, Duplicate: true}, redo: redo(native.DecodePublishReply),
 	},
 	{
 		name: "init_producer", layout: "producerID:8 epoch:2 zero:6",
@@ -145,8 +145,8 @@ var bodyCases = []bodyCase{
 		body: &native.OffsetsReply{Offsets: offsets}, redo: redo(native.DecodeOffsetsReply),
 	},
 	{
-		name: "subscribe", layout: "sub:8 index:8 offset:8 limit:8 kind:1 autoAck:1 exclusive:1 zero:5",
-		body: &native.Subscribe{Sub: 1, Index: 2, Offset: 3, Limit: 4, Kind: native.SubTopic, AutoAck: true}, redo: redo(native.DecodeSubscribe),
+		name: "subscribe", layout: "sub:8 index:8 offset:8 limit:8 kind:1 autoAck:1 exclusive:1 zero:1 priority:4 ackTimeoutMS:8 tag:s",
+		body: &native.Subscribe{Sub: 1, Index: 2, Offset: 3, Limit: 4, Kind: native.SubTopic, AutoAck: true, Priority: -1, AckTimeoutMS: 10_000, Tag: "worker 1"}, redo: redo(native.DecodeSubscribe),
 	},
 	{
 		name: "unsubscribe", layout: "sub:8", body: &native.Unsubscribe{Sub: 9}, redo: redo(native.DecodeUnsubscribe),
@@ -155,20 +155,71 @@ var bodyCases = []bodyCase{
 		name: "credit", layout: "sub:8 limit:8", body: &native.Credit{Sub: 1, Limit: 1 << 40}, redo: redo(native.DecodeCredit),
 	},
 	{
-		name: "ack", layout: "sub:8 index:8 verdict:1 ranges=2:v first:8 count:4 first:8 count:4",
-		body: &native.Ack{Sub: 1, Index: 2, Verdict: ipc.VerdictRequeue, Ranges: []ipc.Range{{First: 3, Count: 4}, {First: 9, Count: 1}}},
+		name: "ack", layout: "sub:8 queue:8 index:8 lease:8 verdict:1 ranges=2:v first:8 count:4 first:8 count:4",
+		body: &native.Ack{Sub: 1, Queue: 7, Index: 2, Verdict: ipc.VerdictRequeue, Ranges: []ipc.Range{{First: 3, Count: 4}, {First: 9, Count: 1}}},
 		redo: redo(func(b []byte) (native.Ack, error) { return native.DecodeAck(b, nil) }),
 	},
 	{
-		name: "deliver", layout: "sub:8 index:8 base:8 first:8 count:4 attempts:2 zero:2", open: true,
+		name: "deliver", layout: "sub:8 index:8 base:8 first:8 count:4 attempts:2 zero:2 noteBytes:4 zero:4", open: true,
 		body: &native.Deliver{Sub: 1, Index: 2, Base: 3, First: 4, Count: 5, Attempts: 6},
 		redo: func(b []byte) ([]byte, error) {
-			m, batches, err := native.DecodeDeliver(b)
+			m, note, batches, err := native.DecodeDeliver(b)
 			if err != nil {
 				return nil, err
 			}
-			return append(m.Append(nil), batches...), nil
+			return append(append(m.Append(nil), note...), batches...), nil
 		},
+	},
+	{
+		name: "note", layout: "exchange:s key:s headers=1:v key:s value:s priority:1 deaths=1:v queue:s reason:1 count:8 firstMS:8 exchange:s keys=1:v key:s",
+		body: &ipc.Note{
+			Exchange: "orders", Key: "eu", Headers: []ipc.Header{{Key: "k", Value: "v"}}, Priority: 3,
+			Deaths: []ipc.Death{{Queue: "q", Reason: ipc.ReasonRejected, Count: 2, FirstMS: 1_700_000_000_000, Exchange: "first", Keys: []string{"k"}}},
+		},
+		redo: redo(native.DecodeNote),
+	},
+	{
+		name: "recall", layout: "sub:8 index:8 ranges=1:v first:8 count:4",
+		body: &native.Recall{Sub: 1, Index: 2, Ranges: []ipc.Range{{First: 3, Count: 4}}}, redo: redo(native.DecodeRecall),
+	},
+	{
+		name: "ack_lease", layout: "sub:8 queue:8 index:8 lease:8 verdict:1 ranges=1:v first:8 count:4",
+		body: &native.Ack{Queue: 7, Index: 2, Lease: 5, Verdict: ipc.VerdictAck, Ranges: []ipc.Range{{First: 3, Count: 4}}},
+		redo: redo(func(b []byte) (native.Ack, error) { return native.DecodeAck(b, nil) }),
+	},
+	{
+		name: "pull", layout: "queue:8 max:4 autoAck:1 zero:3 waitMS:8 invisibleMS:8",
+		body: &native.Pull{Queue: 7, Max: 100, WaitMS: 30_000, InvisibleMS: 60_000}, redo: redo(native.DecodePull),
+	},
+	{
+		name: "pull_reply", layout: "lease:8 untilMS:8 count:4 zero:4",
+		body: &native.PullReply{Lease: 5, UntilMS: 1_700_000_060_000, Count: 3}, redo: redo(native.DecodePullReply),
+	},
+	{
+		name: "extend", layout: "queue:8 index:8 offset:8 lease:8 invisibleMS:8",
+		body: &native.Extend{Queue: 7, Index: 2, Offset: 3, Lease: 5, InvisibleMS: 60_000}, redo: redo(native.DecodeExtend),
+	},
+	{
+		name: "begin_txn", layout: "group:s key:s checkMS:8",
+		body: &native.BeginTxn{Group: "payers", Key: "order-7", CheckMS: 60_000}, redo: redo(native.DecodeBeginTxn),
+	},
+	{
+		name: "begin_txn_reply", layout: "txn:8", body: &native.BeginTxnReply{Txn: 6}, redo: redo(native.DecodeBeginTxnReply),
+	},
+	{
+		name: "end_txn", layout: "txn:8 commit:1 verdicts=1:v sub:8 queue:8 index:8 verdict:1 first:8 count:4",
+		body: &native.EndTxn{Txn: 6, Commit: true, Verdicts: []ipc.TxnVerdict{{Sub: 1, Queue: 7, Index: 2, Verdict: ipc.VerdictAck, Range: ipc.Range{First: 3, Count: 4}}}},
+		redo: redo(native.DecodeEndTxn),
+	},
+	{
+		name: "end_txn_reply", layout: "committed:1 zero:3 queues:4", body: &native.EndTxnReply{Committed: true, Queues: 3}, redo: redo(native.DecodeEndTxnReply),
+	},
+	{
+		name: "txn_member", layout: "group:s join:1", body: &native.TxnMember{Group: "payers", Join: true}, redo: redo(native.DecodeTxnMember),
+	},
+	{
+		name: "check_txn", layout: "txn:8 group:s key:s checks:4",
+		body: &native.CheckTxn{Txn: 6, Group: "payers", Key: "order-7", Checks: 2}, redo: redo(native.DecodeCheckTxn),
 	},
 	{
 		name: "sub_closed", layout: "sub:8 code:2 text:s",

@@ -5,7 +5,7 @@ import "strconv"
 // Command says what a frame is. The administrative numbers are those of package admin.
 type Command uint16
 
-// Commands. 23–29, 35–39 and 43–49 are free, 50–59 are kept for groups.
+// Commands. 25–29, 36–39, 48 and 49 are free, 50–59 are kept for groups.
 const (
 	CmdCreateExchange Command = 1
 	CmdCreateQueue    Command = 2
@@ -28,14 +28,22 @@ const (
 	CmdDeleteExchange Command = 20
 	CmdDeleteQueue    Command = 21
 	CmdDeleteBinding  Command = 22
+	CmdPurge          Command = 23
+	CmdSeek           Command = 24
 	CmdSubscribe      Command = 30
 	CmdUnsubscribe    Command = 31
 	CmdCredit         Command = 32
 	CmdAck            Command = 33
-	CmdPull           Command = 34 // reserved: answered with UnsupportedCommand
+	CmdPull           Command = 34
+	CmdExtend         Command = 35
 	CmdDeliver        Command = 40 // server to client
 	CmdSubClosed      Command = 41 // server to client
 	CmdGoodbye        Command = 42 // server to client
+	CmdRecall         Command = 43 // server to client
+	CmdBeginTxn       Command = 44
+	CmdEndTxn         Command = 45
+	CmdTxnMember      Command = 46
+	CmdCheckTxn       Command = 47 // server to client
 )
 
 // kind tells who sends a command and what it carries.
@@ -75,14 +83,22 @@ var commands = [...]commandRow{
 	CmdDeleteExchange: {"DELETE_EXCHANGE", kindRequest | kindAdmin},
 	CmdDeleteQueue:    {"DELETE_QUEUE", kindRequest | kindAdmin},
 	CmdDeleteBinding:  {"DELETE_BINDING", kindRequest | kindAdmin},
+	CmdPurge:          {"PURGE", kindRequest | kindAdmin},
+	CmdSeek:           {"SEEK", kindRequest | kindAdmin},
 	CmdSubscribe:      {"SUBSCRIBE", kindRequest},
 	CmdUnsubscribe:    {"UNSUBSCRIBE", kindRequest},
 	CmdCredit:         {"CREDIT", kindRequest},
 	CmdAck:            {"ACK", kindRequest},
-	CmdPull:           {"PULL", 0},
+	CmdPull:           {"PULL", kindRequest},
+	CmdExtend:         {"EXTEND", kindRequest},
 	CmdDeliver:        {"DELIVER", kindServer | kindBatch},
 	CmdSubClosed:      {"SUB_CLOSED", kindServer},
 	CmdGoodbye:        {"GOODBYE", kindServer},
+	CmdRecall:         {"RECALL", kindServer},
+	CmdBeginTxn:       {"BEGIN_TXN", kindRequest},
+	CmdEndTxn:         {"END_TXN", kindRequest},
+	CmdTxnMember:      {"TXN_MEMBER", kindRequest},
+	CmdCheckTxn:       {"CHECK_TXN", kindServer},
 }
 
 func (c Command) is(k kind) bool { return int(c) < len(commands) && commands[c].kind&k != 0 }

@@ -9,7 +9,7 @@ package native
 // of a connection may be answered in any order, but PRODUCE and PUBLISH for one index or
 // exchange are carried out in the order sent. Deliveries carry correlation 0.
 //
-// Version ladder: 1 is the only protocol version.
+// Version ladder: 1, never released; 2, the first.
 
 import (
 	"encoding/binary"
@@ -24,7 +24,7 @@ const (
 	lengthSize = 4
 
 	// Version is the protocol version spoken here.
-	Version = 1
+	Version = 2
 
 	// DefaultPort is where connsrv listens.
 	DefaultPort = 7420

@@ -32,6 +32,9 @@ type Options struct {
 	Park func(Parked)
 	// Counters are logicsrv's in the metrics segment; nil: none.
 	Counters *shmqueue.Counters
+	// Turned is shown each turn before anything of it leaves; nil: nobody is. The simulator
+	// judges turns by it.
+	Turned func(*Turn)
 }
 
 // Shell is logicsrv's loop. It is used by one goroutine, except for Stop and DumpState.
@@ -67,6 +70,7 @@ type Shell struct {
 
 	notes      notes
 	checkpoint checkpoint
+	seen       []core.Input // of the turn, for Turned
 	ringLog    bool // ring 65432 got something in this Step
 	ringConn   bool // ring 54321 got something, or ring 12345 has the room that was wanted
 	n          counts
@@ -162,6 +166,9 @@ func (s *Shell) decideTurn() bool {
 		return false
 	}
 	entry, outputs := s.core.EndTurn(s.now, s.opt.RingA.Nonce(), s.readPos)
+	if s.opt.Turned != nil {
+		s.showTurn(entry, outputs)
+	}
 	t := turn{pos: s.readPos, level: ipc.LevelMemory, redone: s.redone}
 	s.redone = false
 	if entry != nil {
@@ -221,6 +228,9 @@ func (s *Shell) readInputs() (inputs, size int) {
 			continue
 		}
 		s.stepInput(&r)
+		if s.opt.Turned != nil {
+			s.seen = append(s.seen, core.Input{Pos: r.Pos, Type: ipc.Type(r.Type), Payload: r.Payload})
+		}
 	}
 	return inputs, size
 }

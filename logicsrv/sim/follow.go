@@ -129,6 +129,7 @@ func (w *world) absorb(r *commitlog.Reader, e *journal.Entry) {
 	if w.out != nil {
 		w.trace("log: lsn=%d term %d level %d pos %d, %d bytes of events, ops %v, items %v", e.LSN, e.Term, e.Level, e.Pos, len(e.Events), e.Ops, e.Items)
 	}
+	w.compareEvents(e)
 	w.absorbEvents(e)
 	deletes := 0
 	for i := range e.Ops {

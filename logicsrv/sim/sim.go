@@ -38,6 +38,7 @@ func (s *Simulator) Run(o Options) (result Result) {
 		names: map[string][]uint64{}, topicLevel: map[uint64]ipc.Level{}, digests: map[uint64]uint64{},
 	}
 	w.log.indexes = map[uint64]*shadowIndex{}
+	w.model = w.newModel()
 	w.install(o.Mutant)
 	defer uninstall()
 	defer func() {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/trimq/trimq/logicsrv/core"
 	lshell "github.com/trimq/trimq/logicsrv/shell"
+	"github.com/trimq/trimq/logicsrv/sim/model"
 	pshell "github.com/trimq/trimq/persistsrv/shell"
 	"github.com/trimq/trimq/persistsrv/vfs"
 	"github.com/trimq/trimq/protocol/batch"
@@ -70,6 +71,9 @@ type world struct {
 	log        shadowLog
 	digests    map[uint64]uint64 // of the state, by LSN
 	noted      uint64            // term whose recovery has been looked at
+
+	model *model.Model
+	shown model.Turn // to the model; used again
 
 	nextMessage uint64
 	builder     batch.Builder
@@ -245,6 +249,7 @@ func (w *world) logicOptions() lshell.Options {
 		Now:    func() int64 { return w.now },
 		Limits: w.plan.limits,
 		Log:    w.logger(),
+		Turned: w.turned,
 	}
 }
 

@@ -1,0 +1,152 @@
+package model
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/trimq/trimq/protocol/admin"
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/journal"
+)
+
+// routed: a batch went through an exchange.
+func (m *Model) routed(ev journal.Event) {
+	e, err := journal.DecodeRouted(ev)
+	m.must(err, "decode an event")
+	note, err := journal.DecodeNote(ev)
+	m.must(err, "decode a note")
+	t := letterOf(&note, &e.Sent)
+	if m.judging() {
+		p, ok := m.cause.(*ipc.Publish)
+		if !ok || p.Txn != 0 || p.DueMS > m.now() {
+			m.cfg.Fail("a batch is routed that nobody has published, or not for now: %+v", m.cause)
+		}
+		m.judgeNote(&note, p)
+		if e.TTLMS != p.TTLMS || e.Weight != p.Weight || e.Count != p.Batch.Count {
+			m.cfg.Fail("a batch of %d records, weight %d, time to live %d is routed as %+v", p.Batch.Count, p.Weight, p.TTLMS, e.Sent)
+		}
+		m.judgePlaces(m.route(p.Exchange, p.RoutingKey, p.Headers), t.priority, e.Count, uint64(e.Weight), e.Targets, e.Full)
+	}
+	m.goesTo(e.Targets, e.Count, uint64(e.Weight), e.TTLMS, t)
+	m.condemn(e.Targets)
+}
+
+func letterOf(n *ipc.Note, s *journal.Sent) *letter {
+	return &letter{exchange: n.Exchange, key: n.Key, headers: n.Headers, priority: n.Priority, weight: uint64(s.Weight), count: s.Count}
+}
+
+// judgeNote: consumers are told what the publisher has said.
+func (m *Model) judgeNote(n *ipc.Note, p *ipc.Publish) {
+	if n.Exchange != p.Exchange || n.Key != p.RoutingKey || n.Priority != p.Priority || !slices.Equal(n.Headers, p.Headers) || len(n.Deaths) > 0 {
+		m.cfg.Fail("what was published to %q with key %q, priority %d, headers %v is noted as %+v", p.Exchange, p.RoutingKey, p.Priority, p.Headers, n)
+	}
+}
+
+// judgePlaces: a batch becomes part of each queue and topic that it reaches, at its end, of a queue
+// in the index of its priority; but not of a queue that is full and takes no more.
+func (m *Model) judgePlaces(r *router, priority uint8, count uint32, weight uint64, targets []journal.Target, full uint32) {
+	if r.vague {
+		return
+	}
+	var want []journal.Target
+	wantFull := uint32(0)
+	for _, q := range r.queues {
+		fits := q.fits(count, weight)
+		if !fits && q.set.Overflow != admin.DropHead {
+			wantFull++
+			m.saw(RuleReject)
+			if q.set.Overflow == admin.RejectPublish {
+				continue
+			}
+			m.saw(RuleRejectDeadLetter)
+		}
+		l := q.laneOf(uint32(min(priority, q.set.MaxPriority)))
+		if l == nil {
+			m.cfg.Fail("queue %s has no index for priority %d", q.name, min(priority, q.set.MaxPriority))
+			return
+		}
+		want = append(want, journal.Target{Index: l.index, Base: uint64(len(l.messages))})
+	}
+	rest := slices.Clone(targets)
+	for _, t := range r.topics { // which partition it is is the key's choice
+		i := slices.IndexFunc(rest, func(to journal.Target) bool {
+			return slices.ContainsFunc(t.partitions, func(p *partition) bool { return p.index == to.Index && uint64(len(p.records)) == to.Base })
+		})
+		if i < 0 {
+			m.cfg.Fail("a batch does not reach topic %s: %v", t.name, targets)
+			return
+		}
+		rest = slices.Delete(rest, i, i+1)
+	}
+	byIndex := func(a, b journal.Target) int { return cmp.Compare(a.Index, b.Index) }
+	slices.SortFunc(want, byIndex)
+	slices.SortFunc(rest, byIndex)
+	if !slices.Equal(rest, want) || full != wantFull {
+		m.cfg.Fail("a batch of priority %d goes to %v and finds %d queues full, expected are %v and %d", priority, targets, full, want, wantFull)
+	}
+}
+
+// condemn marks what a full queue has taken for its dead-letter exchange alone: it must die in this
+// turn. REQUIRES: it has just been added to the targets.
+func (m *Model) condemn(targets []journal.Target) {
+	if !m.judging() {
+		return
+	}
+	for _, to := range targets {
+		l := m.lanes[to.Index]
+		if l == nil || l.queue.set.Overflow != admin.RejectDeadLetter {
+			continue
+		}
+		batch, weight := l.messages[to.Base:], uint64(0)
+		for _, x := range batch {
+			x.is = held // while it is asked whether there is room
+			weight += x.weight
+		}
+		fits := l.queue.fits(uint32(len(batch)), weight)
+		for _, x := range batch {
+			x.is, x.condemned = ready, !fits
+		}
+	}
+}
+
+// answeredPublish: the publisher is told how many queues have it, and how many have refused it.
+func (m *Model) answeredPublish(o *Output, ev journal.Event) {
+	a, err := ipc.DecodePublished(o.Record)
+	m.must(err, "decode an answer")
+	queues, full := uint32(0), uint32(0)
+	switch ev.Type {
+	case journal.EvRouted:
+		e, err := journal.DecodeRouted(ev)
+		m.must(err, "decode an event")
+		if m.gone(e.Targets) {
+			return // it is answered again, and what became of it then is not known any more
+		}
+		queues, full = uint32(len(e.Targets))-m.refusing(e.Targets), e.Full
+	case journal.EvDelayed:
+		e, err := journal.DecodeDelayed(ev)
+		m.must(err, "decode an event")
+		queues = uint32(len(e.Dests))
+	case journal.EvDuplicate:
+		e, err := journal.DecodeDuplicate(ev)
+		m.must(err, "decode an event")
+		queues, full = e.Queues, e.Full
+	}
+	if a.Queues != queues || a.Full != full {
+		m.cfg.Fail("a publisher is told of %d queues and %d full ones, it was %d and %d", a.Queues, a.Full, queues, full)
+	}
+}
+
+// refusing counts the targets that have taken a batch for their dead-letter exchange alone.
+func (m *Model) refusing(targets []journal.Target) (n uint32) {
+	for _, to := range targets {
+		if l := m.lanes[to.Index]; l != nil && l.messages[to.Base].condemned {
+			n++
+		}
+	}
+	return n
+}
+
+// gone tells whether a target has been deleted since.
+func (m *Model) gone(targets []journal.Target) bool {
+	return slices.ContainsFunc(targets, func(to journal.Target) bool { return m.lanes[to.Index] == nil && m.parts[to.Index] == nil })
+}

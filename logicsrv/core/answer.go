@@ -66,7 +66,7 @@ func (c *Core) answerFrom(h ipc.Head, ev journal.Event) error {
 		return err
 	case journal.EvRouted:
 		err := c.routed.Decode(ev)
-		m := ipc.Published{Head: h, Queues: uint32(len(c.routed.Targets)), Full: c.routed.Full}
+		m := ipc.Published{Head: h, Queues: reached(&c.routed), Full: c.routed.Full}
 		t.sent(g, ipc.TypePublished, m.Append(t.recs))
 		return err
 	case journal.EvDuplicate:
@@ -223,7 +223,7 @@ func (c *Core) askedLevel() ipc.Level {
 	case ipc.TypeAppend:
 		if m, _, err := ipc.DecodeAppend(c.in.Payload); err == nil {
 			level = m.Level
-			if ix, ok := c.indexes.get(m.Index); ok && level == ipc.LevelUnset {
+			if ix, ok := c.indexes.get(m.Index); ok && level == ipc.LevelUnset && m.Txn == 0 {
 				level = ix.level
 			}
 		}

@@ -187,7 +187,7 @@ func (c *Core) applyRouted(e *journal.Routed, timeMS int64) error {
 	if err := c.growAll(e.Targets, e.Count, e.Weight, e.TTLMS, timeMS); err != nil {
 		return err
 	}
-	return c.applyProduced(e.Exchange, e.ProducerID, e.Epoch, e.BaseSeq, e.Count, routedResult(uint32(len(e.Targets)), e.Full), timeMS)
+	return c.applyProduced(e.Exchange, e.ProducerID, e.Epoch, e.BaseSeq, e.Count, routedResult(reached(e), e.Full), timeMS)
 }
 
 // growAll gives each target the same records.

@@ -293,11 +293,12 @@ func (c *Core) applyJoined(e *journal.Joined) error {
 	return nil
 }
 
-// applyOwnerGone dooms what belonged to a connection, or to all of other connsrvs.
+// applyOwnerGone dooms what belonged to a connection, or to all of earlier connsrvs: a Hello may be
+// read again when what belongs to its successor is there already.
 func (c *Core) applyOwnerGone(e *journal.OwnerGone) error {
 	c.doom(func(o journal.Owner) bool {
 		if e.Owner.Conn == 0 {
-			return o.Nonce != e.Owner.Nonce || o.Epoch != e.Owner.Epoch
+			return o.Nonce != e.Owner.Nonce || o.Epoch < e.Owner.Epoch
 		}
 		return o == e.Owner
 	})

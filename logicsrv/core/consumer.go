@@ -38,6 +38,8 @@ type consumer struct {
 	hands     []hand
 	late      []lateRun // when what was delivered is to come back; only with an acknowledgement time-out
 	lateKept  int       // how long the list was when it was tidied last
+	recalls   uint16    // Recalls sent, modulo 65,536
+	crossing  []hand    // what was recalled, and connsrv has perhaps not heard of it yet; see recall.go
 	timer     timer
 }
 

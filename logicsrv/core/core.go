@@ -141,11 +141,13 @@ type Core struct {
 	ack      ipc.Ack
 	ranges   []ipc.Range
 	recalled []ipc.Range
-	routed   journal.Routed
-	acked    journal.Acked
-	returned journal.Returned
-	died     journal.Died
-	released journal.Released
+
+	dueBatches []dueBatch
+	routed     journal.Routed
+	acked      journal.Acked
+	returned   journal.Returned
+	died       journal.Died
+	released   journal.Released
 }
 
 // New returns the state before the first entry.

@@ -36,8 +36,8 @@ type cursor struct {
 	scan     uint64    // everything in [floor, scan) is acked or taken
 	idle     bool      // nothing is ready: not looked at before touch
 	trimmed  uint64
-	lateDue  bool // something that has expired is not visible yet
-	inGraves bool // listed in Core.graves
+	hidden   []dueRun // have expired, and are not visible yet
+	inGraves bool     // listed in Core.graves
 	timer    timer
 }
 

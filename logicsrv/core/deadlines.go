@@ -100,8 +100,12 @@ func (d *deadlines) popDue() (run dueRun, ok bool) {
 	return d.runs[i], true
 }
 
-// again enters a run into the heap that was taken out and could not be dealt with.
+// again enters a run into the heap that was taken out and could not be dealt with, unless all
+// deadlines lie below the floor meanwhile.
 func (d *deadlines) again(run dueRun) {
+	if len(d.runs) == 0 {
+		return
+	}
 	d.heap.push(run)
 	if run.next == d.runs[len(d.runs)-1].next {
 		d.looked = false

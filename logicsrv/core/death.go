@@ -46,12 +46,13 @@ func (c *Core) die(k *cursor, reason ipc.Reason, h ipc.Head, sub uint64, ranges 
 	c.applyNew()
 }
 
-// bury takes [first, next), as far as it is pending, into the graves. It is part of apply.
+// bury takes [first, next), as far as it is pending, into the graves. What is there already has
+// died of another reason, which stays. It is part of apply.
 func (c *Core) bury(k *cursor, first, next uint64, reason ipc.Reason) {
 	k.pending(first, next, func(first, next uint64) {
 		k.attempts = k.attempts.drop(first, next)
 		k.leases.drop(first, next)
-		k.dead.set(first, next, grave{reason})
+		k.dead.gaps(first, next, func(first, next uint64) { k.dead.set(first, next, grave{reason}) })
 		k.take(first, next)
 	})
 	c.toGraves(k)
@@ -78,7 +79,7 @@ type Noted struct {
 	Queue, Index, First uint64
 	Count               uint32
 	Note                ipc.Note
-	Weight              uint32 // what they weigh, roughly: bytes of the batch that are theirs
+	Weight              uint32 // payload bytes that they weigh
 	// Unreadable says that the note or the batch is damaged: the messages are lost, and not
 	// for their death.
 	Unreadable bool

@@ -28,6 +28,9 @@ func (c *Core) decideAck() {
 		c.reject(m.Head, code, text)
 		return
 	}
+	if holder := c.holder(m.Head, m.Sub, k.queue); holder != nil {
+		holder.heard(m.Recalls)
+	}
 	switch m.Verdict {
 	case ipc.VerdictRequeue:
 		c.requeue(k, m)
@@ -146,8 +149,9 @@ func (c *Core) requeue(k *cursor, m *ipc.Ack) {
 		case holder != nil:
 			c.giveBackHeld(holder, g, r.First, next)
 		case !c.resynced:
-			// A verdict that overtakes the resync. In this term nothing was in hand yet.
-			g.give(r.First, next)
+			// A verdict that overtakes the resync. In this term nothing was in hand yet; but what is
+			// leased or dead, or was told to be in another's hand, stays so.
+			k.readyIn(r.First, next, func(first, next uint64) bool { return g.give(first, next) == next })
 		}
 	}
 	g.done()
@@ -161,8 +165,13 @@ func (c *Core) giveBackHeld(k *consumer, g *giver, first, next uint64) {
 	if held == nil {
 		return
 	}
+	crossed := k.crossed(g.cur)
 	for at := held.nextSet(first); at < next; at = held.nextSet(at) {
-		end := min(held.nextClear(at), next)
+		end := min(held.nextClear(at), next, crossed.nextSet(at))
+		if end == at {
+			at = crossed.nextClear(at) // it is another delivery that is in hand
+			continue
+		}
 		held.remove(at, end)
 		if to := g.give(at, end); to < end {
 			c.giveBackLater(g.cur, to, end, g.reason)

@@ -84,7 +84,7 @@ func noteOf(m *ipc.Publish) ipc.Note {
 func (c *Core) routeBatch(m *ipc.Publish, bodyOff int, x *exchange) {
 	t := c.turn
 	p := c.place(m.Priority, m.Batch.Count, m.Weight, false)
-	ev := journal.Routed{Pos: c.in.Pos, Sent: sent(m, x), Full: p.full, Targets: p.targets, Note: noteOf(m)}
+	ev := journal.Routed{Pos: c.in.Pos, Sent: sent(m, x), Full: p.full, Dying: uint32(len(p.newborn)), Targets: p.targets, Note: noteOf(m)}
 	level := m.Level
 	if level == ipc.LevelUnset {
 		level = p.level
@@ -98,7 +98,7 @@ func (c *Core) routeBatch(m *ipc.Publish, bodyOff int, x *exchange) {
 	c.stats.Routed++
 	c.stats.Records += uint64(m.Batch.Count)
 	if m.Req != 0 {
-		reply := ipc.Published{Head: m.Head, Queues: uint32(len(p.targets)), Full: p.full}
+		reply := ipc.Published{Head: m.Head, Queues: reached(&ev), Full: p.full}
 		t.sent(c.ownGate(level), ipc.TypePublished, reply.Append(t.recs))
 	}
 	if len(p.newborn) > 0 {
@@ -126,6 +126,10 @@ func (c *Core) addItems(m *ipc.Publish, bodyOff int, targets []journal.Target, n
 		})
 	}
 }
+
+// reached is how many queues and partitions have a routed batch: those are left out where it dies
+// at once.
+func reached(e *journal.Routed) uint32 { return uint32(len(e.Targets)) - e.Dying }
 
 // routedResult is how a producer's lane remembers the answer to a published batch.
 func routedResult(queues, full uint32) uint64 { return uint64(full)<<32 | uint64(queues) }

@@ -47,7 +47,7 @@ func (c *Core) createQueue(m *admin.CreateQueue) (admin.Created, refused) {
 	id := c.lastID + 1
 	ev := journal.QueueCreated{Pos: c.in.Pos, Queue: id, Name: m.Name, Level: level, Settings: m.QueueSettings, Starts: starts(t, m)}
 	if m.Exclusive {
-		ev.Owner = c.ownerNow(c.asking.Conn)
+		ev.Owner = c.owner(c.asking)
 	}
 	c.decided(&ev)
 	if t == nil {
@@ -166,7 +166,7 @@ func starts(t *topic, m *admin.CreateQueue) (out []admin.SeekTo) {
 // declareAgain answers a create of what exists.
 func (c *Core) declareAgain(q *queue, m *admin.CreateQueue, level ipc.Level) (admin.Created, refused) {
 	switch {
-	case c.locked(q, c.asking.Conn):
+	case c.locked(q, c.asking):
 		return admin.Created{}, errcode.New(errcode.Locked, "queue %s belongs to another connection", quoted(q.name))
 	case q.level != level:
 		return admin.Created{}, errcode.New(errcode.Inequivalent, "queue %s has level %d, not %d", quoted(q.name), q.level, level)
@@ -205,7 +205,7 @@ func (c *Core) queueNamed(name string) (*queue, refused) {
 	switch {
 	case !ok:
 		return nil, errcode.New(errcode.NotFound, "there is no queue %s", quoted(name))
-	case c.locked(q, c.asking.Conn):
+	case c.locked(q, c.asking):
 		return nil, errcode.New(errcode.Locked, "queue %s belongs to another connection", quoted(name))
 	}
 	return q, nil

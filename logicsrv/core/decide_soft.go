@@ -54,7 +54,7 @@ func (c *Core) mayConsume(m *ipc.Subscribe) (errcode.Code, string) {
 	switch {
 	case q == nil:
 		return errcode.UnknownIndex, fmt.Sprintf("there is no queue with the id %d", m.Queue)
-	case c.locked(q, m.Conn):
+	case c.locked(q, m.Head):
 		return errcode.Locked, fmt.Sprintf("queue %s belongs to another connection", quoted(q.name))
 	case len(m.Consumer.Tag) > maxTagBytes:
 		return errcode.InvalidArgument, fmt.Sprintf("a consumer tag of %d bytes; at most %d are allowed", len(m.Consumer.Tag), maxTagBytes)

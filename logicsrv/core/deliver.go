@@ -48,7 +48,7 @@ func (c *Core) deliverDirty() {
 func (c *Core) deliver(q *queue, left *int) bool {
 	for {
 		able, at := q.able()
-		if able == 0 {
+		if able == 0 || c.overdue(q) {
 			return true
 		}
 		if *left == 0 {

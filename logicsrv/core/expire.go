@@ -23,17 +23,14 @@ func (k *cursor) due(c *Core) {
 		return
 	}
 	c.endLeases(k)
-	c.expireIn(k, k.ix.shownBefore(c))
-	if k.lateDue {
-		c.late = append(c.late, k)
-	}
+	c.expireBefore(k)
 	c.forgetOld(k)
 	c.armExpiry(k)
 }
 
 // armExpiry sets the cursor's timer for whatever comes first.
 func (c *Core) armExpiry(k *cursor) {
-	if due, ok := k.expiry.next(); ok && !k.lateDue {
+	if due, ok := k.expiry.next(); ok {
 		c.arm(k, due)
 	}
 	if len(k.ends) > 0 {
@@ -57,6 +54,15 @@ func (ix *index) shownBefore(c *Core) uint64 {
 	return ix.visible
 }
 
+// expireBefore lets die what has expired and was visible when the turn began. What has become visible
+// since is looked at behind the deliveries.
+func (c *Core) expireBefore(k *cursor) {
+	c.expireIn(k, k.ix.shownBefore(c))
+	if len(k.hidden) > 0 {
+		c.late = append(c.late, k)
+	}
+}
+
 // expireIn lets die what has expired, is ready, and lies below an offset.
 func (c *Core) expireIn(k *cursor, below uint64) {
 	now := c.turn.timeMS
@@ -64,7 +70,6 @@ func (c *Core) expireIn(k *cursor, below uint64) {
 		now += 1000
 	}
 	var later []dueRun
-	k.lateDue = false
 	for {
 		due, ok := k.expiry.next()
 		if !ok || due > now {
@@ -77,9 +82,10 @@ func (c *Core) expireIn(k *cursor, below uint64) {
 		if !ok {
 			continue
 		}
-		if !c.expireRun(k, run.first, min(run.next, below)) || run.next > below {
+		if !c.expireRun(k, run.first, min(run.next, below)) {
 			later = append(later, run)
-			k.lateDue = k.lateDue || run.next > below
+		} else if run.next > below {
+			k.hidden = append(k.hidden, run)
 		}
 	}
 	for _, run := range later {
@@ -88,6 +94,33 @@ func (c *Core) expireIn(k *cursor, below uint64) {
 	if c.room <= 0 {
 		c.arm(k, now)
 	}
+	c.touch(k.queue)
+}
+
+// expireFirst lets die what has expired by now, for somebody who is to be given messages before
+// the turn ends.
+func (c *Core) expireFirst(q *queue) {
+	if !c.resynced {
+		return // what is in hands is not known yet
+	}
+	for _, k := range q.cursors {
+		if due, ok := k.expiry.next(); ok && due <= c.turn.timeMS {
+			c.room = room(c.cfg.turnReturns())
+			c.expireBefore(k)
+			c.armExpiry(k)
+		}
+	}
+}
+
+// overdue tells whether something in a queue has expired for which the turn had no room: then
+// nothing of it is handed out, for that could be among it.
+func (c *Core) overdue(q *queue) bool {
+	for _, k := range q.cursors {
+		if due, ok := k.expiry.next(); ok && due <= c.turn.timeMS {
+			return true
+		}
+	}
+	return false
 }
 
 // expireRun lets die what is ready in [first, next); false: the turn has no room for all.
@@ -112,7 +145,12 @@ func (c *Core) expireRun(k *cursor, first, next uint64) (all bool) {
 // now that it has been offered to consumers.
 func (c *Core) expireLate() {
 	for _, k := range c.late {
-		if !k.gone() && k.lateDue {
+		if !k.gone() && len(k.hidden) > 0 {
+			hidden := k.hidden
+			k.hidden = nil
+			for _, run := range hidden {
+				k.expiry.again(run)
+			}
 			c.expireIn(k, k.ix.visible)
 			c.armExpiry(k)
 		}
@@ -137,17 +175,17 @@ func (c *Core) endLeases(k *cursor) {
 		return
 	}
 	g := c.giving(k, ipc.ReasonLeaseOver)
+	var given offsetSet // in this turn: a lease that was moved, or another before it, has two ends
 	for len(k.ends) > 0 && k.ends[0].due <= now {
 		run := k.ends[0]
-		at := run.first
-		for i := k.leases.find(at); i < len(k.leases.list) && at < run.next; i++ {
+		for i := k.leases.find(run.first); i < len(k.leases.list) && k.leases.list[i].first < run.next; i++ {
 			l := k.leases.list[i]
-			if at = max(at, l.first); at >= run.next || l.v.until > now {
+			if l.v.until > now {
 				continue // its lease was moved
 			}
-			end := min(run.next, l.next)
-			if at = g.give(at, end); at < end {
-				break
+			for at, next := given.nextClear(max(run.first, l.first)), min(run.next, l.next); at < next && g.left > 0; at = given.nextClear(at) {
+				to := g.give(at, min(next, given.nextSet(at)))
+				given.add(at, to)
 			}
 		}
 		if g.left <= 0 {

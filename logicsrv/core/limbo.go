@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"math/bits"
 	"slices"
 
@@ -199,24 +200,47 @@ func (c *Core) dropDestSet(s *destSet) {
 
 func (l *limbo) clock() *timer { return &l.timer }
 
-// due releases what is due, in order of time, as far as the turn has room.
+// due releases what is due, as far as the turn has room: of all classes, for what has waited in
+// different ones comes in order of time, too.
 func (l *limbo) due(c *Core) {
 	now := c.turn.timeMS
 	if failpoint.Broken("delay-early") {
 		now += 1000
 	}
-	l.wheel.advance(now, func(offset uint64) {
-		if b := l.find(offset); b == nil {
-			return
-		} else if c.room <= 0 {
-			l.wheel.add(b.due, offset)
-		} else {
-			c.release(l, b)
+	due := c.dueBatches[:0]
+	for _, l := range c.limbos[:delayClasses] {
+		if l != nil {
+			l.wheel.advance(now, func(offset uint64) {
+				if b := l.find(offset); b != nil {
+					due = append(due, dueBatch{l, offset, b.due})
+				}
+			})
 		}
-	})
-	if at, ok := l.wheel.wake(); ok {
-		c.arm(l, at)
 	}
+	slices.SortStableFunc(due, func(a, b dueBatch) int { return cmp.Compare(a.due, b.due) })
+	for _, d := range due {
+		if c.room <= 0 {
+			d.limbo.wheel.add(d.due, d.offset)
+		} else {
+			c.release(d.limbo, d.limbo.find(d.offset))
+		}
+	}
+	clear(due)
+	c.dueBatches = due[:0]
+	for _, l := range c.limbos[:delayClasses] {
+		if l != nil {
+			if at, ok := l.wheel.wake(); ok {
+				c.arm(l, at)
+			}
+		}
+	}
+}
+
+// dueBatch is a delayed batch that is due.
+type dueBatch struct {
+	limbo  *limbo
+	offset uint64
+	due    int64 // Unix ms
 }
 
 // find is the delayed batch at an offset; nil where it has been released.

@@ -11,14 +11,15 @@ import (
 // others follow from what is known at any time. All are deleted at the end of a turn, so many as
 // it has room for.
 
-// ownerNow is a connection of the present, as events name it.
-func (c *Core) ownerNow(conn uint64) journal.Owner {
-	return journal.Owner{Nonce: c.ringNonce, Epoch: c.epoch, Conn: conn}
+// owner is the connection that a record comes from, as events name it. It says itself of which
+// connsrv it is: after a restart that may not be known otherwise yet.
+func (c *Core) owner(h ipc.Head) journal.Owner {
+	return journal.Owner{Nonce: c.ringNonce, Epoch: h.Epoch, Conn: h.Conn}
 }
 
-// locked tells whether a queue belongs to another connection.
-func (c *Core) locked(q *queue, conn uint64) bool {
-	return q.set.Exclusive && (q.doomed || q.owner != c.ownerNow(conn))
+// locked tells whether a queue belongs to another connection than the one that a record comes from.
+func (c *Core) locked(q *queue, h ipc.Head) bool {
+	return q.set.Exclusive && (q.doomed || q.owner != c.owner(h))
 }
 
 // own enters what belongs to a connection. Derived state: it says for whose end something has
@@ -32,9 +33,9 @@ func (c *Core) disown(o journal.Owner) {
 	}
 }
 
-// ownerGone dooms what a connection had, or with conn 0 what connections of other connsrvs had.
+// ownerGone dooms what a connection had, or with conn 0 what connections of earlier connsrvs had.
 func (c *Core) ownerGone(conn uint64) {
-	o := c.ownerNow(conn)
+	o := c.owner(ipc.Head{Epoch: c.epoch, Conn: conn})
 	if conn == 0 && len(c.owned) == 0 || conn != 0 && c.owned[o] == 0 {
 		return
 	}

@@ -86,7 +86,7 @@ func (c *Core) decidePull() {
 	case m.InvisibleMS > maxDelayMS:
 		c.reject(m.Head, errcode.InvalidArgument, fmt.Sprintf("messages cannot be invisible for %d ms; at most %d", m.InvisibleMS, int64(maxDelayMS)))
 		return
-	case c.locked(q, m.Conn):
+	case c.locked(q, m.Head):
 		c.reject(m.Head, errcode.Locked, fmt.Sprintf("queue %s belongs to another connection", quoted(q.name)))
 		return
 	}
@@ -98,13 +98,17 @@ func (c *Core) decidePull() {
 		return
 	}
 	p := &pull{Pull: m, queue: q}
+	c.expireFirst(q)
 	switch {
-	case c.resynced && c.serve(p, c.in.Pos):
-	case !m.Wait && c.resynced:
-		c.answerPull(p, atOnce, nil, 0, 0)
-	default:
-		// Until all loops have told what is in hand nobody can be given anything.
+	case !c.resynced || c.overdue(q):
+		// Until all loops have told what is in hand, and what has expired is dead, nobody can be
+		// given anything.
 		c.parkPull(p)
+	case c.serve(p, c.in.Pos):
+	case m.Wait:
+		c.parkPull(p)
+	default:
+		c.answerPull(p, atOnce, nil, 0, 0)
 	}
 }
 
@@ -227,7 +231,7 @@ func (c *Core) unparkPull(p *pull) {
 // servePulls gives what is ready to the pulls that wait, oldest first; false: the turn's limit
 // came first.
 func (c *Core) servePulls(q *queue, left *int) bool {
-	for p := q.pulls.first; p != nil; p = q.pulls.first {
+	for p := q.pulls.first; p != nil && !c.overdue(q); p = q.pulls.first {
 		if *left == 0 {
 			return false
 		}

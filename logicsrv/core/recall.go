@@ -15,6 +15,11 @@ import (
 // Who holds what since when is soft state, of which connsrv tells the what. So after a restart of
 // logicsrv each time begins anew: never early, at most one time-out late.
 
+// A verdict may cross with the Recall. To acknowledge or reject what has come back is still a
+// verdict, of who has had it longest. To give it back has happened already: should the message be in
+// somebody's hand again by then, it may even be the same consumer's, it must stay there, or two would
+// have it. So each verdict says how many Recalls had been heard of.
+
 // lateRun is one delivery and when it is to come back. Those of a consumer stand in order of
 // time. What has been settled meanwhile is still listed, for a while.
 type lateRun struct {
@@ -83,11 +88,33 @@ func (c *Core) recall(k *consumer) (all bool) {
 	g.done()
 	c.recalled = ranges
 	if len(ranges) > 0 {
+		k.recalls++
+		for _, r := range ranges {
+			k.crossed(l.cur).add(r.First, r.First+uint64(r.Count))
+		}
 		m := ipc.Recall{Head: ipc.Head{Epoch: c.epoch, Conn: k.conn}, Sub: k.sub, Index: l.cur.ix.id, Ranges: ranges}
 		c.turn.sent(atOnce, ipc.TypeRecall, m.Append(c.turn.recs))
 		c.stats.Recalled += countOf(ranges)
 	}
 	return all
+}
+
+// crossed is what was recalled of an index since connsrv last had heard of all Recalls.
+func (k *consumer) crossed(cur *cursor) *offsetSet {
+	for i := range k.crossing {
+		if k.crossing[i].cursor == cur {
+			return &k.crossing[i].held
+		}
+	}
+	k.crossing = append(k.crossing, hand{cursor: cur})
+	return &k.crossing[len(k.crossing)-1].held
+}
+
+// heard notes how many Recalls connsrv had heard of when it passed a verdict.
+func (k *consumer) heard(recalls uint16) {
+	if recalls == k.recalls {
+		k.crossing = nil
+	}
 }
 
 // handedAgain tells whether what lies at an offset of the first delivery came back meanwhile

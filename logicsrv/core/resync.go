@@ -1,6 +1,9 @@
 package core
 
 import (
+	"slices"
+
+	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/ipc"
 )
@@ -107,8 +110,9 @@ func (c *Core) decideSubState() {
 		return // the answer to another marker
 	}
 	id := subID{m.Conn, m.Sub}
-	if c.consumers[id] != nil {
-		return // told twice
+	if k := c.consumers[id]; k != nil {
+		k.recalls = 0 // connsrv counts anew
+		return        // told twice
 	}
 	q := c.queueByID[m.Queue]
 	if q == nil {
@@ -118,12 +122,52 @@ func (c *Core) decideSubState() {
 		}
 		return
 	}
+	if m.Delivered == 0 && c.joinsLate(id, m.Limit) {
+		return
+	}
 	c.dropJoining(func(s *ipc.Subscribe) bool { return subID{s.Conn, s.Sub} == id })
 	k := &consumer{subID: id, queue: q, limit: m.Limit, delivered: m.Delivered, wants: m.Consumer}
 	c.join(k)
+	if k.delivered > 0 && !k.wants.Puller {
+		q.active = k // where one at a time gets messages it is this one: nobody else has got any
+	}
 	for _, h := range m.InHand {
 		if cur := q.cursor(h.Index); cur != nil {
 			c.holdAgain(k, cur, h.Range)
+		}
+	}
+}
+
+// joinsLate is told of a consumer that has got nothing yet. If its Subscribe is in the ring it joins
+// by that, once all others are known: it may be that it cannot be one beside them.
+func (c *Core) joinsLate(id subID, limit uint64) bool {
+	for i := range c.joining {
+		if s := &c.joining[i]; s.Conn == id.conn && s.Sub == id.sub {
+			s.Limit = limit
+			return true
+		}
+	}
+	return false
+}
+
+// keepAlone sees to it that an exclusive consumer is the only one. A Subscribe that was answered
+// during a resync, of which our predecessor did not see the end, was compared with nobody; who has
+// got something is not one of those.
+func (c *Core) keepAlone(q *queue) {
+	exclusive := func(k *consumer) bool { return k.wants.Exclusive }
+	if len(q.consumers) < 2 || !slices.ContainsFunc(q.consumers, exclusive) {
+		return
+	}
+	stays := q.consumers[0]
+	for _, k := range q.consumers {
+		if k.delivered > 0 {
+			stays = k
+		}
+	}
+	for _, k := range slices.Clone(q.consumers) {
+		if k != stays && (k.wants.Exclusive || stays.wants.Exclusive) {
+			c.endSub(ipc.Head{Epoch: c.epoch, Conn: k.conn}, k.sub, errcode.InUse, "another consumer has the queue")
+			c.leave(k)
 		}
 	}
 }
@@ -166,6 +210,7 @@ func (c *Core) decideResyncEnd() {
 	}
 	// All of them: what was ready when they joined was not delivered so long.
 	for _, q := range c.queues.all {
+		c.keepAlone(q)
 		c.touch(q)
 	}
 	c.lookAtUnused()

@@ -47,6 +47,22 @@ func (s *spans[V]) within(first, next uint64, yield func(first, next uint64)) {
 	}
 }
 
+// gaps yields the parts of [first, next) that have no value; yield may give them one.
+func (s *spans[V]) gaps(first, next uint64, yield func(first, next uint64)) {
+	for at := first; at < next; {
+		i, end := s.find(at), next
+		if i < len(s.list) {
+			if s.list[i].first <= at {
+				at = s.list[i].next
+				continue
+			}
+			end = min(next, s.list[i].first)
+		}
+		yield(at, end)
+		at = end
+	}
+}
+
 // set gives each offset of [first, next) the value v.
 func (s *spans[V]) set(first, next uint64, v V) { s.rewrite(first, next, &v) }
 

@@ -86,7 +86,7 @@ func (c *Core) decideBeginTxn() {
 		c.answerBegin(m.Head, x.id, c.ownGate(ipc.LevelPage))
 		return
 	}
-	ev := journal.TxnBegun{Pos: c.in.Pos, Txn: c.lastTxn + 1, Group: m.Group, Key: m.Key, Owner: c.ownerNow(m.Conn)}
+	ev := journal.TxnBegun{Pos: c.in.Pos, Txn: c.lastTxn + 1, Group: m.Group, Key: m.Key, Owner: c.owner(m.Head)}
 	if m.Group != "" {
 		ev.Owner = journal.Owner{}
 		if ev.CheckMS = int64(m.CheckMS); ev.CheckMS == 0 {
@@ -130,7 +130,7 @@ func (c *Core) answerBegin(h ipc.Head, id uint64, g gate) {
 // openTxn finds a transaction that a connection may use.
 func (c *Core) openTxn(id uint64, h ipc.Head) (*txn, errcode.Code, string) {
 	x, ok := c.txns.get(id)
-	if !ok || x.doomed || x.group == "" && (h.Epoch != c.epoch || x.owner != c.ownerNow(h.Conn)) {
+	if !ok || x.doomed || x.group == "" && x.owner != c.owner(h) {
 		return nil, errcode.UnknownTxn, fmt.Sprintf("there is no open transaction %d of this connection", id)
 	}
 	return x, errcode.OK, ""
@@ -420,7 +420,7 @@ func (c *Core) commitTxn(x *txn, m *ipc.EndTxn) {
 			Pos: journal.NoInput, Limbo: l.ix.id, Offset: p.offset, Count: p.count, Weight: p.weight, TTLMS: p.ttlMS,
 		}, p.note.Priority)
 		level = max(level, put.level)
-		queues += uint32(len(put.targets))
+		queues += uint32(len(put.targets) - len(put.newborn))
 	}
 	for i := range m.Verdicts {
 		c.txnVerdict(m.Head, &m.Verdicts[i])

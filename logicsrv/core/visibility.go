@@ -122,7 +122,7 @@ func (c *Core) show(ix *index, end uint64) {
 // shown is told that more of a cursor's index is visible.
 func (c *Core) shown(k *cursor) {
 	k.idle = false
-	if k.lateDue {
+	if len(k.hidden) > 0 {
 		c.late = append(c.late, k)
 	}
 	if k.dead.count() > 0 {

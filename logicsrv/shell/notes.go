@@ -118,7 +118,7 @@ func (s *Shell) readNotes(out []core.Noted, w *core.Wanted) ([]core.Noted, error
 		case n.Err != nil:
 			lost(next, n.Err)
 		default:
-			answer(next, core.Noted{Note: n.Note, Weight: uint32(uint64(n.Entry.Length) * (next - first) / uint64(max(n.Entry.Count, 1)))})
+			answer(next, core.Noted{Note: n.Note, Weight: n.Weight(first, next)})
 		}
 	})
 	if errors.Is(err, fs.ErrNotExist) {

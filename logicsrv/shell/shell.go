@@ -71,8 +71,8 @@ type Shell struct {
 	notes      notes
 	checkpoint checkpoint
 	seen       []core.Input // of the turn, for Turned
-	ringLog    bool // ring 65432 got something in this Step
-	ringConn   bool // ring 54321 got something, or ring 12345 has the room that was wanted
+	ringLog    bool         // ring 65432 got something in this Step
+	ringConn   bool         // ring 54321 got something, or ring 12345 has the room that was wanted
 	n          counts
 	shown      core.Stats // what publishStats has shown
 	stop       atomic.Bool

@@ -23,6 +23,10 @@ var topicSpec = []struct {
 
 // cast puts the clients of a history together.
 func (w *world) cast() {
+	if w.theme != nil {
+		w.castTheme()
+		return
+	}
 	a := &administrator{party: party{w: w, name: "admin"}}
 	w.admin = a
 	w.clients = append(w.clients, a)
@@ -94,7 +98,7 @@ func (w *world) castConsumers() {
 	for _, q := range []string{"q-disk", "q-disk", "q-page", "q-memory"} {
 		c := &consumer{queue: q, lazy: []int{1, 3, 12}[w.rng.IntN(3)]}
 		c.party = party{w: w, name: fmt.Sprintf("c%d", len(w.clients))}
-		c.autoAck = q == "q-memory" && w.rng.IntN(3) == 0
+		c.wants.AutoAck = q == "q-memory" && w.rng.IntN(3) == 0
 		w.clients = append(w.clients, c)
 	}
 	for _, t := range topicSpec {

@@ -25,6 +25,7 @@ type producer struct {
 	keys       []string
 	headers    [][]ipc.Header
 	level      ipc.Level
+	varied     bool // priorities, times to live, delays
 
 	made    int
 	open    []*flight
@@ -44,6 +45,9 @@ type flight struct {
 	hdr []ipc.Header
 
 	mandatory bool
+	priority  uint8
+	ttlMS     int64
+	weight    uint32
 
 	sent bool // on the present connection
 	seq  int32
@@ -71,7 +75,7 @@ func (p *producer) tick() {
 		p.die(p)
 		return
 	}
-	if p.topic != "" && p.w.indexOf(p.topic, p.partition) == 0 || p.exchange != "" && !p.w.admin.done() || !p.ready(p) {
+	if p.topic != "" && p.w.indexOf(p.topic, p.partition) == 0 || p.topic == "" && !p.w.admin.done() || !p.ready(p) {
 		return
 	}
 	if p.w.ringB.Word(shmqueue.WordStatus).Load()&shmqueue.StatusDiskFull != 0 {
@@ -105,7 +109,7 @@ func (p *producer) tick() {
 	if p.idempotent {
 		p.seq = batch.NextSequence(p.seq, int(f.m.meta.Count))
 	}
-	if p.exchange == "" {
+	if p.topic != "" {
 		f.m.index = p.w.indexOf(p.topic, p.partition)
 	} else {
 		f.mandatory = p.w.rng.IntN(3) > 0
@@ -113,9 +117,30 @@ func (p *producer) tick() {
 		if len(p.headers) > 0 {
 			f.hdr = p.headers[p.w.rng.IntN(len(p.headers))]
 		}
+		p.vary(f)
 	}
 	p.open = append(p.open, f)
 	p.send(f)
+}
+
+// vary chooses what of a message is the publisher's choice.
+func (p *producer) vary(f *flight) {
+	r := p.w.rng
+	f.ttlMS = ipc.NoTTL
+	if !p.varied {
+		return
+	}
+	f.priority, f.weight = uint8(r.IntN(5)), f.m.meta.Count*uint32(10+20*r.IntN(2))
+	if r.IntN(4) == 0 {
+		f.ttlMS = []int64{0, 5, 80, 600}[r.IntN(4)]
+	}
+	if p.w.theme.delays && r.IntN(3) == 0 {
+		f.m.dueMS = p.w.now + int64(r.IntN(2500))
+		f.m.apart = true
+	}
+	if p.exchange == "" && p.w.hermitage != "" && r.IntN(4) == 0 {
+		f.key = p.w.hermitage
+	}
 }
 
 func (p *producer) askID() {
@@ -146,9 +171,12 @@ func (p *producer) send(f *flight) {
 		a := ipc.Append{Head: h, Index: m.index, Level: m.level, Batch: m.meta}
 		return a.Append(nil)
 	}
-	if p.exchange != "" {
+	if p.topic == "" {
 		typ, encode = ipc.TypePublish, func(h ipc.Head) []byte {
-			a := ipc.Publish{Head: h, Level: m.level, Mandatory: f.mandatory, TTLMS: ipc.NoTTL, Batch: m.meta, Exchange: p.exchange, RoutingKey: f.key, Headers: f.hdr}
+			a := ipc.Publish{
+				Head: h, Level: m.level, Mandatory: f.mandatory, Priority: f.priority, Weight: f.weight, DueMS: m.dueMS, TTLMS: f.ttlMS,
+				Batch: m.meta, Exchange: p.exchange, RoutingKey: f.key, Headers: f.hdr,
+			}
 			return a.Append(nil)
 		}
 	}
@@ -195,7 +223,7 @@ func (p *producer) refused(f *flight, code errcode.Code, text string) {
 	reason := false
 	switch code {
 	case errcode.Unroutable:
-		reason = p.exchange != "" && f.mandatory && f.key == unroutableKey
+		reason = p.topic == "" && f.mandatory && (f.key == unroutableKey || p.w.theme != nil)
 	case errcode.OutOfOrderSequence, errcode.UnknownProducer, errcode.ProducerFenced:
 		reason = p.idempotent && (p.broken || p.w.forgot(p.pid))
 	}

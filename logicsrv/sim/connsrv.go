@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"slices"
 
+	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/shmqueue"
@@ -47,27 +48,41 @@ type request struct {
 	req    uint64
 	conn   *conn
 	parked *ipc.Wait
+	pull   *ipc.Pull
+	ended  bool // the pull shall wait no longer
 	reply  func(typ ipc.Type, record []byte)
 }
 
 // conn is a client's connection.
 type conn struct {
-	id   uint64
-	loop *loop
-	subs []*subscription
-	user client
+	id     uint64
+	loop   *loop
+	subs   []*subscription
+	groups []string // of producers, for which it answers checks
+	user   client
 }
 
-// subscription is a consumer as connsrv knows it.
+// subscription is a consumer, or who pulls from a queue, as connsrv knows it.
 type subscription struct {
 	sub       uint64
-	index     uint64
+	queue     uint64
+	wants     ipc.Consumer
+	filter    string
 	limit     uint64
 	delivered uint64
-	autoAck   bool     // connsrv passes the verdict
-	closing   bool     // an Unsubscribe is on its way: it is told no more
-	inHand    []uint64 // offsets, ascending
-	owner     *consumer
+	recalls   uint16  // since it was told last
+	closing   bool    // an Unsubscribe is on its way: it is told no more
+	inHand    []place // in order of index and offset
+	owner     user
+}
+
+// user is the client behind a subscription.
+type user interface {
+	client
+	// closed says that it has ended, though nobody has asked for it.
+	closed(s *subscription, code errcode.Code)
+	// checked asks what has become of a transaction.
+	checked(m *ipc.CheckTxn)
 }
 
 // startConnsrv takes over connsrv's ends of the rings, as its main would.
@@ -213,6 +228,14 @@ func (c *connsrv) park(k *conn, index, beyond uint64, reply func(ipc.Type, []byt
 	c.send(k.loop, outgoing{typ: ipc.TypeWait, conn: k.id, head: wait.Append(nil)})
 }
 
+// pull sends a Pull and remembers it for the next marker.
+func (c *connsrv) pull(k *conn, p *ipc.Pull, reply func(ipc.Type, []byte)) {
+	c.lastReq++
+	p.Head = ipc.Head{Epoch: c.epoch, Conn: k.id, Req: c.lastReq}
+	c.pending[c.lastReq] = &request{req: c.lastReq, conn: k, pull: p, reply: reply}
+	c.send(k.loop, outgoing{typ: ipc.TypePull, conn: k.id, head: p.Append(nil)})
+}
+
 // take looks at one record of ring 54321.
 func (c *connsrv) take(typ ipc.Type, b []byte) {
 	if c.w.out != nil {
@@ -241,6 +264,12 @@ func (c *connsrv) take(typ ipc.Type, b []byte) {
 	switch typ {
 	case ipc.TypeDeliver:
 		c.deliver(id, b)
+		return
+	case ipc.TypeRecall:
+		c.recall(id, b)
+		return
+	case ipc.TypeCheckTxn:
+		c.checkTxn(id, b)
 		return
 	case ipc.TypeSubClosed:
 		c.subClosed(id, b)
@@ -278,8 +307,89 @@ func (c *connsrv) deliver(id uint64, b []byte) {
 		return
 	}
 	c.w.delivered(s, &d)
-	if s.autoAck {
-		s.owner.ackAtOnce(c, k, s, &d)
+	c.settleAtOnce(k, s, d.Index, d.First, d.Count)
+}
+
+// settleAtOnce passes the verdicts that are connsrv's: on what the filter does not match, and on
+// all for a consumer that wants every delivery acknowledged.
+func (c *connsrv) settleAtOnce(k *conn, s *subscription, index, first uint64, count uint32) {
+	if s.closing {
+		return // what it holds goes back
+	}
+	var skipped, taken []uint64
+	for o := first; o < first+uint64(count); o++ {
+		switch {
+		case !c.w.matches(s.filter, index, o):
+			skipped = append(skipped, o)
+		case s.wants.AutoAck:
+			taken = append(taken, o)
+		}
+	}
+	if len(skipped) > 0 && !failpoint.Broken("skip-not-told") {
+		c.w.stats.skipped += len(skipped)
+		s.settle(c, k, index, skipped, ipc.VerdictSkip)
+		if !s.wants.Puller {
+			s.limit += uint64(len(skipped)) // what is skipped takes none of the client's credit
+			c.w.tellCredit(k, s)
+		}
+	}
+	if len(taken) > 0 {
+		s.settle(c, k, index, taken, ipc.VerdictAck)
+	}
+}
+
+// settle passes a verdict that nobody waits for.
+func (s *subscription) settle(c *connsrv, k *conn, index uint64, offsets []uint64, v ipc.Verdict) {
+	s.drop(index, offsets)
+	o := c.tell(k, ipc.TypeAck, func(h ipc.Head) []byte {
+		m := ipc.Ack{Head: h, Sub: s.sub, Queue: s.queue, Index: index, Verdict: v, Recalls: s.recalls, Ranges: ranges(offsets)}
+		return m.Append(nil)
+	})
+	o.before = func() { c.w.verdictOffered(s, s.queue, index, offsets, v) }
+	o.after = func() { c.w.verdictTaken(s.queue, index, offsets) }
+}
+
+// hold enters a message among those in hand.
+func (s *subscription) hold(p place) {
+	at, _ := slices.BinarySearchFunc(s.inHand, p, place.compare)
+	s.inHand = slices.Insert(s.inHand, at, p)
+}
+
+// drop takes messages out of the hand.
+func (s *subscription) drop(index uint64, offsets []uint64) {
+	s.inHand = slices.DeleteFunc(s.inHand, func(p place) bool { return p.index == index && slices.Contains(offsets, p.base) })
+}
+
+// recall takes back what was held for too long.
+func (c *connsrv) recall(id uint64, b []byte) {
+	m, err := ipc.DecodeRecall(b)
+	c.w.must(err, "decode a recall")
+	_, s := c.find(id, m.Sub)
+	if s == nil {
+		return
+	}
+	s.recalls++
+	for _, r := range m.Ranges {
+		for o := r.First; o < r.First+uint64(r.Count); o++ {
+			c.w.recalled(s, m.Index, o)
+			s.drop(m.Index, []uint64{o})
+		}
+	}
+}
+
+func (c *connsrv) checkTxn(id uint64, b []byte) {
+	m, err := ipc.DecodeCheckTxn(b)
+	c.w.must(err, "decode a check")
+	for _, k := range c.conns {
+		if k.id != id {
+			continue
+		}
+		if !slices.Contains(k.groups, m.Group) {
+			c.w.fail("%s is asked about transaction %d of group %s, for which it does not answer", k.user.side().name, m.Txn, m.Group)
+		}
+		if u, ok := k.user.(user); ok {
+			u.checked(&m)
+		}
 	}
 }
 
@@ -292,7 +402,7 @@ func (c *connsrv) subClosed(id uint64, b []byte) {
 	}
 	k.subs = slices.DeleteFunc(k.subs, func(x *subscription) bool { return x == s })
 	c.w.giveBack(s)
-	s.owner.closed(s)
+	s.owner.closed(s, errcode.Code(m.Code))
 }
 
 // answerMarker tells all soft state again, each loop its own, behind what the loop has sent
@@ -307,7 +417,30 @@ func (c *connsrv) answerMarker(m ipc.Marker) {
 		}
 		end := ipc.ResyncEnd{Head: ipc.Head{Epoch: c.epoch}, Term: m.Term, Ask: m.Ask, Loop: uint32(l.number), Loops: uint32(len(c.loops))}
 		c.send(l, outgoing{typ: ipc.TypeResyncEnd, head: end.Append(nil)})
+		c.retellPulls(l)
 	}
+}
+
+// retellPulls asks again for what was not answered. It comes behind the end of the loop's answer:
+// a Pull that is read before it is void.
+func (c *connsrv) retellPulls(l *loop) {
+	for _, req := range sortedKeys(c.pending) {
+		if r := c.pending[req]; r.conn.loop == l && r.pull != nil && !failpoint.Broken("pulls-not-retold") {
+			c.send(l, outgoing{typ: ipc.TypePull, conn: r.conn.id, head: r.pull.Append(nil)})
+			if r.ended {
+				c.endPull(r)
+			}
+		}
+	}
+}
+
+// endPull asks for the answer to a pull, whatever it is.
+func (c *connsrv) endPull(r *request) {
+	r.ended = true
+	c.tell(r.conn, ipc.TypePullEnd, func(h ipc.Head) []byte {
+		m := ipc.PullEnd{Head: h, Target: r.req}
+		return m.Append(nil)
+	})
 }
 
 func (c *connsrv) retell(k *conn, m ipc.Marker) {
@@ -317,15 +450,19 @@ func (c *connsrv) retell(k *conn, m ipc.Marker) {
 		}
 		state := ipc.SubState{
 			Head: ipc.Head{Epoch: c.epoch, Conn: k.id}, Term: m.Term, Ask: m.Ask,
-			Sub: s.sub, Queue: s.index, Limit: s.limit, Delivered: s.delivered,
+			Sub: s.sub, Queue: s.queue, Limit: s.limit, Delivered: s.delivered, Consumer: s.wants, InHand: s.held(),
 		}
-		for _, r := range ranges(s.inHand) {
-			state.InHand = append(state.InHand, ipc.Held{Index: s.index, Range: r})
-		}
+		s.recalls = 0
 		if failpoint.Broken("in-hand-not-retold") {
 			state.InHand = nil
 		}
 		c.send(k.loop, outgoing{typ: ipc.TypeSubState, conn: k.id, head: state.Append(nil)})
+	}
+	for _, group := range k.groups {
+		if !failpoint.Broken("members-not-retold") {
+			t := ipc.TxnMember{Head: ipc.Head{Epoch: c.epoch, Conn: k.id}, Group: group, Join: true}
+			c.send(k.loop, outgoing{typ: ipc.TypeTxnMember, conn: k.id, head: t.Append(nil)})
+		}
 	}
 	if failpoint.Broken("waits-not-retold") {
 		return
@@ -335,6 +472,19 @@ func (c *connsrv) retell(k *conn, m ipc.Marker) {
 			c.send(k.loop, outgoing{typ: ipc.TypeWait, conn: k.id, head: r.parked.Append(nil)})
 		}
 	}
+}
+
+// held is what is in hand, as ranges of each index.
+func (s *subscription) held() (out []ipc.Held) {
+	for _, p := range s.inHand {
+		n := len(out) - 1
+		if n >= 0 && out[n].Index == p.index && out[n].Range.First+uint64(out[n].Range.Count) == p.base {
+			out[n].Range.Count++
+		} else {
+			out = append(out, ipc.Held{Index: p.index, Range: ipc.Range{First: p.base, Count: 1}})
+		}
+	}
+	return out
 }
 
 // ranges folds ascending offsets into ranges.

@@ -145,10 +145,14 @@ func (w *world) powerCut() {
 	w.newRings()
 	w.noted = 0
 	for _, c := range w.clients {
-		if f, ok := c.(*fetcher); ok {
-			f.powerCut()
+		switch c := c.(type) {
+		case *fetcher:
+			c.powerCut()
+		case *transactor:
+			c.powerCut()
 		}
 	}
+	clear(w.leases) // who has one may find that it is lost
 	for p, c := range w.done {
 		if c != confirmed || w.shadow(p.index).level < diskLevel {
 			delete(w.done, p)

@@ -18,7 +18,8 @@ type shadowLog struct {
 	last    uint64   // LSN read last
 	prints  []uint64 // fingerprint of each entry, by LSN-1
 	indexes map[uint64]*shadowIndex
-	pending bool // the power was cut; the log has not been read since
+	deletes map[uint64]bool // LSNs of entries that delete indexes
+	pending bool            // the power was cut; the log has not been read since
 	promise uint64
 }
 
@@ -35,6 +36,8 @@ type shadowBatch struct {
 	base, end uint64
 	lsn       uint64
 	m         *message
+	skip      uint32 // records of the message that come before the first
+	ref       bool
 }
 
 func (x *shadowIndex) find(offset uint64) *shadowBatch {
@@ -59,18 +62,18 @@ func (w *world) follow() {
 	if w.log.pending {
 		return
 	}
-	w.readLog(w.log.last+1, func(r *commitlog.Reader, e *journal.Entry) {
+	w.readLog(w.log.last+1, func(r *commitlog.Reader, e *journal.Entry, at commitlog.Place) {
 		if e.LSN != w.log.last+1 {
 			w.fail("the log goes on with lsn=%d after lsn=%d", e.LSN, w.log.last)
 		}
 		w.log.prints = append(w.log.prints, w.fingerprint(r, e))
 		w.log.last = e.LSN
-		w.absorb(r, e)
+		w.absorb(r, e, at)
 	})
 }
 
 // readLog calls f for every entry from an LSN on.
-func (w *world) readLog(from uint64, f func(*commitlog.Reader, *journal.Entry)) {
+func (w *world) readLog(from uint64, f func(*commitlog.Reader, *journal.Entry, commitlog.Place)) {
 	was := w.running
 	w.running = observer
 	defer func() { w.running = was }()
@@ -91,7 +94,7 @@ func (w *world) readLog(from uint64, f func(*commitlog.Reader, *journal.Entry)) 
 		if e.LSN < from {
 			continue
 		}
-		f(r, e)
+		f(r, e, place)
 	}
 	w.must(r.Close(), "close the log")
 }
@@ -125,7 +128,7 @@ func (w *world) fingerprint(r *commitlog.Reader, e *journal.Entry) uint64 {
 }
 
 // absorb takes one entry into the shadow and checks it.
-func (w *world) absorb(r *commitlog.Reader, e *journal.Entry) {
+func (w *world) absorb(r *commitlog.Reader, e *journal.Entry, at commitlog.Place) {
 	if w.out != nil {
 		w.trace("log: lsn=%d term %d level %d pos %d, %d bytes of events, ops %v, items %v", e.LSN, e.Term, e.Level, e.Pos, len(e.Events), e.Ops, e.Items)
 	}
@@ -136,6 +139,7 @@ func (w *world) absorb(r *commitlog.Reader, e *journal.Entry) {
 		if op := &e.Ops[i]; op.Kind == journal.OpDelete {
 			w.shadow(op.Index).deleted = e.LSN
 			deletes++
+			w.log.deletes[e.LSN] = true
 		}
 	}
 	bodies := make([]*message, len(e.Bodies))
@@ -147,10 +151,14 @@ func (w *world) absorb(r *commitlog.Reader, e *journal.Entry) {
 		if m.refused {
 			w.fail("%v was refused and is stored in entry lsn=%d", m, e.LSN)
 		}
-		m.lsn, m.deletes = e.LSN, deletes
+		m.lsn, m.deletes, m.position = e.LSN, deletes, at.Position+e.BodyOffset(i)
 		bodies[i] = m
 	}
-	for i := range e.Items {
+	for i, ref := range e.InOrder() {
+		if ref {
+			w.absorbRef(&e.Refs[i], e.LSN)
+			continue
+		}
 		it := &e.Items[i]
 		if int(it.Body) >= len(bodies) {
 			w.fail("item %d of entry lsn=%d names body %d of %d", i, e.LSN, it.Body, len(bodies))
@@ -164,11 +172,11 @@ func (w *world) absorbItem(it *journal.IndexItem, m *message, lsn uint64) {
 	if it.Base != x.next || it.Count != m.meta.Count {
 		w.fail("entry lsn=%d puts %v at [%d, +%d) of index %d, which ends at %d", lsn, m, it.Base, it.Count, it.Index, x.next)
 	}
-	if m.index != 0 && m.index != it.Index {
+	if m.index != 0 && m.index != it.Index && m.txn == nil {
 		w.fail("%v is stored in index %d", m, it.Index)
 	}
 	for i := len(x.batches) - 1; i >= 0 && i >= len(x.batches)-32; i-- {
-		if before := x.batches[i].m; before.owner == m.owner {
+		if before := x.batches[i].m; before.owner == m.owner && !x.batches[i].ref {
 			if before.order >= m.order {
 				w.fail("index %d: %v comes behind %v", it.Index, m, before)
 			}
@@ -178,6 +186,25 @@ func (w *world) absorbItem(it *journal.IndexItem, m *message, lsn uint64) {
 	x.next += uint64(it.Count)
 	x.batches = append(x.batches, shadowBatch{base: it.Base, end: x.next, lsn: lsn, m: m})
 	m.places = append(m.places, place{it.Index, it.Base})
+}
+
+// absorbRef takes records that are stored already into another index, and checks where the
+// reference leads.
+func (w *world) absorbRef(r *journal.Ref, lsn uint64) {
+	x, from := w.shadow(r.Index), w.shadow(r.Source).find(r.SourceOffset)
+	switch {
+	case r.Base != x.next:
+		w.fail("entry lsn=%d puts a reference at %d of index %d, which ends at %d", lsn, r.Base, r.Index, x.next)
+	case from == nil || r.SourceOffset+uint64(r.Count) > from.end:
+		w.fail("entry lsn=%d has a reference to [%d, +%d) of index %d, which is no batch's", lsn, r.SourceOffset, r.Count, r.Source)
+	}
+	m, skip := from.m, from.skip+uint32(r.SourceOffset-from.base)
+	if r.Flags&journal.RefDamaged != 0 || r.Position != m.position || r.Length != m.meta.Length || r.Skip != skip {
+		w.fail("entry lsn=%d has the reference %+v to %v, which lies at position %d, %d records skipped", lsn, r, m, m.position, skip)
+	}
+	x.next += uint64(r.Count)
+	x.batches = append(x.batches, shadowBatch{base: r.Base, end: x.next, lsn: lsn, m: m, skip: skip, ref: true})
+	w.stats.refs++
 }
 
 // absorbEvents learns the levels of indexes.
@@ -201,7 +228,18 @@ func (w *world) absorbEvents(e *journal.Entry) {
 		case journal.EvQueueCreated:
 			q, err := journal.DecodeQueueCreated(ev)
 			w.must(err, "decode an event")
-			w.learn(q.Queue, q.Level, e.LSN)
+			if q.Settings.Topic == "" {
+				w.learn(q.Queue, q.Level, e.LSN)
+			}
+			w.queueLevel[q.Queue] = q.Level
+		case journal.EvLaneAdded:
+			l, err := journal.DecodeLaneAdded(ev)
+			w.must(err, "decode an event")
+			w.learn(l.Index, w.queueLevel[l.Queue], e.LSN)
+		case journal.EvLimboAdded:
+			l, err := journal.DecodeLimboAdded(ev)
+			w.must(err, "decode an event")
+			w.learn(l.Index, ipc.LevelPage, e.LSN)
 		}
 	}
 	w.must(events.Err(), "read the events of an entry")
@@ -229,7 +267,7 @@ func (w *world) powerCutPromise(synced uint64) {
 // what it held, and after a power cut at least what was promised.
 func (w *world) compareLog() {
 	last := uint64(0)
-	w.readLog(0, func(r *commitlog.Reader, e *journal.Entry) {
+	w.readLog(0, func(r *commitlog.Reader, e *journal.Entry, _ commitlog.Place) {
 		if e.LSN > w.log.last {
 			if w.log.pending {
 				w.fail("after a power cut the log holds lsn=%d, before it ended at lsn=%d", e.LSN, w.log.last)
@@ -280,6 +318,11 @@ func (w *world) forgetBeyond(last uint64) {
 	}
 	for _, m := range w.messages {
 		w.cutMessage(m, last)
+	}
+	for lsn := range w.log.deletes {
+		if lsn > last {
+			delete(w.log.deletes, lsn)
+		}
 	}
 	for lsn := range w.digests {
 		if lsn > last {

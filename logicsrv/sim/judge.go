@@ -7,16 +7,22 @@ import (
 
 	"github.com/trimq/trimq/logicsrv/shell"
 	"github.com/trimq/trimq/logicsrv/sim/model"
+	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
+)
+
+// Limits of transactions of producer groups, small so that histories reach them.
+const (
+	maxChecks = 3
+	maxTxnMS  = 5000
 )
 
 // newModel makes the judge of what queues do.
 func (w *world) newModel() *model.Model {
 	return model.New(model.Config{
-		Fail:      w.fail,
-		Held:      func(index, offset uint64) bool { return w.hand[place{index, offset}] != nil },
-		Matches:   func(filter string, index, offset uint64) bool { return true },
-		TxnChecks: 15, TxnMaxMS: 3 * 24 * 60 * 60 * 1000,
+		Fail:    w.fail,
+		Held:    func(queue, index, offset uint64) bool { return w.hand[spot{queue, place{index, offset}}] != nil },
+		Matches: w.matches, TxnChecks: maxChecks, TxnMaxMS: maxTxnMS,
 	})
 }
 
@@ -32,8 +38,37 @@ func (w *world) turned(t *shell.Turn) {
 		s.Outputs = append(s.Outputs, model.Output{Type: t.Outputs[i].Type, Record: t.Outputs[i].Record})
 	}
 	s.Term, s.Nonce, s.LSN, s.NowMS, s.Written, s.Synced, s.Entry = t.Term, t.Nonce, t.LSN, t.NowMS, t.Written, t.Synced, t.Entry
+	w.traceTurn(t)
+	w.noteDecided(t)
 	w.model.Turn(s)
 }
+
+// noteDecided notes in which entry messages of the theme were routed. One whose queues go in the same
+// turn is acknowledged, and in no index any more.
+func (w *world) noteDecided(t *shell.Turn) {
+	if w.theme == nil || t.Entry == nil {
+		return
+	}
+	routed := map[uint64]bool{}
+	events := journal.Events(t.Entry.Events)
+	for ev, ok := events.Next(); ok; ev, ok = events.Next() {
+		routed[ev.Pos] = routed[ev.Pos] || ev.Type == journal.EvRouted
+	}
+	for i := range t.Inputs {
+		var p ipc.Publish
+		if in := &t.Inputs[i]; in.Type != ipc.TypePublish || !routed[in.Pos] {
+			continue
+		} else if _, err := p.Decode(in.Payload); err != nil {
+			w.fail("decode a publish: %v", err)
+		}
+		if m := w.byCRC[p.Batch.CRC]; m != nil {
+			m.decided = t.Entry.LSN
+		}
+	}
+}
+
+// dropped tells whether a message is in no index for its queues went in the turn in which it came.
+func (w *world) dropped(m *message) bool { return m.decided != 0 && w.log.deletes[m.decided] }
 
 // compareEvents holds an entry of the log against the turn that made it.
 func (w *world) compareEvents(e *journal.Entry) {

@@ -3,8 +3,6 @@
 package sim
 
 import (
-	"slices"
-
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/shmqueue"
 )
@@ -13,14 +11,24 @@ import (
 // have passed a verdict on. Everything that the broker does is held against it.
 type ledger struct {
 	messages []*message // by id-1
+	byCRC    map[uint32]*message
 	// claims are acknowledgements and visible ends that the log must bear out.
 	claims []claim
-	hand   map[place]*subscription // held by a live consumer, or its verdict is under way
-	done   map[place]certainty     // acknowledged or rejected by a consumer
-	times  map[place]int           // deliveries seen
+	hand   map[spot]*subscription // held by a live consumer
+	done   map[spot]certainty     // acknowledged or rejected by a consumer
+	times  map[spot]int           // deliveries seen
+	leases map[spot]leaseClaim    // pulled, and nobody's until a time
+
+	txns map[string]*transaction // by key: a producer group's are all its members'
 
 	producers map[int64]*producer // by producer id
 	cutIDs    map[int64]bool      // producer ids whose last messages were lost in a power cut
+}
+
+// spot is a message of a queue: those of a topic stand in several.
+type spot struct {
+	queue uint64
+	place
 }
 
 // certainty says how sure it is that a verdict counts.
@@ -44,7 +52,7 @@ type claim struct {
 
 func newLedger() ledger {
 	return ledger{
-		hand: map[place]*subscription{}, done: map[place]certainty{}, times: map[place]int{},
+		byCRC: map[uint32]*message{}, txns: map[string]*transaction{}, hand: map[spot]*subscription{}, done: map[spot]certainty{}, times: map[spot]int{}, leases: map[spot]leaseClaim{},
 		producers: map[int64]*producer{}, cutIDs: map[int64]bool{},
 	}
 }
@@ -94,7 +102,8 @@ func (w *world) checkAcknowledged(c *claim) {
 		level = w.levelOf(m)
 	}
 	switch {
-	case m.lost || level == ipc.LevelMemory || m.index == 0 && m.queues == 0:
+	case m.lost || level == ipc.LevelMemory || m.index == 0 && m.queues == 0 && m.txn == nil:
+	case m.lsn == 0 && w.dropped(m):
 	case m.lsn == 0:
 		w.fail("%v was acknowledged at level %d and is not in the log", m, level)
 	case m.lsn > c.written:
@@ -109,6 +118,9 @@ func (w *world) checkAcknowledged(c *claim) {
 
 // checkPlaces compares where a message is stored with what its producer was told.
 func (w *world) checkPlaces(m *message) {
+	if m.apart || w.theme != nil && m.index == 0 {
+		return // the model knows where it goes
+	}
 	if m.index != 0 {
 		if len(m.places) != 1 || m.places[0] != (place{m.index, m.base}) {
 			w.fail("%v was acknowledged at offset %d and is stored at %v", m, m.base, m.places)
@@ -122,6 +134,9 @@ func (w *world) checkPlaces(m *message) {
 
 // levelOf is the highest level of the indexes that hold a message; disk where it is unknown.
 func (w *world) levelOf(m *message) ipc.Level {
+	if m.txn != nil {
+		return ipc.LevelDisk
+	}
 	level := ipc.LevelMemory
 	for _, p := range m.places {
 		level = max(level, w.shadow(p.index).level)
@@ -153,68 +168,100 @@ func (w *world) checkVisible(c *claim) {
 
 // delivered holds a delivery against what consumers hold and have done.
 func (w *world) delivered(s *subscription, d *ipc.Deliver) {
-	w.trace("delivery to sub %d of %s: index %d [%d, +%d) attempts %d", s.sub, s.owner.name, d.Index, d.First, d.Count, d.Attempts)
-	if d.Index != s.index || d.Count == 0 {
-		w.fail("%s of index %d is handed %d messages of index %d", s.owner.name, s.index, d.Count, d.Index)
+	w.trace("delivery to sub %d of %s: index %d [%d, +%d) attempts %d", s.sub, s.owner.side().name, d.Index, d.First, d.Count, d.Attempts)
+	if d.Count == 0 {
+		w.fail("%s of queue %d is handed no messages of index %d", s.owner.side().name, s.queue, d.Index)
 	}
 	for o := d.First; o < d.First+uint64(d.Count); o++ {
-		p := place{d.Index, o}
-		if holder := w.hand[p]; holder != nil {
-			w.fail("offset %d of index %d is delivered to %s while %s has it in hand", o, d.Index, s.owner.name, holder.owner.name)
-		}
-		if w.done[p] >= taken {
-			w.fail("offset %d of index %d is delivered to %s after its ack", o, d.Index, s.owner.name)
-		}
-		delete(w.done, p)
-		w.times[p]++
-		s.delivered++
-		w.hand[p] = s
-		at, _ := slices.BinarySearch(s.inHand, o)
-		s.inHand = slices.Insert(s.inHand, at, o)
+		w.handed(s, place{d.Index, o})
 	}
 	if s.delivered > s.limit {
-		w.fail("%s has been handed %d messages with credit for %d", s.owner.name, s.delivered, s.limit)
+		w.fail("%s has been handed %d messages with credit for %d", s.owner.side().name, s.delivered, s.limit)
 	}
 	w.stats.delivered += int(d.Count)
 	w.observed(d.Index, d.First+uint64(d.Count))
 }
 
+// handed puts a message into a hand, in which it may be.
+func (w *world) handed(s *subscription, p place) {
+	at := spot{s.queue, p}
+	w.free(at, s.owner.side().name)
+	delete(w.done, at)
+	w.times[at]++
+	s.delivered++
+	w.hand[at] = s
+	s.hold(p)
+}
+
+// free fails if a message must not be given to anybody.
+func (w *world) free(at spot, name string) {
+	if holder := w.hand[at]; holder != nil {
+		w.fail("offset %d of index %d is given to %s while %s has it in hand", at.base, at.index, name, holder.owner.side().name)
+	}
+	if w.done[at] >= taken {
+		w.fail("offset %d of index %d is given to %s after its ack", at.base, at.index, name)
+	}
+	if l, ok := w.leases[at]; ok && w.now < l.untilMS {
+		w.fail("offset %d of index %d is given to %s at %d, %s has it with lease %d until %d", at.base, at.index, name, w.now, l.owner, l.number, l.untilMS)
+	}
+	delete(w.leases, at)
+	w.mayBeSeen(at)
+}
+
 // giveBack ends a subscription's hold.
 func (w *world) giveBack(s *subscription) {
-	for _, o := range s.inHand {
-		delete(w.hand, place{s.index, o})
+	for _, p := range s.inHand {
+		delete(w.hand, spot{s.queue, p})
 	}
-	for p, holder := range w.hand {
+	for at, holder := range w.hand {
 		if holder == s { // verdicts that were under way
-			delete(w.hand, p)
+			delete(w.hand, at)
 		}
 	}
 	s.inHand = nil
 }
 
-func (w *world) verdictOffered(index uint64, offsets []uint64, v ipc.Verdict) {
+// recalled takes a message out of the hand of a consumer that has held it for too long.
+func (w *world) recalled(s *subscription, index, offset uint64) {
+	at := spot{s.queue, place{index, offset}}
+	w.trace("recall from sub %d of %s: index %d offset %d", s.sub, s.owner.side().name, index, offset)
+	w.stats.recalls++
+	if w.hand[at] == s {
+		delete(w.hand, at)
+	}
+	if w.done[at] < confirmed {
+		delete(w.done, at) // a verdict that is on its way may come too late
+	}
+}
+
+// verdictOffered notes that a verdict may enter ring 12345. One on what was recalled meanwhile may
+// come too late.
+func (w *world) verdictOffered(s *subscription, queue, index uint64, offsets []uint64, v ipc.Verdict) {
 	for _, o := range offsets {
-		p := place{index, o}
-		delete(w.hand, p)
+		at := spot{queue, place{index, o}}
+		if w.hand[at] != s {
+			continue
+		}
+		delete(w.hand, at)
 		if v != ipc.VerdictRequeue {
-			w.done[p] = max(w.done[p], offered)
+			w.done[at] = max(w.done[at], offered)
 		}
 	}
 }
 
-func (w *world) verdictTaken(index uint64, offsets []uint64, v ipc.Verdict) {
-	if v == ipc.VerdictRequeue {
-		return
-	}
+func (w *world) verdictTaken(queue, index uint64, offsets []uint64) {
 	for _, o := range offsets {
-		p := place{index, o}
-		w.done[p] = max(w.done[p], taken)
+		if at := (spot{queue, place{index, o}}); w.done[at] == offered {
+			w.done[at] = taken
+		}
 	}
 }
 
-func (w *world) verdictConfirmed(index uint64, offsets []uint64) {
+func (w *world) verdictConfirmed(queue, index uint64, offsets []uint64) {
 	for _, o := range offsets {
-		w.done[place{index, o}] = confirmed
+		if at := (spot{queue, place{index, o}}); w.done[at] > 0 { // else it was sought back meanwhile
+			w.done[at] = confirmed
+		}
 	}
 }
 

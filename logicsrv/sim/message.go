@@ -4,6 +4,7 @@ package sim
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 
@@ -25,19 +26,30 @@ type message struct {
 	// queues is how many indexes the acknowledgement of a publish has named.
 	queues uint32
 
+	dueMS int64        // nobody sees it before
+	txn   *transaction // that it is part of; nil: none
+	apart bool         // it is held back first, and where it comes to is not told
+
 	offered bool // it may stand in ring 12345
 	acked   bool
 	refused bool
 	lost    bool // acknowledged below disk, and gone in a power cut
 
-	lsn    uint64 // of the entry that holds it; 0: none that we have read
-	places []place
+	decided  uint64 // LSN of the entry in which it was routed last; 0: not known
+	lsn      uint64 // of the entry that holds it; 0: none that we have read
+	position uint64 // of its body in the log
+	places   []place
 	// deletes is how many indexes the same entry deletes: what it stores there is left out.
 	deletes int
 }
 
 // place is where a message is stored.
 type place struct{ index, base uint64 }
+
+// compare orders places by index and offset.
+func (p place) compare(o place) int {
+	return cmp.Or(cmp.Compare(p.index, o.index), cmp.Compare(p.base, o.base))
+}
 
 func (m *message) String() string {
 	return fmt.Sprintf("message %d (producer %s #%d, index %d, level %d, %d records, lsn %d)",
@@ -67,6 +79,7 @@ func (w *world) newMessage(owner *producer, pid int64, epoch int16, seq int32) *
 	w.must(err, "validate a batch of our own")
 	m.meta = meta
 	w.messages = append(w.messages, m)
+	w.byCRC[meta.CRC] = m
 	return m
 }
 

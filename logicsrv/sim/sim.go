@@ -34,10 +34,10 @@ const epochMS = 1_700_000_000_000
 func (s *Simulator) Run(o Options) (result Result) {
 	r := rand.New(rand.NewPCG(o.Seed, 0x7472696d71))
 	w := &world{
-		ledger: newLedger(), rng: r, plan: makePlan(r), out: o.Trace, now: epochMS, mem: &s.mem, salts: rand.NewPCG(o.Seed, 0x73616c74),
-		names: map[string][]uint64{}, topicLevel: map[uint64]ipc.Level{}, digests: map[uint64]uint64{},
+		ledger: newLedger(), rng: r, plan: makePlan(r), theme: makeTheme(o.Seed), out: o.Trace, now: epochMS, mem: &s.mem, salts: rand.NewPCG(o.Seed, 0x73616c74),
+		names: map[string][]uint64{}, topicLevel: map[uint64]ipc.Level{}, queueLevel: map[uint64]ipc.Level{}, digests: map[uint64]uint64{},
 	}
-	w.log.indexes = map[uint64]*shadowIndex{}
+	w.log.indexes, w.log.deletes = map[uint64]*shadowIndex{}, map[uint64]bool{}
 	w.model = w.newModel()
 	w.install(o.Mutant)
 	defer uninstall()
@@ -52,6 +52,7 @@ func (s *Simulator) Run(o Options) (result Result) {
 		}
 	}()
 	w.trace("plan %+v", w.plan)
+	w.trace("theme %+v", w.theme)
 	w.disk = newDisk(w)
 	w.newRings()
 	w.cast()
@@ -80,6 +81,7 @@ func (w *world) play() {
 			if w.rng.IntN(w.plan.syncEvery) == 0 {
 				w.stepSync()
 			}
+			w.stepNotes()
 		default:
 			for range w.plan.eager {
 				if w.conn != nil && w.stalled[tierConn] == 0 {

@@ -13,6 +13,7 @@ type Stats struct {
 	ringFull, diskFull, gaps                                  int
 	oldEpoch, unknownReply, staleDelivery                     int
 	known, checkpoints                                        int
+	pulled, recalls, skipped, checks, refs                    int
 }
 
 // Add sums counts of several histories.
@@ -40,6 +41,11 @@ func (s *Stats) Add(o *Stats) {
 	s.staleDelivery += o.staleDelivery
 	s.known += o.known
 	s.checkpoints += o.checkpoints
+	s.pulled += o.pulled
+	s.recalls += o.recalls
+	s.skipped += o.skipped
+	s.checks += o.checks
+	s.refs += o.refs
 }
 
 func (s *Stats) String() string {

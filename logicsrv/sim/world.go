@@ -43,6 +43,7 @@ type world struct {
 	rng   *rand.Rand
 	salts *rand.PCG // of segments; a stream of its own, so that a new segment moves no other draw
 	plan  plan
+	theme *theme    // nil: the history is not about features of queues
 	out   io.Writer // of the trace; nil: none
 
 	now     int64 // virtual Unix time in ms
@@ -68,12 +69,15 @@ type world struct {
 	admin      *administrator
 	names      map[string][]uint64 // indexes of a topic's partitions or of a queue
 	topicLevel map[uint64]ipc.Level
+	queueLevel map[uint64]ipc.Level
 	log        shadowLog
 	digests    map[uint64]uint64 // of the state, by LSN
 	noted      uint64            // term whose recovery has been looked at
 
-	model *model.Model
-	shown model.Turn // to the model; used again
+	model       *model.Model
+	hermitage   string     // the last exclusive queue
+	notesFailed error      // of the last attempt to read notes
+	shown       model.Turn // to the model; used again
 
 	nextMessage uint64
 	builder     batch.Builder
@@ -243,7 +247,7 @@ func (w *world) tolerate(t tier, err error) {
 
 func (w *world) logicOptions() lshell.Options {
 	return lshell.Options{
-		Core:  core.Config{DefaultLevel: ipc.LevelDisk},
+		Core:  core.Config{DefaultLevel: ipc.LevelDisk, TxnCheckMS: 200, TxnChecks: maxChecks, TxnMaxMS: maxTxnMS},
 		RingA: w.ringA, RingB: w.ringB, RingC: w.ringC,
 		LogFS:  w.disk.read(),
 		Now:    func() int64 { return w.now },
@@ -327,6 +331,25 @@ func (w *world) stepSync() {
 		return nil
 	})
 	w.tolerate(tierPersist, err)
+}
+
+// stepNotes is logicsrv's other goroutine: it reads notes of dead messages. What cannot be read
+// now is tried again.
+func (w *world) stepNotes() {
+	if w.logic == nil || w.stalled[tierLogic] > 0 {
+		return
+	}
+	select {
+	case <-w.logic.NotesWanted():
+	default:
+		if w.notesFailed == nil {
+			return
+		}
+	}
+	_, _ = w.run(tierLogic, func() error {
+		w.notesFailed = w.logic.ReadNotes()
+		return nil
+	})
 }
 
 // noteDigest compares the state at an LSN with every other state that was seen at the same

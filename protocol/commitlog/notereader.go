@@ -33,6 +33,17 @@ type Noted struct {
 	Entry Entry
 	Note  ipc.Note // empty where the batch has none
 	Err   error    // ErrDamaged where the batch or its note cannot be read
+
+	weight, records uint32 // as the note has it
+}
+
+// Weight is what records [first, next) of the index weigh: payload bytes as their publisher has
+// stated them or, where there is no note, roughly their share of the batch.
+func (n *Noted) Weight(first, next uint64) uint32 {
+	if n.records > 0 {
+		return uint32(uint64(n.weight) * (next - first) / uint64(n.records))
+	}
+	return uint32(uint64(n.Entry.Length) * (next - first) / uint64(max(n.Entry.Count, 1)))
 }
 
 // Range yields the batches that hold offsets [first, next) of an index, in order, each with its
@@ -52,7 +63,7 @@ func (r *NoteReader) Range(index, first, next uint64, yield func(Noted)) error {
 		if e.Flags&FlagDamaged != 0 {
 			n.Err = fmt.Errorf("%w: offset %d of index %#x", ErrDamaged, e.Offset, index)
 		} else if e.Note != 0 {
-			n.Note, n.Err = r.note(e.Note)
+			n.Err = r.note(e.Note, &n)
 		}
 		yield(n)
 		first = e.End()
@@ -60,8 +71,8 @@ func (r *NoteReader) Range(index, first, next uint64, yield func(Noted)) error {
 	return nil
 }
 
-// note reads a note. Where the segment is not known it may be a new one.
-func (r *NoteReader) note(position uint64) (ipc.Note, error) {
+// note reads a note into n. Where the segment is not known it may be a new one.
+func (r *NoteReader) note(position uint64, n *Noted) error {
 	b, err := r.noteBytes(position)
 	if err != nil {
 		r.log.close()
@@ -69,16 +80,16 @@ func (r *NoteReader) note(position uint64) (ipc.Note, error) {
 		b, err = r.noteBytes(position)
 	}
 	if err != nil {
-		return ipc.Note{}, err
+		return err
 	}
 	ev, err := journal.ReadNote(b)
 	if err == nil {
-		var n ipc.Note
-		if n, err = journal.DecodeNote(ev); err == nil {
-			return n, nil
+		if n.Note, err = journal.DecodeNote(ev); err == nil {
+			n.weight, n.records = journal.NoteWeight(ev)
+			return nil
 		}
 	}
-	return ipc.Note{}, fmt.Errorf("%w: the note at position %d: %w", ErrDamaged, position, err)
+	return fmt.Errorf("%w: the note at position %d: %w", ErrDamaged, position, err)
 }
 
 func (r *NoteReader) noteBytes(position uint64) ([]byte, error) {

@@ -11,7 +11,7 @@ func hotPath() map[string]func() {
 	appendRec := append((&Append{head, 9, LevelDisk, 0, meta}).Append(nil), batch...)
 	publish := Publish{Head: head, Level: LevelPage, Mandatory: true, TTLMS: NoTTL, Batch: meta, Exchange: "orders", RoutingKey: "eu.de", Headers: []Header{{"format", "pdf"}}}
 	publishRec := append(publish.Append(nil), batch...)
-	ack := Ack{head, 1, 9, 9, 0, VerdictAck, []Range{{10, 5}, {20, 1}}}
+	ack := Ack{head, 1, 9, 9, 0, VerdictAck, 0, []Range{{10, 5}, {20, 1}}}
 	ackRec := ack.Append(nil)
 	appended, deliver, visible := find(nil, "appended"), find(nil, "deliver"), find(nil, "visible")
 	var intoPublish Publish

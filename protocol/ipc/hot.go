@@ -24,7 +24,7 @@ package ipc
 //	Visible   | epoch u64 | conn u64 | req u64 | index u64 | end u64 |
 //	Credit    | epoch u64 | conn u64 | req u64 | sub u64 | limit u64 |
 //	Deliver   | epoch u64 | conn u64 | req u64 | sub u64 | index u64 | first u64 | count u32 | attempts u16 | 0 ×2 |
-//	Ack       | epoch u64 | conn u64 | req u64 | sub u64 | queue u64 | index u64 | lease u64 | verdict u8 | 0 ×3 | ranges u32 | (first u64 | count u32)… |
+//	Ack       | epoch u64 | conn u64 | req u64 | sub u64 | queue u64 | index u64 | lease u64 | verdict u8 | 0 | recalls u16 | ranges u32 | (first u64 | count u32)… |
 //	Done      | epoch u64 | conn u64 | req u64 |
 //
 // Version ladder: 1, never released; 2, the first: queues of many indexes, leases, transactions.
@@ -338,6 +338,7 @@ func (m *Ack) Append(b []byte) []byte {
 	le.PutUint64(e[40:], m.Index)
 	le.PutUint64(e[48:], m.Lease)
 	e[56] = byte(m.Verdict)
+	le.PutUint16(e[58:], m.Recalls)
 	le.PutUint32(e[60:], uint32(len(m.Ranges)))
 	b = append(b, e[:]...)
 	for i := range m.Ranges {
@@ -361,12 +362,12 @@ func (m *Ack) Decode(b []byte) error {
 		return malformed("ack ends too early")
 	}
 	n := uint64(le.Uint32(b[60:]))
-	if le.Uint32(b[56:])>>8 != 0 || uint64(len(b)) != ackFixed+n*rangeSize {
+	if b[57] != 0 || uint64(len(b)) != ackFixed+n*rangeSize {
 		return malformed("ack")
 	}
 	*m = Ack{
 		Head: getHead(b), Sub: le.Uint64(b[24:]), Queue: le.Uint64(b[32:]), Index: le.Uint64(b[40:]),
-		Lease: le.Uint64(b[48:]), Verdict: Verdict(b[56]),
+		Lease: le.Uint64(b[48:]), Verdict: Verdict(b[56]), Recalls: le.Uint16(b[58:]),
 	}
 	if m.Verdict < VerdictAck || m.Verdict > VerdictSkip {
 		return malformed("ack of an unknown verdict")

@@ -223,6 +223,10 @@ type Ack struct {
 	Index   uint64 // one of the queue's
 	Lease   uint64 // of messages that were pulled with one; 0: they were in hand
 	Verdict Verdict
+	// Recalls is how many Recalls connsrv had seen of this consumer, modulo 65,536, since it has
+	// told it last with SubState, or since its Subscribe. A verdict that crosses with a Recall is
+	// known by it.
+	Recalls uint16
 	Ranges  []Range
 }
 

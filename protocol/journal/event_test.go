@@ -83,8 +83,8 @@ func eventCodecs() []eventCodec {
 	return []eventCodec{
 		event(EvAppended, "appended", "index:8 base:8 count:4 baseSeq:4 producer:8 epoch:2 zero:6",
 			Appended{4096, 9, 1000, 3, 900, 42, 5}, DecodeAppended),
-		event(EvRouted, "routed", sentLayout+"full:4 targets:v index:8 base:8 index:8 base:8 "+noteLayout,
-			Routed{4096, Sent{2, 3, -1, NoProducer, -1, 300, 60_000}, 1, []Target{{9, 1000}, {10, 7}}, note}, DecodeRouted),
+		event(EvRouted, "routed", sentLayout+"full:4 dying:4 targets:v index:8 base:8 index:8 base:8 "+noteLayout,
+			Routed{4096, Sent{2, 3, -1, NoProducer, -1, 300, 60_000}, 1, 1, []Target{{9, 1000}, {10, 7}}, note}, DecodeRouted),
 		event(EvAcked, "acked", "queue:8 index:8 conn:8 sub:8 reason:1 zero:3 "+rangesLayout,
 			Acked{4096, 9, 10, ipc.ReasonRejected, 256, 1, ranges}, DecodeAcked),
 		event(EvReturned, "returned", "queue:8 index:8 reason:1 zero:3 "+rangesLayout,

@@ -76,7 +76,7 @@ func DecodeAppended(ev Event) (Appended, error) {
 func (ev *Routed) Append(b []byte) []byte {
 	start := len(b)
 	b = ev.Sent.append(beginEvent(b, EvRouted, ev.Pos))
-	b = appendTargets(wire.AppendU32(b, ev.Full), ev.Targets)
+	b = appendTargets(wire.AppendU32(wire.AppendU32(b, ev.Full), ev.Dying), ev.Targets)
 	return endNoted(ev.Note.Append(b), start)
 }
 
@@ -97,8 +97,11 @@ func (r *Routed) Decode(ev Event) error {
 		return err
 	}
 	c := wire.Read(ev.Body)
-	r.Sent, r.Full = readSent(&c), c.U32()
+	r.Sent, r.Full, r.Dying = readSent(&c), c.U32(), c.U32()
 	r.Targets = readTargets(&c, targets)
+	if r.Dying > r.Full || uint64(r.Dying) > uint64(len(r.Targets)) {
+		c.Fail(wire.ErrOutOfRange)
+	}
 	return eventErr(c.Ok("routed"))
 }
 

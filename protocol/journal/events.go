@@ -59,6 +59,7 @@ type Routed struct {
 	Pos uint64
 	Sent
 	Full    uint32 // how many queues did not take it, for they are full
+	Dying   uint32 // how many of those are targets all the same: it dies there, for their dead-letter exchange
 	Targets []Target
 	Note    ipc.Note // Decode leaves it out: see DecodeNote
 }

@@ -54,7 +54,7 @@ type DeadLettered struct {
 	Index   uint64
 	Offset  uint64 // of the first
 	Count   uint32
-	Weight  uint32 // payload bytes, roughly
+	Weight  uint32 // payload bytes
 	Full    uint32 // how many queues did not take them
 	Targets []Target
 	Note    ipc.Note
@@ -212,8 +212,8 @@ type Joined struct {
 	Tag   string
 }
 
-// OwnerGone: a connection has ended, or, with Conn 0, all those of other connsrvs than this
-// one have. What belonged to them is to go.
+// OwnerGone: a connection has ended, or, with Conn 0, all those of connsrvs before this one have.
+// What belonged to them is to go.
 type OwnerGone struct {
 	Pos   uint64
 	Owner Owner

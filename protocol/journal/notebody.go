@@ -28,6 +28,31 @@ func DecodeNote(ev Event) (ipc.Note, error) {
 	return ipc.Note{}, fmt.Errorf("%w: type %d is no note", ErrEvent, ev.Type)
 }
 
+// NoteWeight tells what the records weigh that a note is about, as their publisher has stated it,
+// and how many they are; 0 records: it is not known.
+func NoteWeight(ev Event) (weight, records uint32) {
+	switch ev.Type {
+	case EvRouted:
+		var e Routed
+		if e.Decode(ev) == nil {
+			return e.Weight, e.Count
+		}
+	case EvDeadLettered:
+		if e, err := DecodeDeadLettered(ev); err == nil {
+			return e.Weight, e.Count
+		}
+	case EvDelayed:
+		if e, err := DecodeDelayed(ev); err == nil {
+			return e.Weight, e.Count
+		}
+	case EvTxnHeld:
+		if e, err := DecodeTxnHeld(ev); err == nil {
+			return e.Weight, e.Count
+		}
+	}
+	return 0, 0
+}
+
 func decodeRoutedNote(ev Event) (ipc.Note, error) {
 	body, err := expectNoted(ev, EvRouted)
 	if err != nil {
@@ -35,7 +60,7 @@ func decodeRoutedNote(ev Event) (ipc.Note, error) {
 	}
 	c := wire.Read(body)
 	readSent(&c)
-	c.U32()
+	c.Raw(8) // full, dying
 	c.Raw(16 * c.Count(16, maxListed))
 	n := ipc.ReadNote(&c)
 	return n, eventErr(c.Done("routed"))

@@ -134,6 +134,11 @@ func (m *Model) refusedAck(a *ipc.Ack, code errcode.Code) {
 		m.refusedLease(a.Queue, a.Index, a.Lease, a.Ranges, code)
 	}
 	m.refusedIndex(a.Queue, a.Index, code)
+	if l := m.laneOf(a.Queue, a.Index); code == errcode.OffsetOutOfRange && l != nil {
+		if slices.ContainsFunc(a.Ranges, func(r ipc.Range) bool { return r.First+uint64(r.Count) > uint64(len(l.messages)) }) {
+			return
+		}
+	}
 	if code != errcode.UnknownIndex && (code != errcode.LeaseExpired || a.Lease == 0) {
 		m.cfg.Fail("a verdict on %v of queue %d is refused: %v", a.Ranges, a.Queue, code)
 	}
@@ -269,7 +274,9 @@ func (m *Model) queueDeleted(e *journal.QueueDeleted) {
 	if m.judging() {
 		m.judgeDeleted(e, q)
 		for _, k := range slices.Clone(q.consumers) {
-			m.judgeToldEnd(k)
+			if !m.toldEnd(k) {
+				m.cfg.Fail("consumer %d/%d of queue %s is not told that the queue is gone", k.conn, k.sub, q.name)
+			}
 			m.end(k)
 		}
 		for _, k := range slices.Clone(q.pullers) {
@@ -308,25 +315,25 @@ func (m *Model) judgeDeleted(e *journal.QueueDeleted, q *queue) {
 	}
 }
 
-// judgeToldEnd: a consumer whose queue goes is told.
-func (m *Model) judgeToldEnd(k *consumer) {
+// toldEnd tells whether a consumer is told in this turn that it is none any longer.
+func (m *Model) toldEnd(k *consumer) bool {
 	for i := range m.turn.Outputs {
 		if o := &m.turn.Outputs[i]; o.Type == ipc.TypeSubClosed {
 			c, err := ipc.DecodeSubClosed(o.Record)
 			m.must(err, "decode the end of a consumer")
 			if c.Conn == k.conn && c.Sub == k.sub && c.Req == 0 {
-				return
+				return true
 			}
 		}
 	}
-	m.cfg.Fail("consumer %d/%d of queue %s is not told that it is gone", k.conn, k.sub, k.queue.name)
+	return false
 }
 
-// ownerGone: what belonged to a connection, or to all of other connsrvs, is to go.
+// ownerGone: what belonged to a connection, or to all of earlier connsrvs, is to go.
 func (m *Model) ownerGone(e *journal.OwnerGone) {
 	m.doomAll(func(o journal.Owner) bool {
 		if e.Owner.Conn == 0 {
-			return o.Nonce != e.Owner.Nonce || o.Epoch != e.Owner.Epoch
+			return o.Nonce != e.Owner.Nonce || o.Epoch < e.Owner.Epoch
 		}
 		return o == e.Owner
 	})

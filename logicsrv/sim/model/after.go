@@ -13,8 +13,10 @@ func (x *message) String() string {
 
 // after judges what must hold behind a turn.
 func (m *Model) after(t *Turn) {
-	for x, k := range m.recalled {
-		m.cfg.Fail("%v was taken from consumer %d/%d, who is not told", x, k.conn, k.sub)
+	for x, t := range m.recalled {
+		if t.must {
+			m.cfg.Fail("%v was taken from consumer %d/%d, who is not told", x, t.from.conn, t.from.sub)
+		}
 	}
 	for _, id := range sorted(m.queues) {
 		q := m.queues[id]
@@ -24,6 +26,7 @@ func (m *Model) after(t *Turn) {
 		m.judgeIdle(q)
 		m.judgeDue(q)
 		m.judgeGone(q)
+		m.judgeAlone(q)
 		q.taken, q.dropped = q.taken[:0], q.dropped[:0]
 	}
 	m.judgeHeldBack()
@@ -99,7 +102,7 @@ func (m *Model) judgeDropped(q *queue) {
 	})
 	n, b := q.set.MaxMessages, q.set.MaxBytes
 	tooMany := n.Given && q.count(ready)+1 > n.N
-	tooHeavy := b.Given && q.bytes()+last.weight > b.N
+	tooHeavy := b.Given && (q.vague || q.bytes()+last.weight > b.N)
 	if tooHeavy && !tooMany {
 		m.saw(RuleDropBytes)
 	}
@@ -147,9 +150,11 @@ func (m *Model) judgeDue(q *queue) {
 			m.cfg.Fail("%v has been refused by its queue, and is ready", x)
 		case x.is == ready && x.lateMS != 0 && m.now() >= x.lateMS && m.wasVisible(x) && m.synced:
 			due = "it has expired"
-		case x.is == held && (x.holder.gone || m.synced && m.comesBack(x)):
+		case x.is == held && m.synced && (x.holder.gone || m.comesBack(x)):
 			due = "its consumer holds it no longer"
-		case x.is == leased && m.now() >= x.lease.untilMS:
+		case x.is == held && x.owed:
+			due = "it was put back"
+		case x.is == leased && m.synced && m.now() >= x.lease.untilMS:
 			due = "its lease is over"
 		case x.is == dead:
 			return // its note is on the way
@@ -162,6 +167,15 @@ func (m *Model) judgeDue(q *queue) {
 			m.cfg.Fail("%v: %s, and nothing happens", x, due)
 		}
 	})
+}
+
+// judgeAlone: an exclusive consumer is the only one.
+func (m *Model) judgeAlone(q *queue) {
+	for _, k := range q.consumers {
+		if k.wants.Exclusive && len(q.consumers) > 1 && m.synced {
+			m.cfg.Fail("queue %s has %d consumers, and %d/%d is exclusive", q.name, len(q.consumers), k.conn, k.sub)
+		}
+	}
 }
 
 // judgeGone: a queue that is to go goes.
@@ -184,7 +198,7 @@ func (m *Model) judgeGone(q *queue) {
 // judgeHeldBack: delayed batches come when they are due, and transactions end.
 func (m *Model) judgeHeldBack() {
 	for _, b := range m.delayed {
-		if m.now() < b.dueMS {
+		if m.now() < b.dueMS || !m.synced {
 			continue
 		}
 		if b.late++; b.late > patience {
@@ -193,7 +207,10 @@ func (m *Model) judgeHeldBack() {
 	}
 	for _, id := range sorted(m.txns) {
 		x := m.txns[id]
-		asked := m.synced && x.group != "" && m.now() >= x.nextMS+x.checkMS && (len(m.members[x.group]) > 0 || x.checks >= uint32(m.cfg.TxnChecks))
+		if len(m.members[x.group]) == 0 || !m.synced {
+			x.aloneMS = m.now()
+		}
+		asked := x.group != "" && m.now() >= max(x.nextMS, x.aloneMS)+x.checkMS
 		if !x.doomed && !asked {
 			x.late = 0
 			continue
@@ -202,4 +219,22 @@ func (m *Model) judgeHeldBack() {
 			m.cfg.Fail("transaction %d of group %q is to end or to be asked about after %d checks, and nothing happens", x.id, x.group, x.checks)
 		}
 	}
+}
+
+// Rest tells what is not done, for the end of a history; empty: all is.
+func (m *Model) Rest() string {
+	for _, id := range sorted(m.queues) {
+		rest := ""
+		m.queues[id].each(func(x *message) { rest = x.String() })
+		if rest != "" {
+			return rest
+		}
+	}
+	for _, b := range m.delayed {
+		return fmt.Sprintf("a batch at %d of index %d is due at %d, it is %d", b.offset, b.limbo, b.dueMS, m.timeMS)
+	}
+	for _, id := range sorted(m.txns) {
+		return fmt.Sprintf("transaction %d of group %q is open", id, m.txns[id].group)
+	}
+	return ""
 }

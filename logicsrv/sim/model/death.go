@@ -40,14 +40,18 @@ func (m *Model) died(e *journal.Died) {
 	m.judgeVerdict(e.Pos, e.Queue, e.Index, e.Reason)
 }
 
-// perish ends the life of a message in its queue.
+// perish ends the life of a message in its queue. Should it be in a hand, and it is not that
+// consumer's verdict, it does not know.
 func (m *Model) perish(x *message, is standing, why ipc.Reason) {
 	q := x.lane.queue
+	if a, ok := m.cause.(*ipc.Ack); x.is == held && !(ok && a.Conn == x.holder.conn && a.Sub == x.holder.sub) {
+		x.holder.unaware = append(x.holder.unaware, x)
+	}
 	switch {
 	case why != ipc.ReasonMaxLength:
 	case x.lsn == m.lsn+1 && q.set.Overflow == admin.RejectDeadLetter:
 		x.condemned = true
-	default:
+	case m.judging():
 		q.dropped = append(q.dropped, x)
 	}
 	m.stands(x, is, why)
@@ -57,7 +61,7 @@ func (m *Model) perish(x *message, is standing, why ipc.Reason) {
 func (m *Model) judgeEnd(x *message, why ipc.Reason) {
 	q, now := x.lane.queue, m.now()
 	if why == ipc.ReasonExpired || why == ipc.ReasonDeliveryLimit {
-		m.timedOut(x)
+		m.timedOut(x, x.asked != m.number)
 	}
 	switch why {
 	case ipc.ReasonAcked, ipc.ReasonRejected, ipc.ReasonSkipped:
@@ -100,7 +104,7 @@ func (m *Model) judgeEnd(x *message, why ipc.Reason) {
 // judgeNotHeld: what a consumer holds does not expire, and makes no room. Before logicsrv has been
 // told again, the clients know.
 func (m *Model) judgeNotHeld(x *message) {
-	if !m.synced && x.is == ready && x.asked != m.number && m.cfg.Held(x.lane.index, x.offset) && x.lane.queue.set.Topic == "" {
+	if !m.synced && x.is == ready && x.asked != m.number && m.cfg.Held(x.lane.queue.id, x.lane.index, x.offset) {
 		m.cfg.Fail("%v ends, though a consumer holds it, of whom logicsrv does not know yet", x)
 	}
 }
@@ -112,25 +116,40 @@ func (m *Model) comesBack(x *message) bool {
 	case x.asked == m.number:
 		return true
 	case x.is == held:
-		t := x.holder.wants.AckTimeoutMS
-		return x.holder.gone || t > 0 && m.now() >= x.sinceMS+int64(t)
+		return x.holder.gone || x.holder.overdue(x, m.now())
 	case x.is == leased:
 		return m.now() >= x.lease.untilMS
 	}
 	return false
 }
 
-// timedOut notes what is taken from a consumer that has held it for too long: it must be told.
-func (m *Model) timedOut(x *message) {
-	if x.is == held && !x.holder.gone && x.asked != m.number && m.comesBack(x) {
-		m.recalled[x] = x.holder
+// timedOut notes what is taken from a consumer that has held it for too long: it must be told,
+// unless it may be for its verdict that it comes back.
+func (m *Model) timedOut(x *message, must bool) {
+	if x.is == held && x.holder.overdue(x, m.now()) {
+		m.recalled[x] = taking{x.holder, must}
 		m.saw(RuleAckTimeout)
 	}
 }
 
+// taking says from whom a message was taken, and whether he must be told.
+type taking struct {
+	from *consumer
+	must bool
+}
+
+// overdue tells whether a consumer that is there has held a message for too long.
+func (k *consumer) overdue(x *message, nowMS int64) bool {
+	return !k.gone && k.wants.AckTimeoutMS > 0 && nowMS >= x.sinceMS+int64(k.wants.AckTimeoutMS)
+}
+
 // asksBack notes which messages a verdict puts back: those that its consumer holds or, with a
-// lease, those that have it. Before logicsrv has been told who holds what, it is believed.
+// lease, those that have it. Before logicsrv has been told who holds what, it is believed. Where it
+// crosses with a recall it is for an earlier delivery, which has come back by that.
 func (m *Model) asksBack(a *ipc.Ack) {
+	if k := m.consumers[subID{a.Conn, a.Sub}]; k != nil && a.Epoch == m.epoch && a.Recalls == k.recalls {
+		clear(k.crossing)
+	}
 	l := m.laneOf(a.Queue, a.Index)
 	if l == nil || a.Verdict != ipc.VerdictRequeue {
 		return
@@ -138,7 +157,8 @@ func (m *Model) asksBack(a *ipc.Ack) {
 	for _, r := range a.Ranges {
 		for o := r.First; o < min(r.First+uint64(r.Count), uint64(len(l.messages))); o++ {
 			x := l.messages[o]
-			mine := x.is == held && x.holder.conn == a.Conn && x.holder.sub == a.Sub && x.holder.epoch == a.Epoch
+			mine := x.is == held && x.holder.conn == a.Conn && x.holder.sub == a.Sub && x.holder.epoch == a.Epoch && !x.holder.crossing[x]
+			x.owed = x.owed || mine && !x.holder.gone
 			if mine || a.Lease != 0 && x.is == leased && x.lease.number == a.Lease || !m.synced && x.is == ready {
 				x.asked = m.number
 			}
@@ -229,8 +249,8 @@ func (m *Model) judgeReturn(x *message, why ipc.Reason) {
 	case ipc.ReasonEnded:
 		legal = x.is == held && x.holder.gone
 	case ipc.ReasonTimeout:
-		legal = x.is == held && !x.holder.gone && m.comesBack(x)
-		m.timedOut(x)
+		legal = x.is == held && x.holder.overdue(x, m.now())
+		m.timedOut(x, true)
 	case ipc.ReasonLeaseOver:
 		legal = x.is == leased && m.comesBack(x)
 		if x.asked == m.number {
@@ -298,7 +318,7 @@ func (m *Model) judgeDeadLettered(e *journal.DeadLettered, q *queue, t *letter) 
 		m.saw(RuleCircle)
 		return true
 	})
-	m.judgePlaces(r, t.priority, e.Count, t.weight, e.Targets, e.Full)
+	m.judgePlaces(r, batchOf(t, true), e.Targets, e.Full)
 	if len(e.Targets) == 0 {
 		return
 	}

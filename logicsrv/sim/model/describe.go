@@ -1,6 +1,8 @@
 package model
 
 import (
+	"fmt"
+
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/ipc"
 )
@@ -21,7 +23,9 @@ func (m *Model) describe(in *Input) {
 	d, err := admin.DecodeDescription(r.Body)
 	m.must(err, "decode a description")
 	for i := range d.Queues {
-		m.describedQueue(&d.Queues[i])
+		if why := m.describedQueue(&d.Queues[i]); why != "" {
+			m.doubts = append(m.doubts, doubt{d.Queues[i], why})
+		}
 	}
 	for i := range d.Consumers {
 		m.describedConsumer(&d.Consumers[i])
@@ -36,11 +40,18 @@ func (m *Model) describe(in *Input) {
 	}
 }
 
-func (m *Model) describedQueue(d *admin.QueueInfo) {
+// doubt is a description that did not fit when it was asked for. What the same turn has decided by
+// then without an input stands behind it, so it is looked at once more at the end of the turn.
+type doubt struct {
+	admin.QueueInfo
+	why string
+}
+
+// describedQueue tells in what a description is wrong; empty: it is right.
+func (m *Model) describedQueue(d *admin.QueueInfo) string {
 	q := m.queueNamed(d.Name)
 	if q == nil || q.id != d.Queue || q.set != d.Settings || q.level != d.Level {
-		m.cfg.Fail("queue %s is described as %+v, the model has %+v", d.Name, d, q)
-		return
+		return fmt.Sprintf("queue %s is described as %+v, the model has %+v", d.Name, d, q)
 	}
 	all := uint64(0)
 	for _, l := range q.lanes {
@@ -49,17 +60,28 @@ func (m *Model) describedQueue(d *admin.QueueInfo) {
 	is := [...]uint64{q.count(ready), q.count(held), q.count(leased), q.count(dead), uint64(len(q.consumers)), uint64(len(q.pulls))}
 	said := [...]uint64{d.Ready, d.Unacked, d.Leased, d.Dead, uint64(d.Consumers), uint64(d.Pulls)}
 	if is != said {
-		m.cfg.Fail("queue %s is said to have ready, in hand, leased, dead, consumers, pulls %v, it has %v", q.name, said, is)
+		return fmt.Sprintf("queue %s is said to have ready, in hand, leased, dead, consumers, pulls %v, it has %v", q.name, said, is)
 	}
 	if settled := all - is[0] - is[1] - is[2] - is[3]; d.Settled != settled && q.set.Topic == "" {
-		m.cfg.Fail("queue %s is said to have settled %d messages, it was %d", q.name, d.Settled, settled)
+		return fmt.Sprintf("queue %s is said to have settled %d messages, it was %d", q.name, d.Settled, settled)
 	}
 	for _, x := range d.Indexes {
 		if l := q.lane(x.Index); l == nil || l.number != x.Number || uint64(len(l.messages)) != x.Next {
-			m.cfg.Fail("queue %s is said to have an index %+v", q.name, x)
+			return fmt.Sprintf("queue %s is said to have an index %+v", q.name, x)
 		}
 	}
 	m.saw(RuleDescribe)
+	return ""
+}
+
+// settleDoubts looks at descriptions again.
+func (m *Model) settleDoubts() {
+	for i := range m.doubts {
+		if d := &m.doubts[i]; m.describedQueue(&d.QueueInfo) != "" {
+			m.cfg.Fail("%s", d.why)
+		}
+	}
+	m.doubts = m.doubts[:0]
 }
 
 func (m *Model) describedConsumer(d *admin.ConsumerInfo) {
@@ -75,7 +97,7 @@ func (m *Model) describedConsumer(d *admin.ConsumerInfo) {
 		}
 	})
 	active := !k.queue.set.SingleActive || k.queue.active == k
-	if d.Held != n || d.Active != active && !k.wants.Puller || !k.wants.Puller && d.Credit != k.credit() {
+	if d.Held < n || d.Active != active && !k.wants.Puller || !k.wants.Puller && d.Credit != k.credit() {
 		m.cfg.Fail("consumer %d/%d of queue %s is described as %+v, it holds %d, has credit for %d, is active: %t", k.conn, k.sub, d.Queue, d, n, k.credit(), active)
 	}
 }

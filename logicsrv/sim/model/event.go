@@ -190,15 +190,17 @@ func (m *Model) laneAdded(e *journal.LaneAdded) {
 }
 
 // appended: a batch became part of a partition, and of each queue over its topic.
-func (m *Model) appended(e *journal.Appended) { m.growPartition(e.Index, e.Base, e.Count) }
+func (m *Model) appended(e *journal.Appended) {
+	m.growPartition(e.Index, e.Base, e.Count, &letter{count: e.Count, vague: true})
+}
 
-func (m *Model) growPartition(index, base uint64, count uint32) {
+func (m *Model) growPartition(index, base uint64, count uint32, t *letter) {
 	p := m.parts[index]
 	if uint64(len(p.records)) != base {
 		m.cfg.Fail("index %d ends at %d, a batch comes at %d", index, len(p.records), base)
 	}
 	for range count {
-		p.records = append(p.records, record{m.lsn + 1, m.now()})
+		p.records = append(p.records, record{m.lsn + 1, m.now(), t})
 		for _, id := range sorted(m.queues) {
 			if q := m.queues[id]; q.set.Topic == p.topic.name {
 				m.view(q.lane(index), p, uint64(len(p.records)-1))
@@ -210,7 +212,7 @@ func (m *Model) growPartition(index, base uint64, count uint32) {
 // view makes a record of a partition a message of a queue over its topic.
 func (m *Model) view(l *lane, p *partition, offset uint64) {
 	r := &p.records[offset]
-	l.messages = append(l.messages, &message{lane: l, offset: offset, letter: &letter{count: 1}, lsn: r.lsn, cameMS: r.cameMS, touched: m.number})
+	l.messages = append(l.messages, &message{lane: l, offset: offset, letter: r.letter, weight: r.letter.weight / uint64(r.letter.count), lsn: r.lsn, cameMS: r.cameMS, touched: m.number})
 }
 
 // grow adds a batch to a queue.
@@ -256,7 +258,7 @@ func (m *Model) goesTo(targets []journal.Target, count uint32, weight uint64, tt
 		if l := m.lanes[to.Index]; l != nil {
 			m.grow(l, to.Base, count, weight, ttlMS, t)
 		} else if m.parts[to.Index] != nil {
-			m.growPartition(to.Index, to.Base, count)
+			m.growPartition(to.Index, to.Base, count, t)
 		} else {
 			m.cfg.Fail("a batch goes to index %d, which is no queue's and no partition", to.Index)
 		}
@@ -293,7 +295,7 @@ func (m *Model) in(queue, index uint64, ranges []ipc.Range, f func(x *message)) 
 
 // stands gives a message another standing.
 func (m *Model) stands(x *message, is standing, why ipc.Reason) {
-	x.is, x.why, x.holder, x.touched, x.late = is, why, nil, m.number, 0
+	x.is, x.why, x.holder, x.touched, x.late, x.owed = is, why, nil, m.number, 0, false
 	if is != leased {
 		x.lease = lease{}
 	}
@@ -341,7 +343,9 @@ func (m *Model) judgePurged(e *journal.Purged, q *queue) {
 	}
 }
 
-// sought: all from an offset on is ready again, unless it is in a hand; all below is done with.
+// sought: all below an offset is done with, and all from there on is not. What comes back so is as
+// if it had never been tried; it need not expire any more, and nobody says what it weighs. What was
+// not done with goes on as it was.
 func (m *Model) sought(e *journal.Sought) {
 	q := m.queues[e.Queue]
 	for _, to := range e.To {
@@ -351,14 +355,15 @@ func (m *Model) sought(e *journal.Sought) {
 		}
 		l.first = 0
 		for _, x := range l.messages {
-			switch {
-			case x.offset < to.Offset:
+			if x.offset < to.Offset && x.is != done {
+				if x.is == held {
+					x.holder.unaware = append(x.holder.unaware, x)
+				}
 				m.stands(x, done, ipc.ReasonSkipped)
-			case x.is != held:
+			} else if x.offset >= to.Offset && x.is == done {
 				m.stands(x, ready, 0)
-				x.attempts = 0
-			default:
-				x.attempts = 0
+				x.attempts, x.lateMS = 0, 0
+				q.vague = true
 			}
 		}
 	}

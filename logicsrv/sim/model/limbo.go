@@ -87,7 +87,7 @@ func (m *Model) judgeReleased(e *journal.Released, b *heldBatch) {
 				r.topics = append(r.topics, p.topic)
 			}
 		}
-		m.judgePlaces(r, b.letter.priority, e.Count, b.letter.weight, e.Targets, e.Full)
+		m.judgePlaces(r, batchOf(b.letter, true), e.Targets, e.Full)
 		return
 	}
 	if m.now() < b.dueMS {
@@ -111,7 +111,7 @@ func (m *Model) judgeReleased(e *journal.Released, b *heldBatch) {
 			r.topics = append(r.topics, p.topic)
 		}
 	}
-	m.judgePlaces(r, b.letter.priority, e.Count, b.letter.weight, e.Targets, e.Full)
+	m.judgePlaces(r, batchOf(b.letter, true), e.Targets, e.Full)
 }
 
 // txnBegun opens a transaction.

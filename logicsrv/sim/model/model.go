@@ -14,7 +14,7 @@ type Config struct {
 	Fail func(format string, args ...any)
 	// Held tells whether a live client holds a message: known to the clients when logicsrv has
 	// been started anew and does not know yet.
-	Held func(index, offset uint64) bool
+	Held func(queue, index, offset uint64) bool
 	// Matches tells whether a queue's filter lets a message pass.
 	Matches func(filter string, index, offset uint64) bool
 
@@ -62,10 +62,11 @@ type Model struct {
 	number   uint64
 	cause    any // the input that the present events belong to, decoded; nil: none
 	told     map[question]*Output
-	used     map[question]bool      // answers that have been looked at
-	freed    []*heldBatch           // released in this turn
-	recalled map[*message]*consumer // taken from whom in this turn, for it was held for too long
+	used     map[question]bool   // answers that have been looked at
+	freed    []*heldBatch        // released in this turn
+	recalled map[*message]taking // taken from whom in this turn, for it was held for too long
 	events   []journal.Event
+	doubts   []doubt
 	routes   router
 }
 
@@ -143,9 +144,10 @@ func (m *Model) Turn(t *Turn) {
 	m.enter(t)
 	m.turn = t
 	m.number++
-	m.freed, m.recalled = m.freed[:0], map[*message]*consumer{}
+	m.freed, m.recalled = m.freed[:0], map[*message]taking{}
 	m.readOutputs(t)
 	m.walk(t)
+	m.settleDoubts()
 	m.judgeOutputs(t)
 	m.after(t)
 	m.turn = nil

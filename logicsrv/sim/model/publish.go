@@ -18,14 +18,14 @@ func (m *Model) routed(ev journal.Event) {
 	t := letterOf(&note, &e.Sent)
 	if m.judging() {
 		p, ok := m.cause.(*ipc.Publish)
-		if !ok || p.Txn != 0 || p.DueMS > m.now() {
+		if !ok || p.Txn != 0 || p.DueMS > m.now() && len(e.Targets) > 0 {
 			m.cfg.Fail("a batch is routed that nobody has published, or not for now: %+v", m.cause)
 		}
 		m.judgeNote(&note, p)
 		if e.TTLMS != p.TTLMS || e.Weight != p.Weight || e.Count != p.Batch.Count {
 			m.cfg.Fail("a batch of %d records, weight %d, time to live %d is routed as %+v", p.Batch.Count, p.Weight, p.TTLMS, e.Sent)
 		}
-		m.judgePlaces(m.route(p.Exchange, p.RoutingKey, p.Headers), t.priority, e.Count, uint64(e.Weight), e.Targets, e.Full)
+		m.judgePlaces(m.route(p.Exchange, p.RoutingKey, p.Headers), batchOf(t, false), e.Targets, e.Full)
 	}
 	m.goesTo(e.Targets, e.Count, uint64(e.Weight), e.TTLMS, t)
 	m.condemn(e.Targets)
@@ -42,17 +42,38 @@ func (m *Model) judgeNote(n *ipc.Note, p *ipc.Publish) {
 	}
 }
 
+// placed is a batch that is looked for a place for. Promised: its publisher has been told before that
+// it is stored.
+type placed struct {
+	*letter
+	promised bool
+}
+
+func batchOf(t *letter, promised bool) placed { return placed{t, promised} }
+
+// refuses tells whether a queue does not take a batch. While it is not known what is in hand, no
+// queue is called full.
+func (m *Model) refuses(q *queue, b placed) bool {
+	if !m.synced || q.fits(b.count, b.weight) {
+		return false
+	}
+	return q.set.Overflow == admin.RejectDeadLetter || q.set.Overflow == admin.RejectPublish && !b.promised
+}
+
 // judgePlaces: a batch becomes part of each queue and topic that it reaches, at its end, of a queue
 // in the index of its priority; but not of a queue that is full and takes no more.
-func (m *Model) judgePlaces(r *router, priority uint8, count uint32, weight uint64, targets []journal.Target, full uint32) {
+func (m *Model) judgePlaces(r *router, b placed, targets []journal.Target, full uint32) {
 	if r.vague {
 		return
 	}
 	var want []journal.Target
 	wantFull := uint32(0)
 	for _, q := range r.queues {
-		fits := q.fits(count, weight)
-		if !fits && q.set.Overflow != admin.DropHead {
+		q.vague = q.vague || b.vague
+		if q.vague && q.set.MaxBytes.Given && q.set.Overflow != admin.DropHead {
+			return
+		}
+		if m.refuses(q, b) {
 			wantFull++
 			m.saw(RuleReject)
 			if q.set.Overflow == admin.RejectPublish {
@@ -60,9 +81,9 @@ func (m *Model) judgePlaces(r *router, priority uint8, count uint32, weight uint
 			}
 			m.saw(RuleRejectDeadLetter)
 		}
-		l := q.laneOf(uint32(min(priority, q.set.MaxPriority)))
+		l := q.laneOf(uint32(min(b.priority, q.set.MaxPriority)))
 		if l == nil {
-			m.cfg.Fail("queue %s has no index for priority %d", q.name, min(priority, q.set.MaxPriority))
+			m.cfg.Fail("queue %s has no index for priority %d", q.name, min(b.priority, q.set.MaxPriority))
 			return
 		}
 		want = append(want, journal.Target{Index: l.index, Base: uint64(len(l.messages))})
@@ -82,7 +103,7 @@ func (m *Model) judgePlaces(r *router, priority uint8, count uint32, weight uint
 	slices.SortFunc(want, byIndex)
 	slices.SortFunc(rest, byIndex)
 	if !slices.Equal(rest, want) || full != wantFull {
-		m.cfg.Fail("a batch of priority %d goes to %v and finds %d queues full, expected are %v and %d", priority, targets, full, want, wantFull)
+		m.cfg.Fail("a batch of priority %d goes to %v and finds %d queues full, expected are %v and %d", b.priority, targets, full, want, wantFull)
 	}
 }
 
@@ -97,14 +118,13 @@ func (m *Model) condemn(targets []journal.Target) {
 		if l == nil || l.queue.set.Overflow != admin.RejectDeadLetter {
 			continue
 		}
-		batch, weight := l.messages[to.Base:], uint64(0)
+		batch := l.messages[to.Base:]
 		for _, x := range batch {
 			x.is = held // while it is asked whether there is room
-			weight += x.weight
 		}
-		fits := l.queue.fits(uint32(len(batch)), weight)
+		refused := m.refuses(l.queue, batchOf(batch[0].letter, true))
 		for _, x := range batch {
-			x.is, x.condemned = ready, !fits
+			x.is, x.condemned = ready, refused
 		}
 	}
 }

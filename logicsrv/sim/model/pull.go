@@ -32,10 +32,10 @@ func (m *Model) pullNow(in *Input) {
 		if p.InvisibleMS > 0 {
 			m.cfg.Fail("a pull from queue %s is given no lease, though there are messages", q.name)
 		}
-		m.pulled(q, &p, o, m.number)
+		m.pulled(q, &p, o, true)
 	case m.synced && !p.Wait:
 		m.saw(RulePullEmpty)
-		m.pulled(q, &p, o, 0)
+		m.pulled(q, &p, o, false)
 	default:
 		m.used[asks(p.Head)] = false // it may yet be answered in this turn
 		q.pulls = append(q.pulls, &pull{p})
@@ -46,7 +46,7 @@ func (m *Model) pullNow(in *Input) {
 func (q *queue) hasReady(m *Model) bool {
 	for _, l := range q.lanes {
 		for _, x := range l.alive() {
-			if x.is == ready && m.isVisible(x) {
+			if x.is == ready && m.isVisible(x) && (x.dueMS == 0 || m.now() < x.dueMS) {
 				return true
 			}
 		}
@@ -54,15 +54,15 @@ func (q *queue) hasReady(m *Model) bool {
 	return false
 }
 
-// pulled judges the answer to a pull that has no lease.
-func (m *Model) pulled(q *queue, p *ipc.Pull, o *Output, since uint64) {
+// pulled judges the answer to a pull that has no lease; some says that there is something for it.
+func (m *Model) pulled(q *queue, p *ipc.Pull, o *Output, some bool) {
 	if o == nil || o.Type != ipc.TypePulled {
 		m.cfg.Fail("pull %d from queue %s is not answered at once", p.Req, q.name)
 		return
 	}
 	a, err := ipc.DecodePulled(o.Record)
 	m.must(err, "decode what was pulled")
-	if since == 0 && len(a.Runs) > 0 || since != 0 && len(a.Runs) == 0 || a.Lease != 0 {
+	if some && len(a.Runs) == 0 || a.Lease != 0 {
 		m.cfg.Fail("pull %d from queue %s is answered with %+v", p.Req, q.name, a)
 	}
 	m.intoHand(q, p, &a)
@@ -144,7 +144,7 @@ func (m *Model) pullEnd(in *Input) {
 		q.pulls = slices.Delete(q.pulls, i, i+1)
 		q.unusedMS = m.now()
 		m.saw(RulePullEmpty)
-		m.pulled(q, &p.Pull, m.reply(p.Head), 0)
+		m.pulled(q, &p.Pull, m.reply(p.Head), false)
 	}
 }
 
@@ -299,20 +299,34 @@ func (m *Model) refusedLease(queue, index, number uint64, ranges []ipc.Range, co
 func (m *Model) recall(o *Output) {
 	r, err := ipc.DecodeRecall(o.Record)
 	m.must(err, "decode a recall")
+	if k := m.consumers[subID{r.Conn, r.Sub}]; k != nil {
+		k.recalls++
+	}
 	for _, g := range r.Ranges {
 		for off := g.First; off < g.First+uint64(g.Count); off++ {
-			told := false
-			for x, k := range m.recalled {
-				if x.lane.index == r.Index && x.offset == off && k.conn == r.Conn && k.sub == r.Sub {
-					delete(m.recalled, x)
-					told = true
-				}
-			}
-			if !told {
+			if !m.toldOf(&r, off) {
 				m.cfg.Fail("consumer %d/%d is told that offset %d of index %d was taken from it, which was not so", r.Conn, r.Sub, off, r.Index)
 			}
 		}
 	}
+}
+
+// toldOf finds the message that a recall is about.
+func (m *Model) toldOf(r *ipc.Recall, offset uint64) bool {
+	for x, t := range m.recalled {
+		k := t.from
+		if x.lane.index != r.Index || x.offset != offset || k.conn != r.Conn || k.sub != r.Sub {
+			continue
+		}
+		delete(m.recalled, x)
+		if k.crossing == nil {
+			k.crossing = map[*message]bool{}
+		}
+		k.crossing[x] = true
+		return true
+	}
+	k := m.consumers[subID{r.Conn, r.Sub}]
+	return k != nil && slices.ContainsFunc(k.unaware, func(x *message) bool { return x.lane.index == r.Index && x.offset == offset })
 }
 
 // deliver: a consumer is given messages.

@@ -50,7 +50,7 @@ func (m *Model) hello(in *Input) {
 	}
 	m.synced, m.marker = false, ipc.Marker{} // answers to an earlier marker are void
 	clear(m.loops)
-	m.mustDoom(func(o journal.Owner) bool { return o.Nonce != m.turn.Nonce || o.Epoch != h.Epoch })
+	m.mustDoom(func(o journal.Owner) bool { return o.Nonce != m.turn.Nonce || o.Epoch < h.Epoch })
 }
 
 // consumerIDs are all consumers in an order that is the same every time.
@@ -241,14 +241,23 @@ func (m *Model) subState(in *Input) {
 	s, err := ipc.DecodeSubState(in.Payload)
 	m.must(err, "decode a consumer's state")
 	id := subID{s.Conn, s.Sub}
-	if !m.current(s.Epoch) || s.Term != m.marker.Term || s.Ask != m.marker.Ask || m.synced || m.consumers[id] != nil {
+	if !m.current(s.Epoch) || s.Term != m.marker.Term || s.Ask != m.marker.Ask || m.synced {
+		return
+	}
+	if k := m.consumers[id]; k != nil {
+		k.recalls = 0 // connsrv counts anew
 		return
 	}
 	q := m.queues[s.Queue]
 	if q == nil {
 		return // its end is told
 	}
-	m.joining = slices.DeleteFunc(m.joining, func(o ipc.Subscribe) bool { return o.Conn == s.Conn && o.Sub == s.Sub })
+	asks := func(o ipc.Subscribe) bool { return o.Conn == s.Conn && o.Sub == s.Sub }
+	if i := slices.IndexFunc(m.joining, asks); i >= 0 && s.Delivered == 0 {
+		m.joining[i].Limit = s.Limit
+		return // it joins when all others are known
+	}
+	m.joining = slices.DeleteFunc(m.joining, asks)
 	k := &consumer{
 		epoch: s.Epoch, conn: s.Conn, sub: s.Sub, queue: q, limit: s.Limit, delivered: s.Delivered, wants: s.Consumer, restarted: true,
 	}
@@ -296,6 +305,22 @@ func (m *Model) resyncEnd(in *Input) {
 	}
 	for _, id := range sorted(m.queues) {
 		m.queues[id].unusedMS = m.now()
+		m.expel(m.queues[id])
+	}
+}
+
+// expel ends the consumers that are told at the end of a resync that they cannot be beside others.
+func (m *Model) expel(q *queue) {
+	if !slices.ContainsFunc(q.consumers, func(k *consumer) bool { return k.wants.Exclusive }) {
+		return
+	}
+	for _, k := range slices.Clone(q.consumers) {
+		if m.toldEnd(k) {
+			if k.delivered > 0 {
+				m.cfg.Fail("consumer %d/%d of queue %s has got messages, and is told that it is none", k.conn, k.sub, q.name)
+			}
+			m.end(k)
+		}
 	}
 }
 

@@ -41,6 +41,7 @@ type message struct {
 
 	touched uint64 // number of the last turn that did something to it
 	asked   uint64 // number of the turn in which a verdict put it back
+	owed    bool   // it was put back, and is still in the hand
 	late    int    // turns in which something that is due has not been done to it
 }
 
@@ -59,6 +60,7 @@ type letter struct {
 	history       []demise // oldest first
 	weight        uint64   // of all its records
 	count         uint32
+	vague         bool // nobody has said what it weighs
 }
 
 // demise is one death.
@@ -97,6 +99,7 @@ type queue struct {
 	used   bool    // it had a consumer once
 	doomed bool    // its owner, or the memory in which it was, is gone
 	lease  uint64  // the last one given
+	vague  bool    // what it weighs is not known: something was sought back
 
 	// What is learned of its users.
 
@@ -177,7 +180,7 @@ func (q *queue) fits(count uint32, weight uint64) bool {
 		return false
 	}
 	n := q.set.MaxBytes
-	return !n.Given || q.bytes()+weight <= n.N
+	return !n.Given || q.vague || q.bytes()+weight <= n.N
 }
 
 // consumer is one consumer of a queue, or who pulls from it into a hand.
@@ -187,9 +190,11 @@ type consumer struct {
 	wants            ipc.Consumer
 	limit, delivered uint64
 	gone             bool
-	restarted        bool // it was told again: who is older than whom is not known any more
-	passed           int  // times that others got something though it had credit
-	recalled         bool // a time-out has taken something from it in this turn
+	restarted        bool              // it was told again: who is older than whom is not known any more
+	passed           int               // times that others got something though it had credit
+	recalls          uint16            // Recalls that it was told
+	crossing         map[*message]bool // recalled, and not known to have heard of it
+	unaware          []*message        // which it holds, and another one has settled
 }
 
 func (k *consumer) credit() uint64 { return k.limit - min(k.limit, k.delivered) }
@@ -215,6 +220,7 @@ type partition struct {
 type record struct {
 	lsn    uint64
 	cameMS int64
+	letter *letter
 }
 
 // held is a batch that belongs to nobody yet: delayed, or part of a transaction.
@@ -241,6 +247,7 @@ type txn struct {
 	checks     uint32
 	parts      []*heldBatch
 	doomed     bool
+	aloneMS    int64 // when nobody could be asked last
 	late       int
 }
 

@@ -24,6 +24,10 @@ func (m *Model) walk(t *Turn) {
 	}
 	next := 0
 	for i, ev := range m.events {
+		if m.trails(ev) {
+			m.event(ev)
+			continue
+		}
 		pos := m.causeOf(i)
 		for next < len(t.Inputs) && t.Inputs[next].Pos < pos {
 			m.input(&t.Inputs[next])
@@ -46,6 +50,27 @@ func (m *Model) walk(t *Turn) {
 	for ; next < len(t.Inputs); next++ {
 		m.input(&t.Inputs[next])
 	}
+}
+
+// trails tells whether an event says what has become of messages that the input before it has put
+// back, or of a batch that was refused.
+func (m *Model) trails(ev journal.Event) bool {
+	var queue, index uint64
+	var ranges []ipc.Range
+	switch {
+	case ev.Pos != journal.NoInput:
+		return false
+	case ev.Type == journal.EvDied:
+		decoded(m, ev, journal.DecodeDied, func(e *journal.Died) { queue, index, ranges = e.Queue, e.Index, e.Ranges })
+	case ev.Type == journal.EvAcked:
+		decoded(m, ev, journal.DecodeAcked, func(e *journal.Acked) { queue, index, ranges = e.Queue, e.Index, e.Ranges })
+	}
+	l := m.laneOf(queue, index)
+	if l == nil || len(ranges) == 0 || ranges[0].First >= uint64(len(l.messages)) {
+		return false
+	}
+	x := l.messages[ranges[0].First]
+	return x.asked == m.number || x.condemned && x.is == ready
 }
 
 // causeOf is the position of the input up to which all have been decided when event i was.

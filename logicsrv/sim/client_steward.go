@@ -1,0 +1,130 @@
+//go:build failpoints
+
+package sim
+
+import (
+	"slices"
+
+	"github.com/trimq/trimq/protocol/admin"
+	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/ipc"
+)
+
+// steward looks after the queues of a theme: it makes those again that have gone, purges, seeks,
+// deletes, and asks how they stand. One command at a time; what is not answered is not repeated.
+type steward struct {
+	party
+	asking  bool
+	stopped bool
+	known   []admin.QueueInfo // as they were described last
+}
+
+func (s *steward) settled() bool { return !s.asking }
+func (s *steward) dropped()      { s.conn, s.asking = nil, false }
+
+func (s *steward) tick() {
+	r, w := s.w.rng, s.w
+	if s.stopped || s.asking || !w.admin.done() || r.IntN(3) > 0 || !s.ready(s) {
+		return
+	}
+	m := w.theme.queues[r.IntN(len(w.theme.queues))]
+	switch n := r.IntN(16); {
+	case n < 5:
+		d := admin.Describe{Kind: []admin.Kind{admin.KindQueue, admin.KindQueue, admin.KindConsumer, admin.KindTxn}[r.IntN(4)]}
+		s.ask(admin.CmdDescribe, d.Append(nil), s.described)
+	case n < 7:
+		s.purge(&m)
+	case n < 9:
+		s.seek(&m)
+	case n < 10 && r.IntN(3) == 0:
+		d := admin.Delete{Name: m.Name, IfUnused: r.IntN(2) == 0, IfEmpty: r.IntN(2) == 0}
+		s.ask(admin.CmdDeleteQueue, d.Append(nil), func([]byte) { delete(w.names, m.Name) })
+	case n < 11 && r.IntN(3) == 0:
+		m.SingleActive = !m.SingleActive // unequal, if it is there
+		s.ask(admin.CmdCreateQueue, m.Append(nil), func(b []byte) { s.created(&m, b) })
+	default:
+		if w.queueOf(m.Name) == 0 || r.IntN(3) == 0 {
+			s.ask(admin.CmdCreateQueue, m.Append(nil), func(b []byte) { s.created(&m, b) })
+		}
+	}
+}
+
+// purge drops what is ready in a queue; now and then it tries the hermit's.
+func (s *steward) purge(m *admin.CreateQueue) {
+	p := admin.Purge{Name: m.Name}
+	if s.w.hermitage != "" && s.w.rng.IntN(2) == 0 {
+		p.Name = s.w.hermitage
+	} else if s.w.rng.IntN(3) > 0 {
+		return
+	}
+	s.ask(admin.CmdPurge, p.Append(nil), nil)
+}
+
+func (s *steward) created(m *admin.CreateQueue, b []byte) {
+	a, err := admin.DecodeCreated(b)
+	s.w.must(err, "decode an answer to create queue")
+	s.w.names[m.Name] = []uint64{a.Index}
+}
+
+func (s *steward) described(b []byte) {
+	d, err := admin.DecodeDescription(b)
+	s.w.must(err, "decode a description")
+	if d.Kind == admin.KindQueue {
+		s.known = d.Queues
+	}
+}
+
+// seek sets a queue to other offsets, of those that it had when it was described.
+func (s *steward) seek(m *admin.CreateQueue) {
+	w := s.w
+	i := slices.IndexFunc(s.known, func(q admin.QueueInfo) bool { return q.Name == m.Name && q.Queue == w.queueOf(m.Name) })
+	if i < 0 || m.Topic == "" && !m.RewindMS.Given {
+		return
+	}
+	q := &s.known[i]
+	x := q.Indexes[w.rng.IntN(len(q.Indexes))]
+	to := admin.SeekTo{Index: x.Index, Offset: w.rng.Uint64N(x.Next + 1)}
+	w.trace("steward sets queue %s to offset %d of index %d", m.Name, to.Offset, to.Index)
+	k := admin.Seek{Name: m.Name, To: []admin.SeekTo{to}}
+	o := s.ask(admin.CmdSeek, k.Append(nil), nil)
+	o.before = func() { w.sought(q.Queue, to) }
+}
+
+// sought: all from an offset on may be given out again.
+func (w *world) sought(queue uint64, to admin.SeekTo) {
+	again := func(at spot) bool { return at.queue == queue && at.index == to.Index && at.base >= to.Offset }
+	for at := range w.done {
+		if again(at) {
+			delete(w.done, at)
+		}
+	}
+	for at := range w.leases {
+		if again(at) {
+			delete(w.leases, at)
+		}
+	}
+}
+
+func (s *steward) ask(cmd admin.Command, body []byte, reply func(b []byte)) *outgoing {
+	s.asking = true
+	s.w.trace("%s: %s", s.name, admin.Text(cmd))
+	return s.w.conn.ask(s.conn, ipc.TypeAdmin, func(h ipc.Head) []byte {
+		m := ipc.Admin{Head: h, Command: uint16(cmd), Body: body}
+		return m.Append(nil)
+	}, nil, func(typ ipc.Type, b []byte) {
+		s.asking = false
+		if typ == ipc.TypeError {
+			code, text := s.refusal(b)
+			s.w.trace("%s: %s is refused: %v %s", s.name, admin.Text(cmd), code, text)
+			if code == errcode.Internal || code == errcode.InvalidArgument || code == errcode.Malformed {
+				s.w.fail("%s: %s is refused: %v %s", s.name, admin.Text(cmd), code, text)
+			}
+			return
+		}
+		m, err := ipc.DecodeAdminReply(b)
+		s.w.must(err, "decode an answer")
+		if reply != nil {
+			reply(m.Body)
+		}
+	})
+}

@@ -1,0 +1,91 @@
+//go:build failpoints
+
+package sim
+
+import (
+	"fmt"
+
+	"github.com/trimq/trimq/logicsrv/shell"
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/journal"
+)
+
+// traceTurn shows what a turn has read and decided.
+func (w *world) traceTurn(t *shell.Turn) {
+	if w.out == nil || len(t.Inputs) == 0 && t.Entry == nil && len(t.Outputs) == 0 {
+		return
+	}
+	w.trace("    turn of term %d behind lsn=%d at %d, written=%d synced=%d", t.Term, t.LSN, t.NowMS, t.Written, t.Synced)
+	for i := range t.Inputs {
+		h, _ := ipc.PeekHead(t.Inputs[i].Payload)
+		w.trace("      in @%d type %d %+v", t.Inputs[i].Pos, t.Inputs[i].Type, h)
+	}
+	if t.Entry != nil {
+		events := journal.Events(t.Entry.Events)
+		for ev, ok := events.Next(); ok; ev, ok = events.Next() {
+			w.trace("      event @%d %s", int64(ev.Pos), eventText(ev))
+		}
+	}
+	for i := range t.Outputs {
+		o := &t.Outputs[i]
+		h, _ := ipc.PeekHead(o.Record)
+		w.trace("      out type %d %+v, lsn %d of level %d", o.Type, h, o.Gate, o.Level)
+	}
+}
+
+// eventText shows the events of queues, and of others their type.
+func eventText(ev journal.Event) string {
+	switch ev.Type {
+	case journal.EvAppended:
+		return text(ev, journal.DecodeAppended)
+	case journal.EvRouted:
+		return text(ev, journal.DecodeRouted)
+	case journal.EvAcked:
+		return text(ev, journal.DecodeAcked)
+	case journal.EvDied:
+		return text(ev, journal.DecodeDied)
+	case journal.EvReturned:
+		return text(ev, journal.DecodeReturned)
+	case journal.EvDeadLettered:
+		return text(ev, journal.DecodeDeadLettered)
+	case journal.EvLeased:
+		return text(ev, journal.DecodeLeased)
+	case journal.EvLeaseMoved:
+		return text(ev, journal.DecodeLeaseMoved)
+	case journal.EvPurged:
+		return text(ev, journal.DecodePurged)
+	case journal.EvSought:
+		return text(ev, journal.DecodeSought)
+	case journal.EvDelayed:
+		return text(ev, journal.DecodeDelayed)
+	case journal.EvReleased:
+		return text(ev, journal.DecodeReleased)
+	case journal.EvTxnBegun:
+		return text(ev, journal.DecodeTxnBegun)
+	case journal.EvTxnHeld:
+		return text(ev, journal.DecodeTxnHeld)
+	case journal.EvTxnEnded:
+		return text(ev, journal.DecodeTxnEnded)
+	case journal.EvTxnChecked:
+		return text(ev, journal.DecodeTxnChecked)
+	case journal.EvQueueCreated:
+		return text(ev, journal.DecodeQueueCreated)
+	case journal.EvQueueDeleted:
+		return text(ev, journal.DecodeQueueDeleted)
+	case journal.EvLaneAdded:
+		return text(ev, journal.DecodeLaneAdded)
+	case journal.EvOwnerGone:
+		return text(ev, journal.DecodeOwnerGone)
+	case journal.EvRejected:
+		return text(ev, journal.DecodeRejected)
+	}
+	return fmt.Sprintf("of type %d", ev.Type)
+}
+
+func text[T any](ev journal.Event, decode func(journal.Event) (T, error)) string {
+	e, err := decode(ev)
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%T %+v", e, e)
+}

@@ -180,6 +180,7 @@ func (c *Core) applyQueueCreated(e *journal.QueueCreated) error {
 	q.set = c.intern(&set)
 	if set.Topic == "" {
 		c.addQueue(q, &index{id: e.Queue, level: e.Level})
+		c.unused(q)
 		return nil
 	}
 	t, ok := c.topics.get(set.Topic)
@@ -193,6 +194,7 @@ func (c *Core) applyQueueCreated(e *journal.QueueCreated) error {
 		}
 		c.addView(q, ix, uint32(i)).floor = e.Starts[i].Offset
 	}
+	c.unused(q)
 	return nil
 }
 

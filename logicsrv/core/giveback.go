@@ -46,6 +46,12 @@ func (g *giver) give(first, next uint64) uint64 {
 			return next
 		}
 		end := min(next, from+maxCount, k.acked.nextSet(from))
+		if grave, dead := k.dead.at(from); dead {
+			at = min(end, grave.next) // it does not come back any more
+			k.free(from, at)
+			continue
+		}
+		k.dead.within(from, end, func(first, _ uint64) { end = min(end, first) })
 		list := &g.back
 		if due, until := k.expiry.at(from); until < end || due != 0 {
 			end = min(end, until)

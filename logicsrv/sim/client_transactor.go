@@ -238,7 +238,7 @@ func (x *transactor) end(t *transaction, commit bool) {
 	commit = commit && (!t.tooLarge || t.over)
 	var verdicts []ipc.TxnVerdict
 	s := x.sub
-	if s != nil && commit && !t.over && w.rng.IntN(2) == 0 {
+	if s != nil && commit && !t.over && x.group == "" && w.rng.IntN(2) == 0 { // of a group another member may have ended it
 		for _, h := range s.held() {
 			v := ipc.TxnVerdict{Sub: s.sub, Queue: s.queue, Index: h.Index, Verdict: ipc.VerdictAck, Range: h.Range}
 			if w.rng.IntN(4) == 0 {
@@ -255,6 +255,11 @@ func (x *transactor) end(t *transaction, commit bool) {
 		t.ending = false
 		if typ == ipc.TypeError {
 			x.refusedEnd(t, commit, b)
+			x.eachVerdict(verdicts, func(at spot) {
+				if w.done[at] == offered {
+					delete(w.done, at)
+				}
+			})
 			return
 		}
 		m, err := ipc.DecodeTxnEnded(b)
@@ -265,7 +270,10 @@ func (x *transactor) end(t *transaction, commit bool) {
 		t.over, t.committed, t.rolledBack = true, commit, !commit
 		x.settledWith(s, verdicts)
 	})
-	o.before = func() { t.mayCommit = t.mayCommit || commit }
+	o.before = func() {
+		t.mayCommit = t.mayCommit || commit
+		x.eachVerdict(verdicts, func(at spot) { x.w.done[at] = max(x.w.done[at], offered) })
+	}
 }
 
 // refusedEnd: it has ended already, by a time or the other way.
@@ -291,14 +299,19 @@ func (x *transactor) refusedEnd(t *transaction, commit bool, b []byte) {
 
 // settledWith: the verdicts of a commit have counted.
 func (x *transactor) settledWith(s *subscription, verdicts []ipc.TxnVerdict) {
+	x.eachVerdict(verdicts, func(at spot) {
+		s.drop(at.index, []uint64{at.base})
+		if x.w.hand[at] == s {
+			delete(x.w.hand, at)
+		}
+		x.w.verdictConfirmed(at.queue, at.index, []uint64{at.base})
+	})
+}
+
+func (x *transactor) eachVerdict(verdicts []ipc.TxnVerdict, do func(at spot)) {
 	for _, v := range verdicts {
 		for o := v.Range.First; o < v.Range.First+uint64(v.Range.Count); o++ {
-			s.drop(v.Index, []uint64{o})
-			at := spot{v.Queue, place{v.Index, o}}
-			if x.w.hand[at] == s {
-				delete(x.w.hand, at)
-			}
-			x.w.done[at] = confirmed
+			do(spot{v.Queue, place{v.Index, o}})
 		}
 	}
 }

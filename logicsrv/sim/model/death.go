@@ -86,7 +86,7 @@ func (m *Model) judgeEnd(x *message, why ipc.Reason) {
 		if x.is != ready {
 			m.cfg.Fail("%v makes room, though it is not ready", x)
 		}
-		if !x.condemned && q.set.Overflow != admin.DropHead {
+		if !x.condemned && q.set.Overflow != admin.DropHead && !q.vague {
 			m.cfg.Fail("%v makes room in a queue that refuses what is too much", x)
 		}
 		m.judgeNotHeld(x)

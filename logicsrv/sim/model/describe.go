@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/ipc"
@@ -41,7 +42,7 @@ func (m *Model) describe(in *Input) {
 }
 
 // doubt is a description that did not fit when it was asked for. What the same turn has decided by
-// then without an input stands behind it, so it is looked at once more at the end of the turn.
+// then without an input stands behind it, so it is compared again after each event that follows.
 type doubt struct {
 	admin.QueueInfo
 	why string
@@ -74,12 +75,15 @@ func (m *Model) describedQueue(d *admin.QueueInfo) string {
 	return ""
 }
 
-// settleDoubts looks at descriptions again.
+// clearDoubts takes out the descriptions that fit now.
+func (m *Model) clearDoubts() {
+	m.doubts = slices.DeleteFunc(m.doubts, func(d doubt) bool { return m.describedQueue(&d.QueueInfo) == "" })
+}
+
+// settleDoubts ends the turn for descriptions: those that never fitted are wrong.
 func (m *Model) settleDoubts() {
 	for i := range m.doubts {
-		if d := &m.doubts[i]; m.describedQueue(&d.QueueInfo) != "" {
-			m.cfg.Fail("%s", d.why)
-		}
+		m.cfg.Fail("%s", m.doubts[i].why)
 	}
 	m.doubts = m.doubts[:0]
 }

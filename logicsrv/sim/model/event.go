@@ -362,7 +362,7 @@ func (m *Model) sought(e *journal.Sought) {
 				m.stands(x, done, ipc.ReasonSkipped)
 			} else if x.offset >= to.Offset && x.is == done {
 				m.stands(x, ready, 0)
-				x.attempts, x.lateMS = 0, 0
+				x.attempts, x.lateMS, x.condemned = 0, 0, false
 				q.vague = true
 			}
 		}

@@ -28,7 +28,9 @@ func (m *Model) routed(ev journal.Event) {
 		m.judgePlaces(m.route(p.Exchange, p.RoutingKey, p.Headers), batchOf(t, false), e.Targets, e.Full)
 	}
 	m.goesTo(e.Targets, e.Count, uint64(e.Weight), e.TTLMS, t)
-	m.condemn(e.Targets)
+	if n, known := m.condemn(e.Targets); m.judging() && known && n != e.Dying {
+		m.cfg.Fail("a batch is said to die in %d of %v, it dies in %d", e.Dying, e.Targets, n)
+	}
 }
 
 func letterOf(n *ipc.Note, s *journal.Sent) *letter {
@@ -107,15 +109,20 @@ func (m *Model) judgePlaces(r *router, b placed, targets []journal.Target, full 
 	}
 }
 
-// condemn marks what a full queue has taken for its dead-letter exchange alone: it must die in this
-// turn. REQUIRES: it has just been added to the targets.
-func (m *Model) condemn(targets []journal.Target) {
+// condemn marks what full queues have taken for their dead-letter exchange alone: it must die in this
+// turn. It returns how many they are, if that is known. REQUIRES: it has just been added to the targets.
+func (m *Model) condemn(targets []journal.Target) (n uint32, known bool) {
 	if !m.judging() {
-		return
+		return 0, false
 	}
+	known = true
 	for _, to := range targets {
 		l := m.lanes[to.Index]
 		if l == nil || l.queue.set.Overflow != admin.RejectDeadLetter {
+			continue
+		}
+		if l.queue.vague && l.queue.set.MaxBytes.Given {
+			known = false
 			continue
 		}
 		batch := l.messages[to.Base:]
@@ -126,7 +133,11 @@ func (m *Model) condemn(targets []journal.Target) {
 		for _, x := range batch {
 			x.is, x.condemned = ready, refused
 		}
+		if refused {
+			n++
+		}
 	}
+	return n, known
 }
 
 // answeredPublish: the publisher is told how many queues have it, and how many have refused it.
@@ -138,10 +149,7 @@ func (m *Model) answeredPublish(o *Output, ev journal.Event) {
 	case journal.EvRouted:
 		e, err := journal.DecodeRouted(ev)
 		m.must(err, "decode an event")
-		if m.gone(e.Targets) {
-			return // it is answered again, and what became of it then is not known any more
-		}
-		queues, full = uint32(len(e.Targets))-m.refusing(e.Targets), e.Full
+		queues, full = uint32(len(e.Targets))-e.Dying, e.Full
 	case journal.EvDelayed:
 		e, err := journal.DecodeDelayed(ev)
 		m.must(err, "decode an event")
@@ -154,19 +162,4 @@ func (m *Model) answeredPublish(o *Output, ev journal.Event) {
 	if a.Queues != queues || a.Full != full {
 		m.cfg.Fail("a publisher is told of %d queues and %d full ones, it was %d and %d", a.Queues, a.Full, queues, full)
 	}
-}
-
-// refusing counts the targets that have taken a batch for their dead-letter exchange alone.
-func (m *Model) refusing(targets []journal.Target) (n uint32) {
-	for _, to := range targets {
-		if l := m.lanes[to.Index]; l != nil && l.messages[to.Base].condemned {
-			n++
-		}
-	}
-	return n
-}
-
-// gone tells whether a target has been deleted since.
-func (m *Model) gone(targets []journal.Target) bool {
-	return slices.ContainsFunc(targets, func(to journal.Target) bool { return m.lanes[to.Index] == nil && m.parts[to.Index] == nil })
 }

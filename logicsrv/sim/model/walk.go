@@ -26,6 +26,7 @@ func (m *Model) walk(t *Turn) {
 	for i, ev := range m.events {
 		if m.trails(ev) {
 			m.event(ev)
+			m.clearDoubts()
 			continue
 		}
 		pos := m.causeOf(i)
@@ -37,6 +38,7 @@ func (m *Model) walk(t *Turn) {
 			m.prepare(&t.Inputs[next])
 		}
 		m.event(ev)
+		m.clearDoubts()
 		if ev.Pos != journal.NoInput {
 			if next == len(t.Inputs) || t.Inputs[next].Pos != ev.Pos {
 				m.cfg.Fail("an event of type %d belongs to position %d, where no input of this turn lies", ev.Type, ev.Pos)
@@ -57,20 +59,24 @@ func (m *Model) walk(t *Turn) {
 func (m *Model) trails(ev journal.Event) bool {
 	var queue, index uint64
 	var ranges []ipc.Range
+	var why ipc.Reason
 	switch {
 	case ev.Pos != journal.NoInput:
 		return false
 	case ev.Type == journal.EvDied:
-		decoded(m, ev, journal.DecodeDied, func(e *journal.Died) { queue, index, ranges = e.Queue, e.Index, e.Ranges })
+		decoded(m, ev, journal.DecodeDied, func(e *journal.Died) { queue, index, why, ranges = e.Queue, e.Index, e.Reason, e.Ranges })
 	case ev.Type == journal.EvAcked:
-		decoded(m, ev, journal.DecodeAcked, func(e *journal.Acked) { queue, index, ranges = e.Queue, e.Index, e.Ranges })
+		decoded(m, ev, journal.DecodeAcked, func(e *journal.Acked) { queue, index, why, ranges = e.Queue, e.Index, e.Reason, e.Ranges })
 	}
 	l := m.laneOf(queue, index)
 	if l == nil || len(ranges) == 0 || ranges[0].First >= uint64(len(l.messages)) {
 		return false
 	}
 	x := l.messages[ranges[0].First]
-	return x.asked == m.number || x.condemned && x.is == ready
+	if why == ipc.ReasonMaxLength {
+		return x.condemned && x.is == ready
+	}
+	return x.asked == m.number
 }
 
 // causeOf is the position of the input up to which all have been decided when event i was.

@@ -66,6 +66,10 @@ const (
 func (cfg *Config) turnReturns() int    { return max(1, min(maxTurnReturns, cfg.MaxEntryBytes/128)) }
 func (cfg *Config) turnDeliveries() int { return max(1, min(maxTurnDeliveries, cfg.MaxEntryBytes/256)) }
 
+// maxNote is how long a note may be that is published, so that there is room for its deaths and
+// for all that a batch may reach.
+func (cfg *Config) maxNote() int { return cfg.MaxEntryBytes / 8 }
+
 // tooLong tells whether an input that the journal repeats in its event is too long for an
 // entry. Batches are not repeated there.
 func (cfg *Config) tooLong(in *Input) bool {
@@ -111,7 +115,7 @@ func (cfg Config) orDefault() Config {
 	// What one input can add to an entry is less than half of it, so that a turn which is not
 	// full yet always has room for one more: a small ring means small limits.
 	half := cfg.MaxEntryBytes / 2
-	cfg.MaxTargets = max(1, min(cfg.MaxTargets, half/(targetBytes+journal.ItemSize)))
+	cfg.MaxTargets = max(1, min(cfg.MaxTargets, half/(targetBytes+journal.RefSize)))
 	cfg.MaxPartitionsPerTopic = max(1, min(cfg.MaxPartitionsPerTopic, half/(8+journal.OpSize)))
 	return cfg
 }

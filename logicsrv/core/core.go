@@ -313,7 +313,7 @@ func (c *Core) EndTurn(nowMS int64, nonce, pos uint64) (entry *journal.Entry, ou
 	c.openTurn(nowMS)
 	// In this order: what came back is ready, what the clock asks for is done, then what is ready
 	// is handed out, and what is still too much, or too late, goes.
-	c.room = room(c.cfg.turnReturns())
+	c.room = c.roomLeft()
 	c.expireProducers()
 	c.deleteDoomed()
 	c.applyReturns()

@@ -129,24 +129,24 @@ func (c *Core) Noted(n Noted) { c.notes = append(c.notes, n) }
 func (c *Core) buryNoted() {
 	done := 0
 	for i := range c.notes {
-		if c.room <= 0 {
+		if !c.letterDead(&c.notes[i]) {
 			break
 		}
-		c.letterDead(&c.notes[i])
 		done++
 	}
 	c.notes = slices.Delete(c.notes, 0, done)
 }
 
-// letterDead publishes dead messages of one batch to the dead-letter exchange of their queue.
-func (c *Core) letterDead(n *Noted) {
+// letterDead publishes dead messages of one batch to the dead-letter exchange of their queue. false:
+// the turn has no room for all; n is what is left.
+func (c *Core) letterDead(n *Noted) bool {
 	q := c.queueByID[n.Queue]
 	if q == nil {
-		return
+		return true
 	}
 	k := q.cursor(n.Index)
 	if k == nil {
-		return
+		return true
 	}
 	// Runs of one reason; what has left the graves meanwhile (a purge, a seek) stays out.
 	for at, end := n.First, n.First+uint64(n.Count); at < end; {
@@ -156,31 +156,37 @@ func (c *Core) letterDead(n *Noted) {
 			continue
 		}
 		next := min(run.next, end)
-		c.letterRun(k, at, next, run.v.reason, n)
+		if c.room <= 0 || !c.letterRun(k, at, next, run.v.reason, n) {
+			n.Weight = uint32(uint64(n.Weight) * (end - at) / uint64(n.Count))
+			n.First, n.Count = at, uint32(end-at)
+			return false
+		}
 		at = next
 	}
+	return true
 }
 
 // letterRun is letterDead for messages that died of one reason.
-func (c *Core) letterRun(k *cursor, first, next uint64, reason ipc.Reason, n *Noted) {
+func (c *Core) letterRun(k *cursor, first, next uint64, reason ipc.Reason, n *Noted) bool {
 	t, q := c.turn, k.queue
 	ev := journal.DeadLettered{
 		Pos: journal.NoInput, Queue: q.id, Index: k.ix.id, Offset: first, Count: uint32(next - first),
 		Weight: uint32(uint64(n.Weight) * (next - first) / uint64(n.Count)),
 	}
-	level := ipc.LevelPage
-	if x, ok := c.exchanges.get(q.set.DeadLetterExchange); ok && !n.Unreadable {
-		key := q.set.DeadLetterKey
-		if q.set.KeepKey {
-			key = n.Note.Key
-		}
-		ev.Note = ipc.Note{
-			Exchange: x.spec.Name, Key: key, Headers: n.Note.Headers, Priority: n.Note.Priority,
-			Deaths: addDeath(&n.Note, q.name, reason, t.timeMS),
-		}
-		c.msg = message{key, n.Note.Headers}
+	c.targets = c.targets[:0]
+	x, ok := c.exchanges.get(q.set.DeadLetterExchange)
+	if ok = ok && !n.Unreadable; ok {
+		ev.Note = c.noteOfDead(k, reason, n)
+		c.msg = message{ev.Note.Key, ev.Note.Headers}
 		c.route(x, &c.msg)
 		c.targets = slices.DeleteFunc(c.targets, func(ix *index) bool { return circling(ix, ev.Note.Deaths) })
+	}
+	c.scratch = ev.Note.Append(c.scratch[:0])
+	if !c.fits(len(c.scratch) + deadBytes + c.placeBytes(ev.Note.Priority)) {
+		return false
+	}
+	level := ipc.LevelPage
+	if ok {
 		p := c.place(ev.Note.Priority, ev.Count, ev.Weight, true)
 		ev.Targets, ev.Full = p.targets, p.full
 		level = max(level, p.level)
@@ -198,6 +204,27 @@ func (c *Core) letterRun(k *cursor, first, next uint64, reason ipc.Reason, n *No
 		c.killNewborn(c.placing.newborn)
 	}
 	c.touch(q)
+	return true
+}
+
+// deadBytes is what the event takes besides its note and its targets, and more.
+const deadBytes = 256
+
+// noteOfDead is the note of a dead message on its way. Of its deaths the latest stand in it, as many
+// as a note has room for.
+func (c *Core) noteOfDead(k *cursor, reason ipc.Reason, n *Noted) ipc.Note {
+	set := k.queue.set
+	note := ipc.Note{
+		Exchange: set.DeadLetterExchange, Key: set.DeadLetterKey, Headers: n.Note.Headers, Priority: n.Note.Priority,
+		Deaths: addDeath(&n.Note, k.queue.name, reason, c.turn.timeMS),
+	}
+	if set.KeepKey {
+		note.Key = n.Note.Key
+	}
+	for c.scratch = note.Append(c.scratch[:0]); len(c.scratch) > 2*c.cfg.maxNote() && len(note.Deaths) > 1; c.scratch = note.Append(c.scratch[:0]) {
+		note.Deaths = note.Deaths[:len(note.Deaths)-1]
+	}
+	return note
 }
 
 // addDeath is the message's deaths with one more, latest first.

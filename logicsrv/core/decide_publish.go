@@ -34,6 +34,10 @@ func (c *Core) decidePublish() {
 		c.reject(m.Head, errcode.AccessRefused, "exchange "+quoted(m.Exchange)+" is internal: only other exchanges hand it messages")
 		return
 	}
+	if bodyOff > c.cfg.maxNote() {
+		c.reject(m.Head, errcode.LimitExceeded, fmt.Sprintf("routing key and headers of %d bytes; at most %d are allowed", bodyOff, c.cfg.maxNote()))
+		return
+	}
 	if code, text := checkBatch(m.Level, &m.Batch, 0); code != errcode.OK {
 		c.reject(m.Head, code, text)
 		return

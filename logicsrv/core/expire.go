@@ -105,7 +105,7 @@ func (c *Core) expireFirst(q *queue) {
 	}
 	for _, k := range q.cursors {
 		if due, ok := k.expiry.next(); ok && due <= c.turn.timeMS {
-			c.room = room(c.cfg.turnReturns())
+			c.room = c.roomLeft()
 			c.expireBefore(k)
 			c.armExpiry(k)
 		}

@@ -219,10 +219,11 @@ func (l *limbo) due(c *Core) {
 	}
 	slices.SortStableFunc(due, func(a, b dueBatch) int { return cmp.Compare(a.due, b.due) })
 	for _, d := range due {
-		if c.room <= 0 {
+		if b := d.limbo.find(d.offset); c.room <= 0 || !c.fits(releasedBytes+len(b.dests.ids)*placedBytes) {
+			c.room = 0 // in order of time: what comes behind it waits as well
 			d.limbo.wheel.add(d.due, d.offset)
 		} else {
-			c.release(d.limbo, d.limbo.find(d.offset))
+			c.release(d.limbo, b)
 		}
 	}
 	clear(due)
@@ -235,6 +236,9 @@ func (l *limbo) due(c *Core) {
 		}
 	}
 }
+
+// releasedBytes is what the event of a release takes besides its targets, and more.
+const releasedBytes = 128
 
 // dueBatch is a delayed batch that is due.
 type dueBatch struct {

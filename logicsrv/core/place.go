@@ -65,6 +65,21 @@ func (c *Core) place(priority uint8, count, weight uint32, promised bool) *placi
 	return p
 }
 
+// placedBytes is what an entry takes at most for a batch in one of its targets: there, a reference, and
+// perhaps an index that has to be made.
+const placedBytes = targetBytes + journal.RefSize + 80
+
+// placeBytes is what an entry takes for references to a batch of a priority in all of c.targets.
+func (c *Core) placeBytes(priority uint8) (n int) {
+	for _, ix := range c.targets {
+		n += targetBytes + journal.RefSize
+		if q := ix.owner(); q != nil && q.lane(q.clip(priority)) == nil {
+			n += placedBytes - targetBytes - journal.RefSize
+		}
+	}
+	return n
+}
+
 func (p *placing) refuse(q *queue) {
 	p.full++
 	p.fullName = q.name

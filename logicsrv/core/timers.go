@@ -58,6 +58,14 @@ func (c *Core) NextTimer() (ms int64, ok bool) {
 // a limit, and what becomes due at one time has none.
 type room int
 
+// roomBytes is more than a range of an event takes, with its share of the event.
+const roomBytes = 80
+
+// roomLeft is what the turn may still decide by itself, beside what its entry holds already.
+func (c *Core) roomLeft() room {
+	return room(max(0, min(c.cfg.turnReturns(), (c.cfg.MaxEntryBytes-c.turn.entrySize())/roomBytes)))
+}
+
 // take takes n of the room; false: it is used up, and who asked is to come again.
 func (r *room) take(n int) bool {
 	if *r <= 0 {

@@ -83,9 +83,18 @@ func (c *Core) TurnFull() bool {
 	return t.open && (t.entrySize() >= c.cfg.MaxEntryBytes/2 || len(t.recs) >= maxTurnOutputBytes)
 }
 
-// entrySize is what the parts of the entry take; its header is small beside MaxEntryBytes.
+// entrySize is what the parts of the entry take; its header is small beside MaxEntryBytes. A floor
+// that has moved may become an op.
 func (t *turn) entrySize() int {
-	return len(t.events) + journal.BodySize*len(t.bodies) + journal.ItemSize*len(t.items) + journal.OpSize*len(t.ops) + journal.RefSize*len(t.refs)
+	ops := len(t.ops) + len(t.floors) + len(t.limbos)
+	return len(t.events) + journal.BodySize*len(t.bodies) + journal.ItemSize*len(t.items) + journal.OpSize*ops + journal.RefSize*len(t.refs)
+}
+
+// fits tells whether the entry takes so many bytes more. An entry that is empty takes whatever the
+// limits of what it is made of allow.
+func (c *Core) fits(bytes int) bool {
+	size := c.turn.entrySize()
+	return size == 0 || size+bytes <= c.cfg.MaxEntryBytes
 }
 
 // nextLSN is the LSN that the turn's entry will have.

@@ -18,6 +18,9 @@ type checkpointing struct {
 	changed bool   // something is different from what the last one says
 	bytes   uint64 // of log since the last one
 	atMS    int64  // when the last one was made
+	// Files of indexes that are wholly below their start, and in no list of files any more, but not
+	// removed yet: a checkpoint that knows it was begun, and perhaps met a full disk.
+	dead []indexFileName
 }
 
 // stateCheckpoint collects logicsrv's checkpoint from its parts.
@@ -204,7 +207,7 @@ func (l *Log) indexCheckpoint(sync func() error) error {
 		return nil
 	}
 	s := l.snapshot()
-	l.ckpt = checkpointing{atMS: l.now()}
+	l.ckpt = checkpointing{atMS: l.now(), dead: s.dead} // until they are removed
 	l.mu.Unlock()
 	if l.synced.Load() < s.ckpt.LSN {
 		if err := sync(); err != nil {
@@ -226,12 +229,15 @@ func (l *Log) indexCheckpoint(sync func() error) error {
 		}
 		failpoint.Hit("persist.remove")
 	}
+	l.mu.Lock()
+	l.ckpt.dead = l.ckpt.dead[len(s.dead):]
+	l.mu.Unlock()
 	return l.removeDead(&s.ckpt)
 }
 
 // snapshot copies the state between two rounds. REQUIRES: mu is held, not applying.
 func (l *Log) snapshot() *snapshot {
-	s := &snapshot{ckpt: commitlog.IndexCheckpoint{LSN: l.written, Position: l.end}}
+	s := &snapshot{ckpt: commitlog.IndexCheckpoint{LSN: l.written, Position: l.end}, dead: l.ckpt.dead}
 	for _, seg := range l.segs {
 		s.ckpt.Segments = append(s.ckpt.Segments, commitlog.SegmentState{
 			Position: seg.position, BaseLSN: seg.baseLSN, LastLSN: seg.lastLSN, End: seg.end, Refs: seg.refs, Live: seg.live, Salt: seg.salt,

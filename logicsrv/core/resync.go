@@ -208,10 +208,12 @@ func (c *Core) decideResyncEnd() {
 	for i := range joining {
 		c.joinLate(&joining[i])
 	}
-	// All of them: what was ready when they joined was not delivered so long.
+	// All of them: what was ready when they joined was not delivered so long, and what was in hands
+	// of which nothing is told is ready again.
 	for _, q := range c.queues.all {
 		c.keepAlone(q)
 		c.touch(q)
+		c.overflows(q)
 	}
 	c.lookAtUnused()
 	c.lookAtTxns()

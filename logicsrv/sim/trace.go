@@ -5,6 +5,7 @@ package sim
 import (
 	"fmt"
 
+	"github.com/trimq/trimq/logicsrv/core"
 	"github.com/trimq/trimq/logicsrv/shell"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
@@ -29,8 +30,24 @@ func (w *world) traceTurn(t *shell.Turn) {
 	for i := range t.Outputs {
 		o := &t.Outputs[i]
 		h, _ := ipc.PeekHead(o.Record)
-		w.trace("      out type %d %+v, lsn %d of level %d", o.Type, h, o.Gate, o.Level)
+		w.trace("      out type %d %+v, lsn %d of level %d %s", o.Type, h, o.Gate, o.Level, outputText(o))
 	}
+}
+
+// outputText shows what is given out.
+func outputText(o *core.Output) string {
+	switch o.Type {
+	case ipc.TypeDeliver:
+		d, _ := ipc.DecodeDeliver(o.Record)
+		return fmt.Sprintf("sub %d index %d [%d, +%d)", d.Sub, d.Index, d.First, d.Count)
+	case ipc.TypePulled:
+		p, _ := ipc.DecodePulled(o.Record)
+		return fmt.Sprintf("lease %d %+v", p.Lease, p.Runs)
+	case ipc.TypeRecall:
+		r, _ := ipc.DecodeRecall(o.Record)
+		return fmt.Sprintf("sub %d index %d %+v", r.Sub, r.Index, r.Ranges)
+	}
+	return ""
 }
 
 // eventText shows the events of queues, and of others their type.

@@ -28,7 +28,7 @@ func (m *Model) pullNow(in *Input) {
 	o := m.reply(p.Head)
 	switch {
 	case p.InvisibleMS > 0 && m.leaseAgain(q, &p, o):
-	case m.synced && q.hasReady(m):
+	case m.synced && (q.hasReady(m) || m.gotNow(q, o)):
 		if p.InvisibleMS > 0 {
 			m.cfg.Fail("a pull from queue %s is given no lease, though there are messages", q.name)
 		}
@@ -46,12 +46,29 @@ func (m *Model) pullNow(in *Input) {
 func (q *queue) hasReady(m *Model) bool {
 	for _, l := range q.lanes {
 		for _, x := range l.alive() {
-			if x.is == ready && m.isVisible(x) && (x.dueMS == 0 || m.now() < x.dueMS) {
+			if x.is == ready && m.isVisible(x) && (x.dueMS == 0 || m.now() < x.dueMS || !m.wasVisible(x)) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// gotNow tells whether a pull has got what could be given out when it was read, for some of it may
+// expire a little later than others.
+func (m *Model) gotNow(q *queue, o *Output) bool {
+	if o == nil || o.Type != ipc.TypePulled {
+		return false
+	}
+	a, err := ipc.DecodePulled(o.Record)
+	m.must(err, "decode what was pulled")
+	for _, r := range a.Runs {
+		l := q.lane(r.Index)
+		if l == nil || r.First >= uint64(len(l.messages)) || l.messages[r.First].is != ready {
+			return false
+		}
+	}
+	return len(a.Runs) > 0
 }
 
 // pulled judges the answer to a pull that has no lease; some says that there is something for it.

@@ -81,12 +81,13 @@ func heldBack(w *world, h ipc.Head, part uint64) {
 	w.turn(ipc.TypeAck, ack.Append(nil))
 	p := ipc.Publish{Head: h, RoutingKey: "all", Batch: batch(2), DueMS: w.now + 10_000}
 	w.turn(ipc.TypePublish, publishRecord(&p))
-	for i, key := range []string{"done", "open"} {
+	for _, key := range []string{"done", "open"} {
 		w.turn(ipc.TypeBeginTxn, (&ipc.BeginTxn{Head: h, Group: "producers", Key: key, CheckMS: 7000}).Append(nil))
-		a := ipc.Append{Head: h, Index: part, Batch: batch(1), Txn: uint64(i + 1)}
+		a := ipc.Append{Head: h, Index: part, Batch: batch(1), Txn: w.c.lastTxn}
 		w.turn(ipc.TypeAppend, appendRecord(&a))
 	}
-	w.turn(ipc.TypeEndTxn, (&ipc.EndTxn{Head: h, Txn: 1, Commit: true}).Append(nil))
+	done := w.c.txns.keys()[0]
+	w.turn(ipc.TypeEndTxn, (&ipc.EndTxn{Head: h, Txn: done, Commit: true}).Append(nil))
 }
 
 // TestGolden freezes the checkpoint's format, byte by byte.

@@ -149,7 +149,7 @@ func (c *Core) serve(p *pull, pos uint64) bool {
 	}
 	t, q := c.turn, p.queue
 	ev := journal.Leased{
-		Pos: pos, Epoch: p.Epoch, Req: p.Req, Queue: q.id, Lease: q.lease + 1, UntilMS: t.timeMS + int64(p.InvisibleMS),
+		Pos: pos, Epoch: p.Epoch, Req: p.Req, Queue: q.id, Lease: t.serial(q.lease), UntilMS: t.timeMS + int64(p.InvisibleMS),
 	}
 	for _, r := range runs {
 		ev.Runs = append(ev.Runs, journal.Run{Index: r.Index, Range: ipc.Range{First: r.First, Count: r.Count}})

@@ -21,6 +21,8 @@ type inputs struct {
 
 	quiet bool  // nothing that the clock or the end of a turn has a say in
 	nowMS int64 // the world's
+
+	txns, leases []uint64 // open ones
 }
 
 func newInputs(seed uint64) *inputs {
@@ -238,7 +240,7 @@ func (g *inputs) options(m *ipc.Publish) {
 	case 2:
 		m.DueMS = g.nowMS + g.Int64N(3*graceMS)
 	case 3:
-		m.Txn = g.Uint64N(6)
+		m.Txn = g.one(g.txns)
 	}
 }
 
@@ -254,13 +256,13 @@ func (g *inputs) pulls(h ipc.Head) (ipc.Type, []byte) {
 	case 3:
 		return ipc.TypePullEnd, (&ipc.PullEnd{Head: h, Target: g.Uint64N(g.req + 1)}).Append(nil)
 	case 4:
-		m := ipc.Extend{Head: h, Queue: g.index(), Index: g.index(), Offset: g.Uint64N(20), Lease: 1 + g.Uint64N(4), InvisibleMS: g.Uint64N(2) * graceMS}
+		m := ipc.Extend{Head: h, Queue: g.index(), Index: g.index(), Offset: g.Uint64N(20), Lease: g.one(g.leases), InvisibleMS: g.Uint64N(2) * graceMS}
 		return ipc.TypeExtend, m.Append(nil)
 	case 5:
 		m := ipc.BeginTxn{Head: h, Group: g.pick("", "p1"), Key: g.pick("k1", "k2"), CheckMS: g.Uint64N(2 * graceMS)}
 		return ipc.TypeBeginTxn, m.Append(nil)
 	case 6:
-		m := ipc.EndTxn{Head: h, Txn: g.Uint64N(6), Commit: g.IntN(3) > 0}
+		m := ipc.EndTxn{Head: h, Txn: g.one(g.txns), Commit: g.IntN(3) > 0}
 		if g.IntN(3) == 0 {
 			m.Verdicts = []ipc.TxnVerdict{{Sub: 1, Queue: g.index(), Index: g.index(), Verdict: ipc.VerdictAck, Range: ipc.Range{First: g.Uint64N(20), Count: 1}}}
 		}
@@ -269,9 +271,28 @@ func (g *inputs) pulls(h ipc.Head) (ipc.Type, []byte) {
 	return ipc.TypeTxnMember, (&ipc.TxnMember{Head: h, Group: "p1", Join: g.IntN(3) > 0}).Append(nil)
 }
 
+// look takes over from the world what inputs are about.
+func (g *inputs) look(w *world) {
+	g.nowMS = w.now
+	g.txns = append(g.txns[:0], w.c.txns.keys()...)
+	g.leases = g.leases[:0]
+	for _, name := range w.c.queues.keys() {
+		q, _ := w.c.queues.get(name)
+		g.leases = append(g.leases, q.lease)
+	}
+}
+
+// one is one of them, mostly.
+func (g *inputs) one(of []uint64) uint64 {
+	if len(of) == 0 || g.IntN(4) == 0 {
+		return g.Uint64N(4)
+	}
+	return of[g.IntN(len(of))]
+}
+
 // any makes any input, damaged ones among them.
 func (g *inputs) any(w *world) (ipc.Type, []byte) {
-	g.nowMS = w.now
+	g.look(w)
 	h, sub := g.head(), uint64(1+g.IntN(2))
 	var typ ipc.Type
 	var b []byte
@@ -297,7 +318,7 @@ func (g *inputs) any(w *world) (ipc.Type, []byte) {
 	case 8:
 		typ, b = ipc.TypeOffsets, (&ipc.FetchOffsets{Head: h, Group: g.pick("g1", "g2")}).Append(nil)
 	case 9:
-		typ, b = ipc.TypeAck, (&ipc.Ack{Head: h, Sub: sub, Queue: g.index(), Index: g.index(), Lease: g.Uint64N(2) * g.Uint64N(3), Verdict: ipc.VerdictRequeue, Ranges: g.ranges()}).Append(nil)
+		typ, b = ipc.TypeAck, (&ipc.Ack{Head: h, Sub: sub, Queue: g.index(), Index: g.index(), Lease: g.Uint64N(2) * g.one(g.leases), Verdict: ipc.VerdictRequeue, Ranges: g.ranges()}).Append(nil)
 	case 10:
 		typ, b = ipc.TypeResyncEnd, (&ipc.ResyncEnd{Head: h, Term: w.term, Ask: w.c.ask, Loops: 1}).Append(nil)
 	case 11:

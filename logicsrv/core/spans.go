@@ -116,7 +116,7 @@ func (s *spans[V]) rewrite(first, next uint64, v *V) {
 
 // leaseInfo is the value of a leased offset.
 type leaseInfo struct {
-	lease uint64 // its number within the queue
+	lease uint64 // its number within the queue, see serial
 	until int64  // Unix ms
 	// The Pull that it answers, so that the same lease is told again to who asks again.
 	epoch, req uint64

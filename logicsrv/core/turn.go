@@ -100,6 +100,19 @@ func (c *Core) fits(bytes int) bool {
 // nextLSN is the LSN that the turn's entry will have.
 func (c *Core) nextLSN() uint64 { return c.lsn + 1 }
 
+// serialsPerMS is how many numbers of one kind may be given in a ms, on the average.
+const serialsPerMS = 1_000_000
+
+// serial is the next number of something whose event a power cut may take back though its number
+// was told: a lease, a transaction. To count on would give it to somebody else, and who was told
+// the first time would hold the other's; so numbers begin with the time.
+func (t *turn) serial(last uint64) uint64 {
+	if failpoint.Broken("serials-count-on") {
+		return last + 1
+	}
+	return max(last+1, uint64(t.timeMS)*serialsPerMS)
+}
+
 // raise makes sure that the entry reaches this level. Every event is preceded by one.
 func (t *turn) raise(level ipc.Level) { t.level = max(t.level, level) }
 

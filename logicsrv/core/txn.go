@@ -86,7 +86,7 @@ func (c *Core) decideBeginTxn() {
 		c.answerBegin(m.Head, x.id, c.ownGate(ipc.LevelPage))
 		return
 	}
-	ev := journal.TxnBegun{Pos: c.in.Pos, Txn: c.lastTxn + 1, Group: m.Group, Key: m.Key, Owner: c.owner(m.Head)}
+	ev := journal.TxnBegun{Pos: c.in.Pos, Txn: t.serial(c.lastTxn), Group: m.Group, Key: m.Key, Owner: c.owner(m.Head)}
 	if m.Group != "" {
 		ev.Owner = journal.Owner{}
 		if ev.CheckMS = int64(m.CheckMS); ev.CheckMS == 0 {

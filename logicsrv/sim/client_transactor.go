@@ -93,12 +93,12 @@ func (x *transactor) know(id uint64, key string) *transaction {
 	return t
 }
 
-// powerCut forgets what may be lost: what was begun, and how it ended.
+// powerCut forgets what may be lost: how a transaction has ended. That one was begun may be lost
+// as well; what it goes on to do with the number must be refused.
 func (x *transactor) powerCut() {
 	for _, t := range x.w.txns {
 		t.rolledBack, t.over = false, false
 	}
-	x.txns = nil
 }
 
 func (x *transactor) tick() {

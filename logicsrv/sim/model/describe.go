@@ -24,6 +24,7 @@ func (m *Model) describe(in *Input) {
 	d, err := admin.DecodeDescription(r.Body)
 	m.must(err, "decode a description")
 	for i := range d.Queues {
+		m.describedUse(&d.Queues[i])
 		if why := m.describedQueue(&d.Queues[i]); why != "" {
 			m.doubts = append(m.doubts, doubt{d.Queues[i], why})
 		}
@@ -38,6 +39,14 @@ func (m *Model) describe(in *Input) {
 	}
 	if d.Kind == admin.KindTxn && len(c.list.Names) == 0 && !d.More && len(d.Txns) != len(m.txns) {
 		m.cfg.Fail("%d transactions are said to be open, there are %d", len(d.Txns), len(m.txns))
+	}
+}
+
+// describedUse compares who uses a queue, of which inputs alone decide.
+func (m *Model) describedUse(d *admin.QueueInfo) {
+	q := m.queueNamed(d.Name)
+	if q != nil && (d.Consumers != uint32(len(q.consumers)) || d.Pulls != uint32(len(q.pulls))) {
+		m.cfg.Fail("queue %s is said to have %d consumers and %d pulls, it has %d and %d", q.name, d.Consumers, d.Pulls, len(q.consumers), len(q.pulls))
 	}
 }
 
@@ -58,10 +67,10 @@ func (m *Model) describedQueue(d *admin.QueueInfo) string {
 	for _, l := range q.lanes {
 		all += uint64(len(l.messages))
 	}
-	is := [...]uint64{q.count(ready), q.count(held), q.count(leased), q.count(dead), uint64(len(q.consumers)), uint64(len(q.pulls))}
-	said := [...]uint64{d.Ready, d.Unacked, d.Leased, d.Dead, uint64(d.Consumers), uint64(d.Pulls)}
+	is := [...]uint64{q.count(ready), q.count(held), q.count(leased), q.count(dead)}
+	said := [...]uint64{d.Ready, d.Unacked, d.Leased, d.Dead}
 	if is != said {
-		return fmt.Sprintf("queue %s is said to have ready, in hand, leased, dead, consumers, pulls %v, it has %v", q.name, said, is)
+		return fmt.Sprintf("queue %s is said to have ready, in hand, leased, dead %v, it has %v", q.name, said, is)
 	}
 	if settled := all - is[0] - is[1] - is[2] - is[3]; d.Settled != settled && q.set.Topic == "" {
 		return fmt.Sprintf("queue %s is said to have settled %d messages, it was %d", q.name, d.Settled, settled)

@@ -104,14 +104,14 @@ type Core struct {
 	freeWaits *wait
 	pulls     map[uint64]*pull // by request
 	txnGroups map[string]*txnGroup
-	joining   []ipc.Subscribe // wait for the end of the resync
-	returning []returning     // hold what goes back to their queues
-	notes     []Noted         // have been read and wait for the end of the turn
-	dirty     []*queue        // may have something to deliver
-	over      []*queue        // hold more than they may
-	late      []*cursor       // something that has expired may have become visible
-	begunMS   int64           // time of the term's first turn
-	newRings  bool            // since the last entry: what is not durable is to go
+	joining   []joiner    // wait for the end of the resync
+	returning []returning // hold what goes back to their queues
+	notes     []Noted     // have been read and wait for the end of the turn
+	dirty     []*queue    // may have something to deliver
+	over      []*queue    // hold more than they may
+	late      []*cursor   // something that has expired may have become visible
+	begunMS   int64       // time of the term's first turn
+	newRings  bool        // since the last entry: what is not durable is to go
 	stats     Stats
 
 	endedInReplay []uint64 // indexes that connsrv may not have been told are gone

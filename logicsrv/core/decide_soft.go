@@ -31,7 +31,7 @@ func (c *Core) decideSubscribe() {
 	id := subID{m.Conn, m.Sub}
 	// One that has been told as SubState already is answered again like any that exists.
 	if !c.resynced && c.consumers[id] == nil {
-		c.dropJoining(func(s *ipc.Subscribe) bool { return subID{s.Conn, s.Sub} == id })
+		c.dropJoining(func(s *joiner) bool { return subID{s.Conn, s.Sub} == id })
 		if len(c.joining) >= c.cfg.MaxConsumers {
 			c.refuse(m.Head, errcode.LimitExceeded, "too many consumers")
 			return
@@ -41,7 +41,7 @@ func (c *Core) decideSubscribe() {
 			return
 		}
 		// Answered now: once the record is released, nobody would repeat the request.
-		c.joining = append(c.joining, m)
+		c.joining = append(c.joining, joiner{Subscribe: m})
 		c.answerSubscribe(&m)
 		return
 	}
@@ -62,6 +62,13 @@ func (c *Core) mayConsume(m *ipc.Subscribe) (errcode.Code, string) {
 		return errcode.InvalidArgument, "who pulls does not subscribe"
 	}
 	return errcode.OK, ""
+}
+
+// joiner is a Subscribe that waits for the end of the resync. told: connsrv has told of the consumer
+// since the marker.
+type joiner struct {
+	ipc.Subscribe
+	told bool
 }
 
 // joinLate makes a consumer of a Subscribe that has been answered while soft state was told.
@@ -89,8 +96,8 @@ func (c *Core) welcome(m *ipc.Subscribe, q *queue) {
 }
 
 // dropJoining takes Subscribes back that wait for the end of the resync.
-func (c *Core) dropJoining(gone func(*ipc.Subscribe) bool) {
-	c.joining = slices.DeleteFunc(c.joining, func(s ipc.Subscribe) bool { return gone(&s) })
+func (c *Core) dropJoining(gone func(*joiner) bool) {
+	c.joining = slices.DeleteFunc(c.joining, func(s joiner) bool { return gone(&s) })
 }
 
 // subscribe makes a consumer, now that all others are known. A Subscribe of a consumer that exists
@@ -145,7 +152,7 @@ func (c *Core) decideUnsubscribe() {
 		return
 	}
 	id := subID{m.Conn, m.Sub}
-	c.dropJoining(func(s *ipc.Subscribe) bool { return subID{s.Conn, s.Sub} == id })
+	c.dropJoining(func(s *joiner) bool { return subID{s.Conn, s.Sub} == id })
 	if k := c.consumers[id]; k != nil {
 		c.leave(k)
 	}
@@ -203,7 +210,7 @@ func (c *Core) decideConnClosed() {
 	if !c.current(m.Epoch) {
 		return
 	}
-	c.dropJoining(func(s *ipc.Subscribe) bool { return s.Conn == m.Conn })
+	c.dropJoining(func(s *joiner) bool { return s.Conn == m.Conn })
 	c.ownerGone(m.Conn)
 	k := c.conns[m.Conn]
 	if k == nil {

@@ -125,7 +125,7 @@ func (c *Core) decideSubState() {
 	if m.Delivered == 0 && c.joinsLate(id, m.Limit) {
 		return
 	}
-	c.dropJoining(func(s *ipc.Subscribe) bool { return subID{s.Conn, s.Sub} == id })
+	c.dropJoining(func(s *joiner) bool { return subID{s.Conn, s.Sub} == id })
 	k := &consumer{subID: id, queue: q, limit: m.Limit, delivered: m.Delivered, wants: m.Consumer}
 	c.join(k)
 	if k.delivered > 0 && !k.wants.Puller {
@@ -143,7 +143,7 @@ func (c *Core) decideSubState() {
 func (c *Core) joinsLate(id subID, limit uint64) bool {
 	for i := range c.joining {
 		if s := &c.joining[i]; s.Conn == id.conn && s.Sub == id.sub {
-			s.Limit = limit
+			s.Limit, s.told = limit, true
 			return true
 		}
 	}
@@ -199,6 +199,9 @@ func (c *Core) decideResyncEnd() {
 	}
 	c.told[m.Loop] = true
 	c.toldLoops++
+	// A Subscribe that lies before this, and of which the loop has told nothing, is one that is read
+	// again: its consumer has ended since, by what our predecessor said.
+	c.dropJoining(func(s *joiner) bool { return s.Conn%maxLoops == uint64(m.Loop) && !s.told })
 	if c.toldLoops < m.Loops {
 		return // each loop speaks for its own connections
 	}
@@ -206,7 +209,7 @@ func (c *Core) decideResyncEnd() {
 	joining := c.joining
 	c.joining = nil
 	for i := range joining {
-		c.joinLate(&joining[i])
+		c.joinLate(&joining[i].Subscribe)
 	}
 	// All of them: what was ready when they joined was not delivered so long, and what was in hands
 	// of which nothing is told is ready again.

@@ -26,7 +26,11 @@ type connsrv struct {
 	lastConn uint64
 	lastReq  uint64
 	pending  map[uint64]*request
+	left     map[subID]*subscription // of connections that have ended
 }
+
+// subID names a subscription of a connsrv.
+type subID struct{ conn, sub uint64 }
 
 // loop is one event loop: the records that it has not got into ring 12345 yet, in order.
 type loop struct {
@@ -87,7 +91,7 @@ type user interface {
 
 // startConnsrv takes over connsrv's ends of the rings, as its main would.
 func startConnsrv(w *world) (*connsrv, error) {
-	c := &connsrv{w: w, pending: map[uint64]*request{}}
+	c := &connsrv{w: w, pending: map[uint64]*request{}, left: map[subID]*subscription{}}
 	var err error
 	if c.out, err = w.ringA.Producer(); err != nil {
 		return nil, err
@@ -200,6 +204,7 @@ func (c *connsrv) close(k *conn) {
 	}
 	for _, s := range k.subs {
 		c.w.giveBack(s)
+		c.left[subID{k.id, s.sub}] = s
 	}
 	k.loop.outbox = slices.DeleteFunc(k.loop.outbox, func(o outgoing) bool { return o.conn == k.id })
 	closed := ipc.ConnClosed{Head: ipc.Head{Epoch: c.epoch, Conn: k.id}}
@@ -360,11 +365,15 @@ func (s *subscription) drop(index uint64, offsets []uint64) {
 	s.inHand = slices.DeleteFunc(s.inHand, func(p place) bool { return p.index == index && slices.Contains(offsets, p.base) })
 }
 
-// recall takes back what was held for too long.
+// recall takes back what was held for too long. The verdicts of a connection that has ended may
+// come too late as well.
 func (c *connsrv) recall(id uint64, b []byte) {
 	m, err := ipc.DecodeRecall(b)
 	c.w.must(err, "decode a recall")
 	_, s := c.find(id, m.Sub)
+	if s == nil {
+		s = c.left[subID{id, m.Sub}]
+	}
 	if s == nil {
 		return
 	}

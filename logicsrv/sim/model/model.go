@@ -108,7 +108,7 @@ type soft struct {
 	marker                ipc.Marker // the latest
 	loops                 map[uint32]bool
 	consumers             map[subID]*consumer
-	joining               []ipc.Subscribe
+	joining               []joiner
 	members               map[string]map[uint64]bool
 	written, synceds      uint64
 	wasWritten, wasSynced uint64 // when the turn began

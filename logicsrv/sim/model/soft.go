@@ -89,6 +89,12 @@ func (m *Model) says(typ journal.EventType) bool {
 	return slices.ContainsFunc(m.events, func(ev journal.Event) bool { return ev.Type == typ })
 }
 
+// joiner has asked to be a consumer, and is one when it is known who else is.
+type joiner struct {
+	ipc.Subscribe
+	told bool // by connsrv, since the marker
+}
+
 // subscribe makes a consumer, once it is known who else consumes.
 func (m *Model) subscribe(in *Input) {
 	s, err := ipc.DecodeSubscribe(in.Payload)
@@ -114,8 +120,8 @@ func (m *Model) subscribe(in *Input) {
 	case m.synced:
 		m.join(&s)
 	default:
-		m.joining = slices.DeleteFunc(m.joining, func(o ipc.Subscribe) bool { return o.Conn == s.Conn && o.Sub == s.Sub })
-		m.joining = append(m.joining, s)
+		m.joining = slices.DeleteFunc(m.joining, func(o joiner) bool { return o.Conn == s.Conn && o.Sub == s.Sub })
+		m.joining = append(m.joining, joiner{Subscribe: s})
 	}
 	if s.Req != 0 && (why != code || refused != (why != errcode.OK)) {
 		m.cfg.Fail("subscribe %d/%d to queue %d is answered %v, expected %v", s.Conn, s.Sub, s.Queue, code, why)
@@ -186,7 +192,7 @@ func (m *Model) unsubscribe(in *Input) {
 	if !m.current(u.Epoch) {
 		return
 	}
-	m.joining = slices.DeleteFunc(m.joining, func(o ipc.Subscribe) bool { return o.Conn == u.Conn && o.Sub == u.Sub })
+	m.joining = slices.DeleteFunc(m.joining, func(o joiner) bool { return o.Conn == u.Conn && o.Sub == u.Sub })
 	m.end(m.consumers[subID{u.Conn, u.Sub}])
 	if o := m.reply(u.Head); u.Req != 0 && (o == nil || o.Type != ipc.TypeSubClosed) {
 		m.cfg.Fail("the end of consumer %d/%d is not answered", u.Conn, u.Sub)
@@ -216,7 +222,7 @@ func (m *Model) connClosed(in *Input) {
 	if !m.current(c.Epoch) {
 		return
 	}
-	m.joining = slices.DeleteFunc(m.joining, func(o ipc.Subscribe) bool { return o.Conn == c.Conn })
+	m.joining = slices.DeleteFunc(m.joining, func(o joiner) bool { return o.Conn == c.Conn })
 	for _, id := range m.consumerIDs() {
 		if id.conn == c.Conn {
 			m.end(m.consumers[id])
@@ -252,9 +258,9 @@ func (m *Model) subState(in *Input) {
 	if q == nil {
 		return // its end is told
 	}
-	asks := func(o ipc.Subscribe) bool { return o.Conn == s.Conn && o.Sub == s.Sub }
+	asks := func(o joiner) bool { return o.Conn == s.Conn && o.Sub == s.Sub }
 	if i := slices.IndexFunc(m.joining, asks); i >= 0 && s.Delivered == 0 {
-		m.joining[i].Limit = s.Limit
+		m.joining[i].Limit, m.joining[i].told = s.Limit, true
 		return // it joins when all others are known
 	}
 	m.joining = slices.DeleteFunc(m.joining, asks)
@@ -290,6 +296,9 @@ func (m *Model) resyncEnd(in *Input) {
 	if !m.current(e.Epoch) || e.Term != m.marker.Term || e.Ask != m.marker.Ask || m.synced {
 		return
 	}
+	if !m.loops[e.Loop] {
+		m.dropUntold(uint64(e.Loop))
+	}
 	m.loops[e.Loop] = true
 	if len(m.loops) < int(e.Loops) {
 		return
@@ -298,7 +307,7 @@ func (m *Model) resyncEnd(in *Input) {
 	joining := m.joining
 	m.joining = nil
 	for i := range joining {
-		s := &joining[i]
+		s := &joining[i].Subscribe
 		if q := m.queues[s.Queue]; q != nil && !q.excludes(s.Consumer.Exclusive) {
 			m.join(s)
 		}
@@ -307,6 +316,12 @@ func (m *Model) resyncEnd(in *Input) {
 		m.queues[id].unusedMS = m.now()
 		m.expel(m.queues[id])
 	}
+}
+
+// dropUntold forgets who asked to be a consumer before its loop told of all that are: what it told
+// nothing of has ended since.
+func (m *Model) dropUntold(loop uint64) {
+	m.joining = slices.DeleteFunc(m.joining, func(o joiner) bool { return o.Conn&0xff == loop && !o.told })
 }
 
 // expel ends the consumers that are told at the end of a resync that they cannot be beside others.

@@ -104,9 +104,6 @@ func (c *Core) settled(k *cursor, ranges []ipc.Range) {
 		next := r.First + uint64(r.Count)
 		k.settle(r.First, next)
 		k.taken.remove(r.First, next)
-		if !k.asked.empty() {
-			k.asked.remove(r.First, next)
-		}
 	}
 	if k.floor != floor {
 		c.floorMoved(k)

@@ -54,6 +54,9 @@ func (k *cursor) settle(first, next uint64) {
 	k.attempts = k.attempts.drop(first, next)
 	k.leases.drop(first, next)
 	k.dead.drop(first, next)
+	if !k.asked.empty() {
+		k.asked.remove(first, next) // a seek may bring it back, to die again
+	}
 	if first > k.floor {
 		k.acked.add(first, next)
 		return

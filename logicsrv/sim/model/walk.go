@@ -76,7 +76,7 @@ func (m *Model) trails(ev journal.Event) bool {
 	if why == ipc.ReasonMaxLength {
 		return x.condemned && x.is == ready
 	}
-	return x.asked == m.number
+	return x.asked == m.number && (why == ipc.ReasonExpired || why == ipc.ReasonDeliveryLimit)
 }
 
 // causeOf is the position of the input up to which all have been decided when event i was.

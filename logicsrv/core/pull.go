@@ -94,9 +94,6 @@ func (c *Core) decidePull() {
 		return // told twice
 	}
 	c.unused(q)
-	if m.InvisibleMS > 0 && c.leaseAgain(q, &m) {
-		return
-	}
 	p := &pull{Pull: m, queue: q}
 	c.expireFirst(q)
 	switch {
@@ -104,6 +101,7 @@ func (c *Core) decidePull() {
 		// Until all loops have told what is in hand, and what has expired is dead, nobody can be
 		// given anything.
 		c.parkPull(p)
+	case c.leaseAgain(p):
 	case c.serve(p, c.in.Pos):
 	case m.Wait:
 		c.parkPull(p)
@@ -116,13 +114,32 @@ func (c *Core) decidePull() {
 // and tells it again if it still waits.
 func (c *Core) void(conn uint64) bool { return !c.resynced && !c.told[conn%maxLoops] }
 
+// asker names a Pull.
+type asker struct{ epoch, req uint64 }
+
+// notePulls notes which pulls our predecessors gave leases: they alone may be told again and have
+// one, for within a term no Marker that asks the same connsrv follows a lease.
+func (c *Core) notePulls() {
+	c.leasedTo = map[asker]bool{}
+	for _, q := range c.queues.all {
+		for _, k := range q.cursors {
+			for _, l := range k.leases.list {
+				c.leasedTo[asker{l.v.epoch, l.v.req}] = true
+			}
+		}
+	}
+}
+
 // leaseAgain answers a Pull that has been told again from the lease that it got.
-func (c *Core) leaseAgain(q *queue, m *ipc.Pull) bool {
+func (c *Core) leaseAgain(p *pull) bool {
+	if !c.leasedTo[asker{p.Epoch, p.Req}] {
+		return false
+	}
 	var runs []ipc.PulledRun
 	var info leaseInfo
-	for _, k := range q.cursors {
+	for _, k := range p.queue.cursors {
 		for _, l := range k.leases.list {
-			if l.v.epoch == m.Epoch && l.v.req == m.Req {
+			if l.v.epoch == p.Epoch && l.v.req == p.Req {
 				info = l.v
 				attempts, _ := k.attempts.at(l.first)
 				runs = append(runs, ipc.PulledRun{Index: k.ix.id, First: l.first, Count: uint32(l.next - l.first), Attempts: attempts})
@@ -130,9 +147,9 @@ func (c *Core) leaseAgain(q *queue, m *ipc.Pull) bool {
 		}
 	}
 	if len(runs) == 0 {
-		return false
+		return false // it is over
 	}
-	c.answerPull(&pull{Pull: *m, queue: q}, c.pastGate(ipc.LevelPage), runs, info.lease, info.until)
+	c.answerPull(p, c.pastGate(ipc.LevelPage), runs, info.lease, info.until)
 	return true
 }
 
@@ -235,7 +252,7 @@ func (c *Core) servePulls(q *queue, left *int) bool {
 		if *left == 0 {
 			return false
 		}
-		if !c.serve(p, journal.NoInput) {
+		if !c.leaseAgain(p) && !c.serve(p, journal.NoInput) {
 			if p.Wait {
 				return true
 			}

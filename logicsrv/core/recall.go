@@ -88,15 +88,20 @@ func (c *Core) recall(k *consumer) (all bool) {
 	g.done()
 	c.recalled = ranges
 	if len(ranges) > 0 {
-		k.recalls++
-		for _, r := range ranges {
-			k.crossed(l.cur).add(r.First, r.First+uint64(r.Count))
-		}
-		m := ipc.Recall{Head: ipc.Head{Epoch: c.epoch, Conn: k.conn}, Sub: k.sub, Index: l.cur.ix.id, Ranges: ranges}
-		c.turn.sent(atOnce, ipc.TypeRecall, m.Append(c.turn.recs))
-		c.stats.Recalled += countOf(ranges)
+		c.tellRecall(k, l.cur, ranges)
 	}
 	return all
+}
+
+// tellRecall tells a consumer what was taken from it.
+func (c *Core) tellRecall(k *consumer, cur *cursor, ranges []ipc.Range) {
+	k.recalls++
+	for _, r := range ranges {
+		k.crossed(cur).add(r.First, r.First+uint64(r.Count))
+	}
+	m := ipc.Recall{Head: ipc.Head{Epoch: c.epoch, Conn: k.conn}, Sub: k.sub, Index: cur.ix.id, Ranges: ranges}
+	c.turn.sent(atOnce, ipc.TypeRecall, m.Append(c.turn.recs))
+	c.stats.Recalled += countOf(ranges)
 }
 
 // crossed is what was recalled of an index since connsrv last had heard of all Recalls.

@@ -134,6 +134,7 @@ func (c *Core) decideSubState() {
 	for _, h := range m.InHand {
 		if cur := q.cursor(h.Index); cur != nil {
 			c.holdAgain(k, cur, h.Range)
+			c.leasedMeanwhile(k, cur, h.Range)
 		}
 	}
 }
@@ -185,6 +186,21 @@ func (c *Core) holdAgain(k *consumer, cur *cursor, r ipc.Range) {
 		c.mindHand(k, cur, first, next)
 		return true
 	})
+}
+
+// leasedMeanwhile tells a consumer what it does not hold any more although connsrv says so: it was
+// taken from it, and pulled with a lease, and our predecessor died before it could say that.
+func (c *Core) leasedMeanwhile(k *consumer, cur *cursor, r ipc.Range) {
+	ranges := c.recalled[:0]
+	cur.leases.within(r.First, r.First+uint64(r.Count), func(first, next uint64) {
+		ranges = append(ranges, ipc.Range{First: first, Count: uint32(next - first)})
+	})
+	c.recalled = ranges
+	for len(ranges) > 0 {
+		n := min(len(ranges), maxRanges)
+		c.tellRecall(k, cur, ranges[:n])
+		ranges = ranges[n:]
+	}
 }
 
 // decideResyncEnd: one loop has told all. With the last one the cut is consistent.

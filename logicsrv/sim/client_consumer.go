@@ -43,7 +43,7 @@ func (c *consumer) tick() {
 		return
 	}
 	queue := c.w.queueOf(c.queue)
-	if queue == 0 || !c.ready(c) || c.asked || c.leaving {
+	if queue == 0 && c.sub == nil || !c.ready(c) || c.asked || c.leaving {
 		return
 	}
 	switch {

@@ -3,8 +3,6 @@
 package sim
 
 import (
-	"slices"
-
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
@@ -34,12 +32,12 @@ func (s *steward) tick() {
 		s.ask(admin.CmdDescribe, d.Append(nil), s.described)
 	case n < 7:
 		s.purge(&m)
-	case n < 9:
-		s.seek(&m)
-	case n < 10 && r.IntN(3) == 0:
+	case n < 10:
+		s.seek()
+	case n < 11 && r.IntN(3) == 0:
 		d := admin.Delete{Name: m.Name, IfUnused: r.IntN(2) == 0, IfEmpty: r.IntN(2) == 0}
 		s.ask(admin.CmdDeleteQueue, d.Append(nil), func([]byte) { delete(w.names, m.Name) })
-	case n < 11 && r.IntN(3) == 0:
+	case n < 12 && r.IntN(3) == 0:
 		m.SingleActive = !m.SingleActive // unequal, if it is there
 		s.ask(admin.CmdCreateQueue, m.Append(nil), func(b []byte) { s.created(&m, b) })
 	default:
@@ -54,8 +52,6 @@ func (s *steward) purge(m *admin.CreateQueue) {
 	p := admin.Purge{Name: m.Name}
 	if s.w.hermitage != "" && s.w.rng.IntN(2) == 0 {
 		p.Name = s.w.hermitage
-	} else if s.w.rng.IntN(3) > 0 {
-		return
 	}
 	s.ask(admin.CmdPurge, p.Append(nil), nil)
 }
@@ -75,19 +71,33 @@ func (s *steward) described(b []byte) {
 }
 
 // seek sets a queue to other offsets, of those that it had when it was described.
-func (s *steward) seek(m *admin.CreateQueue) {
+func (s *steward) seek() {
 	w := s.w
-	i := slices.IndexFunc(s.known, func(q admin.QueueInfo) bool { return q.Name == m.Name && q.Queue == w.queueOf(m.Name) })
-	if i < 0 || m.Topic == "" && !m.RewindMS.Given {
+	q := s.seekable()
+	if q == nil {
 		return
 	}
-	q := &s.known[i]
 	x := q.Indexes[w.rng.IntN(len(q.Indexes))]
 	to := admin.SeekTo{Index: x.Index, Offset: w.rng.Uint64N(x.Next + 1)}
-	w.trace("steward sets queue %s to offset %d of index %d", m.Name, to.Offset, to.Index)
-	k := admin.Seek{Name: m.Name, To: []admin.SeekTo{to}}
+	w.trace("steward sets queue %s to offset %d of index %d", q.Name, to.Offset, to.Index)
+	k := admin.Seek{Name: q.Name, To: []admin.SeekTo{to}}
 	o := s.ask(admin.CmdSeek, k.Append(nil), nil)
 	o.before = func() { w.sought(q.Queue, to) }
+}
+
+// seekable is a queue that keeps what is done with; nil: none is known.
+func (s *steward) seekable() *admin.QueueInfo {
+	var of []*admin.QueueInfo
+	for i := range s.known {
+		q := &s.known[i]
+		if q.Queue == s.w.queueOf(q.Name) && (q.Settings.Topic != "" || q.Settings.RewindMS.Given) {
+			of = append(of, q)
+		}
+	}
+	if len(of) == 0 {
+		return nil
+	}
+	return of[s.w.rng.IntN(len(of))]
 }
 
 // sought: all from an offset on may be given out again.

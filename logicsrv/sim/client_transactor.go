@@ -321,7 +321,7 @@ func (x *transactor) consume() {
 	w := x.w
 	queue := w.queueOf(x.queue)
 	switch {
-	case queue == 0 || x.entering:
+	case queue == 0 && x.sub == nil || x.entering:
 	case x.sub == nil && !x.stopped:
 		x.subscribe(queue)
 	case x.sub == nil:

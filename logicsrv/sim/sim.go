@@ -42,6 +42,7 @@ func (s *Simulator) Run(o Options) (result Result) {
 	w.install(o.Mutant)
 	defer uninstall()
 	defer func() {
+		w.stats.rules = w.model.Seen
 		result.Step, result.Stats = w.step, w.stats
 		switch v := recover().(type) {
 		case nil:

@@ -2,7 +2,12 @@
 
 package sim
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+
+	"github.com/trimq/trimq/logicsrv/sim/model"
+)
 
 // Stats counts what happened in a history.
 type Stats struct {
@@ -14,6 +19,8 @@ type Stats struct {
 	oldEpoch, unknownReply, staleDelivery                     int
 	known, checkpoints                                        int
 	pulled, recalls, skipped, checks, refs                    int
+
+	rules [model.Rules]int // how often each rule of the model made a difference
 }
 
 // Add sums counts of several histories.
@@ -46,13 +53,37 @@ func (s *Stats) Add(o *Stats) {
 	s.skipped += o.skipped
 	s.checks += o.checks
 	s.refs += o.refs
+	for i := range s.rules {
+		s.rules[i] += o.rules[i]
+	}
+}
+
+// Unused are the rules of the model that made no difference.
+func (s *Stats) Unused() (rules []model.Rule) {
+	for r, n := range s.rules {
+		if n == 0 {
+			rules = append(rules, model.Rule(r))
+		}
+	}
+	return rules
+}
+
+// Coverage lists how often each rule of the model made a difference, one a line.
+func (s *Stats) Coverage() string {
+	var b strings.Builder
+	for r, n := range s.rules {
+		fmt.Fprintf(&b, "%9d %s\n", n, model.Rule(r))
+	}
+	return b.String()
 }
 
 func (s *Stats) String() string {
 	return fmt.Sprintf("steps %d, kills %d, power cuts %d, stalls %d, full disks %d, failed syncs %d, restarts %v; "+
 		"acknowledged %d, refused %d, delivered %d, commits %d, markers %d, dead clients %d; full ring %d, refused for the disk %d, "+
-		"known inputs %d, log gaps %d, replies of old epochs %d, to nobody %d, stale deliveries %d",
+		"known inputs %d, log gaps %d, replies of old epochs %d, to nobody %d, stale deliveries %d; "+
+		"pulled %d, recalls %d, skipped %d, checks %d, references %d",
 		s.Steps, s.Kills, s.PowerCuts, s.Stalls, s.DiskFulls, s.SyncErrors, s.Restarts,
 		s.acked, s.refused, s.delivered, s.commits, s.markers, s.clientDeaths, s.ringFull, s.diskFull,
-		s.known, s.gaps, s.oldEpoch, s.unknownReply, s.staleDelivery)
+		s.known, s.gaps, s.oldEpoch, s.unknownReply, s.staleDelivery,
+		s.pulled, s.recalls, s.skipped, s.checks, s.refs)
 }

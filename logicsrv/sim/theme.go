@@ -72,7 +72,7 @@ func drawSettings(r *rand.Rand) admin.QueueSettings {
 	if !one(3) {
 		drawDeadLetter(r, &s)
 	}
-	if one(6) {
+	if one(3) {
 		s.RewindMS = some(300, 2000)
 	}
 	if one(8) {
@@ -87,10 +87,10 @@ func drawSettings(r *rand.Rand) admin.QueueSettings {
 // may be the one where they come from, or nowhere.
 func drawDeadLetter(r *rand.Rand, s *admin.QueueSettings) {
 	s.DeadLetter, s.KeepKey = true, r.IntN(2) == 0
-	switch r.IntN(6) {
+	switch r.IntN(8) {
 	case 0:
 		s.DeadLetterExchange = "no-such-exchange"
-	case 1:
+	case 1, 2:
 		s.DeadLetterExchange = ""
 	default:
 		s.DeadLetterExchange = "dlx"

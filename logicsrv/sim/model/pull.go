@@ -27,7 +27,7 @@ func (m *Model) pullNow(in *Input) {
 	q.unusedMS = m.now()
 	o := m.reply(p.Head)
 	switch {
-	case p.InvisibleMS > 0 && m.leaseAgain(q, &p, o):
+	case m.synced && p.InvisibleMS > 0 && m.leaseAgain(q, &p, o):
 	case m.synced && (q.hasReady(m) || m.gotNow(q, o)):
 		if p.InvisibleMS > 0 {
 			m.cfg.Fail("a pull from queue %s is given no lease, though there are messages", q.name)
@@ -136,7 +136,7 @@ func (m *Model) pulledLate(o *Output) {
 		m.intoHand(q, &p.Pull, &a)
 	case p.InvisibleMS == 0 || a.Lease == 0 && len(a.Runs) > 0:
 		m.cfg.Fail("pull %d from queue %s, invisible for %d ms, gets lease %d", a.Req, q.name, p.InvisibleMS, a.Lease)
-	case a.Lease != 0:
+	case a.Lease != 0 && !m.leaseAgain(q, &p.Pull, o):
 		m.judgeLease(q, &p.Pull, &a)
 	}
 	if len(a.Runs) > 0 {
@@ -206,7 +206,7 @@ func (m *Model) leased(e *journal.Leased) {
 	if m.judging() {
 		m.saw(RuleLease)
 	}
-	l := lease{e.Lease, e.UntilMS, e.Epoch, e.Req}
+	l := lease{e.Lease, e.UntilMS, e.Epoch, e.Req, m.number}
 	for _, r := range e.Runs {
 		m.in(e.Queue, r.Index, []ipc.Range{r.Range}, func(x *message) {
 			if m.judging() {
@@ -240,7 +240,7 @@ func (m *Model) judgeLease(q *queue, p *ipc.Pull, a *ipc.Pulled) {
 func (m *Model) leaseAgain(q *queue, p *ipc.Pull, o *Output) bool {
 	var mine []*message
 	q.each(func(x *message) {
-		if x.is == leased && x.lease.epoch == p.Epoch && x.lease.req == p.Req {
+		if x.is == leased && x.lease.epoch == p.Epoch && x.lease.req == p.Req && x.lease.turn < m.number {
 			mine = append(mine, x)
 		}
 	})
@@ -373,6 +373,10 @@ func (m *Model) judgeTurn(q *queue, k *consumer) {
 		if len(q.consumers) > 1 {
 			m.saw(RuleSingleActive)
 		}
+		if q.succeeded {
+			m.saw(RuleFailover)
+		}
+		q.succeeded = false
 		return
 	}
 	for _, o := range q.consumers {

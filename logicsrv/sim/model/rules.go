@@ -54,6 +54,7 @@ const (
 	RuleSingleActive
 	RuleFailover
 	RuleAckTimeout
+	RuleRecallLate
 	RuleSubscription
 	RuleSkip
 	RulePurge
@@ -114,6 +115,7 @@ var ruleNames = [Rules]string{
 	RuleSingleActive:     "one consumer at a time gets messages",
 	RuleFailover:         "the next one gets them after its end",
 	RuleAckTimeout:       "what is held for too long comes back",
+	RuleRecallLate:       "who has lost a message to a lease is told after a restart",
 	RuleSubscription:     "a queue over a topic has its messages",
 	RuleSkip:             "what a filter does not match is done with",
 	RulePurge:            "a purge drops what is ready",

@@ -173,6 +173,7 @@ func (m *Model) end(k *consumer) {
 	if q.active == k {
 		q.active = nil
 		q.succeed()
+		q.succeeded = q.active != nil
 	}
 }
 
@@ -275,10 +276,20 @@ func (m *Model) subState(in *Input) {
 	for _, h := range s.InHand {
 		if l := q.lane(h.Index); l != nil {
 			for o := h.Range.First; o < h.Range.First+uint64(h.Range.Count) && o < uint64(len(l.messages)); o++ {
-				m.take(l.messages[o], k)
+				m.takeAgain(l.messages[o], k)
 			}
 		}
 	}
+}
+
+// takeAgain puts a message into the hand in which connsrv says it is. It may have been taken from there,
+// and leased to somebody, before connsrv was told.
+func (m *Model) takeAgain(x *message, k *consumer) {
+	if x.is == leased {
+		m.recalled[x] = taking{k, true}
+		m.saw(RuleRecallLate)
+	}
+	m.take(x, k)
 }
 
 // take puts a message into a hand, if it is ready.

@@ -50,6 +50,7 @@ type lease struct {
 	number     uint64
 	untilMS    int64
 	epoch, req uint64 // of the pull
+	turn       uint64 // in which it was given
 }
 
 // letter is how messages came to where they are.
@@ -107,6 +108,7 @@ type queue struct {
 	pullers   []*consumer
 	pulls     []*pull
 	active    *consumer // who gets messages, where that is one at a time
+	succeeded bool      // the one before it has ended, and it has got nothing yet
 	unusedMS  int64     // since when nobody has used it
 
 	// Of this turn.

@@ -18,6 +18,7 @@ func main() {
 	histories := flag.Int("histories", 1, "how many, with consecutive seeds")
 	mutant := flag.String("mutant", "", "break this rule; \"list\" names them, \"all\" tries each")
 	verbose := flag.Bool("v", false, "print a trace")
+	stats := flag.Bool("stats", false, "print how often each rule of the model made a difference")
 	keep := flag.Int("keep-going", 1, "stop after so many violations")
 	flag.Parse()
 	var ok bool
@@ -30,7 +31,7 @@ func main() {
 	case "all":
 		ok = tryMutants(*seed, *histories)
 	default:
-		ok = play(*seed, *histories, *mutant, *verbose, *keep)
+		ok = play(*seed, *histories, *mutant, *verbose, *stats, *keep)
 	}
 	if !ok {
 		os.Exit(1)
@@ -38,7 +39,7 @@ func main() {
 }
 
 // play runs histories and says whether all held.
-func play(first uint64, n int, mutant string, verbose bool, keep int) bool {
+func play(first uint64, n int, mutant string, verbose, stats bool, keep int) bool {
 	var s sim.Simulator
 	var total sim.Stats
 	out := bufio.NewWriter(os.Stdout)
@@ -59,6 +60,9 @@ func play(first uint64, n int, mutant string, verbose bool, keep int) bool {
 				break
 			}
 		}
+	}
+	if stats {
+		fmt.Fprint(out, total.Coverage())
 	}
 	took := time.Since(begin)
 	fmt.Fprintf(out, "%d histories in %.1f s (%.1f ms each), %d violations\n%s\n",

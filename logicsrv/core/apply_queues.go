@@ -199,7 +199,7 @@ func (c *Core) applyLeased(e *journal.Leased) error {
 		return misfit("lease %d of queue %d", e.Lease, e.Queue)
 	}
 	q.lease = e.Lease
-	info := leaseInfo{lease: e.Lease, until: e.UntilMS, epoch: e.Epoch, req: e.Req}
+	info := leaseInfo{lease: e.Lease, until: e.UntilMS, asker: asker{e.Epoch, e.Req}}
 	for i := range e.Runs {
 		run := &e.Runs[i]
 		k, err := c.cursorOf(e.Queue, run.Index, []ipc.Range{run.Range})
@@ -323,9 +323,15 @@ func (c *Core) doomQueue(q *queue) {
 	}
 }
 
-// applyTransientsGone dooms what is not durable: the memory in which it was is gone.
+// applyTransientsGone dooms what is not durable: the memory in which it was is gone. Leases stay, but
+// whoever asks from now on is not the one who got them, though connsrv counts from 1 on again.
 func (c *Core) applyTransientsGone(*journal.TransientsGone) error {
 	for _, q := range c.queues.all {
+		for _, k := range q.cursors {
+			for i := range k.leases.list {
+				k.leases.list[i].v.asker = asker{}
+			}
+		}
 		if !q.set.Durable || q.set.Exclusive {
 			c.doomQueue(q)
 		}

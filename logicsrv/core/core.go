@@ -219,7 +219,9 @@ func (c *Core) Begin(term, nonce, written, synced uint64) {
 	c.endedInReplay = nil
 	c.turn.floors = c.turn.floors[:0] // replay has noted them too; the first ack notes them again
 	c.turn.limbos = c.turn.limbos[:0]
-	c.notePulls()
+	if !c.newRings {
+		c.notePulls()
+	}
 	c.sendMarker()
 }
 

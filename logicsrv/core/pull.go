@@ -124,7 +124,7 @@ func (c *Core) notePulls() {
 	for _, q := range c.queues.all {
 		for _, k := range q.cursors {
 			for _, l := range k.leases.list {
-				c.leasedTo[asker{l.v.epoch, l.v.req}] = true
+				c.leasedTo[l.v.asker] = true
 			}
 		}
 	}
@@ -132,14 +132,15 @@ func (c *Core) notePulls() {
 
 // leaseAgain answers a Pull that has been told again from the lease that it got.
 func (c *Core) leaseAgain(p *pull) bool {
-	if !c.leasedTo[asker{p.Epoch, p.Req}] {
+	who := asker{p.Epoch, p.Req}
+	if p.InvisibleMS == 0 || !c.leasedTo[who] {
 		return false
 	}
 	var runs []ipc.PulledRun
 	var info leaseInfo
 	for _, k := range p.queue.cursors {
 		for _, l := range k.leases.list {
-			if l.v.epoch == p.Epoch && l.v.req == p.Req {
+			if l.v.asker == who {
 				info = l.v
 				attempts, _ := k.attempts.at(l.first)
 				runs = append(runs, ipc.PulledRun{Index: k.ix.id, First: l.first, Count: uint32(l.next - l.first), Attempts: attempts})

@@ -87,8 +87,8 @@ func (k *cursor) append(b []byte) []byte {
 		w.run(r.first, r.next)
 		w.number(r.v.lease)
 		w.number(uint64(r.v.until))
-		w.number(r.v.epoch)
-		w.number(r.v.req)
+		w.number(r.v.asker.epoch)
+		w.number(r.v.asker.req)
 	}
 	w.list(len(k.dead.list), k.floor)
 	for _, r := range k.dead.list {
@@ -311,7 +311,7 @@ func (l *loader) leases(k *cursor) {
 	for range r.n {
 		at := r.last
 		first, next, ok := r.run()
-		v := leaseInfo{lease: l.Uvarint(), until: l.signed(), epoch: l.Uvarint(), req: l.Uvarint()}
+		v := leaseInfo{lease: l.Uvarint(), until: l.signed(), asker: asker{l.Uvarint(), l.Uvarint()}}
 		if !ok || !l.ensure(v.lease > 0 && v.lease <= k.queue.lease && l.pending(k, first, next)) || !l.apart(&k.leases, at, first, v) {
 			return
 		}

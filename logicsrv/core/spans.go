@@ -118,8 +118,9 @@ func (s *spans[V]) rewrite(first, next uint64, v *V) {
 type leaseInfo struct {
 	lease uint64 // its number within the queue, see serial
 	until int64  // Unix ms
-	// The Pull that it answers, so that the same lease is told again to who asks again.
-	epoch, req uint64
+	// The Pull that it answers, so that the same lease is told again to who asks again; none after a
+	// boot.
+	asker asker
 }
 
 // leases are the offsets of a cursor that were pulled and are invisible until a time.

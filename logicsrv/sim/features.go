@@ -32,6 +32,9 @@ func (w *world) castTheme() {
 		}
 	}
 	a.bind("dlx", "grave", "")
+	if w.theme.back {
+		a.bind("dlx", "q0", "")
+	}
 	if w.theme.topic {
 		a.bind("all", mainTopic, "")
 	}

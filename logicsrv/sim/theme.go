@@ -19,6 +19,7 @@ type theme struct {
 	txns    bool
 	delays  bool
 	pulls   bool
+	back    bool   // the dead-letter exchange leads to the first queue too
 	checkMS uint64 // between two checks of a transaction
 }
 
@@ -33,7 +34,7 @@ func makeTheme(seed uint64) *theme {
 	}
 	t := &theme{
 		topic: r.IntN(3) == 0, hermit: r.IntN(3) == 0, txns: r.IntN(3) == 0, delays: r.IntN(3) == 0, pulls: r.IntN(2) == 0,
-		checkMS: 100 + r.Uint64N(200),
+		back: r.IntN(3) == 0, checkMS: 100 + r.Uint64N(200),
 	}
 	for i := range 2 + r.IntN(2) {
 		m := admin.CreateQueue{Name: fmt.Sprintf("q%d", i), Level: ipc.Level(1 + r.IntN(3)), QueueSettings: drawSettings(r)}

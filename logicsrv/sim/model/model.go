@@ -58,7 +58,8 @@ type Model struct {
 	soft
 	entries []entry // all that count, in order of LSN
 
-	turn     *Turn // that is being judged; nil: entries are folded
+	turn     *Turn  // that is being judged; nil: entries are folded
+	folded   *entry // the one that is folded
 	number   uint64
 	cause    any // the input that the present events belong to, decoded; nil: none
 	told     map[question]*Output
@@ -207,7 +208,7 @@ func (m *Model) fold(lsn uint64) {
 	m.turn = nil
 	for i := range m.entries {
 		e := &m.entries[i]
-		m.lsn, m.timeMS = e.lsn-1, e.timeMS
+		m.lsn, m.timeMS, m.folded = e.lsn-1, e.timeMS, e
 		events := journal.Events(e.events)
 		for ev, ok := events.Next(); ok; ev, ok = events.Next() {
 			m.event(ev)
@@ -247,6 +248,14 @@ func (m *Model) now() int64 {
 		return m.timeMS
 	}
 	return max(m.turn.NowMS, m.timeMS)
+}
+
+// nonceNow is that of the rings in which the inputs of the turn are, or of the entry that is folded.
+func (m *Model) nonceNow() uint64 {
+	if m.turn == nil {
+		return m.folded.nonce
+	}
+	return m.turn.Nonce
 }
 
 // must is for what cannot be decoded.

@@ -206,7 +206,7 @@ func (m *Model) leased(e *journal.Leased) {
 	if m.judging() {
 		m.saw(RuleLease)
 	}
-	l := lease{e.Lease, e.UntilMS, e.Epoch, e.Req, m.number}
+	l := lease{e.Lease, e.UntilMS, e.Epoch, e.Req, m.nonceNow(), m.number}
 	for _, r := range e.Runs {
 		m.in(e.Queue, r.Index, []ipc.Range{r.Range}, func(x *message) {
 			if m.judging() {
@@ -240,7 +240,7 @@ func (m *Model) judgeLease(q *queue, p *ipc.Pull, a *ipc.Pulled) {
 func (m *Model) leaseAgain(q *queue, p *ipc.Pull, o *Output) bool {
 	var mine []*message
 	q.each(func(x *message) {
-		if x.is == leased && x.lease.epoch == p.Epoch && x.lease.req == p.Req && x.lease.turn < m.number {
+		if x.is == leased && x.lease.epoch == p.Epoch && x.lease.req == p.Req && x.lease.ring == m.ring && x.lease.turn < m.number {
 			mine = append(mine, x)
 		}
 	})

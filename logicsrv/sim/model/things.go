@@ -50,6 +50,7 @@ type lease struct {
 	number     uint64
 	untilMS    int64
 	epoch, req uint64 // of the pull
+	ring       uint64 // in which it was; a later one's connsrv counts from 1 on again
 	turn       uint64 // in which it was given
 }
 

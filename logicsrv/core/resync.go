@@ -222,6 +222,9 @@ func (c *Core) decideResyncEnd() {
 		return // each loop speaks for its own connections
 	}
 	c.resynced = true
+	for _, q := range c.queues.all {
+		c.keepAlone(q)
+	}
 	joining := c.joining
 	c.joining = nil
 	for i := range joining {
@@ -230,7 +233,6 @@ func (c *Core) decideResyncEnd() {
 	// All of them: what was ready when they joined was not delivered so long, and what was in hands
 	// of which nothing is told is ready again.
 	for _, q := range c.queues.all {
-		c.keepAlone(q)
 		c.touch(q)
 		c.overflows(q)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/trimq/trimq/logicsrv/core"
 	"github.com/trimq/trimq/logicsrv/shell"
+	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
 )
@@ -18,8 +19,9 @@ func (w *world) traceTurn(t *shell.Turn) {
 	}
 	w.trace("    turn of term %d behind lsn=%d at %d, written=%d synced=%d", t.Term, t.LSN, t.NowMS, t.Written, t.Synced)
 	for i := range t.Inputs {
-		h, _ := ipc.PeekHead(t.Inputs[i].Payload)
-		w.trace("      in @%d type %d %+v", t.Inputs[i].Pos, t.Inputs[i].Type, h)
+		in := &t.Inputs[i]
+		h, _ := ipc.PeekHead(in.Payload)
+		w.trace("      in @%d type %d %+v %s", in.Pos, in.Type, h, inputText(in))
 	}
 	if t.Entry != nil {
 		events := journal.Events(t.Entry.Events)
@@ -34,6 +36,22 @@ func (w *world) traceTurn(t *shell.Turn) {
 	}
 }
 
+// inputText shows what connsrv says of consumers, for the order of that is what resyncs are about.
+func inputText(in *core.Input) string {
+	switch in.Type {
+	case ipc.TypeSubscribe:
+		s, _ := ipc.DecodeSubscribe(in.Payload)
+		return fmt.Sprintf("sub %d queue %d limit %d %+v", s.Sub, s.Queue, s.Limit, s.Consumer)
+	case ipc.TypeSubState:
+		s, _ := ipc.DecodeSubState(in.Payload)
+		return fmt.Sprintf("term %d ask %d sub %d queue %d limit %d delivered %d in hand %v", s.Term, s.Ask, s.Sub, s.Queue, s.Limit, s.Delivered, s.InHand)
+	case ipc.TypeResyncEnd:
+		e, _ := ipc.DecodeResyncEnd(in.Payload)
+		return fmt.Sprintf("term %d ask %d loop %d of %d", e.Term, e.Ask, e.Loop, e.Loops)
+	}
+	return ""
+}
+
 // outputText shows what is given out.
 func outputText(o *core.Output) string {
 	switch o.Type {
@@ -43,6 +61,9 @@ func outputText(o *core.Output) string {
 	case ipc.TypePulled:
 		p, _ := ipc.DecodePulled(o.Record)
 		return fmt.Sprintf("lease %d %+v", p.Lease, p.Runs)
+	case ipc.TypeSubClosed:
+		c, _ := ipc.DecodeSubClosed(o.Record)
+		return fmt.Sprintf("sub %d %v %s", c.Sub, errcode.Code(c.Code), c.Text)
 	case ipc.TypeRecall:
 		r, _ := ipc.DecodeRecall(o.Record)
 		return fmt.Sprintf("sub %d index %d %+v", r.Sub, r.Index, r.Ranges)
@@ -91,6 +112,8 @@ func eventText(ev journal.Event) string {
 		return text(ev, journal.DecodeQueueDeleted)
 	case journal.EvLaneAdded:
 		return text(ev, journal.DecodeLaneAdded)
+	case journal.EvJoined:
+		return text(ev, journal.DecodeJoined)
 	case journal.EvOwnerGone:
 		return text(ev, journal.DecodeOwnerGone)
 	case journal.EvRejected:

@@ -315,6 +315,9 @@ func (m *Model) resyncEnd(in *Input) {
 		return
 	}
 	m.synced = true
+	for _, id := range sorted(m.queues) {
+		m.expel(m.queues[id])
+	}
 	joining := m.joining
 	m.joining = nil
 	for i := range joining {
@@ -325,7 +328,6 @@ func (m *Model) resyncEnd(in *Input) {
 	}
 	for _, id := range sorted(m.queues) {
 		m.queues[id].unusedMS = m.now()
-		m.expel(m.queues[id])
 	}
 }
 
@@ -347,6 +349,9 @@ func (m *Model) expel(q *queue) {
 			}
 			m.end(k)
 		}
+	}
+	if n := len(q.consumers); n > 1 && slices.ContainsFunc(q.consumers, func(k *consumer) bool { return k.wants.Exclusive }) {
+		m.cfg.Fail("queue %s has %d consumers, one of which is to be the only one", q.name, n)
 	}
 }
 

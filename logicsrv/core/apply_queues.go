@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
 )
@@ -139,7 +140,9 @@ func (c *Core) applyReturned(e *journal.Returned) error {
 	}
 	for _, r := range e.Ranges {
 		k.pending(r.First, r.First+uint64(r.Count), func(first, next uint64) {
-			k.attempts = k.attempts.raise(first, next)
+			if !failpoint.Broken("attempts-not-counted") {
+				k.attempts = k.attempts.raise(first, next)
+			}
 			if e.Reason == ipc.ReasonLeaseOver {
 				k.leases.drop(first, next)
 				k.free(first, next)
@@ -172,7 +175,9 @@ func (c *Core) applyDeadLettered(e *journal.DeadLettered, timeMS int64) error {
 	if err := c.growAll(e.Targets, e.Count, e.Weight, ipc.NoTTL, timeMS); err != nil {
 		return err
 	}
-	c.settled(k, ranges)
+	if !failpoint.Broken("dead-letter-twice") {
+		c.settled(k, ranges)
+	}
 	return nil
 }
 

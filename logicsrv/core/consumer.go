@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/ipc"
 )
 
@@ -145,7 +146,7 @@ func (c *Core) join(k *consumer) {
 	}
 	// Behind those of its priority.
 	i, _ := slices.BinarySearchFunc(q.consumers, k, func(a, b *consumer) int {
-		if a.wants.Priority >= b.wants.Priority {
+		if a.wants.Priority >= b.wants.Priority || failpoint.Broken("consumer-priority-ignored") {
 			return -1
 		}
 		return 1
@@ -208,6 +209,9 @@ func (c *Core) giveBackLater(cur *cursor, first, next uint64, reason ipc.Reason)
 // exclude tells why a consumer cannot join the queue; OK if it can.
 func (q *queue) exclude(exclusive bool) (errcode.Code, string) {
 	if len(q.consumers) == 0 {
+		return errcode.OK, ""
+	}
+	if failpoint.Broken("exclusive-joined") {
 		return errcode.OK, ""
 	}
 	if exclusive {

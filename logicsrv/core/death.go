@@ -233,7 +233,7 @@ func addDeath(n *ipc.Note, queue string, reason ipc.Reason, timeMS int64) []ipc.
 	out := make([]ipc.Death, 0, len(n.Deaths)+1)
 	out = append(out, death)
 	for _, d := range n.Deaths {
-		if d.Queue == queue && d.Reason == reason {
+		if d.Queue == queue && d.Reason == reason && !failpoint.Broken("deaths-not-counted") {
 			out[0] = d
 			out[0].Count++
 		} else if len(out) < ipc.MaxDeaths {
@@ -246,7 +246,7 @@ func addDeath(n *ipc.Note, queue string, reason ipc.Reason, timeMS int64) []ipc.
 // circling tells whether a message would come back to a queue in a circle in which nobody
 // rejected it: it would go round for ever.
 func circling(ix *index, deaths []ipc.Death) bool {
-	if ix.cursor == nil {
+	if ix.cursor == nil || failpoint.Broken("circles-go-on") {
 		return false
 	}
 	for _, d := range deaths {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
 )
@@ -99,6 +100,9 @@ func (c *Core) acknowledge(k *cursor, m *ipc.Ack) {
 		Ranges: c.takeOver(k, m),
 	}
 	level := c.ackLevel(m.Head, k.queue)
+	if m.Verdict == ipc.VerdictSkip && failpoint.Broken("skip-not-journaled") {
+		return
+	}
 	t.raise(level)
 	t.events = ev.Append(t.events)
 	c.stats.Acked += countOf(ev.Ranges)

@@ -52,7 +52,7 @@ func (c *Core) decidePublish() {
 		c.reject(m.Head, code, text)
 		return
 	}
-	if m.Txn != 0 {
+	if m.Txn != 0 && !failpoint.Broken("txn-visible-early") {
 		c.holdPublish(m, bodyOff, x)
 		return
 	}

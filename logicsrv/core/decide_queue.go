@@ -7,6 +7,7 @@ import (
 
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
 )
@@ -226,6 +227,9 @@ func (c *Core) purgeQueue(m *admin.Purge) (admin.Created, refused) {
 	for _, k := range q.cursors {
 		x := journal.PurgedIndex{Index: k.ix.id, Next: min(k.ix.next, k.floor+maxSpan/2)}
 		for first, next := range k.taken.runs {
+			if failpoint.Broken("purge-too-much") {
+				break
+			}
 			k.pending(first, next, func(first, next uint64) {
 				for ; first < next; first += maxCount {
 					x.Kept = append(x.Kept, ipc.Range{First: first, Count: uint32(min(maxCount, next-first))})
@@ -279,7 +283,7 @@ func (c *Core) sought(k *cursor) {
 	k.dead.within(0, noOffset, k.take)
 	for _, list := range [...][]*consumer{k.queue.consumers, k.queue.pullers} {
 		for _, owner := range list {
-			if h := owner.held(k); h != nil {
+			if h := owner.held(k); h != nil && !failpoint.Broken("seek-forgets") {
 				for first, next := range h.runs {
 					if first = max(first, k.floor); first < next {
 						k.take(first, next)

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/invariant"
 	"github.com/trimq/trimq/protocol/ipc"
 )
@@ -78,7 +79,7 @@ func (c *Core) deliver(q *queue, left *int) bool {
 // able is how many consumers of the highest priority that has any could be given messages, and
 // the place of the one whose turn it is.
 func (q *queue) able() (n uint64, at int) {
-	if q.set.SingleActive {
+	if q.set.SingleActive && !failpoint.Broken("sac-two-active") {
 		for i, k := range q.consumers {
 			if k == q.active && k.credit() > 0 {
 				return 1, i

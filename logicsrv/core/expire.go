@@ -70,7 +70,7 @@ func (c *Core) expireIn(k *cursor, below uint64) {
 		now += 1000
 	}
 	var later []dueRun
-	for {
+	for !failpoint.Broken("expiry-forgotten") {
 		due, ok := k.expiry.next()
 		if !ok || due > now {
 			break

@@ -218,6 +218,9 @@ func (l *limbo) due(c *Core) {
 		}
 	}
 	slices.SortStableFunc(due, func(a, b dueBatch) int { return cmp.Compare(a.due, b.due) })
+	if failpoint.Broken("delay-order-ignored") {
+		slices.Reverse(due)
+	}
 	for _, d := range due {
 		if b := d.limbo.find(d.offset); c.room <= 0 || !c.fits(releasedBytes+len(b.dests.ids)*placedBytes) {
 			c.room = 0 // in order of time: what comes behind it waits as well

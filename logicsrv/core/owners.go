@@ -1,6 +1,7 @@
 package core
 
 import (
+	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
 )
@@ -19,7 +20,7 @@ func (c *Core) owner(h ipc.Head) journal.Owner {
 
 // locked tells whether a queue belongs to another connection than the one that a record comes from.
 func (c *Core) locked(q *queue, h ipc.Head) bool {
-	return q.set.Exclusive && (q.doomed || q.owner != c.owner(h))
+	return q.set.Exclusive && !failpoint.Broken("exclusive-shared") && (q.doomed || q.owner != c.owner(h))
 }
 
 // own enters what belongs to a connection. Derived state: it says for whose end something has
@@ -35,6 +36,9 @@ func (c *Core) disown(o journal.Owner) {
 
 // ownerGone dooms what a connection had, or with conn 0 what connections of earlier connsrvs had.
 func (c *Core) ownerGone(conn uint64) {
+	if failpoint.Broken("owner-outlived") {
+		return
+	}
 	o := c.owner(ipc.Head{Epoch: c.epoch, Conn: conn})
 	if conn == 0 && len(c.owned) == 0 || conn != 0 && c.owned[o] == 0 {
 		return
@@ -84,7 +88,7 @@ func (q *queue) clock() *timer { return &q.expiry }
 // due deletes the queue if it has been without use for long enough, or had a consumer and has
 // none any more.
 func (q *queue) due(c *Core) {
-	if q.gone {
+	if q.gone || failpoint.Broken("unused-stay") {
 		return
 	}
 	switch e := q.set.ExpiresMS; {

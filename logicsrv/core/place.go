@@ -177,6 +177,9 @@ func (c *Core) dropHead(q *queue) bool {
 				return false
 			}
 			first := k.nextFree(k.floor)
+			if failpoint.Broken("newest-dropped") {
+				first = k.ix.next - 1
+			}
 			if first >= k.ix.next {
 				break // nothing is ready here
 			}

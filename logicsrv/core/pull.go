@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/invariant"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
@@ -133,7 +134,7 @@ func (c *Core) notePulls() {
 // leaseAgain answers a Pull that has been told again from the lease that it got.
 func (c *Core) leaseAgain(p *pull) bool {
 	who := asker{p.Epoch, p.Req}
-	if p.InvisibleMS == 0 || !c.leasedTo[who] {
+	if p.InvisibleMS == 0 || !c.leasedTo[who] || failpoint.Broken("lease-retold-twice") {
 		return false
 	}
 	var runs []ipc.PulledRun

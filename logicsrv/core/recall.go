@@ -99,6 +99,9 @@ func (c *Core) tellRecall(k *consumer, cur *cursor, ranges []ipc.Range) {
 	for _, r := range ranges {
 		k.crossed(cur).add(r.First, r.First+uint64(r.Count))
 	}
+	if failpoint.Broken("recall-not-told") {
+		return
+	}
 	m := ipc.Recall{Head: ipc.Head{Epoch: c.epoch, Conn: k.conn}, Sub: k.sub, Index: cur.ix.id, Ranges: ranges}
 	c.turn.sent(atOnce, ipc.TypeRecall, m.Append(c.turn.recs))
 	c.stats.Recalled += countOf(ranges)
@@ -117,7 +120,7 @@ func (k *consumer) crossed(cur *cursor) *offsetSet {
 
 // heard notes how many Recalls connsrv had heard of when it passed a verdict.
 func (k *consumer) heard(recalls uint16) {
-	if recalls == k.recalls {
+	if recalls == k.recalls || failpoint.Broken("crossing-ignored") {
 		k.crossing = nil
 	}
 }

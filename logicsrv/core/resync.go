@@ -128,7 +128,7 @@ func (c *Core) decideSubState() {
 	c.dropJoining(func(s *joiner) bool { return subID{s.Conn, s.Sub} == id })
 	k := &consumer{subID: id, queue: q, limit: m.Limit, delivered: m.Delivered, wants: m.Consumer}
 	c.join(k)
-	if k.delivered > 0 && !k.wants.Puller {
+	if k.delivered > 0 && !k.wants.Puller && !failpoint.Broken("active-forgotten") {
 		q.active = k // where one at a time gets messages it is this one: nobody else has got any
 	}
 	for _, h := range m.InHand {

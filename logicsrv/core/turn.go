@@ -57,7 +57,7 @@ func (c *Core) openTurn(nowMS int64) {
 	if c.begunMS == 0 {
 		c.begunMS = t.timeMS
 	}
-	if c.newRings { // in the term's first entry, or a successor would not know of it any more
+	if c.newRings && !failpoint.Broken("transients-stay") { // in the term's first entry, or a successor would not know of it any more
 		c.newRings = false
 		ev := journal.TransientsGone{Pos: journal.NoInput, Nonce: c.ringNonce}
 		t.raise(ipc.LevelPage)

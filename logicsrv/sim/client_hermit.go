@@ -75,7 +75,7 @@ func (h *hermit) make() {
 		h.w.must(err, "decode an answer")
 		c, err := admin.DecodeCreated(a.Body)
 		h.w.must(err, "decode an answer to create queue")
-		h.queue, h.w.hermitage = c.Index, c.Name
+		h.queue, h.w.hermitQueue, h.w.hermitage = c.Index, c.Index, c.Name
 		h.w.trace("the hermit has queue %d, %s", c.Index, c.Name)
 	})
 }

@@ -23,6 +23,7 @@ type leaseClaim struct {
 type puller struct {
 	party
 	queue string
+	alone bool // nobody else empties the queue
 
 	sub     *subscription // in whose hand pulled messages are, on this connection
 	asked   *ipc.Pull     // not answered
@@ -78,6 +79,10 @@ func (p *puller) tick() {
 		p.w.settleSome(p.conn, p.sub, v, p.stopped, r.IntN(2) == 0, &p.open)
 	case p.asked != nil && !p.ending && (p.stopped || r.IntN(12) == 0):
 		p.end()
+	case p.asked == nil && p.stopped && p.alone && queue != 0 && p.w.model.Rest() != "":
+		p.ask(queue)
+	case p.asked == nil && !p.stopped && p.w.hermitQueue != 0 && r.IntN(10) == 0:
+		p.ask(p.w.hermitQueue)
 	case p.asked == nil && !p.stopped && queue != 0 && r.IntN(2) == 0:
 		p.ask(queue)
 	}
@@ -85,8 +90,8 @@ func (p *puller) tick() {
 
 func (p *puller) ask(queue uint64) {
 	r := p.w.rng
-	m := &ipc.Pull{Queue: queue, Max: uint32(1 + r.IntN(4)), Wait: r.IntN(3) > 0}
-	if r.IntN(3) > 0 {
+	m := &ipc.Pull{Queue: queue, Max: uint32(1 + r.IntN(4)), Wait: !p.stopped && r.IntN(3) > 0}
+	if r.IntN(3) > 0 || queue == p.w.hermitQueue {
 		m.InvisibleMS = uint64(20 + r.IntN(500))
 	} else {
 		m.AutoAck = r.IntN(4) == 0

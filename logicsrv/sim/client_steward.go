@@ -26,6 +26,9 @@ func (s *steward) tick() {
 		return
 	}
 	m := w.theme.queues[r.IntN(len(w.theme.queues))]
+	if w.theme.seeks && r.IntN(2) == 0 && s.seek() {
+		return
+	}
 	switch n := r.IntN(16); {
 	case n < 5:
 		d := admin.Describe{Kind: []admin.Kind{admin.KindQueue, admin.KindQueue, admin.KindConsumer, admin.KindTxn}[r.IntN(4)]}
@@ -70,12 +73,13 @@ func (s *steward) described(b []byte) {
 	}
 }
 
-// seek sets a queue to other offsets, of those that it had when it was described.
-func (s *steward) seek() {
+// seek sets a queue to other offsets, of those that it had when it was described; false: there is
+// none to which that can be done.
+func (s *steward) seek() bool {
 	w := s.w
 	q := s.seekable()
 	if q == nil {
-		return
+		return false
 	}
 	x := q.Indexes[w.rng.IntN(len(q.Indexes))]
 	to := admin.SeekTo{Index: x.Index, Offset: w.rng.Uint64N(x.Next + 1)}
@@ -83,6 +87,7 @@ func (s *steward) seek() {
 	k := admin.Seek{Name: q.Name, To: []admin.SeekTo{to}}
 	o := s.ask(admin.CmdSeek, k.Append(nil), nil)
 	o.before = func() { w.sought(q.Queue, to) }
+	return true
 }
 
 // seekable is a queue that keeps what is done with; nil: none is known.
@@ -100,9 +105,15 @@ func (s *steward) seekable() *admin.QueueInfo {
 	return of[s.w.rng.IntN(len(of))]
 }
 
-// sought: all from an offset on may be given out again.
+// sought: all from an offset on may be given out again. What was passed over in a hand comes back in
+// that hand, but for a restart of logicsrv in between, when it is in two.
 func (w *world) sought(queue uint64, to admin.SeekTo) {
 	again := func(at spot) bool { return at.queue == queue && at.index == to.Index && at.base >= to.Offset }
+	for at := range w.hand {
+		if again(at) {
+			w.shared[at] = true
+		}
+	}
 	for at := range w.done {
 		if again(at) {
 			delete(w.done, at)

@@ -39,7 +39,7 @@ type transactor struct {
 	sub      *subscription
 	entering bool
 	lastSub  uint64
-	stopped  bool
+	stopped  bool // it begins no more; what is open of a group waits for somebody to ask
 }
 
 func (x *transactor) settled() bool {
@@ -136,7 +136,7 @@ func (x *transactor) running() (n int) {
 
 // join makes the connection answer for the group.
 func (x *transactor) join() {
-	x.conn.groups = append(x.conn.groups, x.group)
+	x.conn.groups, x.conn.joinedMS = append(x.conn.groups, x.group), x.w.now
 	x.w.conn.tell(x.conn, ipc.TypeTxnMember, func(h ipc.Head) []byte {
 		m := ipc.TxnMember{Head: h, Group: x.group, Join: true}
 		return m.Append(nil)
@@ -170,7 +170,7 @@ func (x *transactor) goOn() {
 	}
 	if x.stopped {
 		for _, t := range x.txns {
-			if !t.over && !t.ending {
+			if !t.over && !t.ending && (x.group == "" || t.due || x.w.now > x.w.calmMS+maxTxnMS+1000) {
 				x.end(t, r.IntN(2) == 0)
 				return
 			}

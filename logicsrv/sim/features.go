@@ -4,6 +4,7 @@ package sim
 
 import (
 	"fmt"
+	"math/rand/v2"
 
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
@@ -47,7 +48,7 @@ func (w *world) castUsers() {
 	names := make([]string, 0, len(w.theme.queues))
 	for _, q := range w.theme.queues {
 		names = append(names, q.Name)
-		for range 1 + r.IntN(2) {
+		for range consumersOf(r, w.theme, &q) {
 			w.addConsumer(q.Name)
 		}
 	}
@@ -58,8 +59,11 @@ func (w *world) castUsers() {
 		w.addProducer(&producer{topic: mainTopic, partition: 1})
 	}
 	if w.theme.pulls {
-		for range 1 + r.IntN(2) {
-			p := &puller{queue: names[r.IntN(len(names))]}
+		for i := range 1 + r.IntN(3) {
+			p := &puller{queue: w.theme.alone, alone: true}
+			if i > 0 {
+				p = &puller{queue: names[r.IntN(len(names))]}
+			}
 			p.party = party{w: w, name: fmt.Sprintf("pull%d", len(w.clients))}
 			w.clients = append(w.clients, p)
 		}
@@ -75,6 +79,17 @@ func (w *world) castUsers() {
 		w.clients = append(w.clients, &hermit{party: party{w: w, name: "hermit"}})
 	}
 	w.clients = append(w.clients, &steward{party: party{w: w, name: "steward"}})
+}
+
+// consumersOf is how many consumers a queue gets. One that expires may have none.
+func consumersOf(r *rand.Rand, t *theme, q *admin.CreateQueue) int {
+	switch {
+	case q.Name == t.alone, q.ExpiresMS.Given && r.IntN(2) == 0:
+		return 0
+	case q.SingleActive:
+		return 2
+	}
+	return 1 + r.IntN(2)
 }
 
 func (w *world) addConsumer(queue string) {

@@ -18,7 +18,7 @@ const maxDrain = 6000
 
 // settle stops the faults and waits until nothing is left to be done.
 func (w *world) settle() {
-	w.calm = true
+	w.calm, w.calmMS = true, w.now
 	w.disk.full, w.disk.failSyncs = false, 0
 	clear(w.fuse[:])
 	clear(w.stalled[:])

@@ -4,6 +4,7 @@ package sim
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/trimq/trimq/logicsrv/shell"
 	"github.com/trimq/trimq/logicsrv/sim/model"
@@ -22,9 +23,25 @@ func (w *world) newModel() *model.Model {
 	return model.New(model.Config{
 		Fail:    w.fail,
 		Held:    func(queue, index, offset uint64) bool { return w.hand[spot{queue, place{index, offset}}] != nil },
-		Matches: w.matches, TxnChecks: maxChecks, TxnMaxMS: maxTxnMS,
+		Matches: w.matches, Answers: w.answers, TxnChecks: maxChecks, TxnMaxMS: maxTxnMS,
 	})
 }
+
+// answers tells whether somebody has been there for long, in peace, who knows how transactions of a
+// producer group shall end.
+func (w *world) answers(group string) bool {
+	if w.calm && w.conn != nil {
+		for _, k := range w.conn.conns {
+			if slices.Contains(k.groups, group) && w.now-max(w.calmMS, k.joinedMS) > longMS {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// longMS is longer than anything takes when there are no faults.
+const longMS = 2000
 
 // turned shows the model a turn of logicsrv.
 func (w *world) turned(t *shell.Turn) {

@@ -15,6 +15,7 @@ type ledger struct {
 	// claims are acknowledgements and visible ends that the log must bear out.
 	claims []claim
 	hand   map[spot]*subscription // held by a live consumer
+	shared map[spot]bool          // perhaps by two
 	done   map[spot]certainty     // acknowledged or rejected by a consumer
 	times  map[spot]int           // deliveries seen
 	leases map[spot]leaseClaim    // pulled, and nobody's until a time
@@ -52,7 +53,7 @@ type claim struct {
 
 func newLedger() ledger {
 	return ledger{
-		byCRC: map[uint32]*message{}, txns: map[string]*transaction{}, hand: map[spot]*subscription{}, done: map[spot]certainty{}, times: map[spot]int{}, leases: map[spot]leaseClaim{},
+		byCRC: map[uint32]*message{}, txns: map[string]*transaction{}, hand: map[spot]*subscription{}, shared: map[spot]bool{}, done: map[spot]certainty{}, times: map[spot]int{}, leases: map[spot]leaseClaim{},
 		producers: map[int64]*producer{}, cutIDs: map[int64]bool{},
 	}
 }
@@ -195,7 +196,7 @@ func (w *world) handed(s *subscription, p place) {
 
 // free fails if a message must not be given to anybody.
 func (w *world) free(at spot, name string) {
-	if holder := w.hand[at]; holder != nil {
+	if holder := w.hand[at]; holder != nil && !w.shared[at] {
 		w.fail("offset %d of index %d is given to %s while %s has it in hand", at.base, at.index, name, holder.owner.side().name)
 	}
 	if w.done[at] >= taken {

@@ -2,7 +2,7 @@
 
 package sim
 
-// Mutant is one rule, of the restart protocol most of them, that can be broken on purpose.
+// Mutant is one rule, of the restart protocol or of what queues do, that can be broken on purpose.
 type Mutant struct {
 	Name string // as package failpoint's Broken knows it
 	What string // what goes wrong
@@ -26,6 +26,42 @@ var Mutants = []Mutant{
 	{"reject-not-journaled", "a refusal leaves no event"},
 	{"alternate-ignored", "what matches no binding goes to no alternate exchange"},
 	{"exchanges-not-walked", "bindings that lead to exchanges lead nowhere"},
+	{"internal-open", "clients may publish to internal exchanges"},
+	{"auto-delete-once", "an exchange goes with its last binding, and those that are emptied by that stay"},
+	{"priorities-ignored", "messages of all priorities are delivered in order of coming"},
+	{"consumer-priority-ignored", "consumers get messages whatever their priority"},
+	{"attempts-not-counted", "what comes back bears no number of attempts"},
+	{"delivery-limit-ignored", "what came back too often is delivered again"},
+	{"expiry-early", "messages expire a second early"},
+	{"expiry-forgotten", "messages do not expire"},
+	{"queue-limit-ignored", "a full queue that rejects takes messages"},
+	{"newest-dropped", "the newest make room, not the oldest"},
+	{"dead-letters-dropped", "the dead do not go to their dead-letter exchange"},
+	{"dead-letter-twice", "the dead stay in their queue when they have gone on"},
+	{"deaths-not-counted", "a second death of one reason is a row of its own"},
+	{"circles-go-on", "what comes back by dead-lettering alone is not dropped"},
+	{"lease-ends-early", "leases end a second early"},
+	{"lease-retold-twice", "a pull that is told again gets messages once more"},
+	{"pulls-not-retold", "connsrv does not tell parked pulls again"},
+	{"serials-count-on", "after a power cut leases and transactions get numbers that were told before"},
+	{"ack-timeout-early", "a consumer's time is over a second early"},
+	{"recall-not-told", "who loses a message to his time-out is not told"},
+	{"crossing-ignored", "who gives back what was recalled gives back what was delivered again"},
+	{"delay-early", "delayed messages come a second early"},
+	{"delay-order-ignored", "delayed messages that are due in one turn come in any order"},
+	{"txn-visible-early", "parts of transactions are visible before the commit"},
+	{"commit-half", "a commit releases the first part alone"},
+	{"members-not-retold", "connsrv does not tell again for which groups it answers"},
+	{"owner-outlived", "queues and transactions of a connection stay when it ends"},
+	{"exclusive-shared", "an exclusive queue is open to all connections"},
+	{"exclusive-joined", "consumers join an exclusive one"},
+	{"transients-stay", "what is not durable stays when the rings are made anew"},
+	{"unused-stay", "queues that nobody uses stay"},
+	{"sac-two-active", "consumers of a queue with a single active one are all served"},
+	{"active-forgotten", "after a restart of logicsrv another consumer is the active one"},
+	{"skip-not-journaled", "what a filter has skipped leaves no event"},
+	{"purge-too-much", "a purge drops what is in hand"},
+	{"seek-forgets", "a seek forgets what consumers hold"},
 	{"results-of-own-only", "a checkpoint forgets where the results of a predecessor's inputs are"},
 	{"term-of-ring-only", "after a boot the term begins at 1 again"},
 	{"term-not-raised", "every logicsrv has the same term"},

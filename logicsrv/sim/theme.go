@@ -20,6 +20,8 @@ type theme struct {
 	delays  bool
 	pulls   bool
 	back    bool   // the dead-letter exchange leads to the first queue too
+	seeks   bool   // queues are set back and forth a lot
+	alone   string // a queue that nobody but pullers uses; empty: none
 	checkMS uint64 // between two checks of a transaction
 }
 
@@ -33,12 +35,15 @@ func makeTheme(seed uint64) *theme {
 		return nil
 	}
 	t := &theme{
-		topic: r.IntN(3) == 0, hermit: r.IntN(3) == 0, txns: r.IntN(3) == 0, delays: r.IntN(3) == 0, pulls: r.IntN(2) == 0,
-		back: r.IntN(3) == 0, checkMS: 100 + r.Uint64N(200),
+		topic: r.IntN(3) == 0, hermit: r.IntN(2) == 0, txns: r.IntN(3) == 0, delays: r.IntN(3) == 0, pulls: r.IntN(2) == 0,
+		back: r.IntN(2) == 0, seeks: r.IntN(3) == 0, checkMS: 100 + r.Uint64N(200),
 	}
 	for i := range 2 + r.IntN(2) {
 		m := admin.CreateQueue{Name: fmt.Sprintf("q%d", i), Level: ipc.Level(1 + r.IntN(3)), QueueSettings: drawSettings(r)}
 		t.queues = append(t.queues, m)
+	}
+	if t.pulls {
+		t.alone = []string{"q0", "q1"}[r.IntN(2)]
 	}
 	t.queues = append(t.queues, admin.CreateQueue{Name: "grave", Level: ipc.LevelPage, QueueSettings: admin.QueueSettings{
 		Durable: true, MaxPriority: uint8(r.IntN(2) * 2),
@@ -53,7 +58,7 @@ func makeTheme(seed uint64) *theme {
 func drawSettings(r *rand.Rand) admin.QueueSettings {
 	one := func(in int) bool { return r.IntN(in) == 0 }
 	some := func(v ...uint64) admin.Opt { return admin.Some(v[r.IntN(len(v))]) }
-	s := admin.QueueSettings{Durable: !one(5), SingleActive: one(4)}
+	s := admin.QueueSettings{Durable: !one(5), SingleActive: one(3)}
 	if one(3) {
 		s.MaxPriority = uint8(1 + r.IntN(3))
 	}
@@ -76,9 +81,9 @@ func drawSettings(r *rand.Rand) admin.QueueSettings {
 	if one(3) {
 		s.RewindMS = some(300, 2000)
 	}
-	if one(8) {
+	if one(6) {
 		s.ExpiresMS = some(100, 500)
-	} else if one(8) {
+	} else if one(6) {
 		s.AutoDelete = true
 	}
 	return s

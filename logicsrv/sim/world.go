@@ -49,7 +49,8 @@ type world struct {
 	now     int64 // virtual Unix time in ms
 	step    int
 	running tier
-	calm    bool // faults have stopped
+	calm    bool  // faults have stopped
+	calmMS  int64 // when
 
 	mem                 *memory
 	ringA, ringB, ringC *shmqueue.Ring
@@ -76,6 +77,7 @@ type world struct {
 
 	model       *model.Model
 	hermitage   string     // the last exclusive queue
+	hermitQueue uint64     // its id
 	notesFailed error      // of the last attempt to read notes
 	shown       model.Turn // to the model; used again
 

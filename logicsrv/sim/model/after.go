@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/trimq/trimq/protocol/admin"
+	"github.com/trimq/trimq/protocol/journal"
 )
 
 func (x *message) String() string {
@@ -18,6 +19,7 @@ func (m *Model) after(t *Turn) {
 			m.cfg.Fail("%v was taken from consumer %d/%d, who is not told", x, t.from.conn, t.from.sub)
 		}
 	}
+	m.judgeBooted()
 	for _, id := range sorted(m.queues) {
 		q := m.queues[id]
 		m.judgeOrder(q)
@@ -30,6 +32,27 @@ func (m *Model) after(t *Turn) {
 		q.taken, q.dropped = q.taken[:0], q.dropped[:0]
 	}
 	m.judgeHeldBack()
+}
+
+// judgeBooted: what is not durable goes when the rings are new, and the first turn says so.
+func (m *Model) judgeBooted() {
+	if !m.booted {
+		return
+	}
+	m.booted = false
+	transient := false
+	for _, q := range m.queues {
+		transient = transient || !q.set.Durable || q.set.Exclusive
+	}
+	for _, x := range m.exchanges {
+		transient = transient || !x.spec.Durable
+	}
+	for _, x := range m.txns {
+		transient = transient || x.group == ""
+	}
+	if transient && !m.says(journal.EvTransientsGone) {
+		m.cfg.Fail("the rings are new, and nobody says that what is not durable is gone")
+	}
 }
 
 // judgeOrder: of what was ready all along, nothing was passed over by what comes behind it.

@@ -44,7 +44,7 @@ func (m *Model) died(e *journal.Died) {
 // consumer's verdict, it does not know.
 func (m *Model) perish(x *message, is standing, why ipc.Reason) {
 	q := x.lane.queue
-	if a, ok := m.cause.(*ipc.Ack); x.is == held && !(ok && a.Conn == x.holder.conn && a.Sub == x.holder.sub) {
+	if x.is == held && x.asked != m.number && !m.saysSo(x.holder) {
 		x.holder.unaware = append(x.holder.unaware, x)
 	}
 	switch {
@@ -55,6 +55,17 @@ func (m *Model) perish(x *message, is standing, why ipc.Reason) {
 		q.dropped = append(q.dropped, x)
 	}
 	m.stands(x, is, why)
+}
+
+// saysSo tells whether what is decided is a consumer's own verdict.
+func (m *Model) saysSo(k *consumer) bool {
+	switch c := m.cause.(type) {
+	case *ipc.Ack:
+		return c.Epoch == k.epoch && c.Conn == k.conn && c.Sub == k.sub
+	case *ipc.EndTxn:
+		return c.Epoch == k.epoch && c.Conn == k.conn && slices.ContainsFunc(c.Verdicts, func(v ipc.TxnVerdict) bool { return v.Sub == k.sub })
+	}
+	return false
 }
 
 // judgeEnd tells whether a message may end for this reason now.
@@ -164,6 +175,27 @@ func (m *Model) asksBack(a *ipc.Ack) {
 			}
 		}
 	}
+}
+
+// learns: a consumer lets go what it passes a verdict on, also where that was settled before.
+func (m *Model) learns(h ipc.Head, sub, queue, index uint64, ranges []ipc.Range) {
+	k := m.consumers[subID{h.Conn, sub}]
+	if k == nil || h.Epoch != m.epoch || k.queue.id != queue {
+		return
+	}
+	k.unaware = slices.DeleteFunc(k.unaware, func(x *message) bool {
+		return x.lane.index == index && slices.ContainsFunc(ranges, func(r ipc.Range) bool { return x.offset >= r.First && x.offset < r.First+uint64(r.Count) })
+	})
+}
+
+// unawareOf is who has a message in hand that is done with; nil: nobody has.
+func (m *Model) unawareOf(x *message) *consumer {
+	for _, k := range slices.Concat(x.lane.queue.consumers, x.lane.queue.pullers) {
+		if slices.Contains(k.unaware, x) {
+			return k
+		}
+	}
+	return nil
 }
 
 // judgeSettled: a message is settled by a verdict that names it, alone or as part of a commit.

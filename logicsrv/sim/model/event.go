@@ -362,6 +362,9 @@ func (m *Model) sought(e *journal.Sought) {
 				m.stands(x, done, ipc.ReasonSkipped)
 			} else if x.offset >= to.Offset && x.is == done {
 				m.stands(x, ready, 0)
+				if k := m.unawareOf(x); k != nil {
+					x.is, x.holder = held, k
+				}
 				x.attempts, x.lateMS, x.condemned = 0, 0, false
 				q.vague = true
 			}

@@ -214,6 +214,8 @@ func (m *Model) judgeEnded(e *journal.TxnEnded, x *txn) {
 		m.cfg.Fail("transaction %d is committed though nobody has asked for it", e.Txn)
 	case x.group == "" && x.doomed:
 		m.saw(RuleTxnOwner)
+	case x.group != "" && overdue && x.checks < uint32(m.cfg.TxnChecks) && m.cfg.Answers(x.group):
+		m.cfg.Fail("transaction %d of group %q is given up after %d checks, though somebody could be asked", x.id, x.group, x.checks)
 	case x.group != "" && overdue:
 		m.saw(RuleTxnGivenUp)
 	default:

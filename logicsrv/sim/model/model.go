@@ -18,6 +18,9 @@ type Config struct {
 	// Matches tells whether a queue's filter lets a message pass.
 	Matches func(filter string, index, offset uint64) bool
 
+	// Answers tells whether somebody has been there for long who answers for a producer group.
+	Answers func(group string) bool
+
 	TxnChecks int   // so many checks without a decision roll a transaction back
 	TxnMaxMS  int64 // … or so much time
 }
@@ -113,6 +116,7 @@ type soft struct {
 	members               map[string]map[uint64]bool
 	written, synceds      uint64
 	wasWritten, wasSynced uint64 // when the turn began
+	booted                bool   // the rings are new, and no turn was seen since
 	gone                  []*consumer
 }
 
@@ -183,6 +187,7 @@ func (m *Model) newTerm(t *Turn) {
 		m.fold(t.LSN)
 	}
 	m.soft = newSoft(t.Term, t.Nonce)
+	m.booted = m.lsn > 0 && m.nonce != t.Nonce
 	for _, id := range sorted(m.queues) {
 		m.queues[id].forget(t.NowMS)
 	}

@@ -203,6 +203,7 @@ func (m *Model) leased(e *journal.Leased) {
 		m.cfg.Fail("queue %s gives lease %d behind %d", q.name, e.Lease, q.lease)
 	}
 	q.lease = e.Lease
+	q.unusedMS = m.now()
 	if m.judging() {
 		m.saw(RuleLease)
 	}
@@ -336,6 +337,7 @@ func (m *Model) toldOf(r *ipc.Recall, offset uint64) bool {
 			continue
 		}
 		delete(m.recalled, x)
+		k.unaware = slices.DeleteFunc(k.unaware, func(o *message) bool { return o == x })
 		if k.crossing == nil {
 			k.crossing = map[*message]bool{}
 		}
@@ -343,7 +345,12 @@ func (m *Model) toldOf(r *ipc.Recall, offset uint64) bool {
 		return true
 	}
 	k := m.consumers[subID{r.Conn, r.Sub}]
-	return k != nil && slices.ContainsFunc(k.unaware, func(x *message) bool { return x.lane.index == r.Index && x.offset == offset })
+	if k == nil {
+		return false
+	}
+	was := len(k.unaware)
+	k.unaware = slices.DeleteFunc(k.unaware, func(x *message) bool { return x.lane.index == r.Index && x.offset == offset })
+	return len(k.unaware) < was
 }
 
 // deliver: a consumer is given messages.

@@ -97,6 +97,7 @@ func (m *Model) prepare(in *Input) {
 		m.must(err, "decode a verdict")
 		m.cause = &a
 		m.asksBack(&a)
+		m.learns(a.Head, a.Sub, a.Queue, a.Index, a.Ranges)
 	case ipc.TypeExtend:
 		x, err := ipc.DecodeExtend(in.Payload)
 		m.must(err, "decode an extension")
@@ -127,6 +128,11 @@ func (m *Model) prepare(in *Input) {
 		e, err := ipc.DecodeEndTxn(in.Payload)
 		m.must(err, "decode the end of a transaction")
 		m.cause = &e
+		for _, v := range e.Verdicts {
+			if e.Commit {
+				m.learns(e.Head, v.Sub, v.Queue, v.Index, []ipc.Range{v.Range})
+			}
+		}
 	case ipc.TypeAdmin:
 		m.cause = m.command(in)
 	default:

@@ -272,10 +272,10 @@ func (c *Core) applySought(e *journal.Sought) error {
 		if to.Offset > k.ix.next {
 			return misfit("queue %d goes on from %d of index %d, which ends at %d", e.Queue, to.Offset, to.Index, k.ix.next)
 		}
-		k.leases, k.dead, k.ends = leases{}, graves{}, nil
-		k.attempts, k.expiry, k.sizes = nil, deadlines{}, nil
+		// Going back, what is leased or dead stays so, as what is in hand does; and what was not done
+		// with keeps its attempts, its deadline and its weight. What comes back into the queue has none.
 		k.acked.clear()
-		k.asked.clear()
+		k.settle(k.floor, to.Offset)
 		k.floor = to.Offset
 		c.floorMoved(k)
 		c.sought(k)

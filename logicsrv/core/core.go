@@ -325,8 +325,8 @@ func (c *Core) EndTurn(nowMS int64, nonce, pos uint64) (entry *journal.Entry, ou
 
 // Busy says that a turn without any input would still have something to do.
 func (c *Core) Busy() bool {
-	return len(c.returning) > 0 || (c.resynced && len(c.dirty) > 0) || len(c.timers.late) > 0 || len(c.notes) > 0 ||
-		len(c.over) > 0 || len(c.doomed) > 0 || len(c.doomedTxns) > 0
+	return len(c.returning) > 0 || len(c.notes) > 0 || len(c.doomed) > 0 || len(c.doomedTxns) > 0 ||
+		c.resynced && (len(c.dirty) > 0 || len(c.timers.late) > 0 || len(c.over) > 0)
 }
 
 // Settings lists what persistsrv needs to know of every index, in order of index.

@@ -180,7 +180,7 @@ func (c *Core) letterRun(k *cursor, first, next uint64, reason ipc.Reason, n *No
 		c.msg = message{key, n.Note.Headers}
 		c.route(x, &c.msg)
 		c.targets = slices.DeleteFunc(c.targets, func(ix *index) bool { return circling(ix, ev.Note.Deaths) })
-		p := c.place(ev.Note.Priority, ev.Count, ev.Weight)
+		p := c.place(ev.Note.Priority, ev.Count, ev.Weight, true)
 		ev.Targets, ev.Full = p.targets, p.full
 		level = max(level, p.level)
 	}

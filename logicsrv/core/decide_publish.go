@@ -83,7 +83,7 @@ func noteOf(m *ipc.Publish) ipc.Note {
 // queues that are full.
 func (c *Core) routeBatch(m *ipc.Publish, bodyOff int, x *exchange) {
 	t := c.turn
-	p := c.place(m.Priority, m.Batch.Count, m.Weight)
+	p := c.place(m.Priority, m.Batch.Count, m.Weight, false)
 	ev := journal.Routed{Pos: c.in.Pos, Sent: sent(m, x), Full: p.full, Targets: p.targets, Note: noteOf(m)}
 	level := m.Level
 	if level == ipc.LevelUnset {

@@ -258,6 +258,8 @@ func (c *Core) seekQueue(m *admin.Seek) (admin.Created, refused) {
 			return admin.Created{}, errcode.New(errcode.UnknownIndex, "queue %q has no index %d", m.Name, to.Index)
 		case to.Offset > k.ix.next:
 			return admin.Created{}, errcode.New(errcode.OffsetOutOfRange, "offset %d of index %d, which ends at %d", to.Offset, to.Index, k.ix.next)
+		case k.taken.n > 0 && to.Offset+maxSpan/2 < k.ix.next:
+			return admin.Created{}, errcode.New(errcode.LimitExceeded, "offset %d of index %d, which ends at %d, lies too far back while messages are in hand; acknowledge them first", to.Offset, to.Index, k.ix.next)
 		case q.topic == nil && to.Offset < k.keptFrom(c.turn.timeMS):
 			return admin.Created{}, errcode.New(errcode.OffsetOutOfRange, "offset %d of index %d, of which messages from %d on are kept", to.Offset, to.Index, k.keptFrom(c.turn.timeMS))
 		}
@@ -273,6 +275,8 @@ func (c *Core) seekQueue(m *admin.Seek) (admin.Created, refused) {
 // apply; what consumers hold they go on holding.
 func (c *Core) sought(k *cursor) {
 	k.taken.clear()
+	k.leases.within(0, noOffset, k.take)
+	k.dead.within(0, noOffset, k.take)
 	for _, list := range [...][]*consumer{k.queue.consumers, k.queue.pullers} {
 		for _, owner := range list {
 			if h := owner.held(k); h != nil {
@@ -284,6 +288,7 @@ func (c *Core) sought(k *cursor) {
 			}
 		}
 	}
-	k.scan, k.idle, k.lateDue = 0, false, false
+	k.scan, k.idle = 0, false
 	c.touch(k.queue)
+	c.overflows(k.queue)
 }

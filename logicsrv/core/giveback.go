@@ -81,6 +81,7 @@ func (g *giver) done() {
 		ev := journal.Returned{Pos: g.pos, Queue: g.cur.queue.id, Index: g.cur.ix.id, Reason: g.reason, Ranges: g.back}
 		t.events = ev.Append(t.events)
 		c.applyNew()
+		c.overflows(g.cur.queue)
 	}
 	c.die(g.cur, ipc.ReasonDeliveryLimit, ipc.Head{}, 0, g.worn)
 	c.die(g.cur, ipc.ReasonExpired, ipc.Head{}, 0, g.late)

@@ -81,10 +81,10 @@ func (c *Core) unused(q *queue) {
 func (q *queue) clock() *timer { return &q.expiry }
 
 // due deletes the queue if it has been without use for long enough, or had a consumer and has
-// none any more. Who consumes is not known before the resync is through.
+// none any more.
 func (q *queue) due(c *Core) {
-	if q.gone || !c.resynced {
-		return // looked at again when it is known
+	if q.gone {
+		return
 	}
 	switch e := q.set.ExpiresMS; {
 	case q.set.AutoDelete && q.used && len(q.consumers) == 0:

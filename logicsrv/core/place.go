@@ -13,7 +13,8 @@ import (
 //	partition                       its index
 //	queue                           its index, or that of the message's priority
 //	full queue, drop-head           … and at the end of the turn the oldest make room
-//	full queue, reject              nowhere, and the publisher is told
+//	full queue, reject              nowhere, and the publisher is told; in its index if he was
+//	                                told before that it is stored (delays, commits, dead letters)
 //	full queue, reject-publish-dlx  in its index, where it dies at once; the publisher is told
 
 // placing is where one batch goes: the result of place, valid until the next.
@@ -26,8 +27,9 @@ type placing struct {
 }
 
 // place finds a place in each of c.targets for a batch of count records that weigh so much.
-// Indexes for priorities that come for the first time are made by events of their own.
-func (c *Core) place(priority uint8, count, weight uint32) *placing {
+// Indexes for priorities that come for the first time are made by events of their own. promised
+// says that the batch was acknowledged to its publisher before.
+func (c *Core) place(priority uint8, count, weight uint32, promised bool) *placing {
 	p := &c.placing
 	*p = placing{targets: p.targets[:0], newborn: p.newborn[:0], level: ipc.LevelMemory}
 	for _, ix := range c.targets {
@@ -38,17 +40,20 @@ func (c *Core) place(priority uint8, count, weight uint32) *placing {
 			continue
 		}
 		dies := false
-		if !q.accepts(count, weight) {
-			switch q.set.Overflow {
-			case admin.RejectPublish:
-				p.refuse(q)
-				continue
-			case admin.RejectDeadLetter:
-				p.refuse(q)
-				dies = true
-			default:
-				c.overflows(q)
-			}
+		switch {
+		case q.accepts(count, weight):
+		case q.set.Overflow == admin.DropHead:
+			c.overflows(q)
+		case promised && q.set.Overflow == admin.RejectPublish:
+			// Nobody can be told any more; what was acknowledged is not dropped.
+		case !c.resynced:
+			// What is in hands does not count, and is not known yet: it is not called full.
+		case q.set.Overflow == admin.RejectPublish:
+			p.refuse(q)
+			continue
+		default:
+			p.refuse(q)
+			dies = true
 		}
 		to := c.laneFor(q, priority)
 		p.targets = append(p.targets, to)
@@ -116,9 +121,10 @@ func (c *Core) killNewborn(newborn []journal.Run) {
 	}
 }
 
-// overflows lists a queue that has taken more than it may hold.
+// overflows lists a queue that may have more ready than it may hold.
 func (c *Core) overflows(q *queue) {
-	if !q.over {
+	limited := q.set.MaxMessages.Given || q.set.MaxBytes.Given
+	if limited && q.set.Overflow == admin.DropHead && !q.over {
 		q.over = true
 		c.over = append(c.over, q)
 	}
@@ -128,6 +134,9 @@ func (c *Core) overflows(q *queue) {
 // first, as far as the turn has room. It comes behind the deliveries: what a consumer can have
 // need not be dropped.
 func (c *Core) dropHeads() {
+	if !c.resynced {
+		return // what is in hands does not count, and is not known yet
+	}
 	done := 0
 	for _, q := range c.over {
 		if !q.gone && !c.dropHead(q) {

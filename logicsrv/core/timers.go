@@ -31,8 +31,12 @@ func (c *Core) arm(t timed, due int64) {
 	c.timers.add(k.at, t)
 }
 
-// fire looks at all whose time has come.
+// fire looks at all whose time has come. Before the resync is through nothing is done by the clock:
+// it is not known what is in hands, who uses a queue, and who answers for a transaction.
 func (c *Core) fire() {
+	if !c.resynced {
+		return
+	}
 	c.timers.advance(c.turn.timeMS, func(t timed) {
 		// An entry that is not the one the timer speaks of is of an earlier setting.
 		if k := t.clock(); k.at != 0 && k.at <= c.turn.timeMS {
@@ -43,7 +47,12 @@ func (c *Core) fire() {
 }
 
 // NextTimer is when a turn has something to do though no input comes, in Unix ms; false: never.
-func (c *Core) NextTimer() (ms int64, ok bool) { return c.timers.wake() }
+func (c *Core) NextTimer() (ms int64, ok bool) {
+	if !c.resynced {
+		return 0, false
+	}
+	return c.timers.wake()
+}
 
 // room is what a turn may still decide by itself, in ranges and targets of events: an entry has
 // a limit, and what becomes due at one time has none.

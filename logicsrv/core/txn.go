@@ -487,8 +487,6 @@ func (x *txn) due(c *Core) {
 	case x.gone || x.group == "":
 	case now < x.nextMS:
 		c.arm(x, x.nextMS)
-	case !c.resynced:
-		// Who answers for the group is not known yet; looked at again when it is.
 	case x.checks >= uint32(c.cfg.TxnChecks), now-x.begunMS >= c.cfg.TxnMaxMS:
 		c.endTxn(x, journal.NoInput, false, 0, ipc.LevelPage)
 		c.stats.TxnsGivenUp++

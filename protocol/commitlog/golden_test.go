@@ -63,7 +63,7 @@ var (
 		Offset: 123456, Position: 0x1122334466, Note: 0x1122330088, Origin: 0x1122330010, MaxTimeMS: 1_700_000_000_123,
 		Length: 4711, Count: 20, Skip: 1<<24 - 3, Flags: FlagRebase | FlagPartial,
 	}
-	goldenCkpt    = IndexCheckpoint{
+	goldenCkpt = IndexCheckpoint{
 		LSN: 99, Position: 0x1122335566,
 		Segments: []SegmentState{{Position: 0, BaseLSN: 1, LastLSN: 76, End: 0x1122334455, Refs: 3, Live: 999, Salt: 5}, {Position: 0x1122334455, BaseLSN: 77, LastLSN: 99, End: 0x1122335566, Salt: 0x0123456789abcdef}},
 		Indexes: []IndexState{

@@ -143,7 +143,7 @@ const DeliverSize = 40
 
 // Deliver hands messages to a consumer: offsets [First, First+Count), the others in the
 // batches are not for it. Of a queue one batch follows, and its first record has offset
-// Base in the queue whatever its header says; Base may lie below 0, and wraps. Of a topic one or more whole batches follow,
+// Base in the queue whatever its header says. Of a topic one or more whole batches follow,
 // whose headers are right.
 //
 //	| sub u64 | index u64 | base u64 | first u64 | count u32 | attempts u16 | zero 2 | batches … |

@@ -1,6 +1,7 @@
 package trimq
 
 import (
+	"math"
 	"time"
 
 	"github.com/trimq/trimq/protocol/errcode"
@@ -161,7 +162,8 @@ func (q *QueueConsumer) deliver(body []byte, s *slab) error {
 		return protocolError("%w", err)
 	}
 	next := m.First + uint64(m.Count)
-	if m.Sub != queueSub || m.Index != q.index || m.Count == 0 || next < m.First || m.First < m.Base {
+	before := m.First - m.Base // messages in the batch; its base lies below 0 where those are none of the queue's
+	if m.Sub != queueSub || m.Index != q.index || m.Count == 0 || next < m.First || before > math.MaxInt32 {
 		return protocolError("DELIVER of %d messages from %d, base %d, to subscription %d of index %d", m.Count, m.First, m.Base, m.Sub, m.Index)
 	}
 	q.mu.Lock()

@@ -236,6 +236,30 @@ func TestDamagedDelivery(t *testing.T) {
 	}
 }
 
+// TestMiddleOfABatch: of a batch that came from another queue, this one may hold a part only. The
+// offset that its first message would have here lies below 0.
+func TestMiddleOfABatch(t *testing.T) {
+	var b batch.Builder
+	for i := range 7 {
+		b.Add(1, nil, fmt.Append(nil, i), nil)
+	}
+	m := native.Deliver{Sub: queueSub, Index: 5, First: 0, Count: 2}
+	m.Base -= 3
+	q := &QueueConsumer{index: 5, subbed: true, notify: make(chan struct{}, 1)}
+	for _, base := range []uint64{m.Base, 1 << 40} {
+		m.Base = base
+		body := m.Append(nil)
+		err := q.deliver(append(body, b.Seal(batch.Zstd, batch.NoProducer, -1, -1)...), newSlab(1))
+		if (err == nil) != (base != 1<<40) {
+			t.Fatalf("base %d: %v", int64(base), err)
+		}
+	}
+	d := must[*Deliveries](t)(q.decode(q.ready.pop()))
+	if len(d.Messages) != 2 || string(d.Messages[0].Value) != "3" || d.Messages[1].Offset != 1 {
+		t.Errorf("%+v", d.Messages)
+	}
+}
+
 // TestRangeSet compares with a map.
 func TestRangeSet(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))

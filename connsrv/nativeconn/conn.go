@@ -29,6 +29,9 @@ type Settings struct {
 // must fit a frame of the same limit when it is fetched or delivered.
 const batchRoom = native.FrameHeaderSize + native.DeliverSize + 8
 
+// MaxBatch is how large a batch may be that has to fit a frame.
+func MaxBatch(maxFrame int) int { return maxFrame - batchRoom }
+
 // directBytes is the size from which a batch goes from the socket straight into the ring.
 // Smaller ones are read many at a time and copied.
 const directBytes = 32 << 10
@@ -87,7 +90,7 @@ func Refusal(err error) []byte {
 
 // maxBatch is the largest batch that is taken.
 func (c *Conn) maxBatch() int {
-	return min(c.settings.MaxFrame-batchRoom, c.lane.MaxRecord-ipc.AppendSize)
+	return min(c.lane.MaxBatch, c.lane.MaxRecord-ipc.AppendSize)
 }
 
 // Input takes whole frames off the front of b.

@@ -23,7 +23,7 @@ func (c *Conn) fetch(h native.Header, body []byte) bool {
 	}
 	p := session.Park{
 		Index: m.Index, Offset: m.Offset,
-		MaxBytes:   min(int(m.MaxBytes), c.settings.MaxFrame-batchRoom),
+		MaxBytes:   min(int(m.MaxBytes), c.lane.MaxBatch),
 		DeadlineMS: c.link.NowMS() + int64(min(m.MaxWaitMS, maxFetchWaitMS)),
 	}
 	p.MinBytes = min(int(m.MinBytes), p.MaxBytes)
@@ -108,10 +108,15 @@ func (c *Conn) answerFetch(h native.Header, p *session.Park, r *session.Reading,
 }
 
 // writeSpans queues the ranges of the log. Where one batch lies in several indexes, its
-// base offset is that of another one and is replaced on the way out.
+// base offset is that of another one and is replaced on the way out. Of a batch that is in this
+// index in part only, that part goes out, from memory.
 func (c *Conn) writeSpans(r *session.Reading) {
 	for i := range r.Spans {
 		s := &r.Spans[i]
+		if cut := r.Cut(i); cut != nil {
+			copy(c.link.Append(len(cut)), cut)
+			continue
+		}
 		skip := 0
 		if s.Rebase {
 			skip = 8

@@ -74,7 +74,7 @@ func newRig(tb testing.TB) *rig {
 		tb.Fatal(err)
 	}
 	lane := session.NewLane(&session.Rings{
-		Requests: producer, Capacity: rigCapacity, MaxRecord: ring.MaxRecord(), Bell: ring.Bell(),
+		Requests: producer, Capacity: rigCapacity, MaxRecord: ring.MaxRecord(), MaxBatch: MaxBatch(128 << 10), Bell: ring.Bell(),
 		Status: ring.Word(shmqueue.WordStatus), View: view, Counters: shmqueue.HeapMetrics().Tier(shmqueue.TierConn), Loops: 1,
 	}, 0)
 	r := &rig{lane: lane, link: &fakeLink{}, in: in}

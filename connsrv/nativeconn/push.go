@@ -3,6 +3,7 @@ package nativeconn
 import (
 	"github.com/trimq/trimq/connsrv/session"
 	"github.com/trimq/trimq/protocol/batch"
+	"github.com/trimq/trimq/protocol/commitlog"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/native"
@@ -21,7 +22,7 @@ func (c *Conn) push(s *session.Sub) {
 			return
 		}
 		r := c.lane.Reading()
-		err := c.lane.Read(r, s.Index, s.Next, end, int(min(s.Limit-s.Delivered, pushBytes, uint64(c.settings.MaxFrame-batchRoom))))
+		err := c.lane.Read(r, s.Index, s.Next, end, int(min(s.Limit-s.Delivered, pushBytes, uint64(c.lane.MaxBatch))))
 		if err != nil {
 			c.closeSub(s, err)
 			return
@@ -56,7 +57,7 @@ func (c *Conn) closeSub(s *session.Sub, err error) {
 func (c *Conn) deliver(s *session.Sub, r *session.Reading, first uint64, count uint32, attempts uint16) {
 	b := c.link.Append(native.FrameHeaderSize + native.DeliverSize)
 	native.PutHeader(b, native.CmdDeliver, 0, 0, native.DeliverSize+r.Bytes)
-	m := native.Deliver{Sub: s.ID, Index: s.Index, Base: r.Spans[0].Base, First: first, Count: count, Attempts: attempts}
+	m := native.Deliver{Sub: s.ID, Index: s.Index, Base: r.Base, First: first, Count: count, Attempts: attempts}
 	m.Put(b[native.FrameHeaderSize:])
 	c.writeSpans(r)
 	c.lane.Counters.Add(shmqueue.ConnPushedBytes, uint64(r.Bytes))
@@ -65,28 +66,20 @@ func (c *Conn) deliver(s *session.Sub, r *session.Reading, first uint64, count u
 // sliceBytes is the size of a batch from which it is worth to send a part of it only.
 const sliceBytes = 4 << 10
 
-// deliverSlice sends a part of one large batch as a batch of its own; false: the whole
-// batch shall be sent. Without it a consumer with little credit would get a large batch
-// over and over, for a few messages each time.
+// deliverSlice sends a part of one batch as a batch of its own; false: the whole batch shall
+// be sent. Without it a consumer with little credit would get a large batch over and over, for a
+// few messages each time; or messages that are not in its queue, which the batch holds too.
 func (c *Conn) deliverSlice(s *session.Sub, r *session.Reading, first uint64, count int, attempts uint16) bool {
 	from := &r.Spans[0]
-	if from.Len < sliceBytes || uint64(2*count) > from.End-from.Base ||
-		c.link.Crowded() { // a part is a copy in memory, the whole is a range of a file
+	if c.link.Crowded() || // a part is a copy in memory, the whole is a range of a file
+		!from.Partial && (from.Len < sliceBytes || uint64(2*count) > from.End-from.Base) {
 		return false
-	}
-	whole := from.Seg.Bytes(from.Off, from.Len)
-	if len(whole) < from.Len {
-		return false
-	}
-	if s.CutBase != from.Base {
-		s.CutBase, s.Cut = from.Base, batch.Place{}
 	}
 	const front = native.FrameHeaderSize + native.DeliverSize
-	out, next, err := session.SliceMapped(c.lane.Scratch()[:front], whole, s.Cut, int(first-from.Base), count)
+	out, err := c.cutOut(c.lane.Scratch()[:front], s, from, first, count)
 	if err != nil {
 		return false // it is compressed or unreadable: the client has to see what is wrong with it
 	}
-	s.Cut = next
 	batch.PatchBase(out[front:], first, 0)
 	native.PutHeader(out, native.CmdDeliver, 0, 0, len(out)-native.FrameHeaderSize)
 	m := native.Deliver{Sub: s.ID, Index: s.Index, Base: first, First: first, Count: uint32(count), Attempts: attempts}
@@ -94,6 +87,26 @@ func (c *Conn) deliverSlice(s *session.Sub, r *session.Reading, first uint64, co
 	copy(c.link.Append(len(out)), out)
 	c.lane.Counters.Add(shmqueue.ConnPushedBytes, uint64(len(out)-front))
 	return true
+}
+
+// cutOut appends a part of a batch to dst. A partial batch is decompressed for that, if it must be.
+func (c *Conn) cutOut(dst []byte, s *session.Sub, from *commitlog.Span, first uint64, count int) (out []byte, err error) {
+	if from.Partial {
+		out, taken, err := c.lane.Cut(dst, from, first, count, c.lane.MaxBatch)
+		if err == nil && (taken < count || len(out)-len(dst) > c.lane.MaxBatch) {
+			err = errcode.New(errcode.BatchTooLarge, "%d messages are too large for a frame", count)
+		}
+		return out, err
+	}
+	whole := from.Seg.Bytes(from.Off, from.Len)
+	if len(whole) < from.Len {
+		return dst, errcode.New(errcode.Internal, "the log is not mapped")
+	}
+	if at := from.Position(); s.CutAt != at {
+		s.CutAt, s.Cut = at, batch.Place{}
+	}
+	out, s.Cut, err = session.SliceMapped(dst, whole, s.Cut, int(first-from.Base), count)
+	return out, err
 }
 
 // delivered carries out what logicsrv has decided: these offsets go to this consumer.
@@ -110,8 +123,7 @@ func (c *Conn) delivered(m *ipc.Deliver) {
 	c.lane.Counters.Add(shmqueue.ConnDeliveries, uint64(m.Count))
 	for first, end := m.First, m.First+uint64(m.Count); first < end; {
 		r := c.lane.Reading()
-		// One batch: the one that contains first.
-		if err := c.lane.Read(r, s.Index, first, first+1, 1); err != nil {
+		if err := c.lane.ReadStored(r, s.Index, first); err != nil {
 			c.undeliverable(s, m, first, err)
 			return
 		}

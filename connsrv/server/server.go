@@ -97,7 +97,8 @@ func (s *Server) attach(o Options) error {
 	s.bell = o.Responses.Bell()
 	s.rings = &session.Rings{
 		Requests: requests, Capacity: o.Requests.Capacity(), MaxRecord: o.Requests.MaxRecord(),
-		Bell: o.Requests.Bell(), Status: o.Responses.Word(shmqueue.WordStatus), View: view,
+		MaxBatch: nativeconn.MaxBatch(int(o.Config.MaxFrameBytes)),
+		Bell:     o.Requests.Bell(), Status: o.Responses.Word(shmqueue.WordStatus), View: view,
 		Counters: s.counters, Loops: uint32(loopsFor(o.Config)),
 	}
 	s.counters.Add(shmqueue.ConnStarts, 1)

@@ -49,6 +49,7 @@ type stubIndex struct {
 	file *os.File
 	next uint64
 	n    int64
+	last commitlog.Entry
 }
 
 type stubSub struct {
@@ -262,26 +263,32 @@ func (s *stubLogic) append(m *ipc.Append, b []byte) {
 
 // store appends a batch to log and index as persistsrv would.
 func (s *stubLogic) store(index uint64, b []byte, meta ipc.BatchMeta) uint64 {
-	ix := s.indexes[index]
 	stored := append([]byte(nil), b...)
-	batch.PatchBase(stored, ix.next, 0)
+	batch.PatchBase(stored, s.indexes[index].next, 0)
 	if index == 2 { // this one's batches are shared: their base is to be patched
 		batch.PatchBase(stored, 1<<40, 0)
 	}
 	_, err := s.seg.WriteAt(stored, s.segEnd)
 	must(s.t, err)
 	e := commitlog.Entry{
-		Offset: ix.next, Position: uint64(s.segEnd - commitlog.SegmentHeaderSize),
-		Length: uint32(len(b)), Count: meta.Count, MaxTimeMS: meta.MaxTimeMS,
+		Position: uint64(s.segEnd - commitlog.SegmentHeaderSize), Length: uint32(len(b)), Count: meta.Count, MaxTimeMS: meta.MaxTimeMS,
 	}
 	if index == 2 {
 		e.Flags = commitlog.FlagRebase
 	}
 	s.segEnd += int64(len(b)+7) &^ 7
-	_, err = ix.file.WriteAt(e.Append(nil), commitlog.IndexHeaderSize+ix.n*commitlog.IndexEntrySize)
+	return s.add(index, e)
+}
+
+// add appends an entry to an index.
+func (s *stubLogic) add(index uint64, e commitlog.Entry) uint64 {
+	ix := s.indexes[index]
+	e.Offset = ix.next
+	_, err := ix.file.WriteAt(e.Append(nil), commitlog.IndexHeaderSize+ix.n*commitlog.IndexEntrySize)
 	must(s.t, err)
 	ix.n++
-	ix.next += uint64(meta.Count)
+	ix.next = e.End()
+	ix.last = e
 	s.answerWaits()
 	s.deliverAll()
 	return e.Offset

@@ -20,9 +20,10 @@ type Sub struct {
 
 	InHand InHand // queue
 
-	// CutBase and Cut tell where the last delivery has ended within a batch of a queue.
-	CutBase uint64
-	Cut     batch.Place
+	// CutAt and Cut tell where the last delivery has ended within a batch of a queue: its log
+	// position, and the place in it.
+	CutAt uint64
+	Cut   batch.Place
 
 	Next uint64 // partition: the offset to push next
 	Wait uint64 // partition: the number of the Wait that is parked for it, or 0

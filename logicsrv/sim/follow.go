@@ -35,6 +35,7 @@ type shadowBatch struct {
 	base, end uint64
 	lsn       uint64
 	m         *message
+	skip      uint32 // records of the message before the first one
 }
 
 func (x *shadowIndex) find(offset uint64) *shadowBatch {
@@ -116,7 +117,7 @@ func (w *world) body(r *commitlog.Reader, i int, lsn uint64) []byte {
 
 func (w *world) fingerprint(r *commitlog.Reader, e *journal.Entry) uint64 {
 	h := fnv.New64a()
-	w.printBuf = e.AppendRing(w.printBuf[:0])
+	w.printBuf = e.AppendDisk(w.printBuf[:0], 0, 0)
 	h.Write(w.printBuf)
 	for i := range e.Bodies {
 		h.Write(w.body(r, i, e.LSN))
@@ -127,7 +128,7 @@ func (w *world) fingerprint(r *commitlog.Reader, e *journal.Entry) uint64 {
 // absorb takes one entry into the shadow and checks it.
 func (w *world) absorb(r *commitlog.Reader, e *journal.Entry) {
 	if w.out != nil {
-		w.trace("log: lsn=%d term %d level %d pos %d, %d bytes of events, ops %v, items %v", e.LSN, e.Term, e.Level, e.Pos, len(e.Events), e.Ops, e.Items)
+		w.trace("log: lsn=%d term %d level %d pos %d, %d bytes of events, ops %v, items %v, refs %v", e.LSN, e.Term, e.Level, e.Pos, len(e.Events), e.Ops, e.Items, e.Refs)
 	}
 	w.absorbEvents(e)
 	deletes := 0
@@ -149,13 +150,36 @@ func (w *world) absorb(r *commitlog.Reader, e *journal.Entry) {
 		m.lsn, m.deletes = e.LSN, deletes
 		bodies[i] = m
 	}
-	for i := range e.Items {
+	for i, ref := range e.InOrder() {
+		if ref {
+			w.absorbRef(&e.Refs[i], e.LSN)
+			continue
+		}
 		it := &e.Items[i]
 		if int(it.Body) >= len(bodies) {
 			w.fail("item %d of entry lsn=%d names body %d of %d", i, e.LSN, it.Body, len(bodies))
 		}
 		w.absorbItem(it, bodies[it.Body], e.LSN)
 	}
+}
+
+// absorbRef takes a reference: records that are in another index come into this one, too.
+func (w *world) absorbRef(r *journal.Ref, lsn uint64) {
+	src := w.shadow(r.Source).find(r.SourceOffset)
+	if src == nil || r.SourceOffset+uint64(r.Count) > src.end || r.Flags&journal.RefDamaged != 0 {
+		w.fail("entry lsn=%d refers to %d records from offset %d of index %d on, flags %d: they are in %+v", lsn, r.Count, r.SourceOffset, r.Source, r.Flags, src)
+	}
+	skip := src.skip + uint32(r.SourceOffset-src.base)
+	partial := skip > 0 || r.Count < src.m.meta.Count
+	if r.Skip != skip || int(r.Length) != len(src.m.bytes) || (r.Flags&journal.RefPartial != 0) != partial {
+		w.fail("entry lsn=%d refers to %v, skip %d, and has found %+v", lsn, src.m, skip, r)
+	}
+	x := w.shadow(r.Index)
+	if r.Base != x.next {
+		w.fail("entry lsn=%d puts %v at %d of index %d, which ends at %d", lsn, src.m, r.Base, r.Index, x.next)
+	}
+	x.next += uint64(r.Count)
+	x.batches = append(x.batches, shadowBatch{base: r.Base, end: x.next, lsn: lsn, m: src.m, skip: skip})
 }
 
 func (w *world) absorbItem(it *journal.IndexItem, m *message, lsn uint64) {

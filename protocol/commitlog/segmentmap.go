@@ -31,6 +31,9 @@ type Span struct {
 // First is the offset of the first record.
 func (s *Span) First() uint64 { return s.Base + uint64(s.Skip) }
 
+// Position is the log position of the first batch.
+func (s *Span) Position() uint64 { return s.Seg.position + uint64(s.Off) - SegmentHeaderSize }
+
 // Segment is an open segment of the log, mapped when its bytes are first asked for. It stays
 // open, even after its file is deleted, until every Retain has had its Release.
 type Segment struct {

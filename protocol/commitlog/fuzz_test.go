@@ -177,6 +177,7 @@ func FuzzReader(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m := memFS{SegmentName(0): b}
 		readAll(t, m, 0)
+		readStrictly(t, m)
 		if _, err := Verify(m, func(Finding) {}); err != nil {
 			t.Fatal(err)
 		}

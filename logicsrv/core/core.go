@@ -90,6 +90,7 @@ type Core struct {
 	autoAcks  []autoAck       // handed out in the turn before
 	dirty     []*index        // queues that may have something to deliver
 	begunMS   int64           // time of the term's first turn
+	timers    timers
 	stats     Stats
 
 	endedInReplay []uint64 // indexes that connsrv may not have been told are gone
@@ -255,6 +256,7 @@ func (c *Core) EndTurn(nowMS int64, nonce, pos uint64) (entry *journal.Entry, ou
 	// In this order: what was handed out in the turn before is acknowledged, what came back is
 	// ready, and then what is ready is handed out.
 	c.expireProducers()
+	c.fireTimers()
 	c.applyAutoAcks()
 	c.applyReturns()
 	c.deliverDirty()

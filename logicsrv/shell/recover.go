@@ -272,6 +272,9 @@ func (s *Shell) begin() {
 	if s.step == nil {
 		s.step = s.core.Step
 	}
+	if s.timer == nil {
+		s.timer = s.core.NextTimer
+	}
 	s.core.Begin(s.rec.Term, s.cur[ipc.LevelPage], s.cur[ipc.LevelDisk])
 	s.told = [2]uint64{^uint64(0), ^uint64(0)} // the marker leaves with the first turn
 	s.checkpoint.begin(s.rec.CheckpointLSN, s.now)

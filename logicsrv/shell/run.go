@@ -82,13 +82,30 @@ func (s *Shell) drained() bool {
 }
 
 // sleep waits for the bell.
-func (s *Shell) sleep() {
-	timeout := maxSleep
+func (s *Shell) sleep() { s.bell.Sleep(s.stillIdle, s.sleepTime()) }
+
+// sleepTime is how long nobody need ring: until the core's next timer, unless what has to come
+// first will ring.
+func (s *Shell) sleepTime() time.Duration {
 	if s.phase != running || s.stop.Load() {
-		timeout = recoverySleep
+		return recoverySleep
 	}
-	s.bell.Sleep(s.stillIdle, timeout)
+	ms, ok := s.timer()
+	if !ok || s.turnBlocked() {
+		return maxSleep
+	}
+	left := min(max(ms-s.now, 1), maxSleep.Milliseconds())
+	return time.Duration(left) * time.Millisecond
 }
+
+// timerDue tells whether a timer of the core has fallen due.
+func (s *Shell) timerDue() bool {
+	ms, ok := s.timer()
+	return ok && ms <= s.now
+}
+
+// turnBlocked tells whether the next turn has to wait for a neighbour to make room.
+func (s *Shell) turnBlocked() bool { return s.entryLSN != 0 || !s.gateHasRoom() }
 
 // stillIdle looks, after the sleep flag is set, at everything that would have rung the bell.
 // A ring counts as still full only if nothing was released since before the put that failed:
@@ -109,8 +126,8 @@ func (s *Shell) stillIdle() bool {
 	case (s.entryLSN != 0 || s.checkpoint.parts != 0) && c.Head() != s.headC,
 		s.gate.count > 0 && s.opt.RingB.Head() != s.headB:
 		return false
-	case s.entryLSN != 0:
-		return true // no turn begins before it has its place
+	case s.turnBlocked():
+		return true // no turn begins before its entry and its outputs have their place
 	}
-	return !s.gateHasRoom() || !s.in.Ready() && !s.core.Busy()
+	return !s.in.Ready() && !s.core.Busy() && !s.timerDue()
 }

@@ -45,6 +45,7 @@ type Shell struct {
 
 	phase phase
 	step  func(nowMS int64, in core.Input) // core.Step; tests put a core there that dies
+	timer func() (ms int64, ok bool)       // core.NextTimer, likewise
 
 	headB, headC uint64 // of the rings we put into, at the beginning of this Step
 	rec          recovery
@@ -155,7 +156,7 @@ func (s *Shell) runStep() (progress bool) {
 func (s *Shell) decideTurn() bool {
 	advanced := s.advance()
 	inputs, size := s.readInputs()
-	if inputs == 0 && !advanced && !s.core.Busy() {
+	if inputs == 0 && !advanced && !s.core.Busy() && !s.timerDue() {
 		return false
 	}
 	entry, outputs := s.core.EndTurn(s.now, s.opt.RingA.Nonce(), s.readPos)

@@ -111,6 +111,9 @@ type Description struct {
 	Bindings  []BindingInfo
 	Groups    []GroupInfo
 	Missing   []string // names that were asked for and are not there
+
+	Memberships []Membership
+	Summaries   []GroupSummary
 }
 
 // TopicInfo describes a topic.

@@ -11,6 +11,7 @@ package admin
 //	            | ready u64 | unacked u64 | next u64 | floor u64 | consumers u32 |
 //	binding     as CreateBinding
 //	group       | name string | list of (index u64 | offset u64 | metadata string) |
+//	membership, group summary    see groupcodec.go
 
 import (
 	"github.com/trimq/trimq/protocol/ipc"
@@ -48,6 +49,16 @@ func (m *Description) Append(b []byte) []byte {
 			b = wire.AppendString(b, m.Groups[i].Name)
 			b = ipc.AppendOffsetCommits(b, m.Groups[i].Offsets)
 		}
+	case KindMembership:
+		b = wire.AppendUvarint(b, uint64(len(m.Memberships)))
+		for i := range m.Memberships {
+			b = m.Memberships[i].append(b)
+		}
+	case KindGroupSummary:
+		b = wire.AppendUvarint(b, uint64(len(m.Summaries)))
+		for i := range m.Summaries {
+			b = m.Summaries[i].append(b)
+		}
 	}
 	return b
 }
@@ -71,6 +82,10 @@ func DecodeDescription(b []byte) (Description, error) {
 		m.Groups = readList(&c, 2, func(c *wire.Cursor) GroupInfo {
 			return GroupInfo{Name: c.String(), Offsets: ipc.ReadOffsetCommits(c)}
 		})
+	case KindMembership:
+		m.Memberships = readList(&c, 20, readMembership)
+	case KindGroupSummary:
+		m.Summaries = readList(&c, 8, readGroupSummary)
 	default:
 		c.Fail(wire.ErrOutOfRange)
 	}

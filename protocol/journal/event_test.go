@@ -70,7 +70,7 @@ func eventCodecs() []eventCodec {
 		Exchange: "orders", Queue: "eu", RoutingKey: "eu.#",
 		MatchAny: true, Headers: []ipc.Header{{Key: "format", Value: "pdf"}},
 	}
-	return []eventCodec{
+	return append(groupEventCodecs(), []eventCodec{
 		event(EvAppended, "appended", "index:8 base:8 count:4 baseSeq:4 producer:8 epoch:2 zero:6",
 			Appended{4096, 9, 1000, 3, 900, 42, 5}, DecodeAppended),
 		event(EvRouted, "routed", "exchange:8 count:4 baseSeq:4 producer:8 epoch:2 zero:2 targets:4 index:8 base:8 index:8 base:8",
@@ -98,7 +98,7 @@ func eventCodecs() []eventCodec {
 		event(EvBindingDeleted, "binding_deleted", bindingLayout+"pad:*", BindingDeleted{4096, binding}, DecodeBindingDeleted),
 		event(EvProducersExpired, "producers_expired", "producers:v producer:8 producer:8 pad:*",
 			ProducersExpired{4096, []int64{42, 43}}, DecodeProducersExpired),
-	}
+	}...)
 }
 
 func TestEventsRoundTrip(t *testing.T) {

@@ -29,7 +29,7 @@ func TestEmptyRoundTrip(t *testing.T) {
 
 // smallState is one thing of each kind, with a set of each form.
 func smallState(t *testing.T) *Core {
-	w := newWorld(t, Config{})
+	w := newWorld(t, Config{GroupInitialDelayMS: -1})
 	w.attach(1)
 	part := w.topic("t", 2, ipc.LevelPage)
 	runs := w.queue("runs", ipc.LevelDisk)
@@ -56,6 +56,7 @@ func smallState(t *testing.T) *Core {
 	w.turn(ipc.TypeUnsubscribe, (&ipc.Unsubscribe{Head: m.Head, Sub: 1}).Append(nil))
 	commit := ipc.CommitOffsets{Head: m.Head, Group: "g", Offsets: []ipc.OffsetCommit{{Index: part, Offset: 2, Metadata: "m"}}}
 	w.turn(ipc.TypeCommit, commit.Append(nil))
+	w.smallGroups(m.Head)
 	w.settle()
 	return w.c
 }
@@ -64,7 +65,7 @@ func smallState(t *testing.T) *Core {
 func TestGolden(t *testing.T) {
 	c := smallState(t)
 	blob := c.Checkpoint(nil)
-	golden.Check(t, "state_v1", `
+	golden.Check(t, "state_v2", `
 		magic:4 version:2 zero:2 lsn:v term:v nonce:8 pos:v timeMS:v shard:v lastID:v lastPID:v
 		topics:v name:s id:v uuid:16 level:1 retentionBytes:v retentionMS:v createdMS:v turn:v
 			partitions:v id:v next:v id:v next:v
@@ -74,8 +75,16 @@ func TestGolden(t *testing.T) {
 		exchanges:v name:s id:v type:1 durable:1
 		bindings:v exchange:s queue:s key:s matchAny:1 headers:v key:s value:s
 		producers:v id:v epoch:v used:v lanes:v to:v epoch:v next:v accepted:v kept:v first:v last:v result:v
-		groups:v name:s offsets:v index:v offset:v metadata:s`, blob)
-	l, err := Load(Config{}, golden.Read(t, "state_v1"))
+		groups:v
+			name:s type:1 epoch:v emptyMS:v stale:1 offsets:v protocolType:s protocol:s leader:s synced:1
+				members:v id:s instance:s clientID:s clientHost:s sessionMS:4 rebalanceMS:4 protocols:v name:s metadata:s assignment:s
+			name:s type:1 epoch:v emptyMS:v stale:1 offsets:v index:v offset:v metadata:s
+			name:s type:1 epoch:v emptyMS:v stale:1 offsets:v members:v
+				id:s instance:s clientID:s clientHost:s sessionMS:v rebalanceMS:v epoch+2:v before:v assignor:s topics:v topic:s
+					target:v id:v assigned:v id:v revoking:v id:v
+				id:s instance:s clientID:s clientHost:s sessionMS:v rebalanceMS:v epoch+2:v before:v assignor:s topics:v topic:s
+					target:v id:v assigned:v revoking:v`, blob)
+	l, err := Load(Config{}, golden.Read(t, "state_v2"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +106,7 @@ func TestLoadRefuses(t *testing.T) {
 		t.Fatalf("a byte behind the end: %v", err)
 	}
 	blob[4]++
-	if _, err := Load(Config{}, blob); !errors.Is(err, ErrCheckpoint) || !strings.Contains(err.Error(), "version 2") {
+	if _, err := Load(Config{}, blob); !errors.Is(err, ErrCheckpoint) || !strings.Contains(err.Error(), "version 3") {
 		t.Fatalf("another version: %v", err)
 	}
 }

@@ -35,6 +35,10 @@ func (c *Core) decideDescribe(m ipc.Admin) {
 		list(p, &c.groups, c.describeGroup)
 	case admin.KindBinding:
 		c.listBindings(p)
+	case admin.KindMembership:
+		list(p, &c.groups, c.describeMembership)
+	case admin.KindGroupSummary:
+		list(p, &c.groups, c.describeSummary)
 	default:
 		c.refuse(m.Head, errcode.InvalidArgument, "topics, exchanges, queues, bindings and groups can be described")
 		return

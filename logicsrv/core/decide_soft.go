@@ -179,6 +179,7 @@ func (c *Core) decideConnClosed() {
 		return
 	}
 	c.dropJoining(func(s *ipc.Subscribe) bool { return s.Conn == m.Conn })
+	c.closeParked(m.Conn)
 	k := c.conns[m.Conn]
 	if k == nil {
 		return

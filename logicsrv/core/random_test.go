@@ -159,6 +159,8 @@ func (g *inputs) any(w *world) (ipc.Type, []byte) {
 		typ, b = ipc.TypeResyncEnd, (&ipc.ResyncEnd{Head: h, Term: w.term, Ask: w.c.ask, Loops: 1}).Append(nil)
 	case 11:
 		typ, b = ipc.TypeSubState, (&ipc.SubState{Head: h, Term: w.term, Ask: w.c.ask, Sub: sub, Index: g.index(), Limit: g.Uint64N(50), InHand: g.ranges()}).Append(nil)
+	case 12, 13, 14, 15:
+		typ, b = g.group(w)
 	default:
 		typ, b = g.hard()
 	}
@@ -170,7 +172,7 @@ func (g *inputs) any(w *world) (ipc.Type, []byte) {
 		case 1:
 			b[g.IntN(len(b))] ^= byte(1 << g.IntN(8))
 		default:
-			typ = ipc.Type(g.IntN(20))
+			typ = ipc.Type(g.IntN(20) + 30*g.IntN(2))
 		}
 	}
 	return typ, b
@@ -283,6 +285,7 @@ func checkSoft(t *testing.T, c *Core) {
 			}
 		}
 	}
+	checkGroups(t, c)
 	for req, wait := range c.waits {
 		if wait.head.Req != req || wait.ix.gone || wait.beyond < wait.ix.visible {
 			t.Fatalf("wait %d beyond %d of index %d, visible %d", req, wait.beyond, wait.ix.id, wait.ix.visible)

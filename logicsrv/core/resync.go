@@ -87,6 +87,7 @@ func (c *Core) dropSoft() {
 	clear(c.waits)
 	c.freeWaits = nil
 	c.joining = c.joining[:0]
+	c.dropParked()
 }
 
 // decideSubState takes one consumer's state in.

@@ -16,14 +16,14 @@ package core
 //	| list of bindings    in order: exchange str | queue str | key str | matchAny bool | list of (key str | value str) |
 //	| list of producers   the one used longest ago first:
 //	|     id v | epoch v | used v | list of lanes: (to v | epoch v | next v | accepted v | list of (first v | last v | result v)) |
-//	| list of groups      in order of name: name str | list of (index v | offset v | metadata str) |
+//	| list of groups      in order of name, see group_snapshot.go |
 //
 //	set     | 0 |                                              empty
 //	        | 1 | list of runs: (gap v | length v) |           gap from the floor, then from the run before
 //	        | 2 | base v | list of word u64 |                  bitmap from offset base, a multiple of 64
 //
 // The smaller form of a set is taken, runs if equal. What a CRC covers is the matter of the
-// envelope, journal.AppendCheckpoint. Version ladder: 1.
+// envelope, journal.AppendCheckpoint. Version ladder: 1; 2: groups have members.
 
 import (
 	"math/bits"
@@ -35,7 +35,7 @@ import (
 
 const (
 	snapshotMagic   = "TMQS"
-	snapshotVersion = 1
+	snapshotVersion = 2
 )
 
 // Forms of a set.
@@ -222,20 +222,6 @@ func (c *Core) appendProducers(b []byte) []byte {
 				b = wire.AppendUvarint(wire.AppendUvarint(b, uint64(k.first)), uint64(k.last))
 				b = wire.AppendUvarint(b, k.result)
 			}
-		}
-	}
-	return b
-}
-
-// appendGroups encodes what groups have committed.
-func (c *Core) appendGroups(b []byte) []byte {
-	b = wire.AppendUvarint(b, uint64(c.groups.len()))
-	for _, g := range c.groups.all {
-		b = wire.AppendUvarint(wire.AppendString(b, g.name), uint64(len(g.offsets)))
-		for i := range g.offsets {
-			o := &g.offsets[i]
-			b = wire.AppendUvarint(wire.AppendUvarint(b, o.Index), o.Offset)
-			b = wire.AppendString(b, o.Metadata)
 		}
 	}
 	return b

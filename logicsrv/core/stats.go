@@ -18,6 +18,10 @@ type Stats struct {
 	Acked      uint64 // messages done with
 	Returned   uint64 // messages that came back undone
 
+	Retargeted  uint64 // targets of modern groups
+	Generations uint64 // of classic groups
+	Expelled    uint64 // members that were silent, or did not give up their partitions
+
 	Topics, Partitions, Queues, Exchanges, Bindings uint64
 	Producers, Groups, Consumers, Waits             uint64
 	Resynced                                        bool // the latest marker has been answered

@@ -130,7 +130,7 @@ func traceThing(ev journal.Event) string {
 		e, _ := journal.DecodeBindingDeleted(ev)
 		return "unbound " + traceBinding(&e.Binding)
 	}
-	return fmt.Sprintf("event of type %d", ev.Type)
+	return traceGroupEvent(ev)
 }
 
 func traceBinding(b *admin.CreateBinding) string {
@@ -228,7 +228,7 @@ func traceOutput(o Output) string {
 	case ipc.TypeAdminReply:
 		return traceAdminReply(who, o.Record)
 	}
-	return fmt.Sprintf("output of type %d", o.Type)
+	return traceGroupOutput(who, o)
 }
 
 func traceAdminReply(who string, record []byte) string {
@@ -259,6 +259,7 @@ func traceAdminReply(who string, record []byte) string {
 		binding := admin.CreateBinding(k)
 		s += "\n     " + traceBinding(&binding)
 	}
+	s += traceGroups(&d)
 	for _, g := range d.Groups {
 		s += fmt.Sprintf("\n     group %s %s", g.Name, traceOffsets(g.Offsets))
 	}

@@ -30,13 +30,15 @@ type turn struct {
 	timeMS int64 // of all that happens in it
 	level  ipc.Level
 	events []byte
-	ops    []journal.IndexOp
-	items  []journal.IndexItem
-	bodies []journal.Body
-	floors []*index // queues whose floor has moved
-	out    []Output
-	recs   []byte // records of out, back to back
-	entry  journal.Entry
+	// applied is how many bytes of events have been applied.
+	applied int
+	ops     []journal.IndexOp
+	items   []journal.IndexItem
+	bodies  []journal.Body
+	floors  []*index // queues whose floor has moved
+	out     []Output
+	recs    []byte // records of out, back to back
+	entry   journal.Entry
 
 	order, moved []uint32 // for grouping bodies
 	sorted       []journal.Body
@@ -53,13 +55,14 @@ func (c *Core) openTurn(nowMS int64) {
 	t.timeMS = max(nowMS, c.timeMS)
 	if c.begunMS == 0 {
 		c.begunMS = t.timeMS
+		c.watchGroups()
 	}
 }
 
 // empty forgets what the turn before the last one held. Outputs may gather before openTurn:
 // those of Begin and Advance.
 func (t *turn) empty() {
-	t.level = ipc.LevelUnset
+	t.level, t.applied = ipc.LevelUnset, 0
 	t.events, t.ops, t.items, t.bodies = t.events[:0], t.ops[:0], t.items[:0], t.bodies[:0]
 	t.floors, t.out, t.recs = t.floors[:0], t.out[:0], t.recs[:0]
 }

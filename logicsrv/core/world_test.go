@@ -151,10 +151,11 @@ func (w *world) kill(head uint64, lose int) {
 		w.tb.Fatalf("lsn %d: live digest %x, replayed %x", w.c.LSN(), live, got)
 	}
 	w.term++
+	_, passed := w.c.Position()
 	w.c.Begin(w.term, w.written, w.synced)
 	for _, in := range w.ring {
 		if in.Pos >= head {
-			in.Known = w.known(in.Pos)
+			in.Known, in.Passed = w.known(in.Pos), in.Pos < passed
 			w.c.Step(w.now, in)
 		}
 	}

@@ -155,6 +155,7 @@ func (s *Shell) runStep() (progress bool) {
 // REQUIRES: no entry waits for room.
 func (s *Shell) decideTurn() bool {
 	advanced := s.advance()
+	s.core.Tail(s.opt.RingA.Tail())
 	inputs, size := s.readInputs()
 	if inputs == 0 && !advanced && !s.core.Busy() && !s.timerDue() {
 		return false

@@ -83,7 +83,7 @@ func DecodeDescription(b []byte) (Description, error) {
 			return GroupInfo{Name: c.String(), Offsets: ipc.ReadOffsetCommits(c)}
 		})
 	case KindMembership:
-		m.Memberships = readList(&c, 20, readMembership)
+		m.Memberships = readList(&c, 24, readMembership)
 	case KindGroupSummary:
 		m.Summaries = readList(&c, 8, readGroupSummary)
 	default:

@@ -58,6 +58,7 @@ type Membership struct {
 	Leader       string // of a classic group
 	EmptyMS      int64  // since when nobody is a member, in Unix ms; 0: somebody is
 	Members      []MemberInfo
+	MembersLeft  uint32 // members that did not fit into the reply
 	Offsets      []LagInfo
 }
 

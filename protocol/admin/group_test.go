@@ -20,9 +20,9 @@ func groupCodecs() []codec {
 		body("delete_offsets", "group:s indexes:v index:8 index:8", DeleteOffsets{"g", []uint64{9, 10}}, DecodeDeleteOffsets),
 		body("description_membership", described+"groups:v name:s type:1 state:1 epoch:4 protocolType:s protocol:s leader:s emptyMS:8 members:v "+
 			member+"topics:v topic:s assigned:v index:8 target:v index:8 index:8 metadata:s assignment:s "+
-			member+"topics:v assigned:v target:v metadata:s assignment:s offsets:v index:8 offset:8 visible:8",
+			member+"topics:v assigned:v target:v metadata:s assignment:s membersLeft:4 offsets:v index:8 offset:8 visible:8",
 			Description{Kind: KindMembership, Memberships: []Membership{
-				{"g", GroupModern, GroupReconciling, 8, "consumer", "sticky", "m1", 1_700_000_000_123, members, []LagInfo{{9, 5, 12}}},
+				{"g", GroupModern, GroupReconciling, 8, "consumer", "sticky", "m1", 1_700_000_000_123, members, 1, []LagInfo{{9, 5, 12}}},
 			}}, DecodeDescription),
 		body("description_group_summary", described+"groups:v name:s type:1 state:1 protocolType:s members:4",
 			Description{Kind: KindGroupSummary, Summaries: []GroupSummary{{"g", GroupClassic, GroupPreparing, "consumer", 3}}}, DecodeDescription),

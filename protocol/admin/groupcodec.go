@@ -6,7 +6,7 @@ package admin
 //	DeleteOffsets   | group string | list of index u64 |
 //
 //	membership      | name string | type u8 | state u8 | epoch i32 | protocolType string | protocol string | leader string
-//	                | emptyMS i64 | list of member | list of (index u64 | offset u64 | visible u64) |
+//	                | emptyMS i64 | list of member | membersLeft u32 | list of (index u64 | offset u64 | visible u64) |
 //	member          | id string | instance string | clientID string | clientHost string | epoch i32 | list of topic string
 //	                | assigned list of index u64 | target list of index u64 | metadata bytes | assignment bytes |
 //	group summary   | name string | type u8 | state u8 | protocolType string | members u32 |
@@ -71,7 +71,7 @@ func (m *Membership) append(b []byte) []byte {
 	for i := range m.Members {
 		b = m.Members[i].append(b)
 	}
-	b = wire.AppendUvarint(b, uint64(len(m.Offsets)))
+	b = wire.AppendUvarint(wire.AppendU32(b, m.MembersLeft), uint64(len(m.Offsets)))
 	for i := range m.Offsets {
 		o := &m.Offsets[i]
 		b = wire.AppendU64(wire.AppendU64(wire.AppendU64(b, o.Index), o.Offset), o.Visible)
@@ -83,7 +83,7 @@ func readMembership(c *wire.Cursor) Membership {
 	return Membership{
 		Name: c.String(), Type: readGroupType(c), State: readGroupState(c), Epoch: c.I32(),
 		ProtocolType: c.String(), Protocol: c.String(), Leader: c.String(), EmptyMS: c.I64(),
-		Members: readList(c, 13, readMember),
+		Members: readList(c, 13, readMember), MembersLeft: c.U32(),
 		Offsets: readList(c, 24, func(c *wire.Cursor) LagInfo { return LagInfo{c.U64(), c.U64(), c.U64()} }),
 	}
 }

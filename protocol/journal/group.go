@@ -14,6 +14,7 @@ const (
 	EvGroupReplaced   EventType = 47 // GroupReplaced
 	EvGroupDeleted    EventType = 48 // GroupDeleted
 	EvOffsetsDeleted  EventType = 49 // OffsetsDeleted
+	EvGroupUnsettled  EventType = 50 // GroupUnsettled
 )
 
 // Of a modern group: GroupMember when somebody joins or changes what it wants, GroupTarget, with a
@@ -72,14 +73,21 @@ const (
 
 // GroupMemberGone: this is no member any longer.
 type GroupMemberGone struct {
-	Pos    uint64
-	Group  string
-	Member string
-	Why    Reason
+	Pos      uint64
+	Group    string
+	Member   string
+	Instance string
+	Why      Reason
 }
 
-// Of a classic group: GroupGeneration when a rebalance has gathered all members, GroupSynced when
-// the leader has brought the assignment.
+// Of a classic group: GroupUnsettled when a rebalance begins, GroupGeneration when it has gathered
+// all members, GroupSynced when the leader has brought the assignment.
+
+// GroupUnsettled: the members of this generation have to join another one.
+type GroupUnsettled struct {
+	Pos   uint64
+	Group string
+}
 
 // GroupClassicMember is a member of a classic group.
 type GroupClassicMember struct {

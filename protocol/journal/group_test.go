@@ -21,13 +21,14 @@ func groupEventCodecs() []eventCodec {
 		event(EvGroupAssigned, "group_assigned", "group:s member:s epoch:4 assigned:v id:v step:v revoking:v id:v pad:*",
 			GroupAssigned{4096, "g", "m", 7, []uint64{9, 12}, []uint64{11}}, DecodeGroupAssigned),
 		event(EvGroupAway, "group_away", "group:s member:s pad:4", GroupAway{4096, "g", "m"}, DecodeGroupAway),
-		event(EvGroupMemberGone, "group_member_gone", "group:s member:s why:1 pad:3", GroupMemberGone{4096, "g", "m", GoneSilent}, DecodeGroupMemberGone),
+		event(EvGroupMemberGone, "group_member_gone", "group:s member:s instance:s why:1 pad:1", GroupMemberGone{4096, "g", "m", "i", GoneSilent}, DecodeGroupMemberGone),
 		event(EvGroupGeneration, "group_generation", "group:s generation:4 protocolType:s protocol:s leader:s members:v "+memberLayout+"pad:*",
 			GroupGeneration{4096, "g", 3, "consumer", "range", "m", []GroupClassicMember{member}}, DecodeGroupGeneration),
 		event(EvGroupSynced, "group_synced", "group:s assignments:v assignment:s assignment:s pad:*",
 			GroupSynced{4096, "g", [][]byte{[]byte("share"), nil}}, DecodeGroupSynced),
 		event(EvGroupReplaced, "group_replaced", "group:s old:s "+memberLayout+"pad:*", GroupReplaced{4096, "g", "old", member}, DecodeGroupReplaced),
 		event(EvGroupDeleted, "group_deleted", "group:s pad:6", GroupDeleted{4096, "g"}, DecodeGroupDeleted),
+		event(EvGroupUnsettled, "group_unsettled", "group:s pad:6", GroupUnsettled{4096, "g"}, DecodeGroupUnsettled),
 		event(EvOffsetsDeleted, "offsets_deleted", "group:s indexes:v id:v step:v pad:*", OffsetsDeleted{4096, "g", []uint64{9, 300}}, DecodeOffsetsDeleted),
 	}
 }

@@ -8,12 +8,13 @@ package journal
 //	GroupTarget     | group string | epoch i32 | list of ids |
 //	GroupAssigned   | group string | member string | epoch i32 | assigned ids | revoking ids |
 //	GroupAway       | group string | member string |
-//	GroupMemberGone | group string | member string | why u8 |
+//	GroupMemberGone | group string | member string | instance string | why u8 |
 //	GroupGeneration | group string | generation i32 | protocolType string | protocol string | leader string | list of member |
 //	GroupSynced     | group string | list of assignment bytes |
 //	GroupReplaced   | group string | old string | member |
 //	GroupDeleted    | group string |
 //	OffsetsDeleted  | group string | ids |
+//	GroupUnsettled  | group string |
 //
 //	member          | member string | instance string | clientID string | clientHost string | sessionMS i32 | rebalanceMS i32
 //	                | list of (name string | metadata bytes) |
@@ -167,7 +168,8 @@ func DecodeGroupAway(ev Event) (GroupAway, error) {
 // Append appends the event.
 func (ev *GroupMemberGone) Append(b []byte) []byte {
 	start := len(b)
-	return endEvent(append(groupEvent(b, EvGroupMemberGone, ev.Pos, ev.Group, ev.Member), byte(ev.Why)), start)
+	b = groupEvent(b, EvGroupMemberGone, ev.Pos, ev.Group, ev.Member, ev.Instance)
+	return endEvent(append(b, byte(ev.Why)), start)
 }
 
 // DecodeGroupMemberGone reads the event's body.
@@ -176,7 +178,7 @@ func DecodeGroupMemberGone(ev Event) (GroupMemberGone, error) {
 	if err != nil {
 		return GroupMemberGone{}, err
 	}
-	g := GroupMemberGone{Pos: ev.Pos, Group: c.String(), Member: c.String(), Why: Reason(c.U8())}
+	g := GroupMemberGone{Pos: ev.Pos, Group: c.String(), Member: c.String(), Instance: c.String(), Why: Reason(c.U8())}
 	if g.Why < GoneLeft || g.Why > GoneStubborn {
 		c.Fail(wire.ErrOutOfRange)
 	}
@@ -283,6 +285,21 @@ func DecodeGroupDeleted(ev Event) (GroupDeleted, error) {
 	}
 	g := GroupDeleted{Pos: ev.Pos, Group: c.String()}
 	return g, eventErr(c.Done("group deleted"))
+}
+
+// Append appends the event.
+func (ev *GroupUnsettled) Append(b []byte) []byte {
+	return endEvent(groupEvent(b, EvGroupUnsettled, ev.Pos, ev.Group), len(b))
+}
+
+// DecodeGroupUnsettled reads the event's body.
+func DecodeGroupUnsettled(ev Event) (GroupUnsettled, error) {
+	c, err := readGroupEvent(ev, EvGroupUnsettled)
+	if err != nil {
+		return GroupUnsettled{}, err
+	}
+	g := GroupUnsettled{Pos: ev.Pos, Group: c.String()}
+	return g, eventErr(c.Done("group unsettled"))
 }
 
 // Append appends the event.

@@ -68,7 +68,7 @@ func (g *inputs) group(w *world) (ipc.Type, []byte) {
 
 // checkGroups checks the invariants of groups: between what members have and what is derived of it,
 // between the generation and those who wait for the next one.
-func checkGroups(t *testing.T, c *Core) {
+func checkGroups(t testing.TB, c *Core) {
 	t.Helper()
 	begun := c.begunMS != 0 // before its first turn a term has no timers
 	for name, g := range c.groups.all {

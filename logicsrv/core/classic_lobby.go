@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
 )
@@ -58,7 +59,9 @@ type promise struct {
 
 // untold tells whether a request that may have been parked is void: it is read before its event
 // loop has answered the latest marker, and will be told again if it has no answer yet.
-func (c *Core) untold(h ipc.Head) bool { return !c.resynced && !c.told[uint8(h.Conn)] }
+func (c *Core) untold(h ipc.Head) bool {
+	return !c.resynced && !c.told[uint8(h.Conn)] && !failpoint.Broken("void-requests-parked")
+}
 
 // lobbyOf finds a group's lobby; nil where nobody waits.
 func (c *Core) lobbyOf(name string) *lobby {
@@ -89,10 +92,10 @@ func (c *Core) gathers(name string) bool {
 	return l != nil && (l.gathering || len(l.promised) > 0)
 }
 
-// seated tells whether a member's join is parked.
-func (c *Core) seated(m *member) bool {
+// waitsForUs tells whether a request of a member is parked: it need give no other sign of life.
+func (c *Core) waitsForUs(m *member) bool {
 	l := c.lobbyOf(m.group.name)
-	return l != nil && l.byID[m.id] != nil
+	return l != nil && (l.byID[m.id] != nil || slices.ContainsFunc(l.syncs, func(w waiter) bool { return w.id == m.id }))
 }
 
 // seat finds a parked join by the member's id; nil where there is none.

@@ -38,7 +38,7 @@ func (c *Core) prepare(name string) {
 	if l.gathering {
 		return
 	}
-	l.gathering, l.doubt = true, 0
+	l.gathering, l.opening, l.doubt = true, false, 0
 	c.endSyncs(l, func(w *waiter) {
 		c.refuse(w.head, errcode.RebalanceInProgress, "another generation gathers; join again")
 	})

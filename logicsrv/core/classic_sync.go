@@ -82,6 +82,7 @@ func (c *Core) share(g *group, l *lobby, m *ipc.GroupSync) {
 	c.answerSynced(m.Head, g, g.member(m.Member))
 	c.endSyncs(l, func(w *waiter) {
 		if o := g.member(w.id); o != nil {
+			c.heard(o) // it was we who kept it waiting
 			c.answerSynced(w.head, g, o)
 		} else {
 			c.refuse(w.head, errcode.UnknownMember, quoted(w.id)+" is no member any longer")

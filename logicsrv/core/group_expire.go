@@ -78,8 +78,8 @@ func (m *member) passed(c *Core, dueMS int64) {
 	due := m.heardMS + int64(m.sessionMS)
 	switch {
 	case m.gone:
-	case c.seated(m):
-		c.watch(m) // its join is parked: it is we who keep it waiting
+	case c.waitsForUs(m):
+		c.watch(m)
 	case now < due && !failpoint.Broken("session-expiry-early"):
 		c.timers.arm(&m.session, due, m)
 	case now-dueMS > lateMS:

@@ -167,6 +167,11 @@ func (m *groupModel) told(s *standingOf, a *ipc.GroupAssignment) {
 	was := s.assigned
 	if a.HasTopics {
 		s.assigned = indexesOf(a)
+		for _, o := range m.members { // who is away holds nothing that is another's now
+			if o.away && o != s {
+				o.assigned = less(o.assigned, s.assigned)
+			}
+		}
 	}
 	// What stays with its member is never taken away in between.
 	target := m.c.groupOf("g").member(a.Member).target

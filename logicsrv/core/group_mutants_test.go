@@ -55,6 +55,11 @@ func TestGroupMutantsAreNoticed(t *testing.T) {
 			playModel(tb, seed)
 		}
 	}
+	classic := func(tb testing.TB) {
+		for seed := range uint64(100) {
+			playClassic(tb, seed)
+		}
+	}
 	for _, m := range []struct {
 		rule, what string
 		play       func(testing.TB)
@@ -65,6 +70,7 @@ func TestGroupMutantsAreNoticed(t *testing.T) {
 		{"offset-commit-unfenced", "whoever likes commits positions of a group with members", model},
 		{"assign-not-sticky", "partitions move without need", playCrowd},
 		{"heartbeat-redone", "an old heartbeat that is read again passes for a new one", model},
+		{"void-requests-parked", "a join that was answered is parked when it is read again", classic},
 	} {
 		failpoint.Rule = m.rule
 		if why := failure(t, m.play); why == "" {
@@ -74,7 +80,9 @@ func TestGroupMutantsAreNoticed(t *testing.T) {
 		}
 	}
 	failpoint.Rule = ""
-	if why := failure(t, model); why != "" {
-		t.Errorf("without a broken rule: %s", why)
+	for _, play := range []func(testing.TB){model, classic, playCrowd} {
+		if why := failure(t, play); why != "" {
+			t.Errorf("without a broken rule: %s", why)
+		}
 	}
 }

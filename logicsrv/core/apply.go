@@ -60,26 +60,25 @@ func (c *Core) commit(e *journal.Entry) {
 	}
 }
 
-// applyNew applies the events that were decided since mark: the bytes that go to the log,
-// read as replay will read them.
-func (c *Core) applyNew(mark int) {
+// applyNew applies the events that were decided since the last call: the bytes that go to the
+// log, read as replay will read them.
+func (c *Core) applyNew() {
 	t := c.turn
-	mark = max(mark, t.applied)
-	if len(t.events) == mark {
+	if len(t.events) == t.applied {
 		return
 	}
 	invariant.Check(t.level != ipc.LevelUnset, "an event without a level")
-	err := c.apply(t.events[mark:], t.timeMS)
-	invariant.Check(err == nil, "decided what cannot be applied: %v", err)
+	fresh := t.events[t.applied:]
 	t.applied = len(t.events)
+	err := c.apply(fresh, t.timeMS)
+	invariant.Check(err == nil, "decided what cannot be applied: %v", err)
 }
 
 // enact takes an event over and applies it at once, for an input of which one decision rests on
 // another, as who shall have what rests on who is there.
 func (c *Core) enact(ev interface{ Append([]byte) []byte }) {
-	mark := len(c.turn.events)
 	c.decided(ev)
-	c.applyNew(mark)
+	c.applyNew()
 }
 
 // apply folds encoded events into the hard state. It is the only code that changes it.

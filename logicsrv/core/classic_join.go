@@ -68,7 +68,7 @@ func (c *Core) joinClassic(m *ipc.GroupJoin) refused {
 	if old != "" {
 		c.replace(g, l, old, &about)
 	}
-	c.keepPromise(l, id)
+	l.keepPromise(id)
 	if member := g.member(id); member != nil {
 		c.heard(member)
 		if (l == nil || !l.gathering) && c.joinedAlready(g, member, &about, old != "") {
@@ -118,7 +118,7 @@ func (c *Core) identify(g *group, l *lobby, m *ipc.GroupJoin) (id, old string, n
 	}
 	id = m.Member
 	if id == "" {
-		id = c.memberID(m.ClientID, m.Head, c.ring)
+		id = c.memberID(m.ClientID, m.Head, c.ringNonce)
 		if holder != id {
 			old = holder
 		}
@@ -276,9 +276,9 @@ func (m *member) metadata(protocol string) []byte {
 func (c *Core) promise(m *ipc.GroupJoin, id string) {
 	l := c.lobbyFor(m.Group)
 	if !l.has(id) {
-		p := &promise{id: id, lobby: l}
+		p := &promise{id: id, lobby: l, untilMS: c.turn.timeMS + int64(m.SessionMS)}
 		l.promised = append(l.promised, p)
-		c.timers.arm(&p.timer, c.turn.timeMS+int64(m.SessionMS), p)
+		c.arm(p, p.untilMS)
 	}
 	reply := ipc.GroupJoined{Head: m.Head, Code: uint16(errcode.MemberIDRequired), Member: id}
 	c.turn.sent(c.readGate(), ipc.TypeGroupJoined, reply.Append(c.turn.recs))
@@ -290,24 +290,26 @@ func (l *lobby) has(id string) bool {
 }
 
 // keepPromise ends a promise: the id is used, or given back.
-func (c *Core) keepPromise(l *lobby, id string) bool {
+func (l *lobby) keepPromise(id string) bool {
 	if !l.has(id) {
 		return false
 	}
-	l.promised = slices.DeleteFunc(l.promised, func(p *promise) bool {
-		if p.id == id {
-			c.timers.disarm(&p.timer)
-			return true
-		}
-		return false
-	})
+	l.promised = slices.DeleteFunc(l.promised, func(p *promise) bool { return p.id == id })
 	return true
 }
 
-// passed: the id was not used in time; the others need not wait for it.
-func (p *promise) passed(c *Core, _ int64) {
-	c.keepPromise(p.lobby, p.id)
-	c.gather(p.lobby.group)
+func (p *promise) clock() *timer { return &p.timer }
+
+// due: the id was not used in time; the others need not wait for it.
+func (p *promise) due(c *Core) {
+	switch {
+	case !slices.Contains(p.lobby.promised, p) || c.crowded(p):
+	case c.turn.timeMS < p.untilMS:
+		c.arm(p, p.untilMS)
+	default:
+		p.lobby.keepPromise(p.id)
+		c.gather(p.lobby.group)
+	}
 }
 
 // replace lets a static member go on under another id, in the group and in the lobby. What the old

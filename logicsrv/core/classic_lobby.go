@@ -26,16 +26,17 @@ import (
 type lobby struct {
 	group     string
 	gathering bool    // the next generation gathers
+	opening   bool    // it stays open for a while, for others to come, even if all have joined
 	seats     []*seat // parked joins, in order of coming
 	byID      map[string]*seat
 	promised  []*promise
 	syncs     []waiter // parked syncs, in order of coming
-	// protocolType is that of those who gather; empty: of the group.
-	protocolType string
-	opening      bool   // nobody was a member before: it stays open for a while, for others to come
-	lastMS       int64  // but not longer than this
+
+	protocolType string // of those who gather; empty: of the group
+	lastMS       int64  // when all members have had their time to join
+	untilMS      int64  // when the gathering ends, or the leader's sync is overdue; 0: neither
 	doubt        uint64 // as a member's
-	timer        timer  // until the gathering ends, or until the leader's sync is overdue
+	timer        timer
 }
 
 // waiter is a parked request.
@@ -52,9 +53,10 @@ type seat struct {
 
 // promise is a member id that was given out and not used yet.
 type promise struct {
-	id    string
-	lobby *lobby
-	timer timer
+	id      string
+	lobby   *lobby
+	untilMS int64
+	timer   timer
 }
 
 // untold tells whether a request that may have been parked is void: it is read before its event
@@ -81,7 +83,7 @@ func (c *Core) lobbyFor(name string) *lobby {
 
 // leaveLobby closes a lobby in which nobody waits for anything.
 func (c *Core) leaveLobby(l *lobby) {
-	if !l.gathering && len(l.promised)+len(l.syncs)+len(l.seats) == 0 && l.timer.at == 0 {
+	if !l.gathering && len(l.promised)+len(l.syncs)+len(l.seats) == 0 && l.untilMS == 0 {
 		c.lobbies.remove(l.group)
 	}
 }
@@ -215,12 +217,8 @@ func (c *Core) closeParked(conn uint64) {
 func (c *Core) dropParked() {
 	for _, name := range slices.Clone(c.lobbies.keys()) {
 		l := c.lobbyOf(name)
-		l.seats, l.syncs = nil, nil
+		l.seats, l.syncs, l.promised = nil, nil, nil
 		clear(l.byID)
-		for _, p := range l.promised {
-			c.timers.disarm(&p.timer)
-		}
-		l.promised = nil
 		c.gather(name)
 	}
 	clear(c.parkedOf)

@@ -26,7 +26,7 @@ func (c *Core) sit(m *ipc.GroupJoin, about journal.GroupClassicMember) {
 	if !l.gathering {
 		c.prepare(m.Group)
 	} else if l.opening && newcomer {
-		c.timers.arm(&l.timer, max(l.timer.due, min(c.turn.timeMS+c.cfg.GroupInitialDelayMS, l.lastMS)), gathering{l})
+		c.lasts(l, max(l.untilMS, min(c.turn.timeMS+c.cfg.GroupInitialDelayMS, l.lastMS)))
 	}
 	c.gather(m.Group)
 }
@@ -53,8 +53,14 @@ func (c *Core) prepare(name string) {
 	case g != nil && g.resumed && now < c.begunMS+retoldMS:
 		l.opening, due = true, c.begunMS+retoldMS
 	}
-	c.timers.arm(&l.timer, due, gathering{l})
+	c.lasts(l, due)
 	c.unsettle(g)
+}
+
+// lasts sets when the lobby's timer is due.
+func (c *Core) lasts(l *lobby, untilMS int64) {
+	l.untilMS = untilMS
+	c.arm(l, untilMS)
 }
 
 // unsettle notes that a rebalance has begun, so that a successor goes on with it: a member that
@@ -65,11 +71,10 @@ func (c *Core) unsettle(g *group) {
 		return
 	}
 	t := c.turn
-	mark := len(t.events)
 	ev := journal.GroupUnsettled{Pos: journal.NoInput, Group: g.name}
 	t.raise(ipc.LevelPage)
 	t.events = ev.Append(t.events)
-	c.applyNew(mark)
+	c.applyNew()
 }
 
 // retoldMS is how long after the start of a term a generation gathers at least, so that all event
@@ -97,8 +102,7 @@ func (c *Core) gather(name string) {
 	switch {
 	case !l.gathering:
 	case members+len(l.seats) == 0:
-		l.gathering, l.protocolType = false, ""
-		c.timers.disarm(&l.timer)
+		l.gathering, l.protocolType, l.untilMS = false, "", 0
 	case !l.opening && len(l.promised) == 0 && l.complete(g):
 		c.complete(l)
 	}
@@ -113,27 +117,35 @@ func (l *lobby) complete(g *group) bool {
 	return !slices.ContainsFunc(g.members, func(m *member) bool { return l.byID[m.id] == nil })
 }
 
-// gathering is a lobby as what its timer is for.
-type gathering struct{ *lobby }
+func (l *lobby) clock() *timer { return &l.timer }
 
-// passed: the generation has gathered for long enough.
-func (t gathering) passed(c *Core, dueMS int64) {
-	l, now := t.lobby, c.turn.timeMS
-	if !l.gathering {
-		return
-	}
-	g := c.groupOf(l.group)
+// due: the generation may have gathered for long enough, or its leader's sync may be overdue.
+func (l *lobby) due(c *Core) {
 	switch {
-	case now-dueMS > lateMS && !l.opening:
-		c.timers.arm(&l.timer, now+c.patienceMS(g, l), t)
+	case l.untilMS == 0 || c.lobbyOf(l.group) != l || c.crowded(l):
+	case c.turn.timeMS < l.untilMS:
+		c.arm(l, l.untilMS)
+	case l.gathering:
+		c.timeUp(l)
+	default:
+		c.overdue(l)
+	}
+}
+
+// timeUp ends the gathering, unless there is a reason to go on.
+func (c *Core) timeUp(l *lobby) {
+	g, now := c.groupOf(l.group), c.turn.timeMS
+	switch {
+	case now-l.untilMS > lateMS && !l.opening:
+		c.lasts(l, now+c.patienceMS(g, l))
 	case c.unread(&l.doubt):
-		c.timers.arm(&l.timer, now+1, t)
+		c.arm(l, now+1)
 	case l.opening && !l.complete(g):
 		l.opening = false // the members that have not joined have all their time
-		c.timers.arm(&l.timer, l.lastMS, t)
+		c.lasts(l, l.lastMS)
 	case len(l.seats) == 0 && g != nil && slices.ContainsFunc(g.members, func(m *member) bool { return m.instance != "" }):
 		l.doubt = 0
-		c.timers.arm(&l.timer, now+c.patienceMS(g, l), t) // their sessions decide
+		c.lasts(l, now+c.patienceMS(g, l)) // their sessions decide
 	default:
 		c.complete(l)
 		c.leaveLobby(l)
@@ -163,8 +175,7 @@ func (c *Core) complete(l *lobby) {
 	if len(l.seats) > 0 {
 		e.ProtocolType, e.Protocol, e.Leader = l.protocolType, elect(e.Members), l.leader(g)
 	}
-	l.gathering, l.opening, l.protocolType = false, false, ""
-	c.timers.disarm(&l.timer)
+	l.gathering, l.opening, l.protocolType, l.untilMS = false, false, "", 0
 	c.stats.Generations++
 	c.enact(&e)
 	c.announce(l)
@@ -186,7 +197,7 @@ func (c *Core) announce(l *lobby) {
 		return
 	}
 	if g.kind == admin.GroupClassic {
-		c.timers.arm(&l.timer, c.turn.timeMS+c.patienceMS(g, l), overdue{l})
+		c.lasts(l, c.turn.timeMS+c.patienceMS(g, l))
 	}
 	c.watchEmpty(g)
 }
@@ -219,18 +230,12 @@ func elect(members []journal.GroupClassicMember) string {
 	return best
 }
 
-// overdue is a lobby as what its timer is for once the generation is complete.
-type overdue struct{ *lobby }
-
-// passed: the leader has not brought the assignment. Whoever is still there joins again.
-func (t overdue) passed(c *Core, _ int64) {
-	l := t.lobby
-	g := c.groupOf(l.group)
-	if l.gathering || g == nil || g.kind != admin.GroupClassic || g.synced {
-		c.leaveLobby(l)
-		return
+// overdue: the leader has not brought the assignment. Whoever is still there joins again.
+func (c *Core) overdue(l *lobby) {
+	l.untilMS = 0
+	if g := c.groupOf(l.group); g != nil && g.kind == admin.GroupClassic && !g.synced {
+		c.prepare(l.group)
 	}
-	c.prepare(l.group)
 	c.gather(l.group)
 }
 
@@ -244,6 +249,6 @@ func (c *Core) resumeClassic(g *group) {
 		c.prepare(g.name)
 	case !g.synced:
 		l := c.lobbyFor(g.name)
-		c.timers.arm(&l.timer, c.turn.timeMS+c.patienceMS(g, l), overdue{l})
+		c.lasts(l, c.turn.timeMS+c.patienceMS(g, l))
 	}
 }

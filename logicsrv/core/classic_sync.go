@@ -78,7 +78,7 @@ func (c *Core) share(g *group, l *lobby, m *ipc.GroupSync) {
 		}
 	}
 	c.enact(&e)
-	c.timers.disarm(&l.timer)
+	l.untilMS = 0
 	c.answerSynced(m.Head, g, g.member(m.Member))
 	c.endSyncs(l, func(w *waiter) {
 		if o := g.member(w.id); o != nil {
@@ -170,7 +170,7 @@ func (c *Core) leaves(g *group, l *lobby, who *ipc.GroupLeaver, gone *bool) bool
 			id = s.id
 		}
 	}
-	left := c.keepPromise(l, id)
+	left := l.keepPromise(id)
 	if s := l.seat(id); s != nil && (who.Instance == "" || s.about.Instance == who.Instance) {
 		c.refuse(s.head, errcode.UnknownMember, "the member has left")
 		c.vacate(l, s)

@@ -147,7 +147,6 @@ func (c *Core) applyReturns() {
 		return
 	}
 	t := c.turn
-	mark := len(t.events)
 	ev := &c.returned
 	left := c.cfg.turnReturns()
 	done := 0
@@ -174,7 +173,7 @@ func (c *Core) applyReturns() {
 		done++
 	}
 	c.returning = slices.Delete(c.returning, 0, done)
-	c.applyNew(mark)
+	c.applyNew()
 }
 
 // autoAck is a delivery to a consumer that acknowledges by taking.
@@ -187,7 +186,6 @@ type autoAck struct {
 // to leave first, or a kill between the two would lose the message.
 func (c *Core) applyAutoAcks() {
 	t := c.turn
-	mark := len(t.events)
 	ev := &c.acked
 	for _, a := range c.autoAcks {
 		if a.k.ix.gone {
@@ -209,5 +207,5 @@ func (c *Core) applyAutoAcks() {
 		}
 	}
 	c.autoAcks = c.autoAcks[:0]
-	c.applyNew(mark)
+	c.applyNew()
 }

@@ -93,12 +93,12 @@ type Core struct {
 	autoAcks  []autoAck       // handed out in the turn before
 	dirty     []*index        // queues that may have something to deliver
 	begunMS   int64           // time of the term's first turn
-	timers    timers
+	timers    wheel[timed]
 	stats     Stats
 
 	lobbies       registry[string, *lobby] // of classic groups, by name
 	parkedOf      map[uint64]int           // parked requests of groups, by connection
-	ring          uint64                   // nonce of ring 12345; 0: not known yet
+	ringNonce     uint64                   // of ring 12345; 0: not known yet
 	readTo, tail  uint64                   // how far ring 12345 has been read, and is filled
 	topicsChanged bool                     // some groups need a new target
 
@@ -193,7 +193,6 @@ func (c *Core) Step(nowMS int64, in Input) {
 	c.stats.Inputs++
 	// What is decided is applied before the next input is looked at: within a turn each input
 	// sees what the ones before it have done, as if every input were a turn of its own.
-	mark := len(c.turn.events)
 	switch {
 	case c.knownOutcome():
 		c.answerAgain()
@@ -206,7 +205,7 @@ func (c *Core) Step(nowMS int64, in Input) {
 	default:
 		c.decide()
 	}
-	c.applyNew(mark)
+	c.applyNew()
 	c.in = Input{}
 }
 
@@ -282,8 +281,8 @@ func (c *Core) EndTurn(nowMS int64, nonce, pos uint64) (entry *journal.Entry, ou
 	// In this order: what was handed out in the turn before is acknowledged, what came back is
 	// ready, and then what is ready is handed out.
 	c.expireProducers()
-	c.ring, c.readTo = nonce, pos
-	c.fireTimers()
+	c.ringNonce, c.readTo = nonce, pos
+	c.fire()
 	c.retargetStale()
 	c.applyAutoAcks()
 	c.applyReturns()
@@ -293,7 +292,7 @@ func (c *Core) EndTurn(nowMS int64, nonce, pos uint64) (entry *journal.Entry, ou
 
 // Busy says that a turn without any input would still have something to do.
 func (c *Core) Busy() bool {
-	return c.topicsChanged || len(c.autoAcks) > 0 || len(c.returning) > 0 || (c.resynced && len(c.dirty) > 0)
+	return c.topicsChanged || len(c.timers.late) > 0 || len(c.autoAcks) > 0 || len(c.returning) > 0 || (c.resynced && len(c.dirty) > 0)
 }
 
 // Settings lists what persistsrv needs to know of every index, in order of index.

@@ -96,9 +96,8 @@ func (c *Core) expireProducers() {
 		ids = append(ids, p.id)
 	}
 	if len(ids) > 0 {
-		mark := len(c.turn.events)
 		c.expire(ids)
-		c.applyNew(mark)
+		c.applyNew()
 	}
 }
 

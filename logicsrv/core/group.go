@@ -82,9 +82,10 @@ type member struct {
 
 	gone     bool
 	heardMS  int64  // the last sign of life
+	urgedMS  int64  // when it was asked to give something up
 	doubt    uint64 // where ring 12345 ended when its session ran out; 0: it has not
 	session  timer
-	patience timer // runs while it is asked to give something up
+	patience timer
 }
 
 // away tells whether a static member has left for a while.

@@ -17,7 +17,8 @@ import (
 // heartbeat perhaps among it; and a moment that is noticed late, for the process was stopped or
 // the machine asleep, begins a fresh period, as does a new term and a new connsrv.
 //
-// What a timer does is an event without an input.
+// A sign of life moves no timer. When one fires it looks at what has been heard since, and is
+// armed again for the rest. What it does to hard state is an event without an input.
 
 const (
 	// lateMS is how much later than its moment a timer may be noticed and still count.
@@ -39,28 +40,44 @@ func (c *Core) watchGroups() {
 	}
 }
 
+// crowded tells whether the turn has no room for what a timer of a group may decide, and if so has
+// it fire again in the next one.
+func (c *Core) crowded(t timed) bool {
+	if c.turn.entrySize() < c.cfg.MaxEntryBytes/4 && len(c.turn.recs) < maxTurnOutputBytes {
+		return false
+	}
+	c.arm(t, c.turn.timeMS)
+	return true
+}
+
 // watch begins a member's session anew, and its patience where it has something to give up.
 func (c *Core) watch(m *member) {
-	m.heardMS, m.doubt = c.turn.timeMS, 0
-	due := m.heardMS + int64(m.sessionMS)
-	if failpoint.Broken("session-expiry-early") {
-		due = m.heardMS + int64(m.sessionMS)/3
-	}
-	c.timers.arm(&m.session, due, m)
+	c.heard(m)
+	c.arm(m, m.sessionEnd())
 	c.urge(m)
 }
 
-// urge begins a member's patience where it has something to give up, and ends it otherwise.
-func (c *Core) urge(m *member) {
-	if len(m.revoking) == 0 {
-		c.timers.disarm(&m.patience)
-		return
+// heard notes a sign of life.
+func (c *Core) heard(m *member) { m.heardMS, m.doubt = c.turn.timeMS, 0 }
+
+// sessionEnd is when a member is out unless it is heard again.
+func (m *member) sessionEnd() int64 {
+	if failpoint.Broken("session-expiry-early") {
+		return m.heardMS + int64(m.sessionMS)/3
 	}
-	c.timers.arm(&m.patience, c.turn.timeMS+int64(m.rebalanceMS), patience{m})
+	return m.heardMS + int64(m.sessionMS)
 }
 
-// heard notes a sign of life. The timer stays where it is: see member.passed.
-func (c *Core) heard(m *member) { m.heardMS, m.doubt = c.turn.timeMS, 0 }
+// urge begins a member's patience if it has something to give up.
+func (c *Core) urge(m *member) {
+	if len(m.revoking) > 0 {
+		m.urgedMS = c.turn.timeMS
+		c.arm(patience{m}, m.patienceEnd())
+	}
+}
+
+// patienceEnd is when a member is out unless it gives up what it was asked to.
+func (m *member) patienceEnd() int64 { return m.urgedMS + int64(m.rebalanceMS) }
 
 // everybodyHeard gives all members a fresh session: those of a new connsrv had no way to say
 // anything while there was none.
@@ -72,20 +89,20 @@ func (c *Core) everybodyHeard() {
 	}
 }
 
-// passed: the member's session may have run out.
-func (m *member) passed(c *Core, dueMS int64) {
-	now := c.turn.timeMS
-	due := m.heardMS + int64(m.sessionMS)
+// clock is the timer of the member's session.
+func (m *member) clock() *timer { return &m.session }
+
+// due: the member's session may have run out.
+func (m *member) due(c *Core) {
+	now, end := c.turn.timeMS, m.sessionEnd()
 	switch {
-	case m.gone:
-	case c.waitsForUs(m):
+	case m.gone || c.crowded(m):
+	case c.waitsForUs(m), now-end > lateMS:
 		c.watch(m)
-	case now < due && !failpoint.Broken("session-expiry-early"):
-		c.timers.arm(&m.session, due, m)
-	case now-dueMS > lateMS:
-		c.watch(m)
+	case now < end:
+		c.arm(m, end)
 	case c.unread(&m.doubt):
-		c.timers.arm(&m.session, now+1, m)
+		c.arm(m, now+1)
 	default:
 		c.expel(m, journal.GoneSilent)
 	}
@@ -94,15 +111,20 @@ func (m *member) passed(c *Core, dueMS int64) {
 // patience is a member as what its second timer is for.
 type patience struct{ *member }
 
-// passed: the member has not given up in time what it was asked to.
-func (p patience) passed(c *Core, dueMS int64) {
+func (p patience) clock() *timer { return &p.member.patience }
+
+// due: the member may not have given up in time what it was asked to.
+func (p patience) due(c *Core) {
 	m := p.member
+	now, end := c.turn.timeMS, m.patienceEnd()
 	switch {
-	case m.gone || len(m.revoking) == 0:
-	case c.turn.timeMS-dueMS > lateMS:
+	case m.gone || len(m.revoking) == 0 || c.crowded(p):
+	case now < end:
+		c.arm(p, end)
+	case now-end > lateMS:
 		c.urge(m)
 	case c.unread(&m.doubt):
-		c.timers.arm(&m.patience, c.turn.timeMS+1, p)
+		c.arm(p, now+1)
 	default:
 		c.expel(m, journal.GoneStubborn)
 	}
@@ -140,24 +162,31 @@ func (c *Core) bereaved(g *group, pos uint64) {
 }
 
 // retention is a group as what its timer is for.
-type retention struct{ name string }
+type retention struct{ *group }
 
-// watchEmpty begins the retention of a group that nobody is a member of, unless it has begun.
-func (c *Core) watchEmpty(g *group) {
-	if g.kind != admin.GroupSimple || c.cfg.OffsetRetentionMS < 0 || g.retention.at != 0 || c.groupOf(g.name) != g {
-		return
-	}
-	c.timers.arm(&g.retention, max(g.emptyMS+c.cfg.OffsetRetentionMS, c.begunMS+min(returnMS, c.cfg.OffsetRetentionMS)), retention{g.name})
+func (r retention) clock() *timer { return &r.group.retention }
+
+// retentionEnd is when a group that nobody is a member of is forgotten.
+func (c *Core) retentionEnd(g *group) int64 {
+	ms := c.cfg.OffsetRetentionMS
+	return max(g.emptyMS+ms, c.begunMS+min(returnMS, ms))
 }
 
-// passed: the group may have been empty for long enough.
-func (r retention) passed(c *Core, _ int64) {
-	g := c.groupOf(r.name)
+// watchEmpty begins the retention of a group that nobody is a member of.
+func (c *Core) watchEmpty(g *group) {
+	if g.kind == admin.GroupSimple && c.cfg.OffsetRetentionMS >= 0 && c.groupOf(g.name) == g {
+		c.arm(retention{g}, c.retentionEnd(g))
+	}
+}
+
+// due: the group may have been empty for long enough.
+func (r retention) due(c *Core) {
+	g := r.group
 	switch {
-	case g == nil || g.kind != admin.GroupSimple:
-	case c.turn.timeMS < g.emptyMS+c.cfg.OffsetRetentionMS:
+	case g.kind != admin.GroupSimple || c.groupOf(g.name) != g || c.crowded(r):
+	case c.turn.timeMS < c.retentionEnd(g):
 		c.watchEmpty(g) // somebody has been there, or committed
 	default:
-		c.enact(&journal.GroupDeleted{Pos: journal.NoInput, Group: r.name})
+		c.enact(&journal.GroupDeleted{Pos: journal.NoInput, Group: g.name})
 	}
 }

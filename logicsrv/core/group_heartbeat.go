@@ -98,7 +98,7 @@ func (c *Core) joinGroup(m *ipc.GroupHeartbeat) {
 		no = c.checkJoiner(g, known, m)
 	}
 	if m.Member == "" {
-		m.Member = c.memberID(m.ClientID, m.Head, c.ring+c.ownTerm)
+		m.Member = c.memberID(m.ClientID, m.Head, c.ringNonce+c.ownTerm)
 		if m.Req == 0 || g.member(m.Member) != nil {
 			no = errcode.New(errcode.InvalidArgument, "a member that lets the broker choose its id waits for the answer")
 		}

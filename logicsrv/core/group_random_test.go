@@ -103,7 +103,7 @@ func checkGroups(t testing.TB, c *Core) {
 	}
 	parked := map[uint64]int{}
 	for name, l := range c.lobbies.all {
-		if len(l.byID) != len(l.seats) || l.gathering && l.timer.at == 0 || !l.gathering && len(l.seats) > 0 {
+		if len(l.byID) != len(l.seats) || l.gathering && (l.untilMS == 0 || l.timer.at == 0) || !l.gathering && len(l.seats) > 0 {
 			t.Fatalf("lobby %s: %d seats, %d by id, gathering %t", name, len(l.seats), len(l.byID), l.gathering)
 		}
 		for _, s := range l.seats {

@@ -56,7 +56,7 @@ func TestMemory(t *testing.T) {
 		{"member of a group", 460, func(i int) {
 			apply(&journal.GroupMember{Group: fmt.Sprintf("members-%07d", i/100), Member: fmt.Sprintf("member-%025d", i), ClientID: "client", ClientHost: "/10.0.0.1:12345", Topics: []string{"t"}})
 			m := c.groupOf(fmt.Sprintf("members-%07d", i/100)).member(fmt.Sprintf("member-%025d", i))
-			c.timers.arm(&m.session, int64(i), m)
+			c.arm(m, int64(i+1))
 		}},
 		{"partition of a member", 50, func(i int) {
 			if i%100 != 99 { // 100 to a member

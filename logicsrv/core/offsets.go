@@ -99,11 +99,10 @@ func (c *Core) commitOffsets(m *ipc.CommitOffsets) {
 		return
 	}
 	t := c.turn
-	mark := len(t.events)
 	ev := journal.OffsetsCommitted{Pos: c.in.Pos, Group: m.Group, Offsets: m.Offsets}
 	t.raise(level)
 	t.events = ev.Append(t.events)
-	c.applyNew(mark)
+	c.applyNew()
 	c.watchEmpty(c.groupOf(m.Group))
 	c.stats.Commits++
 	if m.Req != 0 {

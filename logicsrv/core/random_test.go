@@ -172,7 +172,7 @@ func (g *inputs) any(w *world) (ipc.Type, []byte) {
 		case 1:
 			b[g.IntN(len(b))] ^= byte(1 << g.IntN(8))
 		default:
-			typ = ipc.Type(g.IntN(20) + 30*g.IntN(2))
+			typ = ipc.Type(g.IntN(20) + 40*g.IntN(2))
 		}
 	}
 	return typ, b

@@ -1,122 +1,55 @@
 package core
 
-import pile "container/heap"
-
-// What falls due by the clock. Timers are derived and soft state alike: none is in a checkpoint,
-// none outlives the term, and what a timer does to hard state it does by an event that bears no
-// input, so that a replay, which sees other clocks, does the same.
+// What happens by the clock alone: messages expire, leases and acknowledgement time-outs end,
+// delayed messages are due, queues nobody uses go, transactions are checked. Whoever has
+// something that will be due has a timer; when it fires he looks at what is due by now, decides
+// it as events, and sets the timer for what is next. So a timer may fire too early, or for
+// nothing, but never too late; and it is derived state, set again by replay and load.
 //
-// A timer is part of what it is for, armed and disarmed as often as is wanted. Those that are
-// moved with every sign of life (a member's session) are left where they stand: when one falls due
-// and there was a sign meanwhile, it is armed again for the rest.
-//
-// They are looked at in EndTurn, behind all inputs of the turn; NextTimer tells the shell when
-// to come again without any.
+// The clock that counts is the turn's (turn.go): time that is read before the turn is decided is
+// the same for all of it, and what it decides stands in events, for a replay sees other clocks.
 
-// timer is one moment at which something falls due. Its zero value is not armed.
-type timer struct {
-	due  int64  // Unix ms
-	seq  uint64 // counts the arming; of equal moments the one armed first comes first
-	at   int    // place in the heap, from 1; 0: not armed
-	what deadline
+// timed is who has a timer.
+type timed interface {
+	// due decides what is due at the turn's time, as far as the turn has room, and sets the
+	// timer again. REQUIRES: begun.
+	due(c *Core)
+	// clock is the timer.
+	clock() *timer
 }
 
-// deadline is what a timer is for.
-type deadline interface {
-	// passed is called once the moment has come, within EndTurn; dueMS is when it was.
-	passed(c *Core, dueMS int64)
-}
+// timer remembers when its owner is looked at next, in Unix ms; 0: not at all.
+type timer struct{ at int64 }
 
-// timers is all that are armed, the next one first.
-type timers struct {
-	heap timerHeap
-	seq  uint64
-}
-
-// arm lets t fall due at dueMS, whether or not it was armed before.
-func (s *timers) arm(t *timer, dueMS int64, what deadline) {
-	s.seq++
-	t.due, t.seq, t.what = dueMS, s.seq, what
-	if t.at > 0 {
-		pile.Fix(&s.heap, t.at-1)
+// arm makes sure that t is looked at by a time.
+func (c *Core) arm(t timed, due int64) {
+	k := t.clock()
+	if k.at != 0 && k.at <= due {
 		return
 	}
-	pile.Push(&s.heap, t)
+	k.at = max(due, 1)
+	c.timers.add(k.at, t)
 }
 
-// disarm takes t back, if it is armed.
-func (s *timers) disarm(t *timer) {
-	if t.at > 0 {
-		pile.Remove(&s.heap, t.at-1)
-		t.what = nil
+// fire looks at all whose time has come. Before the resync is through nothing is done by the clock:
+// it is not known what is in hands, who uses a queue, and who answers for a transaction.
+func (c *Core) fire() {
+	if !c.resynced {
+		return
 	}
+	c.timers.advance(c.turn.timeMS, func(t timed) {
+		// An entry that is not the one the timer speaks of is of an earlier setting.
+		if k := t.clock(); k.at != 0 && k.at <= c.turn.timeMS {
+			k.at = 0
+			t.due(c)
+		}
+	})
 }
 
-// next is the moment of the timer that falls due first; false: none is armed.
-func (s *timers) next() (ms int64, ok bool) {
-	if len(s.heap) == 0 {
+// NextTimer is when a turn has something to do though no input comes, in Unix ms; false: never.
+func (c *Core) NextTimer() (ms int64, ok bool) {
+	if !c.resynced {
 		return 0, false
 	}
-	return s.heap[0].due, true
-}
-
-// pop takes the first timer out if its moment has come.
-func (s *timers) pop(nowMS int64) (what deadline, dueMS int64, ok bool) {
-	if ms, armed := s.next(); !armed || ms > nowMS {
-		return nil, 0, false
-	}
-	t := pile.Pop(&s.heap).(*timer)
-	what, t.what = t.what, nil
-	return what, t.due, true
-}
-
-// NextTimer is when the core wants a turn even without an input, in Unix ms: at once where that
-// has passed. false: nothing falls due.
-func (c *Core) NextTimer() (ms int64, ok bool) { return c.timers.next() }
-
-// fireTimers does what has fallen due, in order of the moments, as far as the entry has room;
-// the rest stays due, and NextTimer asks for another turn.
-func (c *Core) fireTimers() {
-	t := c.turn
-	for t.entrySize() < c.cfg.MaxEntryBytes/4 && len(t.recs) < maxTurnOutputBytes {
-		what, dueMS, ok := c.timers.pop(t.timeMS)
-		if !ok {
-			return
-		}
-		what.passed(c, dueMS)
-	}
-}
-
-// timerHeap is container/heap's view of the timers.
-type timerHeap []*timer
-
-func (h timerHeap) Len() int { return len(h) }
-
-func (h timerHeap) Less(i, k int) bool {
-	if h[i].due != h[k].due {
-		return h[i].due < h[k].due
-	}
-	return h[i].seq < h[k].seq
-}
-
-func (h timerHeap) Swap(i, k int) {
-	h[i], h[k] = h[k], h[i]
-	h[i].at, h[k].at = i+1, k+1
-}
-
-// Push appends; the place is right once the heap has moved it up.
-func (h *timerHeap) Push(x any) {
-	t := x.(*timer)
-	*h = append(*h, t)
-	t.at = len(*h)
-}
-
-// Pop takes the last one out, which the heap has put there.
-func (h *timerHeap) Pop() any {
-	n := len(*h) - 1
-	t := (*h)[n]
-	(*h)[n] = nil
-	*h = (*h)[:n]
-	t.at = 0
-	return t
+	return c.timers.wake()
 }

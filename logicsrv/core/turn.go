@@ -26,12 +26,11 @@ import (
 // turn collects what one turn decides. There are two: what EndTurn has handed out stays
 // valid while the next turn is under way.
 type turn struct {
-	open   bool
-	timeMS int64 // of all that happens in it
-	level  ipc.Level
-	events []byte
-	// applied is how many bytes of events have been applied.
-	applied int
+	open    bool
+	timeMS  int64 // of all that happens in it
+	level   ipc.Level
+	events  []byte
+	applied int // bytes of events that the state has
 	ops     []journal.IndexOp
 	items   []journal.IndexItem
 	bodies  []journal.Body

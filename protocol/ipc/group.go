@@ -7,21 +7,21 @@ package ipc
 // GroupJoin and GroupSync may be parked: connsrv keeps them until they are answered, and tells
 // those without an answer again behind the ResyncEnd with which their loop answers a Marker.
 const (
-	TypeGroupHeartbeat Type = 40 // GroupHeartbeat: joins, stays in or leaves a modern group
-	TypeGroupJoin      Type = 41 // GroupJoin: wants to be in a classic group's next generation
-	TypeGroupSync      Type = 42 // GroupSync: asks for its assignment, or brings everybody's
-	TypeGroupBeat      Type = 43 // GroupBeat: a member of a classic group is alive
-	TypeGroupLeave     Type = 44 // GroupLeave: members of a group go
-	TypeGroupCommit    Type = 45 // GroupCommit: CommitOffsets of a member
+	TypeGroupHeartbeat Type = 50 // GroupHeartbeat: joins, stays in or leaves a modern group
+	TypeGroupJoin      Type = 51 // GroupJoin: wants to be in a classic group's next generation
+	TypeGroupSync      Type = 52 // GroupSync: asks for its assignment, or brings everybody's
+	TypeGroupBeat      Type = 53 // GroupBeat: a member of a classic group is alive
+	TypeGroupLeave     Type = 54 // GroupLeave: members of a group go
+	TypeGroupCommit    Type = 55 // GroupCommit: CommitOffsets of a member
 )
 
 // Records of consumer groups from logicsrv to connsrv (ring 54321).
 const (
-	TypeGroupAssignment Type = 100 // GroupAssignment: answers GroupHeartbeat
-	TypeGroupJoined     Type = 101 // GroupJoined: answers GroupJoin
-	TypeGroupSynced     Type = 102 // GroupSynced: answers GroupSync
-	TypeGroupAlive      Type = 103 // Done: answers GroupBeat
-	TypeGroupLeft       Type = 104 // GroupLeft: answers GroupLeave
+	TypeGroupAssignment Type = 110 // GroupAssignment: answers GroupHeartbeat
+	TypeGroupJoined     Type = 111 // GroupJoined: answers GroupJoin
+	TypeGroupSynced     Type = 112 // GroupSynced: answers GroupSync
+	TypeGroupAlive      Type = 113 // Done: answers GroupBeat
+	TypeGroupLeft       Type = 114 // GroupLeft: answers GroupLeave
 )
 
 // Member epochs of a GroupHeartbeat, and of its answer, that are none.

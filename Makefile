@@ -51,7 +51,7 @@ unit:
 # Tests that need the hooks which a release build does not contain.
 faults:
 	@echo "== tests with failpoints"
-	@$(GO) run ./scripts/gotest -tags failpoints -timeout 10m ./shmqueue/... ./persistsrv/... ./logicsrv/shell/... ./protocol/failpoint/...
+	@$(GO) run ./scripts/gotest -tags failpoints -timeout 10m ./shmqueue/... ./persistsrv/... ./logicsrv/shell/... ./logicsrv/core/... ./protocol/failpoint/...
 
 # $(HISTORIES) simulated histories, and every planted mistake caught.
 sim:

@@ -32,7 +32,7 @@ func run(ctx context.Context, p *tier.Process) error {
 	parked := parkingLot{dir: p.Config.DataDir, log: p.Log}
 	var notReady error
 	s, err := shell.New(shell.Options{
-		Core:     core.Config{DefaultLevel: level(p.Config.DefaultLevel)},
+		Core:     coreConfig(p.Config),
 		RingA:    memory.Request.Ring(),
 		RingB:    memory.Response.Ring(),
 		RingC:    memory.Log.Ring(),
@@ -57,6 +57,26 @@ func run(ctx context.Context, p *tier.Process) error {
 	err = s.Run()
 	stopNotes()
 	return errors.Join(err, notReady, memory.Detach())
+}
+
+// coreConfig is what the configuration says of the core. There, below 0 is what 0 is here.
+func coreConfig(c *tier.Config) core.Config {
+	cfg := core.Config{
+		DefaultLevel:        level(c.DefaultLevel),
+		GroupSessionMS:      int32(c.GroupSessionTimeoutMS),
+		GroupSessionMinMS:   int32(min(c.GroupSessionTimeoutMS, 6000)),
+		GroupSessionMaxMS:   int32(c.GroupSessionTimeoutMaxMS),
+		GroupHeartbeatMS:    int32(c.GroupHeartbeatMS),
+		GroupInitialDelayMS: int64(c.GroupInitialDelayMS),
+		OffsetRetentionMS:   int64(c.OffsetRetentionHours) * 3600 * 1000,
+	}
+	if c.GroupInitialDelayMS == 0 {
+		cfg.GroupInitialDelayMS = -1
+	}
+	if c.OffsetRetentionHours == 0 {
+		cfg.OffsetRetentionMS = -1
+	}
+	return cfg
 }
 
 func checkpointLimits(c *tier.Config) shell.CheckpointLimits {

@@ -205,6 +205,7 @@ func (c *Core) decideConnClosed() {
 	}
 	c.dropJoining(func(s *ipc.Subscribe) bool { return s.Conn == m.Conn })
 	c.ownerGone(m.Conn)
+	c.closeParked(m.Conn)
 	k := c.conns[m.Conn]
 	if k == nil {
 		return

@@ -94,6 +94,7 @@ func (c *Core) dropSoft() {
 	clear(c.txnGroups)
 	c.freeWaits = nil
 	c.joining = c.joining[:0]
+	c.dropParked()
 }
 
 // decideSubState takes one consumer's state in.

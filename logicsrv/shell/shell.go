@@ -157,6 +157,7 @@ func (s *Shell) runStep() (progress bool) {
 func (s *Shell) decideTurn() bool {
 	advanced := s.advance()
 	noted := s.exchangeNotes()
+	s.core.Tail(s.opt.RingA.Tail())
 	inputs, size := s.readInputs()
 	if inputs == 0 && !advanced && !noted && !s.core.Busy() && !s.timerDue() {
 		return false

@@ -47,6 +47,7 @@ type request struct {
 	req    uint64
 	conn   *conn
 	parked *ipc.Wait
+	again  *outgoing // the record of another one that may be parked
 	reply  func(typ ipc.Type, record []byte)
 }
 
@@ -199,6 +200,11 @@ func (c *connsrv) ask(k *conn, typ ipc.Type, encode func(ipc.Head) []byte, body 
 	return &k.loop.outbox[len(k.loop.outbox)-1]
 }
 
+// keep has a request that was just asked told again after a marker, behind the ResyncEnd.
+func (c *connsrv) keep(o *outgoing) {
+	c.pending[c.lastReq].again = &outgoing{typ: o.typ, conn: o.conn, head: o.head}
+}
+
 // tell sends a record that is not answered.
 func (c *connsrv) tell(k *conn, typ ipc.Type, encode func(ipc.Head) []byte) *outgoing {
 	c.send(k.loop, outgoing{typ: typ, conn: k.id, head: encode(ipc.Head{Epoch: c.epoch, Conn: k.id})})
@@ -307,6 +313,20 @@ func (c *connsrv) answerMarker(m ipc.Marker) {
 		}
 		end := ipc.ResyncEnd{Head: ipc.Head{Epoch: c.epoch}, Term: m.Term, Ask: m.Ask, Loop: uint32(l.number), Loops: uint32(len(c.loops))}
 		c.send(l, outgoing{typ: ipc.TypeResyncEnd, head: end.Append(nil)})
+		c.retellKept(l)
+	}
+}
+
+// retellKept tells a loop's requests again that may be parked: what was read of them before the
+// ResyncEnd is void.
+func (c *connsrv) retellKept(l *loop) {
+	if failpoint.Broken("joins-not-retold") {
+		return
+	}
+	for _, req := range sortedKeys(c.pending) {
+		if r := c.pending[req]; r.again != nil && r.conn.loop == l {
+			c.send(l, *r.again)
+		}
 	}
 }
 

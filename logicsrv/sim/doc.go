@@ -22,6 +22,9 @@
 //  6. Every request is answered, and every parked one once there is something to tell.
 //  7. The replayed state is the live one, from the log alone and from the checkpoint.
 //  8. The log and its indexes pass verification.
+//  9. In each consumer group a partition is one member's at a time: it is given on once its owner
+//     has given it up, or has been silent for its session. Nobody is out before that, and in
+//     the end everything is shared out. All who are told a generation are told the same of it.
 //
 // mutants.go lists rules that can be broken on purpose; the tests show that each is noticed.
 //

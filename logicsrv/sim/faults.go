@@ -136,6 +136,7 @@ func (w *world) powerCut() {
 	synced := w.ringC.Word(shmqueue.WordSynced).Load()
 	w.trace("POWER CUT at synced=%d, last read lsn=%d", synced, w.log.last)
 	w.stats.PowerCuts++
+	w.cut = true
 	w.powerCutPromise(synced)
 	for t := range tiers {
 		w.drop(t)

@@ -32,11 +32,16 @@ func (w *world) settle() {
 			c.stopped = true
 		case *fetcher:
 			c.stopped = true
+		case *member:
+			c.stopped = true
+		case *peer:
+			c.stopped = true
 		case *administrator:
 			c.stopped = true
 		}
 	}
 	w.drain("the end of what was under way", w.allSettled)
+	w.drain("partition without an owner in a group", w.sharedOut)
 	w.poke()
 	w.drain("the answer to every parked wait", func() bool { return w.allSettled() && w.nobodyWaits() })
 	w.drain("every cursor at the last entry", w.allDurable)
@@ -145,6 +150,10 @@ func (w *world) standing() string {
 			fmt.Fprintf(&b, " sub=%+v asked=%v leaving=%v verdicts=%d", c.sub, c.asked, c.leaving, c.verdicts)
 		case *fetcher:
 			fmt.Fprintf(&b, " pos=%d waiting=%v committing=%v asking=%v", c.pos, c.waiting, c.committing, c.asking)
+		case *member:
+			fmt.Fprintf(&b, " id=%s epoch=%d owned=%v told=%v asking=%v full=%v", c.id, c.epoch, c.owned, c.told, c.asking, c.full)
+		case *peer:
+			fmt.Fprintf(&b, " id=%s phase=%d generation=%d owned=%v asking=%v", c.id, c.phase, c.generation, c.owned, c.asking)
 		}
 		b.WriteByte('\n')
 	}

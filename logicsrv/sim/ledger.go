@@ -19,6 +19,12 @@ type ledger struct {
 	done   map[place]certainty     // acknowledged or rejected by a consumer
 	times  map[place]int           // deliveries seen
 
+	owners     map[share]*standing // members of groups, by what they own
+	generation int32               // the last one that a member of the classic group was told of
+	leader     string              // its leader
+	lasting    bool                // it has a position that no power cut takes back
+	cut        bool                // the power was cut once
+
 	producers map[int64]*producer // by producer id
 	cutIDs    map[int64]bool      // producer ids whose last messages were lost in a power cut
 }
@@ -45,7 +51,7 @@ type claim struct {
 func newLedger() ledger {
 	return ledger{
 		hand: map[place]*subscription{}, done: map[place]certainty{}, times: map[place]int{},
-		producers: map[int64]*producer{}, cutIDs: map[int64]bool{},
+		owners: map[share]*standing{}, producers: map[int64]*producer{}, cutIDs: map[int64]bool{},
 	}
 }
 

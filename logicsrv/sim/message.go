@@ -39,6 +39,12 @@ type message struct {
 // place is where a message is stored.
 type place struct{ index, base uint64 }
 
+// share is a partition as a group sees it.
+type share struct {
+	group string
+	index uint64
+}
+
 func (m *message) String() string {
 	return fmt.Sprintf("message %d (producer %s #%d, index %d, level %d, %d records, lsn %d)",
 		m.id, m.owner.name, m.order, m.index, m.level, m.meta.Count, m.lsn)

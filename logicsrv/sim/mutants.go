@@ -37,6 +37,9 @@ var Mutants = []Mutant{
 	{"written-before-write", "persistsrv moves the written cursor before it writes"},
 	{"early-release-log", "persistsrv releases entries when it has read them"},
 	{"checkpoint-unsynced", "a checkpoint is stored though the log is not synced up to it"},
+	{"revoke-not-awaited", "members of groups are given partitions that others have not given up"},
+	{"session-expiry-early", "members of groups are out before their session is over"},
+	{"joins-not-retold", "connsrv does not tell parked joins and syncs again"},
 	{"cut-without-truncate", "the torn end of the log is left in its file"},
 }
 

@@ -13,6 +13,7 @@ type Stats struct {
 	ringFull, diskFull, gaps                                  int
 	oldEpoch, unknownReply, staleDelivery                     int
 	known, checkpoints                                        int
+	beats, expelled, takenOver                                int
 }
 
 // Add sums counts of several histories.
@@ -40,13 +41,17 @@ func (s *Stats) Add(o *Stats) {
 	s.staleDelivery += o.staleDelivery
 	s.known += o.known
 	s.checkpoints += o.checkpoints
+	s.beats += o.beats
+	s.expelled += o.expelled
+	s.takenOver += o.takenOver
 }
 
 func (s *Stats) String() string {
 	return fmt.Sprintf("steps %d, kills %d, power cuts %d, stalls %d, full disks %d, failed syncs %d, restarts %v; "+
 		"acknowledged %d, refused %d, delivered %d, commits %d, markers %d, dead clients %d; full ring %d, refused for the disk %d, "+
-		"known inputs %d, log gaps %d, replies of old epochs %d, to nobody %d, stale deliveries %d",
+		"known inputs %d, log gaps %d, replies of old epochs %d, to nobody %d, stale deliveries %d; "+
+		"answers to members %d, members expelled %d, partitions taken over from the silent %d",
 		s.Steps, s.Kills, s.PowerCuts, s.Stalls, s.DiskFulls, s.SyncErrors, s.Restarts,
 		s.acked, s.refused, s.delivered, s.commits, s.markers, s.clientDeaths, s.ringFull, s.diskFull,
-		s.known, s.gaps, s.oldEpoch, s.unknownReply, s.staleDelivery)
+		s.known, s.gaps, s.oldEpoch, s.unknownReply, s.staleDelivery, s.beats, s.expelled, s.takenOver)
 }

@@ -239,7 +239,9 @@ func (w *world) tolerate(t tier, err error) {
 
 func (w *world) logicOptions() lshell.Options {
 	return lshell.Options{
-		Core:  core.Config{DefaultLevel: ipc.LevelDisk},
+		Core: core.Config{
+			DefaultLevel: ipc.LevelDisk, GroupSessionMinMS: 100, GroupHeartbeatMS: 60, GroupInitialDelayMS: w.plan.initialDelayMS,
+		},
 		RingA: w.ringA, RingB: w.ringB, RingC: w.ringC,
 		LogFS:  w.disk.read(),
 		Now:    func() int64 { return w.now },

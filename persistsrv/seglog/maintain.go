@@ -87,7 +87,7 @@ func (l *Log) Maintain(force bool, sync func() error) error {
 			err = errors.Join(err, l.indexCheckpoint(sync))
 		}
 	}
-	if errors.Is(err, ErrFull) {
+	if errors.Is(err, ErrFull) && !errors.Is(err, ErrSync) {
 		l.space.hit()
 		l.log.Warn("no room for a checkpoint", "err", err)
 		return nil

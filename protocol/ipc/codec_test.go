@@ -88,7 +88,7 @@ var (
 
 // codecs lists every record of this package.
 func codecs() []codec {
-	return []codec{
+	return append(groupCodecs(), []codec{
 		record("hello", headLayout+"loops:4", Hello{head, 4}, DecodeHello),
 		withBatch("append", headLayout+"index:8 "+metaLayout+"batch.epoch:2 level:1 zero:5 txn:8 "+batchLayout,
 			Append{head, 9, LevelDisk, 6, meta}, "hello batch", DecodeAppend),
@@ -148,7 +148,7 @@ func codecs() []codec {
 			CheckpointPart{99, 90, 1, 2, []byte("state")}, DecodeCheckpointPart),
 		record("configure", "term:8 part:4 parts:4 count:v index:8 retentionBytes:8 retentionMS:8",
 			Configure{3, 0, 1, []IndexSettings{{9, 1 << 30, 3_600_000}}}, DecodeConfigure),
-	}
+	}...)
 }
 
 func TestRecordsRoundTrip(t *testing.T) {
@@ -220,6 +220,10 @@ func TestRecordsRefuseBadValues(t *testing.T) {
 		{"checkpoint_part", "part of more than there are", set(16, 2)},
 		{"configure", "part of more than there are", set(8, 2)},
 		{"configure", "count", set(16, 0x7f)},
+		{"group_heartbeat", "bool", set(34, 2)},
+		{"group_heartbeat", "optional list", set(67, 2)},
+		{"group_assignment", "count", set(35, 0x7f)},
+		{"group_commit", "level", set(34, 9)},
 	} {
 		b := find(t, c.record)
 		c.mutate(b)

@@ -97,14 +97,9 @@ func ReadIndex(fsys FS, index uint64) (start uint64, entries []Entry, err error)
 	return start, entries, nil
 }
 
-// ReadBatch reads the batch that an index entry points to, with the offset that its first record
-// has, or would have, in that index. For tools and tests: connsrv uses a View.
+// ReadBatch is LogBytes.Batch for one batch.
 func ReadBatch(fsys FS, e Entry) ([]byte, error) {
-	log := logBytes{fs: fsys}
-	defer log.close()
-	b, err := log.read(e.Position, int(e.Length))
-	if e.Flags&FlagRebase != 0 && len(b) >= 8 {
-		putOffset(b, e.Base())
-	}
-	return b, err
+	log := NewLogBytes(fsys)
+	defer log.Close()
+	return log.Batch(e)
 }

@@ -263,7 +263,7 @@ func (m *machine) failSync() {
 
 // check compares log and indexes with the model.
 func (m *machine) check() {
-	log := commitlog.NewLogBytes(vfs.Reading(m.mem))
+	log := commitlog.NewBatchReader(vfs.Reading(m.mem))
 	defer log.Close()
 	for index := uint64(1); index <= 3; index++ {
 		m.checkIndex(log, index)
@@ -274,7 +274,7 @@ func (m *machine) check() {
 	}
 }
 
-func (m *machine) checkIndex(log *commitlog.LogBytes, index uint64) {
+func (m *machine) checkIndex(log *commitlog.BatchReader, index uint64) {
 	want := slices.DeleteFunc(slices.Clone(m.model.entries), func(e modelEntry) bool {
 		return e.index != index || e.lsn > m.model.written
 	})
@@ -298,7 +298,7 @@ func (m *machine) checkIndex(log *commitlog.LogBytes, index uint64) {
 	}
 }
 
-func (m *machine) checkEntry(log *commitlog.LogBytes, e commitlog.Entry, w modelEntry) {
+func (m *machine) checkEntry(log *commitlog.BatchReader, e commitlog.Entry, w modelEntry) {
 	partial := w.skip > 0 || int(w.count) < w.records
 	if e.Offset != w.offset || e.Count != w.count || e.Skip != w.skip || (e.Flags&commitlog.FlagPartial != 0) != partial || e.Flags&commitlog.FlagDamaged != 0 {
 		m.t.Fatalf("%+v, the model has %+v", e, w)
@@ -314,7 +314,7 @@ func (m *machine) checkEntry(log *commitlog.LogBytes, e commitlog.Entry, w model
 		return
 	}
 	note := m.model.notes[w.note-1]
-	b, err = log.Read(e.Note, len(note))
+	b, err = log.Bytes(e.Note, len(note))
 	if err != nil || !bytes.Equal(b, note) {
 		m.t.Fatalf("%+v leads to another note: %v", e, err)
 	}

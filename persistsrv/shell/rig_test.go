@@ -404,7 +404,7 @@ func (r *rig) compareIndexes(n int) error {
 	if err != nil {
 		return err
 	}
-	log := commitlog.NewLogBytes(fsys)
+	log := commitlog.NewBatchReader(fsys)
 	defer log.Close()
 	model := r.model(n)
 	if len(ids) != len(model) {
@@ -433,7 +433,7 @@ func (r *rig) compareIndexes(n int) error {
 	return nil
 }
 
-func compareEntry(log *commitlog.LogBytes, id uint64, got commitlog.Entry, want *modelEntry) error {
+func compareEntry(log *commitlog.BatchReader, id uint64, got commitlog.Entry, want *modelEntry) error {
 	is := want.Entry
 	is.Position, is.Origin, is.Note = got.Position, got.Origin, got.Note
 	if got != is {

@@ -6,36 +6,23 @@ import (
 	"slices"
 )
 
-// LogBytes reads the log at any position, for tools and tests: connsrv uses a View. Segments are
-// looked for once, at the first read.
-type LogBytes struct {
+// logBytes reads the log at any position. Its zero value but for fs is ready; segments are looked
+// for once, at the first read.
+type logBytes struct {
 	fs   FS
 	segs []SegmentFile
 	open File
 	name string // of open
 }
 
-// NewLogBytes reads the log of a data directory.
-func NewLogBytes(fsys FS) *LogBytes { return &LogBytes{fs: fsys} }
-
-// Batch reads the batch that an index entry points to, with the offset that its first record has, or
-// would have, in that index.
-func (l *LogBytes) Batch(e Entry) ([]byte, error) {
-	b, err := l.Read(e.Position, int(e.Length))
-	if e.Flags&FlagRebase != 0 && len(b) >= 8 {
-		putOffset(b, e.Base())
-	}
-	return b, err
-}
-
-// Read returns a copy of n bytes from a log position on; ErrDamaged where no segment has them.
-func (l *LogBytes) Read(position uint64, n int) ([]byte, error) {
+// read returns a copy of n bytes from a log position on; ErrDamaged where no segment has them.
+func (l *logBytes) read(position uint64, n int) ([]byte, error) {
 	s, err := l.segment(position, n)
 	if err != nil {
 		return nil, err
 	}
 	if l.name != s.Name {
-		l.Close()
+		l.close()
 		f, err := l.fs.Open(s.Name)
 		if err != nil {
 			return nil, err
@@ -53,7 +40,7 @@ func (l *LogBytes) Read(position uint64, n int) ([]byte, error) {
 }
 
 // segment finds the one that holds n bytes from a log position on.
-func (l *LogBytes) segment(position uint64, n int) (*SegmentFile, error) {
+func (l *logBytes) segment(position uint64, n int) (*SegmentFile, error) {
 	if l.segs == nil {
 		segs, err := ListSegments(l.fs)
 		if err != nil {
@@ -71,8 +58,7 @@ func (l *LogBytes) segment(position uint64, n int) (*SegmentFile, error) {
 	return &l.segs[i], nil
 }
 
-// Close closes the file that was read last.
-func (l *LogBytes) Close() {
+func (l *logBytes) close() {
 	if l.open != nil {
 		l.open.Close()
 		l.open, l.name = nil, ""

@@ -41,8 +41,8 @@ type Summary struct {
 // It changes nothing. The log may be written to at the same time: what comes after the
 // beginning of Verify is not looked at.
 func Verify(fsys FS, report func(Finding)) (Summary, error) {
-	v := &verifier{fs: fsys, tell: report, cursors: map[uint64]*indexCursor{}, lost: map[uint64]bool{}, bytes: NewLogBytes(fsys)}
-	defer v.bytes.Close()
+	v := &verifier{fs: fsys, tell: report, cursors: map[uint64]*indexCursor{}, lost: map[uint64]bool{}, bytes: logBytes{fs: fsys}}
+	defer v.bytes.close()
 	for _, part := range []func() error{v.indexCheckpoint, v.segments, v.log, v.indexes, v.checkpoints} {
 		if err := part(); err != nil {
 			return v.sum, err
@@ -58,7 +58,7 @@ type verifier struct {
 	cursors map[uint64]*indexCursor
 	lost    map[uint64]bool // indexes that the log speaks of and that are not there
 	holes   []*Damage
-	bytes   *LogBytes // for what references lead to
+	bytes   logBytes // for what references lead to
 	// noteless is the LSN of the last entry with a note that fails its check.
 	noteless uint64
 	end      uint64 // log position behind the last entry

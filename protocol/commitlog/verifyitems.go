@@ -81,7 +81,7 @@ func (v *verifier) leadsTo(p Place, i int, x *Entry) {
 
 // batch checks the batch that a reference leads to.
 func (v *verifier) batch(x *Entry) error {
-	b, err := v.bytes.Read(x.Position, int(x.Length))
+	b, err := v.bytes.read(x.Position, int(x.Length))
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (v *verifier) batch(x *Entry) error {
 
 // note checks the note at a log position.
 func (v *verifier) note(position uint64) error {
-	b, err := v.bytes.Read(position, journal.EventHeaderSize)
+	b, err := v.bytes.read(position, journal.EventHeaderSize)
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (v *verifier) note(position uint64) error {
 	if err != nil {
 		return err
 	}
-	if b, err = v.bytes.Read(position, size); err != nil {
+	if b, err = v.bytes.read(position, size); err != nil {
 		return err
 	}
 	_, err = journal.ReadNote(b)

@@ -263,8 +263,10 @@ func (m *machine) failSync() {
 
 // check compares log and indexes with the model.
 func (m *machine) check() {
+	log := commitlog.NewBatchReader(vfs.Reading(m.mem))
+	defer log.Close()
 	for index := uint64(1); index <= 3; index++ {
-		m.checkIndex(index)
+		m.checkIndex(log, index)
 	}
 	m.checkNeeds()
 	if err := m.readLog(); err != nil {
@@ -272,12 +274,11 @@ func (m *machine) check() {
 	}
 }
 
-func (m *machine) checkIndex(index uint64) {
-	fsys := vfs.Reading(m.mem)
+func (m *machine) checkIndex(log *commitlog.BatchReader, index uint64) {
 	want := slices.DeleteFunc(slices.Clone(m.model.entries), func(e modelEntry) bool {
 		return e.index != index || e.lsn > m.model.written
 	})
-	start, entries, err := commitlog.ReadIndex(fsys, index)
+	start, entries, err := commitlog.ReadIndex(vfs.Reading(m.mem), index)
 	if err != nil && len(want) > 0 {
 		m.t.Fatal(err)
 	}
@@ -290,19 +291,19 @@ func (m *machine) checkIndex(index uint64) {
 		if k < 0 {
 			m.t.Fatalf("index %d, offset %d is not there: start %d, %d entries of %d", index, w.offset, start, len(entries), len(want))
 		}
-		m.checkEntry(fsys, entries[k], w)
+		m.checkEntry(log, entries[k], w)
 	}
 	if start > end {
 		m.t.Fatalf("index %d starts at %d of %d", index, start, end)
 	}
 }
 
-func (m *machine) checkEntry(fsys commitlog.FS, e commitlog.Entry, w modelEntry) {
+func (m *machine) checkEntry(log *commitlog.BatchReader, e commitlog.Entry, w modelEntry) {
 	partial := w.skip > 0 || int(w.count) < w.records
 	if e.Offset != w.offset || e.Count != w.count || e.Skip != w.skip || (e.Flags&commitlog.FlagPartial != 0) != partial || e.Flags&commitlog.FlagDamaged != 0 {
 		m.t.Fatalf("%+v, the model has %+v", e, w)
 	}
-	b, err := commitlog.ReadBatch(fsys, e)
+	b, err := log.Batch(e)
 	if err != nil || !bytes.Equal(b[16:], m.model.bodies[w.body-1][16:]) || batch.Header(b).BaseOffset() != e.Base() {
 		m.t.Fatalf("%+v leads to other bytes: %v", e, err)
 	}
@@ -313,7 +314,7 @@ func (m *machine) checkEntry(fsys commitlog.FS, e commitlog.Entry, w modelEntry)
 		return
 	}
 	note := m.model.notes[w.note-1]
-	b, err = commitlog.ReadBatch(fsys, commitlog.Entry{Position: e.Note, Length: uint32(len(note))})
+	b, err = log.Bytes(e.Note, len(note))
 	if err != nil || !bytes.Equal(b, note) {
 		m.t.Fatalf("%+v leads to another note: %v", e, err)
 	}

@@ -81,11 +81,11 @@ func (m *GroupHeartbeat) Append(b []byte) []byte {
 	b = appendI32(appendI32(b, m.SessionMS), m.RebalanceMS)
 	b = wire.AppendBool(wire.AppendString(b, m.Assignor), m.HasTopics)
 	if m.HasTopics {
-		b = appendListOf(b, m.Topics, appendText)
+		b = AppendTopicNames(b, m.Topics)
 	}
 	b = wire.AppendBool(b, m.HasOwned)
 	if m.HasOwned {
-		b = appendListOf(b, m.Owned, appendIndex)
+		b = AppendIndexes(b, m.Owned)
 	}
 	return b
 }
@@ -98,10 +98,10 @@ func DecodeGroupHeartbeat(b []byte) (GroupHeartbeat, error) {
 		ClientID: c.String(), ClientHost: c.String(), SessionMS: c.I32(), RebalanceMS: c.I32(), Assignor: c.String(),
 	}
 	if m.HasTopics = c.Bool(); m.HasTopics {
-		m.Topics = readListOf(&c, 1, readText)
+		m.Topics = ReadTopicNames(&c)
 	}
 	if m.HasOwned = c.Bool(); m.HasOwned {
-		m.Owned = readListOf(&c, 8, readIndex)
+		m.Owned = ReadIndexes(&c)
 	}
 	return m, done(&c, "group heartbeat")
 }
@@ -111,7 +111,7 @@ func (m *GroupAssignment) Append(b []byte) []byte {
 	b = appendI32(wire.AppendString(m.append(b), m.Member), m.Epoch)
 	b = wire.AppendBool(appendI32(b, m.HeartbeatMS), m.HasTopics)
 	if m.HasTopics {
-		b = appendListOf(b, m.Topics, appendAssignedTopic)
+		b = AppendAssignedTopics(b, m.Topics)
 	}
 	return b
 }
@@ -121,10 +121,30 @@ func DecodeGroupAssignment(b []byte) (GroupAssignment, error) {
 	c := wire.Read(b)
 	m := GroupAssignment{Head: readHead(&c), Member: c.String(), Epoch: c.I32(), HeartbeatMS: c.I32(), HasTopics: c.Bool()}
 	if m.HasTopics {
-		m.Topics = readListOf(&c, 18, readAssignedTopic)
+		m.Topics = ReadAssignedTopics(&c)
 	}
 	return m, done(&c, "group assignment")
 }
+
+// AppendAssignedTopics appends a list of topics; package native uses it too.
+func AppendAssignedTopics(b []byte, topics []AssignedTopic) []byte {
+	return appendListOf(b, topics, appendAssignedTopic)
+}
+
+// ReadAssignedTopics reads a list of topics.
+func ReadAssignedTopics(c *wire.Cursor) []AssignedTopic { return readListOf(c, 18, readAssignedTopic) }
+
+// AppendIndexes appends a list of indexes; package native uses it too.
+func AppendIndexes(b []byte, indexes []uint64) []byte { return appendListOf(b, indexes, appendIndex) }
+
+// ReadIndexes reads a list of indexes.
+func ReadIndexes(c *wire.Cursor) []uint64 { return readListOf(c, 8, readIndex) }
+
+// AppendTopicNames appends a list of names; package native uses it too.
+func AppendTopicNames(b []byte, names []string) []byte { return appendListOf(b, names, appendText) }
+
+// ReadTopicNames reads a list of names.
+func ReadTopicNames(c *wire.Cursor) []string { return readListOf(c, 1, readText) }
 
 func appendAssignedTopic(b []byte, t *AssignedTopic) []byte {
 	b = append(wire.AppendString(b, t.Topic), t.UUID[:]...)

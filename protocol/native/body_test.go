@@ -211,12 +211,13 @@ func TestCommandTable(t *testing.T) {
 		native.CmdAddPartitions: admin.CmdAddPartitions, native.CmdDeleteExchange: admin.CmdDeleteExchange,
 		native.CmdDeleteQueue: admin.CmdDeleteQueue, native.CmdDeleteBinding: admin.CmdDeleteBinding,
 		native.CmdPurge: admin.CmdPurge, native.CmdSeek: admin.CmdSeek,
+		native.CmdDeleteGroup: admin.CmdDeleteGroup, native.CmdResetOffsets: admin.CmdResetOffsets, native.CmdDeleteOffsets: admin.CmdDeleteOffsets,
 	} {
 		if uint16(cmd) != uint16(want) || !cmd.Admin() || !cmd.Request() || cmd.CarriesBatch() {
 			t.Errorf("%s is %d, in package admin %d", cmd, cmd, want)
 		}
 	}
-	for _, cmd := range []native.Command{25, 0, 9, 50, 59, 65535} {
+	for _, cmd := range []native.Command{25, 0, 9, 52, 59, 65535} {
 		if cmd.Request() || cmd.ServerSent() || cmd.Admin() {
 			t.Errorf("%s is served", cmd)
 		}

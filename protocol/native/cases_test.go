@@ -222,7 +222,7 @@ var bodyCases = []bodyCase{
 		body: &native.CheckTxn{Txn: 6, Group: "payers", Key: "order-7", Checks: 2}, redo: redo(native.DecodeCheckTxn),
 	},
 	{
-		name: "group_heartbeat",
+		name:   "group_heartbeat",
 		layout: "group:s member:s epoch:4 instance:s takeOver:1 sessionMS:4 rebalanceMS:4 assignor:s hasTopics:1 topics=1:v topic:s hasOwned:1 owned=2:v index:8 index:8",
 		body: &native.GroupHeartbeat{
 			Group: "g", Member: "m-1", Epoch: 7, Instance: "i", TakeOver: true, SessionMS: 45_000, RebalanceMS: 60_000, Assignor: "sticky",

@@ -171,6 +171,7 @@ func (s *Shell) load() error {
 	}
 	s.rec.reader.HeadsOnly(true)
 	s.rec.CheckpointLSN = l.LSN
+	s.now = max(s.now, s.opt.Now()) // a large state has taken its time in this one Step
 	s.rec.LoadMS = s.endPhase(replaying)
 	return nil
 }

@@ -70,5 +70,6 @@ func stepBack() {
 			_ = unix.Setpriority(unix.PRIO_PROCESS, id, niceness)
 		}
 	}
+	_ = os.WriteFile("/proc/self/autogroup", []byte(strconv.Itoa(niceness)), 0) // of the session
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte(strconv.Itoa(oomScore)), 0)
 }

@@ -41,7 +41,9 @@ func (p Process) Make(ctx context.Context, lsn uint64, spare []byte) (Result, er
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	cmd := exec.CommandContext(ctx, p.Path, command, p.Data, strconv.FormatUint(uint64(p.Shard), 10), strconv.FormatUint(lsn, 10))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	// A session of its own: what the child uses is then not taken from logicsrv's share where the
+	// kernel divides processors among sessions, and what a terminal interrupts is not the child.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
 	said := &firstBytes{limit: 4096}
 	cmd.Stderr = said
 	out, err := cmd.StdoutPipe()

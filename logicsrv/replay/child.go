@@ -60,8 +60,8 @@ func child(args []string, out, say io.Writer) error {
 	return nil
 }
 
-// stepBack lets the daemons have processors and memory first. What cannot be set is no error: it
-// is a courtesy.
+// stepBack lets the daemons have processors and memory first, and says in ps who this is. What
+// cannot be set is no error: it is a courtesy.
 func stepBack() {
 	runtime.GOMAXPROCS(1)
 	tasks, _ := filepath.Glob("/proc/self/task/*")
@@ -70,6 +70,7 @@ func stepBack() {
 			_ = unix.Setpriority(unix.PRIO_PROCESS, id, niceness)
 		}
 	}
+	_ = os.WriteFile("/proc/self/comm", []byte("logicsrv-replay"), 0)
 	_ = os.WriteFile("/proc/self/autogroup", []byte(strconv.Itoa(niceness)), 0) // of the session
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte(strconv.Itoa(oomScore)), 0)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"runtime"
 	"slices"
@@ -16,8 +17,7 @@ import (
 	"github.com/trimq/trimq/protocol/journal"
 )
 
-// Process makes checkpoints in processes of their own: each a child with the arguments Args, in
-// which Child does the work.
+// Process makes checkpoints in processes of their own, children in which Child does the work.
 type Process struct {
 	Path  string // of the program; its main calls Child where Asked says so
 	Data  string // the data directory
@@ -30,8 +30,8 @@ const command = "replay"
 // Asked tells whether this process is a child that is to make a checkpoint.
 func Asked(args []string) bool { return len(args) > 1 && args[1] == command }
 
-// Self is this program for Process.Path: the file that it was started from, even if another one has its name
-// by now.
+// Self is this program, for Process.Path: the file that it was started from, even if another one
+// has its name by now.
 const Self = "/proc/self/exe"
 
 // Make has the checkpoint of the state at lsn made by a child, which is killed when ctx ends or
@@ -41,6 +41,7 @@ func (p Process) Make(ctx context.Context, lsn uint64, spare []byte) (Result, er
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	cmd := exec.CommandContext(ctx, p.Path, command, p.Data, strconv.FormatUint(uint64(p.Shard), 10), strconv.FormatUint(lsn, 10))
+	cmd.Args[0] = os.Args[0] // what ps shows
 	// A session of its own: what the child uses is then not taken from logicsrv's share where the
 	// kernel divides processors among sessions, and what a terminal interrupts is not the child.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}

@@ -143,8 +143,8 @@ func (l *load) store(payload []byte) {
 	l.lsn = l.entry.LSN
 }
 
-// BenchmarkLongestTurn makes b.N checkpoints of a large state under load, 5,000 turns of 64 inputs a
-// second with a loop that never sleeps, and says how long the longest turn was for which such a checkpoint was to
+// BenchmarkLongestTurn makes b.N checkpoints of a large state under load, 5,000 turns of 64 inputs
+// a second with a loop that never sleeps, and says how long the longest turn was for which such a checkpoint was to
 // blame: the median of them, and the worst. Other work on the machine lengthens turns too; how
 // much shows the first line, in which no checkpoint is made, and the figures without the time in
 // which the loop's thread waited for a processor.

@@ -65,7 +65,7 @@ e2e: all
 
 # Every claim about speed: rings, codecs, core, log.
 bench:
-	@$(GO) test -run '^$$' -bench . -benchmem ./shmqueue/... ./protocol/... ./logicsrv/core/... ./persistsrv/... ./connsrv/...
+	@$(GO) test -run '^$$' -bench . -benchmem ./shmqueue/... ./protocol/... ./logicsrv/core/... ./logicsrv/shell/... ./persistsrv/... ./connsrv/...
 
 # The whole broker beside the machine's limits, turn by turn.
 bench-broker: all

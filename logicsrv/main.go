@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/trimq/trimq/logicsrv/core"
+	"github.com/trimq/trimq/logicsrv/replay"
 	"github.com/trimq/trimq/logicsrv/shell"
 	"github.com/trimq/trimq/protocol/commitlog"
 	"github.com/trimq/trimq/protocol/ipc"
@@ -16,7 +17,12 @@ import (
 	"github.com/trimq/trimq/shmqueue/tier"
 )
 
-func main() { os.Exit(tier.Main("logicsrv", run)) }
+func main() {
+	if replay.Asked(os.Args) {
+		os.Exit(replay.Child(os.Args, os.Stdout, os.Stderr))
+	}
+	os.Exit(tier.Main("logicsrv", run))
+}
 
 func run(ctx context.Context, p *tier.Process) error {
 	memory, err := p.Attach()
@@ -37,6 +43,7 @@ func run(ctx context.Context, p *tier.Process) error {
 		RingB:    memory.Response.Ring(),
 		RingC:    memory.Log.Ring(),
 		LogFS:    commitlog.DirFS(p.Config.DataDir),
+		Replay:   replay.Process{Path: replay.Self, Data: p.Config.DataDir}.Make,
 		Now:      func() int64 { return time.Now().UnixMilli() },
 		Limits:   shell.Limits{TurnInputs: p.Config.TurnInputs, CheckpointLimits: checkpointLimits(p.Config)},
 		Log:      p.Log,

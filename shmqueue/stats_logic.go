@@ -31,6 +31,11 @@ const (
 	LogicWaits        CounterID = 26
 	LogicProducers    CounterID = 27
 	LogicRejected     CounterID = 28
+
+	LogicCheckpointLSN  CounterID = 29
+	LogicReplayNS       CounterID = 30
+	LogicReplayFailures CounterID = 31
+	LogicLongestTurnNS  CounterID = 32
 )
 
 var logicStats = [...]Row{
@@ -63,4 +68,9 @@ var logicStats = [...]Row{
 	LogicWaits:        {Name: "trimq_logic_waits", Help: "Parked requests.", Kind: KindGauge},
 	LogicProducers:    {Name: "trimq_logic_producers", Help: "Idempotent producers that are remembered.", Kind: KindGauge},
 	LogicRejected:     {Name: "trimq_logic_rejected_total", Help: "Inputs refused with an event.", Kind: KindCounter},
+
+	LogicCheckpointLSN:  {Name: "trimq_logic_checkpoint_lsn", Help: "LSN of the last checkpoint; a restart replays what lies behind it.", Kind: KindGauge},
+	LogicReplayNS:       {Name: "trimq_logic_checkpoint_seconds", Help: "How long the last checkpoint took to be made, beside the turns.", Kind: KindGauge, Scale: 1e9},
+	LogicReplayFailures: {Name: "trimq_logic_checkpoint_failures_total", Help: "Checkpoints that were not made because the log could not be replayed.", Kind: KindCounter},
+	LogicLongestTurnNS:  {Name: "trimq_logic_longest_turn_seconds", Help: "The longest turn of the last 30 to 60 seconds.", Kind: KindGauge, Scale: 1e9},
 }

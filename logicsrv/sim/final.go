@@ -19,7 +19,7 @@ const maxDrain = 6000
 // settle stops the faults and waits until nothing is left to be done.
 func (w *world) settle() {
 	w.calm = true
-	w.disk.full, w.disk.failSyncs = false, 0
+	w.disk.full, w.disk.unreadable, w.disk.failSyncs = false, false, 0
 	clear(w.fuse[:])
 	clear(w.stalled[:])
 	clear(w.down[:])
@@ -75,6 +75,7 @@ func (w *world) drain(what string, done func() bool) {
 			progress = w.stepTier(t) || progress
 		}
 		w.stepSync()
+		progress = w.stepReplay() || progress
 		for _, c := range w.clients {
 			if w.conn != nil {
 				c.tick()

@@ -27,6 +27,8 @@ var Mutants = []Mutant{
 	{"alternate-ignored", "what matches no binding goes to no alternate exchange"},
 	{"exchanges-not-walked", "bindings that lead to exchanges lead nowhere"},
 	{"results-of-own-only", "a checkpoint forgets where the results of a predecessor's inputs are"},
+	{"results-forgotten", "a checkpoint says that no input waits whose result lies before it"},
+	{"checkpoint-skips-entry", "a checkpoint lacks the last entry that it was made from"},
 	{"term-of-ring-only", "after a boot the term begins at 1 again"},
 	{"term-not-raised", "every logicsrv has the same term"},
 	{"no-tail-repair", "a producer's successor does not cut what its predecessor had claimed"},

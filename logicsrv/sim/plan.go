@@ -86,6 +86,8 @@ func makePlan(r *rand.Rand) plan {
 			CheckpointBytes:  uint64(pick(2<<10, 8<<10, 1<<20)),
 			CheckpointEvents: uint64(pick(10, 40, 1000)),
 			CheckpointMS:     int64(pick(200, 2000)),
+			CheckpointGapMS:  int64(pick(1, 1, 1000)),
+			ReplayShare:      pick(10, 100, 100),
 		},
 	}
 	p.settings = pshell.Settings{
@@ -100,7 +102,7 @@ func makePlan(r *rand.Rand) plan {
 	}
 	p.weights = [faultKinds]int{
 		killOne: 20, killPair: 4, killAll: 2, cutPower: pick(0, 1, 4), stall: 6,
-		fillDisk: pick(0, 0, 2), breakSync: pick(0, 0, 4),
+		fillDisk: pick(0, 0, 2), breakSync: pick(0, 0, 4), hideLog: pick(0, 0, 0, 8),
 	}
 	p.groups = [][]string{nil, nil, {modernGroup}, {classicGroup}}[r.IntN(4)]
 	p.sessionMS = int64(pick(600, 2000, 5000))

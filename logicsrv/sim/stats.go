@@ -12,7 +12,7 @@ type Stats struct {
 	acked, refused, delivered, commits, markers, clientDeaths int
 	ringFull, diskFull, gaps                                  int
 	oldEpoch, unknownReply, staleDelivery                     int
-	known, checkpoints                                        int
+	known, checkpoints, stored                                int
 	beats, expelled, takenOver                                int
 }
 
@@ -44,14 +44,15 @@ func (s *Stats) Add(o *Stats) {
 	s.beats += o.beats
 	s.expelled += o.expelled
 	s.takenOver += o.takenOver
+	s.stored += o.stored
 }
 
 func (s *Stats) String() string {
 	return fmt.Sprintf("steps %d, kills %d, power cuts %d, stalls %d, full disks %d, failed syncs %d, restarts %v; "+
 		"acknowledged %d, refused %d, delivered %d, commits %d, markers %d, dead clients %d; full ring %d, refused for the disk %d, "+
-		"known inputs %d, log gaps %d, replies of old epochs %d, to nobody %d, stale deliveries %d; "+
+		"known inputs %d, checkpoints %d, log gaps %d, replies of old epochs %d, to nobody %d, stale deliveries %d; "+
 		"answers to members %d, members expelled %d, partitions taken over from the silent %d",
 		s.Steps, s.Kills, s.PowerCuts, s.Stalls, s.DiskFulls, s.SyncErrors, s.Restarts,
 		s.acked, s.refused, s.delivered, s.commits, s.markers, s.clientDeaths, s.ringFull, s.diskFull,
-		s.known, s.gaps, s.oldEpoch, s.unknownReply, s.staleDelivery, s.beats, s.expelled, s.takenOver)
+		s.known, s.stored, s.gaps, s.oldEpoch, s.unknownReply, s.staleDelivery, s.beats, s.expelled, s.takenOver)
 }

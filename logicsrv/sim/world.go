@@ -16,6 +16,7 @@ import (
 	pshell "github.com/trimq/trimq/persistsrv/shell"
 	"github.com/trimq/trimq/persistsrv/vfs"
 	"github.com/trimq/trimq/protocol/batch"
+	"github.com/trimq/trimq/protocol/commitlog"
 	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/shmqueue"
@@ -62,6 +63,8 @@ type world struct {
 	fuseAt  [tiers]string   // only crossings of this one count; empty: all do
 	crossed [tiers][]string // failpoints crossed so far, each once
 	cutIn   int             // steps until the power fails; 0: not set
+
+	replaying bool // it is a checkpoint that logicsrv works on
 
 	clients    []client
 	admin      *administrator
@@ -326,6 +329,18 @@ func (w *world) stepSync() {
 	w.tolerate(tierPersist, err)
 }
 
+// stepReplay is logicsrv's other goroutine, which makes checkpoints.
+func (w *world) stepReplay() (progress bool) {
+	if w.logic == nil || w.stalled[tierLogic] > 0 {
+		return false
+	}
+	w.replaying = true
+	_, err := w.run(tierLogic, func() error { progress = w.logic.StepReplay(); return nil })
+	w.replaying = false
+	w.tolerate(tierLogic, err)
+	return progress
+}
+
 // noteDigest compares the state at an LSN with every other state that was seen at the same
 // LSN: before a restart, after it, and while it is live.
 func (w *world) noteDigest() {
@@ -352,6 +367,20 @@ func (w *world) compareDigest(lsn, digest uint64, which string) {
 		w.fail("the %s state at lsn=%d has digest %x, it was %x before", which, lsn, digest, was)
 	}
 	w.digests[lsn] = digest
+}
+
+// noteCheckpoint compares a checkpoint that persistsrv has just stored with the state that was live
+// at its LSN.
+func (w *world) noteCheckpoint(name string) {
+	was := w.running
+	w.running = observer
+	defer func() { w.running = was }()
+	blob, lsn, _, err := commitlog.LatestCheckpoint(w.disk.read())
+	w.must(err, "read "+name)
+	c, err := core.Load(w.logicOptions().Core, blob)
+	w.must(err, "load "+name)
+	w.compareDigest(lsn, c.Digest(), "stored")
+	w.stats.stored++
 }
 
 // indexOf returns the index of a topic's partition or of a queue; 0: not known yet.

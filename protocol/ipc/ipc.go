@@ -471,8 +471,8 @@ type OffsetList struct {
 // IndexGone is told to every event loop after a topic or queue was deleted.
 type IndexGone struct{ Index uint64 }
 
-// CheckpointPart carries a piece of logicsrv's checkpoint; persistsrv writes it to a
-// temporary file, and with the last piece syncs and renames it.
+// CheckpointPart carries a piece of logicsrv's checkpoint; once persistsrv has the last one, it
+// stores them as one file.
 type CheckpointPart struct {
 	LSN         uint64 // the state is that after this LSN
 	ResultsFrom uint64 // entries from this LSN on may bear results of inputs not yet released

@@ -87,6 +87,8 @@ var selfTests = []struct {
 		"shmqueue/a.go", theirs("golang.org/x/sys/unix")), ""},
 
 	{"programs", "a daemon starts a program", files("connsrv/a.go", theirs("os/exec")), "only tests and scripts"},
+	{"programs", "an exception that nothing needs", files("logicsrv/replay/process.go", "package replay\n"), "starts no program"},
+	{"programs", "an exception", files("logicsrv/replay/process.go", theirs("os/exec")), ""},
 	{"programs", "scripts and tests do", files("scripts/e2e/a.go", theirs("os/exec"), "shmqueue/a_test.go", theirs("os/exec")), ""},
 
 	{"core-imports", "clock", files("logicsrv/core/a.go", theirs("time")), "time is not pure"},

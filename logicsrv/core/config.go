@@ -44,7 +44,6 @@ const (
 	maxHeaderBytes   = 1024      // key and value of one together
 	maxMetadataBytes = 4096      // of a committed offset
 	maxRanges        = 4096      // ranges of one Ack
-	maxTagBytes      = 512       // who a consumer is
 	maxFilterBytes   = 4096      // of a queue over a topic
 	maxCommits       = 4096      // offsets of one commit
 	maxCount         = 1 << 24   // records of a batch

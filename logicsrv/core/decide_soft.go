@@ -56,8 +56,8 @@ func (c *Core) mayConsume(m *ipc.Subscribe) (errcode.Code, string) {
 		return errcode.UnknownIndex, fmt.Sprintf("there is no queue with the id %d", m.Queue)
 	case c.locked(q, m.Conn):
 		return errcode.Locked, fmt.Sprintf("queue %s belongs to another connection", quoted(q.name))
-	case len(m.Consumer.Tag) > maxTagBytes:
-		return errcode.InvalidArgument, fmt.Sprintf("a consumer tag of %d bytes; at most %d are allowed", len(m.Consumer.Tag), maxTagBytes)
+	case len(m.Consumer.Tag) > ipc.MaxTag:
+		return errcode.InvalidArgument, fmt.Sprintf("a consumer tag of %d bytes; at most %d are allowed", len(m.Consumer.Tag), ipc.MaxTag)
 	case m.Consumer.Puller:
 		return errcode.InvalidArgument, "who pulls does not subscribe"
 	}

@@ -127,9 +127,11 @@ func (c *Core) subscribe(m *ipc.Subscribe) {
 
 // answerSubscribe goes at once, so that it stands before the first delivery. It reveals
 // nothing: who knows the queue's index has been told it at its own level.
+//
+// REQUIRES: mayConsume has found the queue.
 func (c *Core) answerSubscribe(m *ipc.Subscribe) {
 	if m.Req != 0 {
-		reply := ipc.Subscribed{Head: m.Head, Sub: m.Sub}
+		reply := ipc.Subscribed{Head: m.Head, Sub: m.Sub, Filter: c.queueByID[m.Queue].filter()}
 		c.turn.sent(atOnce, ipc.TypeSubscribed, reply.Append(c.turn.recs))
 	}
 }

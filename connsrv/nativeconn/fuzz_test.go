@@ -82,7 +82,8 @@ func newRig(tb testing.TB) *rig {
 	r := &rig{lane: lane, link: &fakeLink{}, in: in, dir: dir}
 	settings := &Settings{
 		WindowRequests: 8, WindowBytes: 256 << 10, MaxFrame: 128 << 10, Server: "test",
-		Info: func() native.InfoReply { return native.InfoReply{} }, Log: slog.New(slog.DiscardHandler),
+		Info: func() native.InfoReply { return native.InfoReply{} }, UnixMS: func() int64 { return 1_700_000_000_000 },
+		Log: slog.New(slog.DiscardHandler),
 	}
 	r.conn = New(settings, lane, r.link)
 	return r

@@ -44,6 +44,10 @@ type Lane struct {
 	resync  resync
 	reading Reading
 	ranges  []ipc.Range
+	note    noteCache
+	filters filters
+	sieve   Sieve
+	runs    []Run
 }
 
 // NewLane makes the lane of a loop.

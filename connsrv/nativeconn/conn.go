@@ -22,6 +22,7 @@ type Settings struct {
 	Cluster        string
 	Node           string
 	Info           func() native.InfoReply
+	UnixMS         func() int64 // the clock by which messages are delayed
 	Log            *slog.Logger
 }
 
@@ -64,16 +65,21 @@ type Conn struct {
 	quiet      int // requests in pending that want no answer
 	internal   int // requests in pending that are our own, outside the client's window
 	shareWait  bool
-	deadlineMS int64 // as set at the link
-	subs       []*session.Sub
-	told       bool // logicsrv knows the connection: it must hear of its end
+	deadlineMS int64          // as set at the link
+	subs       []*session.Sub // in order of their numbers, so that pullers come last
+	pullers    uint64         // how many there have been
+	asked      uint64         // messages that pulls which are not answered ask for
+	groups     []string       // producer groups that the connection answers for
+	line       []parcel       // what waits for the link to drain, oldest first
+	told       bool           // logicsrv knows the connection: it must hear of its end
 
 	direct     native.Header // the PRODUCE whose batch is on its way into slot
 	directBody native.Produce
 	slot       shmqueue.Slot
 
-	resyncSub uint64 // all consumers below are told
-	resyncReq uint64 // all waits below are told
+	resyncSub   uint64 // all consumers below are told
+	resyncGroup int    // all groups before are told
+	resyncReq   uint64 // all waits and pulls below are told
 }
 
 var _ session.Protocol = (*Conn)(nil)
@@ -209,7 +215,7 @@ func (c *Conn) unexpected(h native.Header, code errcode.Code, format string, arg
 
 func servedWhileDraining(cmd native.Command) bool {
 	switch cmd {
-	case native.CmdAck, native.CmdPing, native.CmdUnsubscribe, native.CmdCommitOffsets, native.CmdCredit:
+	case native.CmdAck, native.CmdPing, native.CmdUnsubscribe, native.CmdCommitOffsets, native.CmdCredit, native.CmdExtend, native.CmdEndTxn:
 		return true
 	default:
 		return false
@@ -231,7 +237,7 @@ func occupiesWindow(h native.Header) bool {
 // asksToRead tells requests that are parked rather than stored: nothing holds them up.
 func asksToRead(cmd native.Command) bool {
 	switch cmd {
-	case native.CmdFetch, native.CmdListOffsets:
+	case native.CmdFetch, native.CmdListOffsets, native.CmdPull:
 		return true
 	default:
 		return false
@@ -274,6 +280,16 @@ func (c *Conn) request(h native.Header, body []byte) (done bool) {
 		return c.credit(h, body)
 	case native.CmdAck:
 		return c.ack(h, body)
+	case native.CmdPull:
+		return c.pull(h, body)
+	case native.CmdExtend:
+		return c.extend(h, body)
+	case native.CmdBeginTxn:
+		return c.beginTxn(h, body)
+	case native.CmdEndTxn:
+		return c.endTxn(h, body)
+	case native.CmdTxnMember:
+		return c.txnMember(h, body)
 	}
 	if h.Command.Admin() {
 		return c.admin(h, body)
@@ -356,6 +372,12 @@ func (c *Conn) Shutdown() {
 	c.send(native.CmdGoodbye, 0, 0, &native.Goodbye{
 		Code: errcode.ShuttingDown, DrainMS: uint32(c.settings.DrainMS), Text: "the server is shutting down",
 	})
+	c.drain()
+}
+
+// drain answers what is pending as soon as it can be, and closes then.
+func (c *Conn) drain() {
+	c.leaveGroups()
 	c.expireParks(1 << 62)
 	c.closeIfDrained()
 }
@@ -371,8 +393,7 @@ func (c *Conn) Ended() {
 		return
 	}
 	c.state = stateDraining
-	c.expireParks(1 << 62)
-	c.closeIfDrained()
+	c.drain()
 }
 
 // closeIfDrained closes a draining connection that has nothing left to answer.
@@ -390,5 +411,5 @@ func (c *Conn) Closed() {
 		m := ipc.ConnClosed{Head: c.head(0)}
 		c.lane.PutLater(ipc.TypeConnClosed, m.Append(c.lane.Scratch()))
 	}
-	c.subs = nil
+	c.subs, c.line, c.groups = nil, nil, nil
 }

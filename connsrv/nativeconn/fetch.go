@@ -72,11 +72,18 @@ func (c *Conn) park(h native.Header, p *session.Park) bool {
 	kept := *p // only a fetch that waits costs an allocation
 	kept.Req = req
 	c.add(h, session.Request{Req: req, Park: &kept})
-	if !p.Asking && (c.deadlineMS == 0 || p.DeadlineMS < c.deadlineMS) {
-		c.deadlineMS = p.DeadlineMS
-		c.link.SetDeadline(p.DeadlineMS)
+	if !p.Asking {
+		c.deadline(p.DeadlineMS)
 	}
 	return true
+}
+
+// deadline has Deadline called at a time, or earlier.
+func (c *Conn) deadline(atMS int64) {
+	if c.deadlineMS == 0 || atMS < c.deadlineMS {
+		c.deadlineMS = atMS
+		c.link.SetDeadline(atMS)
+	}
 }
 
 // putWait puts a Wait into the ring; false: no room.
@@ -170,7 +177,7 @@ func (c *Conn) endPark(r *session.Request) {
 	c.answerFetch(h, p, reading, end)
 }
 
-// Deadline answers the long polls whose time is over.
+// Deadline answers the long polls whose time is over, and has logicsrv answer the pulls.
 func (c *Conn) Deadline(nowMS int64) {
 	c.expireParks(nowMS)
 	c.closeIfDrained()
@@ -180,12 +187,21 @@ func (c *Conn) expireParks(nowMS int64) {
 	c.deadlineMS = 0
 	var over []uint64
 	c.pending.Each(func(r *session.Request) {
-		switch p := r.Park; {
-		case p == nil || p.Asking: // asking: the answer comes as soon as logicsrv can give it
-		case p.DeadlineMS <= nowMS:
-			over = append(over, r.Req)
-		case c.deadlineMS == 0 || p.DeadlineMS < c.deadlineMS:
-			c.deadlineMS = p.DeadlineMS
+		at := int64(0)
+		switch {
+		case r.Park != nil && !r.Park.Asking: // asking: the answer comes as soon as logicsrv can give it
+			if at = r.Park.DeadlineMS; at <= nowMS {
+				over = append(over, r.Req)
+			}
+		case r.Pull != nil && r.Pull.Waits():
+			if at = r.Pull.DeadlineMS; at <= nowMS {
+				c.endWait(r.Pull)
+			}
+		default:
+			return
+		}
+		if at > nowMS && (c.deadlineMS == 0 || at < c.deadlineMS) {
+			c.deadlineMS = at
 		}
 	})
 	for _, req := range over {

@@ -48,6 +48,7 @@ type rig struct {
 	lane *session.Lane
 	link *fakeLink
 	in   *shmqueue.Consumer
+	dir  string // of the log
 	buf  []byte
 	want session.Want
 }
@@ -69,7 +70,8 @@ func newRig(tb testing.TB) *rig {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	view, err := commitlog.OpenView(tb.TempDir())
+	dir := tb.TempDir()
+	view, err := commitlog.OpenView(dir)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -77,10 +79,11 @@ func newRig(tb testing.TB) *rig {
 		Requests: producer, Capacity: rigCapacity, MaxRecord: ring.MaxRecord(), MaxBatch: MaxBatch(128 << 10), Bell: ring.Bell(),
 		Status: ring.Word(shmqueue.WordStatus), View: view, Counters: shmqueue.HeapMetrics().Tier(shmqueue.TierConn), Loops: 1,
 	}, 0)
-	r := &rig{lane: lane, link: &fakeLink{}, in: in}
+	r := &rig{lane: lane, link: &fakeLink{}, in: in, dir: dir}
 	settings := &Settings{
 		WindowRequests: 8, WindowBytes: 256 << 10, MaxFrame: 128 << 10, Server: "test",
-		Info: func() native.InfoReply { return native.InfoReply{} }, Log: slog.New(slog.DiscardHandler),
+		Info: func() native.InfoReply { return native.InfoReply{} }, UnixMS: func() int64 { return 1_700_000_000_000 },
+		Log: slog.New(slog.DiscardHandler),
 	}
 	r.conn = New(settings, lane, r.link)
 	return r
@@ -128,6 +131,17 @@ func (r *rig) commands() []string {
 			return list
 		}
 		list = append(list, fmt.Sprintf("%d %x", rec.Type, rec.Payload))
+	}
+}
+
+// drain takes all that came out on the ring, and makes room for more.
+func (r *rig) drain() {
+	for {
+		rec, ok := r.in.Next()
+		if !ok {
+			return
+		}
+		r.in.Release(rec.End)
 	}
 }
 

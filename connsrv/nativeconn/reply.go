@@ -69,7 +69,7 @@ func (c *Conn) reply(typ ipc.Type, payload []byte) error {
 			c.delivered(&m)
 		}
 		return err
-	case ipc.TypeAcked, ipc.TypeCommitted:
+	case ipc.TypeAcked, ipc.TypeCommitted, ipc.TypeExtended:
 		m, err := ipc.DecodeDone(payload)
 		if err == nil {
 			c.plain(m.Head, native.Empty{})
@@ -78,7 +78,7 @@ func (c *Conn) reply(typ ipc.Type, payload []byte) error {
 	case ipc.TypePublished:
 		m, err := ipc.DecodePublished(payload)
 		if err == nil {
-			c.plain(m.Head, &native.PublishReply{Queues: m.Queues, Duplicate: m.Duplicate})
+			c.plain(m.Head, &native.PublishReply{Queues: m.Queues, Full: m.Full, Duplicate: m.Duplicate})
 		}
 		return err
 	case ipc.TypeError:
@@ -124,6 +124,42 @@ func (c *Conn) rareReply(typ ipc.Type, payload []byte) error {
 			c.subClosedReply(&m)
 		}
 		return err
+	case ipc.TypeRecall:
+		m, err := ipc.DecodeRecall(payload)
+		if err == nil {
+			c.recalled(&m)
+		}
+		return err
+	case ipc.TypePulled:
+		m, err := ipc.DecodePulled(payload)
+		if err == nil {
+			c.pulled(&m)
+		}
+		return err
+	}
+	return c.txnReply(typ, payload)
+}
+
+func (c *Conn) txnReply(typ ipc.Type, payload []byte) error {
+	switch typ {
+	case ipc.TypeTxnBegun:
+		m, err := ipc.DecodeTxnBegun(payload)
+		if err == nil {
+			c.plain(m.Head, &native.BeginTxnReply{Txn: m.Txn})
+		}
+		return err
+	case ipc.TypeTxnEnded:
+		m, err := ipc.DecodeTxnEnded(payload)
+		if err == nil {
+			c.txnEnded(&m)
+		}
+		return err
+	case ipc.TypeCheckTxn:
+		m, err := ipc.DecodeCheckTxn(payload)
+		if err == nil {
+			c.checkTxn(&m)
+		}
+		return err
 	}
 	return errcode.New(errcode.Internal, "record type %d", typ)
 }
@@ -141,7 +177,8 @@ func (c *Conn) plain(head ipc.Head, body native.Body) {
 	}
 }
 
-// appended answers PRODUCE, the commonest of all.
+// appended answers PRODUCE, the commonest of all. Where a batch of a transaction will lie nobody
+// knows.
 func (c *Conn) appended(m *ipc.Appended) {
 	r, ok := c.answer(m.Head)
 	if !ok || r.Quiet {
@@ -150,6 +187,9 @@ func (c *Conn) appended(m *ipc.Appended) {
 	b := c.link.Append(native.FrameHeaderSize + native.ProduceReplySize)
 	native.PutHeader(b, native.CmdProduce, native.FlagResponse, r.Correlation, native.ProduceReplySize)
 	body := native.ProduceReply{Base: m.Base, Duplicate: m.Duplicate}
+	if r.InTxn {
+		body.Base = 0
+	}
 	body.Append(b[:native.FrameHeaderSize])
 }
 
@@ -163,15 +203,6 @@ func (c *Conn) visibleReply(m *ipc.Visible) {
 	default:
 		c.visible(m, &r)
 	}
-}
-
-func (c *Conn) subscribed(m *ipc.Subscribed) {
-	r, ok := c.answer(m.Head)
-	if !ok || r.Sub == nil {
-		return
-	}
-	r.Sub.Answered = true
-	c.respond(header(&r), native.Empty{})
 }
 
 func (c *Conn) subClosedReply(m *ipc.SubClosed) {
@@ -196,6 +227,12 @@ func (c *Conn) refused(m *ipc.Error) {
 	err := errcode.New(errcode.Code(m.Code), "%s", m.Text)
 	h := header(&r)
 	switch {
+	case r.Txn != nil:
+		c.txnRefused(r.Txn)
+		c.refuse(h, err)
+	case r.Pull != nil:
+		c.uncount(r.Pull)
+		c.refuse(h, err)
 	case r.Sub == nil:
 		c.refuse(h, err)
 	case r.Command == 0: // the wait of a consumer of a partition
@@ -223,7 +260,11 @@ func (c *Conn) Broadcast(typ ipc.Type, payload []byte) {
 	}
 	gone := errcode.New(errcode.UnknownIndex, "index %d was deleted", m.Index)
 	for i := len(c.subs) - 1; i >= 0; i-- {
-		if s := c.subs[i]; s.Index == m.Index && !s.Queue && s.Answered {
+		switch s := c.subs[i]; {
+		case s.Index != m.Index:
+		case s.Puller: // the queue's own index bears its number
+			c.dropSub(s)
+		case !s.Queue && s.Answered:
 			c.closeSub(s, gone)
 		}
 	}

@@ -232,7 +232,7 @@ func (s *Server) setConfig(c *tier.Config) {
 		WindowRequests: c.WindowRequests, WindowBytes: int(c.WindowBytes), MaxFrame: int(c.MaxFrameBytes),
 		IdleTimeoutMS: c.IdleTimeoutMS, DrainMS: c.DrainTimeoutMS, Secret: s.secret,
 		Server: "TriMQ " + tier.Version + " (" + tier.Commit + ")", Cluster: s.cluster, Node: node,
-		Info: s.info, Log: s.log,
+		Info: s.info, UnixMS: func() int64 { return time.Now().UnixMilli() }, Log: s.log,
 	})
 }
 

@@ -13,7 +13,7 @@ import (
 // BatchID says which batch of the log bytes are.
 type BatchID struct {
 	Index uint64
-	Base  uint64 // the offset of its first record in the index
+	Base  uint64 // the offset that its first record has in the index, or would have
 }
 
 // contents is a batch under an id. What was stored stays so; if it did not, other bytes would
@@ -97,9 +97,10 @@ func (s *Sieve) Runs(dst []Run, f *selector.Filter, id BatchID, b []byte, r ipc.
 
 // within tells whether a batch claims to have the offsets of a range.
 func within(b []byte, id BatchID, r ipc.Range) bool {
-	if len(b) < batch.HeaderSize || r.Count == 0 || r.First < id.Base {
+	if len(b) < batch.HeaderSize || r.Count == 0 {
 		return false
 	}
+	// The base may lie below 0, where the batch's first records are not in the index; it wraps.
 	first, count := r.First-id.Base, uint64(max(batch.Header(b).Count(), 0))
 	return first < count && uint64(r.Count) <= count-first
 }

@@ -47,6 +47,10 @@ type Lane struct {
 	reading Reading
 	cutter  batch.Cutter
 	ranges  []ipc.Range
+	note    noteCache
+	filters filters
+	sieve   Sieve
+	runs    []Run
 }
 
 // NewLane makes the lane of a loop.

@@ -194,6 +194,39 @@ func TestResyncLargerThanTheRing(t *testing.T) {
 	t.Fatal("no ResyncEnd")
 }
 
+// What is to come behind the answer to a marker does so, and only once, though a newer one replaces
+// the answer; without an answer under way it comes at once.
+func TestAfterResync(t *testing.T) {
+	r := newLaneRig(t, 4096)
+	called := 0
+	r.AfterResync(func() { called++ })
+	if called != 1 {
+		t.Fatal("not called at once")
+	}
+	rooms := []Protocol{&tellingRoom{lane: r.Lane, n: 60}}
+	r.Marked(ipc.Marker{Term: 1, Ask: 1}, append([]Protocol(nil), rooms...))
+	r.AfterResync(func() {
+		called++
+		r.PutLater(ipc.TypePull, []byte{7})
+	})
+	r.Marked(ipc.Marker{Term: 2, Ask: 1}, append([]Protocol(nil), rooms...))
+	var last ipc.Type
+	for range 100 {
+		for rec, ok := r.in.Next(); ok; rec, ok = r.in.Next() {
+			if typ := ipc.Type(rec.Type); typ != ipc.TypePull || last == ipc.TypeResyncEnd {
+				last = typ
+			} else {
+				t.Fatalf("a Pull behind a record of type %d", last)
+			}
+		}
+		r.releaseAll()
+		r.Advance()
+	}
+	if last != ipc.TypePull || called != 2 {
+		t.Errorf("called %d times, the last record is of type %d", called, last)
+	}
+}
+
 func checkTold(t *testing.T, subs []uint64, counts ...int) {
 	t.Helper()
 	for _, n := range counts {

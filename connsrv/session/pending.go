@@ -4,6 +4,7 @@ import (
 	"sort"
 
 	"github.com/trimq/trimq/protocol/invariant"
+	"github.com/trimq/trimq/protocol/ipc"
 )
 
 // Request is one request of a client that logicsrv has not answered yet. Its record may
@@ -12,11 +13,20 @@ import (
 type Request struct {
 	Req         uint64 // 0: answered
 	Correlation uint64
-	Bytes       uint32 // of the ring that it holds
-	Command     uint16 // the room's
-	Quiet       bool   // the client wants no answer
-	Park        *Park  // a fetch that waits
-	Sub         *Sub   // a request about a consumer
+	Bytes       uint32   // of the ring that it holds
+	Command     uint16   // the room's
+	Quiet       bool     // the client wants no answer
+	InTxn       bool     // a PRODUCE that is part of a transaction
+	Park        *Park    // a fetch that waits
+	Sub         *Sub     // a request about a consumer
+	Pull        *Pulling // a PULL
+	Txn         *TxnTold // about a transaction
+}
+
+// TxnTold is what becomes of a request about a transaction when its answer is known.
+type TxnTold struct {
+	Verdicts []ipc.TxnVerdict // END_TXN: on what is pledged until then
+	Group    string           // TXN_MEMBER: of which the connection is a member, unless it is refused
 }
 
 // Pending is the table of a connection's requests. Numbers rise as requests are added and
@@ -85,6 +95,14 @@ func (p *Pending) Take(req uint64) (Request, bool) {
 		}
 	}
 	return r, true
+}
+
+// Get is the request of that number, which stays; nil: as Take.
+func (p *Pending) Get(req uint64) *Request {
+	if i := p.find(req); i >= 0 {
+		return &p.list[i]
+	}
+	return nil
 }
 
 // find is the place of an unanswered request, or -1.

@@ -14,13 +14,14 @@ type resync struct {
 	begun  bool // the current room has been asked
 	marker ipc.Marker
 	rooms  []Protocol // not told yet
+	after  []func()   // see AfterResync
 }
 
 // Marked begins the answer to a marker. A newer one replaces an answer that is under way:
 // only the answer to the latest counts.
 func (l *Lane) Marked(m ipc.Marker, rooms []Protocol) {
 	l.Counters.Add(shmqueue.ConnMarkers, 1)
-	l.resync = resync{busy: true, marker: m, rooms: rooms}
+	l.resync = resync{busy: true, marker: m, rooms: rooms, after: l.resync.after}
 	l.continueResync()
 }
 
@@ -49,9 +50,23 @@ func (l *Lane) continueResync() bool {
 	if !l.Put(nil, ipc.TypeResyncEnd, end.Append(l.Scratch())) {
 		return false
 	}
+	after := l.resync.after
 	l.resync = resync{}
+	for _, f := range after {
+		f()
+	}
 	if len(l.waiting) > 0 {
 		l.wants.Store(1)
 	}
 	return true
+}
+
+// AfterResync calls f now or, where a Marker is being answered, behind the end of the answer: for
+// what logicsrv ignores before, as a Pull, if f finds that it is not part of the answer.
+func (l *Lane) AfterResync(f func()) {
+	if !l.resync.busy {
+		f()
+		return
+	}
+	l.resync.after = append(l.resync.after, f)
 }

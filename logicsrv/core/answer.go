@@ -136,7 +136,7 @@ func (c *Core) answerQueueAgain(h ipc.Head, ev journal.Event, g gate) (bool, err
 		return true, nil
 	case journal.EvLeased:
 		e, err := journal.DecodeLeased(ev)
-		m := ipc.Pulled{Head: h, Queue: e.Queue, Lease: e.Lease, UntilMS: e.UntilMS}
+		m := ipc.Pulled{Head: h, Queue: e.Queue, Lease: e.Lease, UntilMS: e.UntilMS, Filter: c.queueByID[e.Queue].filter()}
 		for _, r := range e.Runs {
 			m.Runs = append(m.Runs, ipc.PulledRun{Index: r.Index, First: r.Range.First, Count: r.Range.Count, Attempts: c.attemptsAt(e.Queue, r)})
 		}

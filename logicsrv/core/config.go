@@ -54,8 +54,6 @@ const (
 	maxHeaderBytes   = 1024      // key and value of one together
 	maxMetadataBytes = 4096      // of a committed offset
 	maxRanges        = 4096      // ranges of one Ack
-	maxTagBytes      = 512       // who a consumer is
-	maxFilterBytes   = 4096      // of a queue over a topic
 	maxCommits       = 4096      // offsets of one commit
 	maxCount         = 1 << 24   // records of a batch
 	maxOffset        = 1 << 62   // no index grows beyond
@@ -75,6 +73,10 @@ const (
 // in deliveries (of which each may be acknowledged by an event): an eighth of an entry each.
 func (cfg *Config) turnReturns() int    { return max(1, min(maxTurnReturns, cfg.MaxEntryBytes/128)) }
 func (cfg *Config) turnDeliveries() int { return max(1, min(maxTurnDeliveries, cfg.MaxEntryBytes/256)) }
+
+// turnPulled is how many runs of messages one pull can get: no more than an eighth of an entry takes,
+// where one that is leased is 20 bytes.
+func (cfg *Config) turnPulled() int { return max(1, min(ipc.MaxPull, cfg.MaxEntryBytes/160)) }
 
 // tooLong tells whether an input that the journal repeats in its event is too long for an
 // entry. Batches are not repeated there.

@@ -225,8 +225,11 @@ func (w words) queue() *admin.CreateQueue {
 		DeadLetter: w.flag("dlx"), DeadLetterExchange: w["dlx"], DeadLetterKey: w["dlkey"], KeepKey: w.flag("dlx") && !w.flag("dlkey"),
 		Topic: w["topic"], Filter: w["filter"],
 	}}
-	if m.Filter != "" {
+	switch {
+	case m.Filter != "":
 		m.FilterKind = admin.FilterTags
+	case w.flag("selector"):
+		m.FilterKind, m.Filter = admin.FilterSelector, w["selector"]
 	}
 	switch w["from"] {
 	case "latest":
@@ -298,7 +301,7 @@ func (s *script) input(line string) (ipc.Type, []byte) {
 	case "begin-txn":
 		return ipc.TypeBeginTxn, (&ipc.BeginTxn{Head: h, Group: w["group"], Key: w["key"], CheckMS: uint64(w.num("check", 0))}).Append(nil)
 	case "end-txn":
-		m := ipc.EndTxn{Head: h, Txn: uint64(w.num("txn", 0)), Commit: w.flag("commit")}
+		m := ipc.EndTxn{Head: h, Txn: uint64(w.num("txn", 0)), Commit: w.flag("commit"), Unheld: w.flag("unheld")}
 		for _, r := range w.ranges("offsets") {
 			m.Verdicts = append(m.Verdicts, ipc.TxnVerdict{Sub: sub, Queue: queue, Index: index, Verdict: ipc.VerdictAck, Range: r})
 		}

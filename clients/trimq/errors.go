@@ -25,6 +25,11 @@ var (
 	ErrCorrupt = errors.New("trimq: corrupt batch")
 )
 
+// invalid is a mistake that the client itself finds.
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("trimq: %w", errcode.New(errcode.InvalidArgument, format, args...))
+}
+
 // What the broker refuses, for errors.Is. errors.As with an *Error gives code and text.
 var (
 	ErrNotFound         error = &Error{Code: errcode.NotFound}
@@ -40,6 +45,13 @@ var (
 	ErrAuthFailed       error = &Error{Code: errcode.AuthFailed}
 	ErrShuttingDown     error = &Error{Code: errcode.ShuttingDown}
 	ErrInvalidArgument  error = &Error{Code: errcode.InvalidArgument}
+	ErrAccessRefused    error = &Error{Code: errcode.AccessRefused}
+	ErrLimitExceeded    error = &Error{Code: errcode.LimitExceeded}
+	ErrLocked           error = &Error{Code: errcode.Locked}
+	ErrLeaseExpired     error = &Error{Code: errcode.LeaseExpired}
+	ErrQueueFull        error = &Error{Code: errcode.QueueFull}
+	ErrUnknownTxn       error = &Error{Code: errcode.UnknownTxn}
+	ErrTxnEnded         error = &Error{Code: errcode.TxnEnded}
 )
 
 // Error is a refusal by the broker.

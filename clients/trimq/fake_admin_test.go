@@ -56,7 +56,8 @@ func (f *fake) administer(cmd native.Command, body []byte) ([]byte, error) {
 		existed := q != nil
 		if !existed {
 			q = &fakeQueue{inHand: map[*fakeConn]*rangeSet{}, attempts: map[uint64]uint16{}}
-			q.Name, q.Queue = m.Name, f.newIndex()
+			q.Name, q.Queue, q.Settings = m.Name, f.newIndex(), m.QueueSettings
+			q.index = f.indexes[q.Queue]
 			f.queues[m.Name] = q
 		}
 		return reply(&admin.Created{Index: q.Queue, Existed: existed, Name: q.Name}, nil)
@@ -390,6 +391,12 @@ func (f *fake) pumpQueue(c *fakeConn, s *fakeSub) {
 			}
 		}
 	}
+}
+
+// full tells whether the queue takes no more.
+func (q *fakeQueue) full() bool {
+	most := q.Settings.MaxMessages
+	return most.Given && q.Settings.Overflow == admin.RejectPublish && q.index.next >= most.N
 }
 
 func (q *fakeQueue) ready(o uint64) bool {

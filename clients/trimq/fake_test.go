@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -37,7 +38,8 @@ type fake struct {
 	producers map[int64]int16
 	offsets   map[string]map[uint64]ipc.OffsetCommit
 	requests  map[native.Command]int
-	maxOpen   int // most requests of a connection unanswered at once
+	published []native.Publish // what stood in front of batches, in order
+	maxOpen   int              // most requests of a connection unanswered at once
 	fault     func(c *fakeConn, h native.Header, body []byte) fakeFault
 	closing   chan struct{}
 	done      sync.WaitGroup
@@ -67,6 +69,7 @@ type fakeRun struct {
 
 type fakeQueue struct {
 	admin.QueueInfo
+	index    *fakeIndex
 	acked    rangeSet
 	rejected rangeSet
 	inHand   map[*fakeConn]*rangeSet
@@ -403,6 +406,9 @@ func (f *fake) publish(body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	seen := m
+	seen.Exchange, seen.RoutingKey = strings.Clone(m.Exchange), strings.Clone(m.RoutingKey)
+	f.published = append(f.published, seen)
 	x := f.exchanges[m.Exchange]
 	if x == nil {
 		return nil, errcode.New(errcode.NotFound, "exchange %q", m.Exchange)
@@ -418,6 +424,10 @@ func (f *fake) publish(body []byte) ([]byte, error) {
 				match = slices.Equal(b.Headers, m.Headers)
 			}
 			if match && b.Exchange == m.Exchange && !b.ToExchange {
+				if f.queues[b.Queue].full() {
+					queues += 1 << 32
+					continue
+				}
 				queues++
 				f.indexes[f.queues[b.Queue].Queue].store(body[off:], meta.Count)
 			}
@@ -428,7 +438,7 @@ func (f *fake) publish(body []byte) ([]byte, error) {
 		l.store(meta, queues)
 		f.wake()
 	}
-	return reply(&native.PublishReply{Queues: uint32(queues), Duplicate: dup}, nil)
+	return reply(&native.PublishReply{Queues: uint32(queues), Full: uint32(queues >> 32), Duplicate: dup}, nil)
 }
 
 func (f *fake) initProducer(body []byte) ([]byte, error) {

@@ -100,6 +100,9 @@ func (p *Producer) Produce(ctx context.Context, m *Message, done func(Result, er
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if err := m.check(); err != nil {
+		return err
+	}
 	s, err := p.route(ctx, m)
 	if err != nil {
 		return err

@@ -2,6 +2,8 @@ package trimq
 
 import (
 	"cmp"
+	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -201,7 +203,11 @@ func (b *pending) frame() []byte {
 		cmd = native.CmdPublish
 	}
 	native.PutHeader(f, cmd, 0, b.corr, len(f)-native.FrameHeaderSize)
-	copy(f[native.FrameHeaderSize:], b.ln.prefix)
+	body := f[native.FrameHeaderSize:]
+	copy(body, b.ln.prefix)
+	if b.s.exchange {
+		native.PatchPublish(body, uint32(min(b.payload, math.MaxUint32)), b.delay())
+	}
 	return f
 }
 
@@ -250,6 +256,9 @@ func (p *Producer) handle(c *conn, h native.Header, body []byte, _ *slab) error 
 		if gone(codeOf(refusal)) {
 			p.forget(s)
 		}
+		if refusal == nil && r.Full > 0 {
+			refusal = &Error{Code: errcode.QueueFull, Text: fmt.Sprintf("%d of %d queues did not take it", r.Full, r.Full+r.Queues)}
+		}
 		p.report(b, r, refusal)
 	}
 	return nil
@@ -276,7 +285,7 @@ func (b *pending) answer(h native.Header, body []byte) (r Result, refusal, err e
 		if err != nil {
 			return r, nil, protocolError("%w", err)
 		}
-		r.Queues, r.Duplicate = m.Queues, m.Duplicate
+		r.Queues, r.Full, r.Duplicate = m.Queues, m.Full, m.Duplicate
 		return r, nil, nil
 	}
 	m, err := native.DecodeProduceReply(body)

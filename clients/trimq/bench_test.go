@@ -186,7 +186,7 @@ func BenchmarkReceive(b *testing.B) {
 		}
 		d.Release()
 		if o.reset(); i%1000 == 0 {
-			q.gather(&conn{}, &o)
+			q.gather(&conn{hello: native.HelloReply{WindowRequests: 64}}, &o)
 			if err := q.response(native.Header{Command: native.CmdAck, Flags: native.FlagResponse, Correlation: q.corr}, nil); err != nil {
 				b.Fatal(err)
 			}
@@ -201,6 +201,6 @@ func benchConsumer(b *testing.B) *QueueConsumer {
 		c: c, name: "q", index: 1, opt: newQueueOptions(nil), notify: make(chan struct{}, 1),
 		acks: map[uint64]ackRequest{}, corr: subCorrelation, subbed: true, confirmed: true,
 	}
-	q.link = newLink(c, q, queueSlab, native.DefaultMaxFrame)
+	q.link = newLink(c, queueSlab, native.DefaultMaxFrame)
 	return q
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/trimq/trimq/protocol/native"
 )
 
-// calls is the role of a client's own link: single requests and their answers. A request
+// calls is the role of single requests and their answers: what a client's own link carries. A request
 // whose connection is lost is sent again on the next one; all that are sent this way may be
 // repeated.
 type calls struct {
@@ -37,6 +37,13 @@ type call struct {
 	err     error
 	settled bool
 	done    chan struct{}
+}
+
+// newCalls has a link carry calls.
+func newCalls(l *link) *calls {
+	cs := &calls{link: l, waiting: map[uint64]*call{}}
+	l.roles.add(cs, &cs.corr)
+	return cs
 }
 
 const unavailablePause = 50 * time.Millisecond
@@ -132,7 +139,7 @@ func (cs *calls) frameLimit() uint32 {
 func (cs *calls) gather(c *conn, o *outbox) time.Duration {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	for len(cs.queue) > 0 && len(cs.waiting) < int(c.hello.WindowRequests) {
+	for len(cs.queue) > 0 && c.room(o) > 0 {
 		q := cs.queue[0]
 		cs.queue = cs.queue[1:]
 		q.sent++
@@ -145,9 +152,6 @@ func (cs *calls) gather(c *conn, o *outbox) time.Duration {
 func (cs *calls) handle(c *conn, h native.Header, body []byte, _ *slab) error {
 	if h.Flags&native.FlagResponse == 0 {
 		return protocolError("%s without being asked", h.Command)
-	}
-	if h.Correlation == pingCorrelation {
-		return nil
 	}
 	refusal := responseError(h, body)
 	if refusal != nil && codeOf(refusal) == errcode.OK {
@@ -166,11 +170,10 @@ func (cs *calls) handle(c *conn, h native.Header, body []byte, _ *slab) error {
 	} else {
 		cs.settle(q, reply, nil)
 	}
-	if len(cs.queue) > 0 {
-		cs.link.kick()
-	}
 	return nil
 }
+
+func (cs *calls) takes(native.Command) bool { return false }
 
 func (cs *calls) down(err error) {
 	cs.mu.Lock()

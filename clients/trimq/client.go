@@ -45,8 +45,7 @@ func NewClient(addrs []string, opts ...Option) (*Client, error) {
 		}
 		c.addrs = append(c.addrs, full)
 	}
-	c.calls = &calls{waiting: map[uint64]*call{}}
-	c.calls.link = newLink(c, c.calls, controlSlab, native.DefaultMaxFrame)
+	c.calls = newCalls(newLink(c, controlSlab, native.DefaultMaxFrame))
 	c.calls.link.start()
 	c.topics = startTopicTable(c)
 	return c, nil

@@ -73,7 +73,8 @@ func (c *Client) NewProducer(opts ...ProducerOption) (*Producer, error) {
 	p.limitFrames(native.DefaultMaxFrame)
 	p.ready, p.renew = !p.opt.idempotent, p.opt.idempotent
 	p.flushes.live = map[uint64]int{}
-	p.link = newLink(c, p, producerSlab, 0)
+	p.link = newLink(c, producerSlab, 0)
+	p.link.roles.add(p, &p.corr)
 	if err := c.adopt(p); err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ func (p *Producer) up(c *conn) {
 // gather closes what is due and takes from the queue what the broker's window allows.
 func (p *Producer) gather(c *conn, o *outbox) time.Duration {
 	next := p.closeDue()
-	batches, tooLarge := p.take(c)
+	batches, tooLarge := p.take(c, o)
 	for _, b := range tooLarge {
 		p.report(b, Result{Partition: b.s.partition}, ErrTooLarge)
 	}
@@ -124,7 +124,7 @@ func (p *Producer) takeUp(now time.Time) {
 
 // take pops batches that may be sent now. Until gather has sealed them nobody else sees them.
 // What was closed for a broker with larger frames cannot be sent any more.
-func (p *Producer) take(c *conn) (taken, tooLarge []*pending) {
+func (p *Producer) take(c *conn, o *outbox) (taken, tooLarge []*pending) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.renew {
@@ -153,7 +153,7 @@ func (p *Producer) take(c *conn) (taken, tooLarge []*pending) {
 			continue
 		}
 		n := len(p.inflight) + p.sealing
-		if n >= int(c.hello.WindowRequests) || n > 0 && p.bytes+b.size > int(c.hello.WindowBytes) ||
+		if c.room(o) <= len(taken) || n > 0 && p.bytes+b.size > int(c.hello.WindowBytes) ||
 			written > 0 && written+b.size > maxWrite {
 			break
 		}
@@ -216,9 +216,6 @@ func (p *Producer) handle(c *conn, h native.Header, body []byte, _ *slab) error 
 	if h.Flags&native.FlagResponse == 0 {
 		return protocolError("%s without being asked", h.Command)
 	}
-	if h.Correlation == pingCorrelation {
-		return nil
-	}
 	p.mu.Lock()
 	b := p.inflight[h.Correlation]
 	p.mu.Unlock()
@@ -263,6 +260,8 @@ func (p *Producer) handle(c *conn, h native.Header, body []byte, _ *slab) error 
 	}
 	return nil
 }
+
+func (p *Producer) takes(native.Command) bool { return false }
 
 // answer decodes the response to a batch.
 func (b *pending) answer(h native.Header, body []byte) (r Result, refusal, err error) {

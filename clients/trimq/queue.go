@@ -142,10 +142,12 @@ func (c *Client) ConsumeQueue(ctx context.Context, queue string, opts ...QueueOp
 	q := &QueueConsumer{
 		c: c, name: queue, index: found[0].Queue, opt: newQueueOptions(opts),
 		notify: make(chan struct{}, 1), first: make(chan error, 1), stop: make(chan struct{}),
-		acks: map[uint64]ackRequest{}, corr: subCorrelation,
+		acks:  map[uint64]ackRequest{},
 		pause: backoff{min: c.opt.backoffMin, max: c.opt.backoffMax},
 	}
-	q.link = newLink(c, q, queueSlab, native.DefaultMaxFrame)
+	q.link = newLink(c, queueSlab, native.DefaultMaxFrame)
+	q.link.roles.add(q, &q.corr)
+	q.corr += subCorrelation
 	if err := c.adopt(q); err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ func (q *QueueConsumer) up(*conn) {
 	q.giveUp = time.Now().Add(q.c.opt.answerTimeout)
 }
 
-func (q *QueueConsumer) gather(_ *conn, o *outbox) time.Duration {
+func (q *QueueConsumer) gather(c *conn, o *outbox) time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if !q.again.IsZero() { // something was refused for now
@@ -32,17 +32,17 @@ func (q *QueueConsumer) gather(_ *conn, o *outbox) time.Duration {
 		q.again = time.Time{}
 	}
 	for v := ipc.VerdictAck; v <= ipc.VerdictReject; v++ {
-		for !q.stale[v].empty() && len(q.acks) < maxAcksOnWire {
+		for !q.stale[v].empty() && len(q.acks) < maxAcksOnWire && c.room(o) > 0 {
 			q.ackFrame(o, v, staleSub, &q.stale[v])
 		}
-		for !q.verdicts[v].empty() && len(q.acks) < maxAcksOnWire {
+		for !q.verdicts[v].empty() && len(q.acks) < maxAcksOnWire && c.room(o) > 0 {
 			q.ackFrame(o, v, queueSub, &q.verdicts[v])
 		}
 	}
 	if q.fatal != nil {
 		return 0
 	}
-	if !q.subbed {
+	if !q.subbed && c.room(o) > 0 {
 		q.subbed = true
 		q.limit = q.opt.prefetch
 		o.frame(native.CmdSubscribe, 0, subCorrelation, &native.Subscribe{
@@ -73,7 +73,7 @@ func (q *QueueConsumer) handle(_ *conn, h native.Header, body []byte, s *slab) e
 		return q.response(h, body)
 	case h.Command == native.CmdDeliver:
 		return q.deliver(body, s)
-	case h.Command == native.CmdSubClosed:
+	default:
 		m, err := native.DecodeSubClosed(body)
 		if err != nil {
 			return protocolError("%w", err)
@@ -83,13 +83,13 @@ func (q *QueueConsumer) handle(_ *conn, h native.Header, body []byte, s *slab) e
 		q.unsubscribed(&Error{Code: m.Code, Text: m.Text})
 		return nil
 	}
-	return protocolError("%s without being asked", h.Command)
+}
+
+func (q *QueueConsumer) takes(cmd native.Command) bool {
+	return cmd == native.CmdDeliver || cmd == native.CmdSubClosed
 }
 
 func (q *QueueConsumer) response(h native.Header, body []byte) error {
-	if h.Correlation == pingCorrelation {
-		return nil
-	}
 	refusal := responseError(h, body)
 	if refusal != nil && codeOf(refusal) == errcode.OK {
 		return refusal

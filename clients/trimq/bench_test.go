@@ -198,8 +198,8 @@ func BenchmarkReceive(b *testing.B) {
 func benchConsumer(b *testing.B) *QueueConsumer {
 	c := &Client{addrs: []string{""}, opt: newOptions(nil)}
 	q := &QueueConsumer{
-		c: c, name: "q", index: 1, opt: newQueueOptions(nil), notify: make(chan struct{}, 1),
-		acks: map[uint64]ackRequest{}, corr: subCorrelation, subbed: true, confirmed: true,
+		c: c, name: "q", queue: 1, opt: newQueueOptions(nil), notify: make(chan struct{}, 1), hands: map[uint64]*hand{},
+		acks: map[uint64]*ackRequest{}, corr: subCorrelation, begun: true, subbed: true, confirmed: true,
 	}
 	q.link = newLink(c, queueSlab, native.DefaultMaxFrame)
 	return q

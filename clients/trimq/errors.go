@@ -21,14 +21,12 @@ var (
 	ErrUnknownOutcome = errors.New("trimq: outcome unknown")
 	// ErrNoPartition: the topic has no partition of this number.
 	ErrNoPartition = errors.New("trimq: no such partition")
+	// ErrRecalled: the verdict on a message comes too late. It was held for longer than the
+	// consumer's acknowledgement time-out and has gone back to its queue.
+	ErrRecalled = errors.New("trimq: recalled")
 	// ErrCorrupt: a batch's checksum does not fit, or it cannot be decoded.
 	ErrCorrupt = errors.New("trimq: corrupt batch")
 )
-
-// invalid is a mistake that the client itself finds.
-func invalid(format string, args ...any) error {
-	return fmt.Errorf("trimq: %w", errcode.New(errcode.InvalidArgument, format, args...))
-}
 
 // What the broker refuses, for errors.Is. errors.As with an *Error gives code and text.
 var (
@@ -69,6 +67,11 @@ func codeOf(err error) errcode.Code {
 // protocolError wraps what is wrong with bytes from the broker.
 func protocolError(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrProtocol, fmt.Errorf(format, args...))
+}
+
+// invalid is a mistake that the client itself finds.
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("trimq: %w", errcode.New(errcode.InvalidArgument, format, args...))
 }
 
 // PartitionError is an error that concerns one partition; Fetch goes on with the others.

@@ -43,15 +43,15 @@ func TestQueue(t *testing.T) {
 					t.Fatalf("message %d came again", m.Offset)
 				}
 				seen++
-				must[struct{}](t)(struct{}{}, q.Ack(m.Offset))
+				must[struct{}](t)(struct{}{}, q.Ack(d.Index, m.Offset))
 			case m.Offset%10 == 3:
-				must[struct{}](t)(struct{}{}, q.Nack(m.Offset))
+				must[struct{}](t)(struct{}{}, q.Nack(d.Index, m.Offset))
 			case m.Offset%10 == 4:
 				seen++
-				must[struct{}](t)(struct{}{}, q.Reject(m.Offset))
+				must[struct{}](t)(struct{}{}, q.Reject(d.Index, m.Offset))
 			default:
 				seen++
-				must[struct{}](t)(struct{}{}, q.Ack(m.Offset))
+				must[struct{}](t)(struct{}{}, q.Ack(d.Index, m.Offset))
 			}
 		}
 		d.Release()
@@ -61,7 +61,7 @@ func TestQueue(t *testing.T) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	fq := f.queues["q"]
+	fq := f.queues["q"].cursors[0]
 	if again != 10 || fmt.Sprint(fq.acked.list) != "[{0 100}]" {
 		t.Fatalf("%d came again, settled are %v", again, fq.acked.list)
 	}
@@ -150,7 +150,7 @@ func TestQueueThroughFaults(t *testing.T) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if got := fmt.Sprint(f.queues["q"].acked.list); got != "[{0 2000}]" {
+	if got := fmt.Sprint(f.queues["q"].cursors[0].acked.list); got != "[{0 2000}]" {
 		t.Fatalf("confirmed are 2000 messages, the broker has %s", got)
 	}
 	if f.accepted < 5 {
@@ -178,7 +178,7 @@ func TestQueuePrefetch(t *testing.T) {
 	if d, _ := q.take(); d != nil || len(offsets) != 10 {
 		t.Fatalf("more than the prefetch of 10 was delivered: %v", offsets)
 	}
-	if err := q.Ack(offsets...); err != nil {
+	if err := q.Ack(q.queue, offsets...); err != nil {
 		t.Fatal(err)
 	}
 	if d := must[*Deliveries](t)(q.Receive(ctx)); d.Messages[0].Offset != 10 {
@@ -246,9 +246,13 @@ func TestRangeSet(t *testing.T) {
 			first := r.Uint64N(60)
 			next := first + r.Uint64N(8)
 			if r.IntN(3) > 0 {
-				set.add(first, next)
+				before := len(model)
+				added := set.add(first, next)
 				for o := first; o < next; o++ {
 					model[o] = true
+				}
+				if int(added) != len(model)-before {
+					t.Fatalf("add [%d,%d) put in %d, not %d", first, next, added, len(model)-before)
 				}
 				continue
 			}

@@ -21,9 +21,12 @@ var (
 	ErrUnknownOutcome = errors.New("trimq: outcome unknown")
 	// ErrNoPartition: the topic has no partition of this number.
 	ErrNoPartition = errors.New("trimq: no such partition")
-	// ErrRecalled: the verdict on a message comes too late. It was held for longer than the
-	// consumer's acknowledgement time-out and has gone back to its queue.
+	// ErrRecalled: the verdict on a message comes too late, for it has gone back to its queue: it
+	// was held for longer than the consumer's acknowledgement time-out, or was pulled over a
+	// connection that broke.
 	ErrRecalled = errors.New("trimq: recalled")
+	// ErrBadHandle: a text is no receipt handle.
+	ErrBadHandle = errors.New("trimq: not a receipt handle")
 	// ErrCorrupt: a batch's checksum does not fit, or it cannot be decoded.
 	ErrCorrupt = errors.New("trimq: corrupt batch")
 )

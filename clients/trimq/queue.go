@@ -125,18 +125,15 @@ const (
 
 // ConsumeQueue makes a consumer of a queue and waits until the broker has accepted it.
 func (c *Client) ConsumeQueue(ctx context.Context, queue string, opts ...QueueOption) (*QueueConsumer, error) {
-	found, err := c.Queues(ctx, queue)
+	found, err := c.queueNamed(ctx, queue)
 	if err != nil {
 		return nil, err
-	}
-	if len(found) != 1 {
-		return nil, protocolError("DESCRIBE of queue %q tells of %d", queue, len(found))
 	}
 	q, err := c.newQueueConsumer(opts)
 	if err != nil {
 		return nil, err
 	}
-	q.begin(queue, found[0].Queue, nil)
+	q.begin(queue, found.Queue, nil)
 	return q.started(ctx)
 }
 

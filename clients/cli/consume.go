@@ -251,7 +251,7 @@ func (k *consuming) delivered(c *cli.Context, consumer *trimq.QueueConsumer, d *
 	if err := k.out.Flush(); err != nil || c.String("ack") != "yes" {
 		return err
 	}
-	return consumer.Ack(printed...)
+	return consumer.Ack(d.Index, printed...)
 }
 
 // line is a message as JSON. Text that is not UTF-8 stands in base64.

@@ -66,7 +66,7 @@ func (c *Client) create(ctx context.Context, cmd native.Command, body native.Bod
 // AddPartitions raises the number of a topic's partitions to total. Keys may map to other
 // partitions from then on.
 func (c *Client) AddPartitions(ctx context.Context, topic string, total uint32) error {
-	_, _, err := c.calls.do(ctx, native.CmdAddPartitions, &admin.AddPartitions{Name: topic, Total: total})
+	_, err := c.calls.do(ctx, native.CmdAddPartitions, &admin.AddPartitions{Name: topic, Total: total})
 	c.topics.forget(topic)
 	return err
 }
@@ -102,8 +102,8 @@ func (c *Client) DeleteBinding(ctx context.Context, spec BindingSpec) error {
 
 // drop deletes. A request that had to be sent again may find its own work done.
 func (c *Client) drop(ctx context.Context, cmd native.Command, body native.Body) error {
-	_, sent, err := c.calls.do(ctx, cmd, body)
-	if sent > 1 && codeOf(err) == errcode.NotFound {
+	a, err := c.calls.do(ctx, cmd, body)
+	if a.sent > 1 && codeOf(err) == errcode.NotFound {
 		return nil
 	}
 	return err
@@ -137,6 +137,18 @@ func (c *Client) Queues(ctx context.Context, names ...string) ([]QueueInfo, erro
 		return lastName(d.Queues, func(t *QueueInfo) string { return t.Name })
 	})
 	return all, err
+}
+
+// queueNamed describes a queue.
+func (c *Client) queueNamed(ctx context.Context, name string) (*QueueInfo, error) {
+	found, err := c.Queues(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if len(found) != 1 {
+		return nil, protocolError("DESCRIBE of queue %q tells of %d", name, len(found))
+	}
+	return &found[0], nil
 }
 
 // Bindings describes the bindings of the named exchanges, or of all.

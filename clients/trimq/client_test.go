@@ -358,7 +358,7 @@ func TestContexts(t *testing.T) {
 		"NewConsumer":  func(ctx context.Context) error { _, err := c.NewConsumer(ctx, []string{"z"}); return err },
 		"ConsumeQueue": func(ctx context.Context) error { _, err := c.ConsumeQueue(ctx, "q"); return err },
 		"Receive":      func(ctx context.Context) error { _, err := q.Receive(ctx); return err },
-		"queue Flush":  func(ctx context.Context) error { must[struct{}](t)(struct{}{}, q.Ack(0)); return q.Flush(ctx) },
+		"queue Flush":  func(ctx context.Context) error { must[struct{}](t)(struct{}{}, q.Ack(q.queue, 0)); return q.Flush(ctx) },
 		"Dial":         func(ctx context.Context) error { _, err := Dial(ctx, []string{f.addr()}); return err },
 	} {
 		short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)

@@ -77,7 +77,8 @@ func (c *Client) NewConsumer(ctx context.Context, topics []string, opts ...Consu
 	for _, p := range k.parts {
 		k.want(p)
 	}
-	k.link = newLink(c, k, min(k.opt.fetchBytes+fetchMargin, 1<<20), k.opt.fetchBytes+frameMargin)
+	k.link = newLink(c, min(k.opt.fetchBytes+fetchMargin, 1<<20), k.opt.fetchBytes+frameMargin)
+	k.link.roles.add(k, &k.corr)
 	if err := c.adopt(k); err != nil {
 		return nil, err
 	}

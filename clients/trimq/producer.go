@@ -73,7 +73,8 @@ func (c *Client) NewProducer(opts ...ProducerOption) (*Producer, error) {
 	p.limitFrames(native.DefaultMaxFrame)
 	p.ready, p.renew = !p.opt.idempotent, p.opt.idempotent
 	p.flushes.live = map[uint64]int{}
-	p.link = newLink(c, p, producerSlab, 0)
+	p.link = newLink(c, producerSlab, 0)
+	p.link.roles.add(p, &p.corr)
 	if err := c.adopt(p); err != nil {
 		return nil, err
 	}
@@ -98,6 +99,9 @@ func (p *Producer) limitFrames(maxFrame uint32) {
 // called. done may be nil.
 func (p *Producer) Produce(ctx context.Context, m *Message, done func(Result, error)) error {
 	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := m.check(); err != nil {
 		return err
 	}
 	s, err := p.route(ctx, m)

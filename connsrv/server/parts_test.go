@@ -214,5 +214,5 @@ func TestPartsThatCannotBeCut(t *testing.T) {
 	if before := uint64(3); m.First != 0 || m.Count != 2 || m.Base != -before || !bytes.Equal(got[16:], gzip[16:]) {
 		t.Errorf("%+v, %d bytes", m, len(got))
 	}
-	d.call(native.CmdAck, &native.Ack{Sub: 1, Index: 1, Verdict: ipc.VerdictAck, Ranges: []ipc.Range{{First: 0, Count: 2}}})
+	d.call(native.CmdAck, &native.Ack{Sub: 1, Queue: 1, Index: 1, Verdict: ipc.VerdictAck, Ranges: []ipc.Range{{First: 0, Count: 2}}})
 }

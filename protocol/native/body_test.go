@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"reflect"
 	"testing"
 
 	"github.com/trimq/trimq/protocol/admin"
@@ -121,6 +122,16 @@ func TestPublishLeavesTheBatchAligned(t *testing.T) {
 	m := native.Publish{Exchange: "e", RoutingKey: "key"}
 	if a, b := m.Append(nil), m.Append(make([]byte, 3)); !bytes.Equal(a, b[3:]) {
 		t.Fatalf("at 0 %x, at 3 %x", a, b[3:])
+	}
+}
+
+func TestPatchPublish(t *testing.T) {
+	m := native.Publish{Level: 2, Mandatory: true, Priority: 9, Weight: 1, Txn: 7, DelayMS: 2, TTLMS: 5, Exchange: "e", RoutingKey: "key"}
+	b := m.Append(nil)
+	native.PatchPublish(b, 1<<31, 1<<40)
+	m.Weight, m.DelayMS = 1<<31, 1<<40
+	if got, _, err := native.DecodePublish(b); err != nil || !reflect.DeepEqual(got, m) {
+		t.Fatalf("patched to %+v, %v", got, err)
 	}
 }
 

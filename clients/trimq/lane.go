@@ -1,0 +1,150 @@
+package trimq
+
+import (
+	"encoding/binary"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/native"
+)
+
+// lane is a place where a batch fills: what is in front of the batch on the wire is the same
+// for all its messages, but for their weight and what is left of their delay.
+type lane struct {
+	s      *stream
+	key    string // the routing key
+	shape  shape
+	prefix []byte
+	open   *pending
+	hint   atomic.Int64 // size of the last batch in bytes
+}
+
+// shape is what messages that share a batch have in common beside their destination, routing key
+// and headers.
+type shape struct {
+	mandatory bool
+	priority  uint8
+	ttl       TTL
+	delayMS   uint64
+	dueMS     int64 // Unix time until which they are delayed; 0: see delayMS
+}
+
+// shape is the message's own.
+func (m *Message) shape() shape {
+	sh := shape{mandatory: m.Mandatory, priority: m.Priority, ttl: m.TTL, delayMS: ceilMS(m.Delay)}
+	if !m.DeliverAt.IsZero() {
+		sh.dueMS = m.DeliverAt.UnixMilli()
+	}
+	return sh
+}
+
+// ceilMS is a time in ms, which begins where it is positive.
+func ceilMS(d time.Duration) uint64 {
+	if d <= 0 {
+		return 0
+	}
+	ms := uint64(d / time.Millisecond)
+	if d%time.Millisecond > 0 {
+		ms++
+	}
+	return ms
+}
+
+// laneOf finds the lane of a message. REQUIRES: s.mu held.
+func (s *stream) laneOf(m *Message) *lane {
+	if !s.exchange {
+		return &s.lane
+	}
+	sh := m.shape()
+	if ln := s.cur; ln != nil && !s.byHeaders && ln.key == m.RoutingKey && ln.shape == sh {
+		return ln
+	}
+	ln := s.find(m, sh)
+	if s.cur != ln && s.cur != nil && !s.p.opt.byKey {
+		s.close(s.cur) // an exchange gets messages in order
+	}
+	s.cur = ln
+	return ln
+}
+
+// find looks a lane up, or makes it.
+func (s *stream) find(m *Message, sh shape) *lane {
+	s.key = s.laneKey(s.key[:0], m, &sh)
+	if ln := s.lanes[string(s.key)]; ln != nil {
+		return ln
+	}
+	return s.newLane(m, sh)
+}
+
+// laneKey tells the lanes of a stream apart.
+func (s *stream) laneKey(b []byte, m *Message, sh *shape) []byte {
+	strict := byte(0)
+	if sh.mandatory {
+		strict = 1
+	}
+	b = append(b, strict, sh.priority)
+	b = binary.LittleEndian.AppendUint64(b, uint64(sh.ttl))
+	b = binary.LittleEndian.AppendUint64(b, sh.delayMS)
+	b = binary.LittleEndian.AppendUint64(b, uint64(sh.dueMS))
+	b = append(binary.AppendUvarint(b, uint64(len(m.RoutingKey))), m.RoutingKey...)
+	if s.byHeaders {
+		for i := range m.Headers {
+			h := &m.Headers[i]
+			b = append(binary.AppendUvarint(b, uint64(len(h.Key))), h.Key...)
+			b = append(binary.AppendUvarint(b, uint64(len(h.Value))), h.Value...)
+		}
+	}
+	return b
+}
+
+func (s *stream) newLane(m *Message, sh shape) *lane {
+	if len(s.lanes) >= maxLanes {
+		for k, ln := range s.lanes {
+			if ln.open == nil {
+				delete(s.lanes, k)
+			}
+		}
+	}
+	ln := &lane{s: s, key: m.RoutingKey, shape: sh, prefix: s.prefix(m, sh)}
+	s.lanes[string(s.key)] = ln
+	return ln
+}
+
+// prefix is what stands in front of the batches of a lane.
+func (s *stream) prefix(m *Message, sh shape) []byte {
+	if !s.exchange {
+		body := native.Produce{Index: s.index, Level: s.p.opt.level}
+		return body.Append(nil)
+	}
+	body := native.Publish{
+		Level: s.p.opt.level, Mandatory: sh.mandatory, Priority: sh.priority, TTLMS: sh.ttl.ms(),
+		Exchange: s.name, RoutingKey: m.RoutingKey,
+	}
+	if s.byHeaders {
+		for _, h := range m.Headers {
+			body.Headers = append(body.Headers, ipc.Header{Key: h.Key, Value: string(h.Value)})
+		}
+	}
+	return body.Append(nil)
+}
+
+// guess is how large a lane's next batch is likely to become.
+func (ln *lane) guess() int { return max(int(ln.hint.Load())*5/4, firstRoom) }
+
+// delay is what is left of the delay of a batch that is to be sent. Whoever is told it counts
+// from then on, so that nothing is early; what was sent before counts from that time.
+func (b *pending) delay() (ms uint64) {
+	sh := &b.ln.shape
+	if sh.delayMS == 0 && sh.dueMS == 0 {
+		return 0
+	}
+	now := time.Now().UnixMilli()
+	if b.dueMS == 0 {
+		if b.dueMS = sh.dueMS; sh.dueMS == 0 {
+			b.dueMS = now + int64(min(sh.delayMS, math.MaxInt64/2))
+		}
+	}
+	return uint64(max(b.dueMS-now, 0))
+}

@@ -277,6 +277,7 @@ func (q *QueueConsumer) recall(body []byte) error {
 		}
 		q.dropReady(h.index, first, next)
 	}
+	q.ring() // who waits in Receive is alive, and gets the credit for it
 	q.link.kick()
 	return nil
 }

@@ -116,7 +116,7 @@ func (k *Consumer) assign(ctx context.Context) error {
 		at, ok := committed[p.index]
 		p.committed, p.known = at.Offset, ok
 		if !ok {
-			if at.Offset, err = k.resolve(ctx, p.index, k.opt.from); err != nil {
+			if at.Offset, err = k.c.resolve(ctx, p.index, k.opt.from); err != nil {
 				return &PartitionError{Topic: p.topic, Partition: p.number, Err: err}
 			}
 		}
@@ -124,25 +124,6 @@ func (k *Consumer) assign(ctx context.Context) error {
 		p.pause = backoff{min: k.c.opt.backoffMin, max: k.c.opt.backoffMax}
 	}
 	return nil
-}
-
-// resolve asks the broker for the offset that a From means.
-func (k *Consumer) resolve(ctx context.Context, index uint64, from From) (uint64, error) {
-	ask := native.ListOffsets{Index: index}
-	switch from.kind {
-	case fromEarliest:
-		ask.TimeMS = native.TimeEarliest
-	case fromLatest:
-		ask.TimeMS = native.TimeLatest
-	case fromTime:
-		ask.TimeMS = max(from.timeMS, 0)
-	case fromOffset:
-		return from.offset, nil
-	default:
-		return 0, errors.New("trimq: From is not set")
-	}
-	reply, err := request(ctx, k.c, native.CmdListOffsets, &ask, native.DecodeListOffsetsReply)
-	return reply.Offset, err
 }
 
 // Poll gives the next records, of one partition, waiting for them until ctx ends. The caller
@@ -250,7 +231,7 @@ func (k *Consumer) Seek(ctx context.Context, topic string, partition uint32, fro
 	if p == nil {
 		return &PartitionError{Topic: topic, Partition: partition, Err: ErrNoPartition}
 	}
-	offset, err := k.resolve(ctx, p.index, from)
+	offset, err := k.c.resolve(ctx, p.index, from)
 	if err != nil {
 		return &PartitionError{Topic: topic, Partition: partition, Err: err}
 	}

@@ -302,7 +302,7 @@ func (k *Consumer) resetPart(p *part, gen uint64) {
 	defer k.work.Done()
 	ctx, cancel := until(k.stop)
 	defer cancel()
-	offset, err := k.resolve(ctx, p.index, k.opt.reset)
+	offset, err := k.c.resolve(ctx, p.index, k.opt.reset)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if gen != p.gen || k.closed {

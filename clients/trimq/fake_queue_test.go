@@ -229,6 +229,9 @@ func (f *fake) setBack(c *fakeConn, cmd native.Command, body []byte) ([]byte, er
 		case to.Offset > k.ix.next:
 			return nil, errcode.New(errcode.OffsetOutOfRange, "%d of %d", to.Offset, k.ix.next)
 		}
+	}
+	for _, to := range seek.To {
+		k := q.cursor(to.Index)
 		k.acked.remove(to.Offset, math.MaxUint64)
 		k.acked.add(0, to.Offset)
 	}

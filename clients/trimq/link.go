@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 
 	"github.com/trimq/trimq/protocol/errcode"
@@ -16,6 +17,9 @@ type link struct {
 	slabSize int
 	maxFrame int
 	turn     int // of addrs; the run goroutine's
+
+	mu    sync.Mutex
+	calls *calls // see control
 
 	roles  roles
 	kicked atomic.Bool
@@ -51,8 +55,24 @@ func (l *link) kick() {
 	}
 }
 
+// control gives the calls of the link, for what is bound to its connection beside another role.
+func (l *link) control() *calls {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.calls == nil {
+		l.calls = newCalls(l)
+	}
+	return l.calls
+}
+
 // close ends the connection and waits for the link's goroutines.
 func (l *link) close() {
+	l.mu.Lock()
+	cs := l.calls
+	l.mu.Unlock()
+	if cs != nil {
+		cs.shut()
+	}
 	l.cancel()
 	<-l.done
 }

@@ -154,13 +154,17 @@ func (c *Client) newQueueConsumer(opts []QueueOption) (*QueueConsumer, error) {
 	return q, nil
 }
 
-// begin subscribes to a queue, which is exclusive to a connection if home is one.
-func (q *QueueConsumer) begin(name string, queue uint64, home *conn) {
+// begin subscribes to a queue. If it is exclusive to a connection, home, which is no more, it has
+// gone with that: false.
+func (q *QueueConsumer) begin(name string, queue uint64, home *conn) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if home != nil && q.conn != home {
+		return false
+	}
 	q.name, q.queue, q.home, q.begun = name, queue, home, true
-	q.leftHome()
 	q.link.kick()
+	return true
 }
 
 // started waits for the first subscription.

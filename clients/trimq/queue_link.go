@@ -25,15 +25,6 @@ func (q *QueueConsumer) up(c *conn) {
 	q.subbed, q.confirmed = false, false
 	q.again = time.Time{}
 	q.giveUp = time.Now().Add(q.c.opt.answerTimeout)
-	q.leftHome()
-}
-
-// leftHome ends the consumer of a queue that was exclusive to a connection that is no more.
-// REQUIRES: q.mu held.
-func (q *QueueConsumer) leftHome() {
-	if q.home != nil && q.conn != q.home && q.fatal == nil {
-		q.fail(&Error{Code: errcode.NotFound, Text: "queue " + q.name + " was exclusive to a connection, and went with it"})
-	}
 }
 
 // fail ends the consumer. REQUIRES: q.mu held.
@@ -322,6 +313,9 @@ func (q *QueueConsumer) down(error) {
 	clear(q.acks)
 	q.forgetDeliveries()
 	q.subbed, q.confirmed = false, false
+	if q.home != nil && q.fatal == nil {
+		q.fail(&Error{Code: errcode.NotFound, Text: "queue " + q.name + " was exclusive to a connection, and went with it"})
+	}
 	q.flushed()
 }
 

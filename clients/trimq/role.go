@@ -35,7 +35,6 @@ type roles struct {
 	members []member
 	last    uint64 // number of the latest
 	conn    *conn  // nil: not connected
-	control *calls
 }
 
 type member struct {

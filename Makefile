@@ -12,10 +12,11 @@ HISTORIES ?= 10000
 FUZZTIME  ?= 10s
 
 DAEMONS  := connsrv logicsrv persistsrv
-PROGRAMS := $(DAEMONS:%=bin/%) bin/mq_server bin/trimq bin/mq_perf
+SAMPLES  := $(notdir $(wildcard clients/samples/mq_*))
+PROGRAMS := $(DAEMONS:%=bin/%) bin/mq_server bin/trimq bin/mq_perf $(SAMPLES:%=bin/%)
 
 .NOTPARALLEL:
-.PHONY: all demo test unit faults sim e2e lint bench bench-broker fuzz config clean FORCE
+.PHONY: all demo test unit faults sim e2e lint bench bench-broker bench-scenarios fuzz config clean FORCE
 
 all: $(PROGRAMS)
 
@@ -27,6 +28,8 @@ bin/trimq: FORCE
 	@$(BUILD) -o $@ ./clients/cli
 bin/mq_perf: FORCE
 	@$(BUILD) -o $@ ./clients/perf
+$(SAMPLES:%=bin/%): bin/%: FORCE
+	@$(BUILD) -o $@ ./clients/samples/$*
 FORCE:
 
 # A real corpus through the real daemons, two of which are killed on the way.
@@ -70,6 +73,10 @@ bench:
 # The whole broker beside the machine's limits, turn by turn.
 bench-broker: all
 	@$(GO) run ./scripts/bench
+
+# Healthy subscribers and sick ones, many topics, backlogs: what went through, how late, at what cost.
+bench-scenarios: all
+	@$(GO) run ./scripts/scenarios
 
 # Each fuzz test for FUZZTIME.
 fuzz:

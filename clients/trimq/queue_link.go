@@ -44,10 +44,10 @@ func (q *QueueConsumer) gather(c *conn, o *outbox) time.Duration {
 		}
 		q.again = time.Time{}
 	}
-	for len(q.unsent) > 0 && q.ackFrames(c, o, q.unsent[0]) {
-		q.unsent[0].queued = false
-		q.unsent = slices.Delete(q.unsent, 0, 1)
-	}
+	q.unsent = slices.DeleteFunc(q.unsent, func(h *hand) bool {
+		h.queued = !q.ackFrames(c, o, h)
+		return !h.queued
+	})
 	q.flushed() // what was left may have been recalled
 	if q.fatal != nil || !q.begun {
 		return 0
@@ -82,16 +82,18 @@ func (q *QueueConsumer) subscribe(c *conn, o *outbox) {
 	o.frame(native.CmdSubscribe, 0, subCorrelation, &m)
 }
 
-// ackFrames sends the verdicts on an index; false: some are left. REQUIRES: q.mu held.
+// ackFrames sends the verdicts on an index; false: some are left. What is put back goes ahead of
+// everything, and waits for no answer: else the credit for it, which goes out at once, would bring what
+// lies behind it in the queue. REQUIRES: q.mu held.
 func (q *QueueConsumer) ackFrames(c *conn, o *outbox, h *hand) (all bool) {
-	for v := ipc.VerdictAck; v <= ipc.VerdictReject; v++ {
+	for _, v := range [...]ipc.Verdict{ipc.VerdictRequeue, ipc.VerdictAck, ipc.VerdictReject} {
 		for _, stale := range [...]bool{true, false} {
 			from, sub := &h.verdicts[v], uint64(queueSub)
 			if stale {
 				from, sub = &h.stale[v], staleSub
 			}
 			for !from.empty() {
-				if len(q.acks) >= maxAcksOnWire || c.room(o) <= 0 {
+				if len(q.acks) >= maxAcksOnWire && v != ipc.VerdictRequeue || c.room(o) <= 0 {
 					return false
 				}
 				a := &ackRequest{h: h, verdict: v, stale: stale, ranges: from.take(maxAckRanges)}

@@ -69,11 +69,7 @@ func (b *bench) compareRates(ctx context.Context) error {
 			}
 			rates[q] = append(rates[q], millionPart/time.Since(start).Seconds())
 		}
-		err := b.client.DeleteQueue(ctx, "empty", trimq.DeleteCondition{})
-		if err == nil {
-			err = b.plainQueue(ctx, "empty")
-		}
-		if err != nil {
+		if _, err := b.client.Purge(ctx, "empty"); err != nil {
 			return err
 		}
 	}

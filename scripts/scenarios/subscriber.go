@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/trimq/trimq/clients/trimq"
-	"github.com/trimq/trimq/protocol/admin"
 )
 
 // health is how a subscriber does what it should.
@@ -42,7 +41,7 @@ type subscriber struct {
 func (b *bench) subscription(ctx context.Context, name, topic, selector string) error {
 	spec := trimq.QueueSpec{Name: name, QueueSettings: trimq.QueueSettings{Durable: true, Topic: topic, Filter: selector}}
 	if selector != "" {
-		spec.FilterKind = admin.FilterSelector
+		spec.FilterKind = trimq.FilterSelector
 	}
 	_, err := b.client.CreateQueue(ctx, spec)
 	return err

@@ -116,7 +116,7 @@ func TestPublishWithRoomForItsNote(t *testing.T) {
 	p := newPlay(t)
 	body := publishBody(native.Publish{RoutingKey: "k", TTLMS: ipc.NoTTL}, nil)
 	most := p.conn.settings.MaxFrame - noteRoom - len(body)
-	p.lane.MaxRecord = 1 << 20 // not what is in the way
+	p.lane.MaxRecord = 1 << 20               // not what is in the way
 	size := 2*most - len(testBatch(1, most)) // of the record in a batch of most bytes
 	if n := len(testBatch(1, size)); n != most {
 		t.Fatalf("a batch of %d bytes, want %d", n, most)

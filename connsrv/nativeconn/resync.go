@@ -62,7 +62,7 @@ func (c *Conn) tellRequests() bool {
 // tellRequest tells a request again if it is a Wait or a Pull; done becomes false when the ring
 // is full.
 func (c *Conn) tellRequest(r *session.Request, done *bool) bool {
-	if p := r.Pull; p != nil {
+	if p := c.pullOf(r); p != nil {
 		if !p.Answered {
 			record := p.Pull(c.head(p.Req))
 			*done = c.lane.Put(nil, ipc.TypePull, record.Append(c.lane.Scratch()))

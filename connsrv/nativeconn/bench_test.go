@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/trimq/trimq/connsrv/session"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/native"
 )
@@ -14,7 +15,8 @@ type reuseLink struct {
 	buf [4096]byte
 }
 
-func (l *reuseLink) Append(n int) []byte { return l.buf[:n] }
+func (l *reuseLink) Append(n int) []byte                   { return l.buf[:n] }
+func (l *reuseLink) WriteRange(session.Source, int64, int) {}
 
 // BenchmarkProduce is the way of one small batch through a room: frame in, record into the
 // ring, reply in, frame out.

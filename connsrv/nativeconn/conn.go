@@ -65,13 +65,15 @@ type Conn struct {
 	quiet      int // requests in pending that want no answer
 	internal   int // requests in pending that are our own, outside the client's window
 	shareWait  bool
-	deadlineMS int64          // as set at the link
-	subs       []*session.Sub // in order of their numbers, so that pullers come last
-	pullers    uint64         // how many there have been
-	asked      uint64         // messages that pulls which are not answered ask for
-	groups     []string       // producer groups that the connection answers for
-	line       []parcel       // what waits for the link to drain, oldest first
-	told       bool           // logicsrv knows the connection: it must hear of its end
+	deadlineMS int64                       // as set at the link
+	subs       []*session.Sub              // in order of their numbers, so that pullers come last
+	pullers    uint64                      // how many there have been
+	pulls      map[uint64]*session.Pulling // unanswered PULLs, by the request's number
+	asked      uint64                      // messages that they ask for
+	txns       map[uint64]txnChange        // what goes with requests about transactions, by number
+	groups     []string                    // producer groups that the connection answers for, in order
+	line       []parcel                    // what waits for the link to drain, oldest first
+	told       bool                        // logicsrv knows the connection: it must hear of its end
 
 	direct     native.Header // the PRODUCE whose batch is on its way into slot
 	directBody native.Produce
@@ -411,5 +413,5 @@ func (c *Conn) Closed() {
 		m := ipc.ConnClosed{Head: c.head(0)}
 		c.lane.PutLater(ipc.TypeConnClosed, m.Append(c.lane.Scratch()))
 	}
-	c.subs, c.line, c.groups = nil, nil, nil
+	c.subs, c.line, c.groups, c.pulls, c.txns = nil, nil, nil, nil, nil
 }

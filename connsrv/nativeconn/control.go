@@ -9,13 +9,13 @@ import (
 
 // forward puts a request without a batch into the ring; false: no room.
 func (c *Conn) forward(h native.Header, typ ipc.Type, encode func(head ipc.Head, b []byte) []byte) bool {
-	_, done := c.put(h, session.Request{}, typ, encode)
+	_, done := c.put(h, typ, encode)
 	return done
 }
 
-// put is forward for a request of which something is to be remembered. req is its number; 0: it is
-// not in the ring, for want of room, or because it was refused.
-func (c *Conn) put(h native.Header, r session.Request, typ ipc.Type, encode func(head ipc.Head, b []byte) []byte) (req uint64, done bool) {
+// put is forward for who needs the request's number. 0: it is not in the ring, for want of room,
+// or because it was refused.
+func (c *Conn) put(h native.Header, typ ipc.Type, encode func(head ipc.Head, b []byte) []byte) (req uint64, done bool) {
 	if c.inFlight() >= c.window { // one that wants no answer, see admit
 		c.shareWait = true
 		return 0, false
@@ -29,8 +29,7 @@ func (c *Conn) put(h native.Header, r session.Request, typ ipc.Type, encode func
 	if !c.lane.Put(c.link, typ, record) {
 		return 0, false
 	}
-	r.Req, r.Bytes = req, uint32(len(record))
-	c.add(h, r)
+	c.add(h, session.Request{Req: req, Bytes: uint32(len(record))})
 	return req, true
 }
 

@@ -37,44 +37,46 @@ const maxSkips = 1024
 // With an error it has come to what cannot be read.
 func (c *Conn) sendRun(d *delivery, run *ipc.PulledRun) (done bool, err error) {
 	d.attempts = run.Attempts
-	sent := d.sent
+	first, sent := run.First, d.sent
 	for run.Count > 0 && err == nil && !c.link.Crowded() {
-		first := run.First
-		d.skipped = d.skipped[:0]
-		for run.Count > 0 && err == nil && len(d.skipped) < maxSkips && !c.link.Crowded() {
-			err = c.sendBatch(d, run)
+		if err = c.sendBatch(d, run); len(d.skipped) >= maxSkips {
+			c.settleSent(d, run.Index, first, run.First)
+			first = run.First
 		}
-		c.settleSent(d, run.Index, ipc.Range{First: first, Count: uint32(run.First - first)})
 	}
+	c.settleSent(d, run.Index, first, run.First)
 	c.lane.Counters.Add(d.counter, uint64(d.sent-sent))
 	return run.Count == 0, err
 }
 
-// settleSent passes the verdicts that are connsrv's on what was sent of a range, and on what was
-// skipped. connsrv acknowledges what was sent to who wants it so, not logicsrv, because it alone
+// settleSent passes the verdicts that are connsrv's on [first, next): on what was sent of it, and
+// on what was skipped. connsrv acknowledges what was sent to who wants it so, not logicsrv, because it alone
 // knows what it has seen: a logicsrv that died between a delivery and its ack would hand the
 // messages out a second time.
-func (c *Conn) settleSent(d *delivery, index uint64, r ipc.Range) {
+func (c *Conn) settleSent(d *delivery, index, first, next uint64) {
 	if d.autoAck {
-		c.putVerdict(d.sub, index, d.lease, ipc.VerdictAck, except(c.lane.Ranges(), r, d.skipped))
+		c.putVerdict(d.sub, index, d.lease, ipc.VerdictAck, except(c.lane.Ranges(), first, next, d.skipped))
+	}
+	if len(d.skipped) == 0 {
+		return
 	}
 	c.putVerdict(d.sub, index, d.lease, ipc.VerdictSkip, d.skipped)
 	n := countOf(d.skipped)
 	d.sub.Skipped += n
 	c.lane.Counters.Add(shmqueue.ConnSkipped, n)
+	d.skipped = d.skipped[:0]
 }
 
-// except appends r without the ranges in out, which lie in it and in order.
-func except(dst []ipc.Range, r ipc.Range, out []ipc.Range) []ipc.Range {
-	end := r.First + uint64(r.Count)
+// except appends [first, next) without the ranges in out, which lie in it and in order.
+func except(dst []ipc.Range, first, next uint64, out []ipc.Range) []ipc.Range {
 	for _, x := range out {
-		if x.First > r.First {
-			dst = append(dst, ipc.Range{First: r.First, Count: uint32(x.First - r.First)})
+		if x.First > first {
+			dst = append(dst, ipc.Range{First: first, Count: uint32(x.First - first)})
 		}
-		r.First = x.First + uint64(x.Count)
+		first = x.First + uint64(x.Count)
 	}
-	if r.First < end {
-		dst = append(dst, ipc.Range{First: r.First, Count: uint32(end - r.First)})
+	if first < next {
+		dst = append(dst, ipc.Range{First: first, Count: uint32(next - first)})
 	}
 	return dst
 }
@@ -101,15 +103,15 @@ func (c *Conn) sendBatch(d *delivery, run *ipc.PulledRun) error {
 	if err := c.lane.ReadStored(r, run.Index, run.First); err != nil {
 		return c.skipGone(d, run, err)
 	}
-	defer r.Release()
 	count := uint32(min(r.End, run.First+uint64(run.Count)) - run.First)
 	d.note = c.note(run, r)
-	defer d.note.Release()
 	if d.sub.Filter == nil {
 		c.sendPart(d, r, run, count)
-		return nil
+	} else {
+		c.sendMatching(d, r, run, d.sub.Filter, count)
 	}
-	c.sendMatching(d, r, run, d.sub.Filter, count)
+	d.note.Release()
+	r.Release()
 	return nil
 }
 
@@ -174,13 +176,12 @@ func (c *Conn) sendPart(d *delivery, r *session.Reading, run *ipc.PulledRun, cou
 
 // note reads the note of a batch. One that is damaged keeps no message from its consumer.
 func (c *Conn) note(run *ipc.PulledRun, r *session.Reading) session.Note {
-	at := r.Spans[0].Note
-	n, err := c.lane.Note(at)
+	n, err := c.lane.Note(&r.Spans[0])
 	if err == nil {
 		return n
 	}
 	c.lane.Counters.Add(shmqueue.ConnNotesLost, 1)
-	if c.lane.LostNote(at) {
+	if c.lane.LostNote(r.Spans[0].Note) {
 		c.settings.Log.Error("a message is delivered without its note", "index", run.Index, "offset", run.First, "err", err)
 	}
 	return session.Note{}

@@ -193,9 +193,10 @@ func (c *Conn) expireParks(nowMS int64) {
 			if at = r.Park.DeadlineMS; at <= nowMS {
 				over = append(over, r.Req)
 			}
-		case r.Pull != nil && r.Pull.Waits():
-			if at = r.Pull.DeadlineMS; at <= nowMS {
-				c.endWait(r.Pull)
+		case c.pullWaits(r):
+			p := c.pulls[r.Req]
+			if at = p.DeadlineMS; at <= nowMS {
+				c.endWait(p)
 			}
 		default:
 			return

@@ -19,26 +19,31 @@ import (
 // fakeLink collects what a room sends.
 type fakeLink struct {
 	pieces   [][]byte
+	bytes    int // of pieces
 	closed   bool
 	deadline int64
 	resumed  bool
-	crowded  bool
+	laterMS  int64 // than 1000
+	most     int   // bytes beyond which it is crowded; 0: it never is
 }
 
 func (l *fakeLink) ID() uint64     { return 0x100 }
-func (l *fakeLink) NowMS() int64   { return 1000 }
+func (l *fakeLink) NowMS() int64   { return 1000 + l.laterMS }
 func (l *fakeLink) Remote() string { return "test" }
 func (l *fakeLink) Append(n int) []byte {
 	b := make([]byte, n)
 	l.pieces = append(l.pieces, b)
+	l.bytes += n
 	return b
 }
-func (l *fakeLink) WriteRange(session.Source, int64, int) {}
-func (l *fakeLink) Crowded() bool                         { return l.crowded }
-func (l *fakeLink) SetDeadline(at int64)                  { l.deadline = at }
-func (l *fakeLink) Resume()                               { l.resumed = true }
-func (l *fakeLink) Established()                          {}
-func (l *fakeLink) Close()                                { l.closed = true }
+func (l *fakeLink) WriteRange(src session.Source, off int64, n int) {
+	copy(l.Append(n), src.Bytes(off, n))
+}
+func (l *fakeLink) Crowded() bool        { return l.most > 0 && l.bytes > l.most }
+func (l *fakeLink) SetDeadline(at int64) { l.deadline = at }
+func (l *fakeLink) Resume()              { l.resumed = true }
+func (l *fakeLink) Established()         {}
+func (l *fakeLink) Close()               { l.closed = true }
 
 func (l *fakeLink) sent() []byte { return bytes.Join(l.pieces, nil) }
 

@@ -30,6 +30,7 @@ type testIndex struct {
 func newTestLog(tb testing.TB, dir string) *testLog {
 	l := &testLog{tb: tb, dir: dir, indexes: map[uint64]*testIndex{}, end: commitlog.SegmentHeaderSize}
 	l.seg = l.create(commitlog.SegmentName(0), (&commitlog.SegmentHeader{BaseLSN: 1, Capacity: 1 << 28}).Append(nil))
+	l.write(make([]byte, 8)) // position 0 would be no note
 	return l
 }
 
@@ -88,4 +89,25 @@ func (l *testLog) enter(index uint64, e commitlog.Entry) (base uint64) {
 	ix.n++
 	ix.next += uint64(e.Count)
 	return e.Offset
+}
+
+// corrupt changes a byte at a log position.
+func (l *testLog) corrupt(position uint64) {
+	off := int64(position) + commitlog.SegmentHeaderSize + 20
+	b := make([]byte, 1)
+	_, err := l.seg.ReadAt(b, off)
+	if err == nil {
+		_, err = l.seg.WriteAt([]byte{b[0] ^ 1}, off)
+	}
+	if err != nil {
+		l.tb.Fatal(err)
+	}
+}
+
+// trim moves the start of an index.
+func (l *testLog) trim(index, start uint64) {
+	h := commitlog.IndexHeader{Slots: 65536, Index: index, Start: start}
+	if _, err := l.indexes[index].file.WriteAt(h.Append(nil), 0); err != nil {
+		l.tb.Fatal(err)
+	}
 }

@@ -76,13 +76,12 @@ func (c *Conn) finishAppend(h native.Header, m native.Produce, slot shmqueue.Slo
 	b := record.Append(slot.Payload[:0])
 	invariant.Check(len(b) == ipc.AppendSize, "encoded append of %d bytes", len(b))
 	slot.Publish()
-	c.batchPut(h, session.Request{Req: req, InTxn: m.Txn != 0}, meta, len(slot.Payload))
+	c.batchPut(h, req, m.Txn, meta, len(slot.Payload))
 }
 
 // batchPut enters a request whose record is published.
-func (c *Conn) batchPut(h native.Header, r session.Request, meta ipc.BatchMeta, bytes int) {
-	r.Bytes = uint32(bytes)
-	c.add(h, r)
+func (c *Conn) batchPut(h native.Header, req, txn uint64, meta ipc.BatchMeta, bytes int) {
+	c.add(h, session.Request{Req: req, Bytes: uint32(bytes), InTxn: txn != 0})
 	c.lane.Counters.Add(shmqueue.ConnProducedMessages, uint64(meta.Count))
 	c.lane.Counters.Add(shmqueue.ConnProducedBytes, uint64(meta.Length))
 }
@@ -149,7 +148,7 @@ func (c *Conn) publish(h native.Header, body []byte) bool {
 	slot.Publish()
 	c.lane.Counters.Add(shmqueue.ConnCopiedBatches, 1)
 	c.lane.Counters.Add(shmqueue.ConnPublished, uint64(record.Batch.Count))
-	c.batchPut(h, session.Request{Req: req}, record.Batch, len(slot.Payload))
+	c.batchPut(h, req, record.Txn, record.Batch, len(slot.Payload))
 	return true
 }
 

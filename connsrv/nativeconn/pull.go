@@ -48,7 +48,7 @@ func (c *Conn) pull(h native.Header, body []byte) bool {
 	}
 	p.Told, c.told = true, true
 	c.enterPull(p)
-	c.add(h, session.Request{Req: p.Req, Pull: p})
+	c.add(h, session.Request{Req: p.Req})
 	c.lane.Counters.Add(shmqueue.ConnPulls, 1)
 	if p.Waits() {
 		c.deadline(p.DeadlineMS)
@@ -111,6 +111,10 @@ func (c *Conn) dropIdlePuller(pullers []*session.Sub) bool {
 
 // enterPull counts a pull that is under way.
 func (c *Conn) enterPull(p *session.Pulling) {
+	if c.pulls == nil {
+		c.pulls = map[uint64]*session.Pulling{}
+	}
+	c.pulls[p.Req] = p
 	c.asked += uint64(p.Max)
 	p.Sub.Asked += uint64(p.Max)
 	if p.Sub.ID > native.PullerBit|c.pullers {
@@ -121,8 +125,23 @@ func (c *Conn) enterPull(p *session.Pulling) {
 
 // uncount ends that.
 func (c *Conn) uncount(p *session.Pulling) {
+	delete(c.pulls, p.Req)
 	c.asked -= uint64(p.Max)
 	p.Sub.Asked -= uint64(p.Max)
+}
+
+// pullOf is the pull of a request; nil: it is none.
+func (c *Conn) pullOf(r *session.Request) *session.Pulling {
+	if native.Command(r.Command) != native.CmdPull {
+		return nil
+	}
+	return c.pulls[r.Req]
+}
+
+// pullWaits tells whether a request is a pull that waits for messages.
+func (c *Conn) pullWaits(r *session.Request) bool {
+	p := c.pullOf(r)
+	return p != nil && p.Waits()
 }
 
 // endPull forgets a pull, and returns its request.
@@ -133,12 +152,11 @@ func (c *Conn) endPull(p *session.Pulling) (session.Request, bool) {
 
 // pulled takes in what logicsrv gives to a pull. Its request stays until all of it is sent.
 func (c *Conn) pulled(m *ipc.Pulled) {
-	r := c.pending.Get(m.Req)
-	if r == nil || r.Pull == nil || r.Pull.Answered {
+	p := c.pulls[m.Req]
+	if p == nil || p.Answered {
 		c.lane.Counters.Add(shmqueue.ConnStaleReplies, 1)
 		return
 	}
-	p := r.Pull
 	p.Answer(m)
 	p.Sub.Filter = c.filter(m.Queue, m.Filter)
 	if m.Lease == 0 {
@@ -198,15 +216,17 @@ func (c *Conn) pullAgain(p *session.Pulling, now int64) {
 	if !ok {
 		return
 	}
+	delete(c.pulls, p.Req)
 	p.Ended = now >= p.DeadlineMS
 	p.Again(c.lane.Req())
+	c.pulls[p.Req] = p
 	r.Req = p.Req
 	c.add(header(&r), r)
 	if p.Waits() {
 		c.deadline(p.DeadlineMS)
 	}
 	c.lane.AfterResync(func() {
-		if c.pending.Get(p.Req) != nil && !p.Told {
+		if c.pulls[p.Req] == p && !p.Told {
 			p.Told = true
 			record := p.Pull(c.head(p.Req))
 			c.lane.PutLater(ipc.TypePull, record.Append(c.lane.Scratch()))

@@ -173,6 +173,7 @@ func (r rawBody) Append(b []byte) []byte { return append(b, r...) }
 // plain answers a request whose reply is its result.
 func (c *Conn) plain(head ipc.Head, body native.Body) {
 	if r, ok := c.answer(head); ok {
+		delete(c.txns, head.Req) // of a TXN_MEMBER: nothing is to be taken back
 		c.respond(header(&r), body)
 	}
 }
@@ -227,13 +228,8 @@ func (c *Conn) refused(m *ipc.Error) {
 	err := errcode.New(errcode.Code(m.Code), "%s", m.Text)
 	h := header(&r)
 	switch {
-	case r.Txn != nil:
-		c.txnRefused(r.Txn)
-		c.refuse(h, err)
-	case r.Pull != nil:
-		c.uncount(r.Pull)
-		c.refuse(h, err)
 	case r.Sub == nil:
+		c.undo(&r)
 		c.refuse(h, err)
 	case r.Command == 0: // the wait of a consumer of a partition
 		r.Sub.Wait = 0
@@ -246,6 +242,18 @@ func (c *Conn) refused(m *ipc.Error) {
 		r.Sub.Wait = 0
 		c.dropSub(r.Sub)
 		c.refuse(h, err)
+	}
+}
+
+// undo takes back what a request has changed that was refused.
+func (c *Conn) undo(r *session.Request) {
+	if p := c.pullOf(r); p != nil {
+		c.uncount(p)
+	}
+	if t, ok := c.txns[r.Req]; ok {
+		delete(c.txns, r.Req)
+		c.unpledge(t.verdicts)
+		c.leaveGroup(t.joined)
 	}
 }
 

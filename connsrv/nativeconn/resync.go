@@ -16,11 +16,12 @@ func (c *Conn) Resync(m ipc.Marker, first bool) bool {
 	return c.tellSubs(m) && c.tellGroups() && c.tellRequests()
 }
 
-// tellSubs tells the consumers that were not told yet; false: the ring is full.
+// tellSubs tells the consumers that were not told yet, and pullers that hold something; false: the
+// ring is full.
 func (c *Conn) tellSubs(m ipc.Marker) bool {
 	for i := c.subAt(c.resyncSub); i < len(c.subs); i++ {
 		s := c.subs[i]
-		if s.Queue && !s.Closing {
+		if s.Queue && !s.Closing && (!s.Puller || s.Gaps() > 0) {
 			state := s.State(c.head(0), m)
 			if !c.lane.Put(nil, ipc.TypeSubState, state.Append(c.lane.Scratch())) {
 				c.resyncSub = s.ID
@@ -61,7 +62,7 @@ func (c *Conn) tellRequests() bool {
 // tellRequest tells a request again if it is a Wait or a Pull; done becomes false when the ring
 // is full.
 func (c *Conn) tellRequest(r *session.Request, done *bool) bool {
-	if p := r.Pull; p != nil {
+	if p := c.pullOf(r); p != nil {
 		if !p.Answered {
 			record := p.Pull(c.head(p.Req))
 			*done = c.lane.Put(nil, ipc.TypePull, record.Append(c.lane.Scratch()))

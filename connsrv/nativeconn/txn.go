@@ -3,7 +3,6 @@ package nativeconn
 import (
 	"slices"
 
-	"github.com/trimq/trimq/connsrv/session"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/native"
@@ -14,6 +13,13 @@ import (
 // is told again in answer to a Marker, and what becomes of the messages on which an END_TXN passes
 // verdicts: until it is answered they are pledged, in hand for logicsrv and out of reach of other
 // verdicts; then they are done with or, if it was refused, in hand as before.
+
+// txnChange is what a request about a transaction has changed already, and takes back if it is
+// refused.
+type txnChange struct {
+	verdicts []ipc.TxnVerdict // on what is pledged
+	joined   string           // a group of which the connection is a member since
+}
 
 // maxGroups bounds the producer groups that one connection answers for.
 const maxGroups = 256
@@ -53,14 +59,24 @@ func (c *Conn) endTxn(h native.Header, body []byte) bool {
 			record.Verdicts = m.Verdicts
 		}
 	}
-	req, done := c.put(h, session.Request{Txn: &session.TxnTold{Verdicts: record.Verdicts}}, ipc.TypeEndTxn, func(head ipc.Head, b []byte) []byte {
+	req, done := c.put(h, ipc.TypeEndTxn, func(head ipc.Head, b []byte) []byte {
 		record.Head = head
 		return record.Append(b)
 	})
 	if req == 0 {
 		c.unpledge(record.Verdicts)
+	} else if len(record.Verdicts) > 0 {
+		c.changed(req, txnChange{verdicts: record.Verdicts})
 	}
 	return done
+}
+
+// changed remembers what to take back if a request is refused.
+func (c *Conn) changed(req uint64, t txnChange) {
+	if c.txns == nil {
+		c.txns = map[uint64]txnChange{}
+	}
+	c.txns[req] = t
 }
 
 // pledge takes what verdicts are about out of the hands that it is in: all or, where some of it is
@@ -114,13 +130,15 @@ func (c *Conn) redeem(verdicts []ipc.TxnVerdict) {
 // txnEnded takes the end of a transaction in.
 func (c *Conn) txnEnded(m *ipc.TxnEnded) {
 	r, ok := c.answer(m.Head)
-	if !ok || r.Txn == nil {
+	if !ok {
 		return
 	}
+	t := c.txns[m.Req]
+	delete(c.txns, m.Req)
 	if m.Committed {
-		c.redeem(r.Txn.Verdicts)
+		c.redeem(t.verdicts)
 	} else {
-		c.unpledge(r.Txn.Verdicts)
+		c.unpledge(t.verdicts)
 	}
 	c.respond(header(&r), &native.EndTxnReply{Committed: m.Committed, Queues: m.Queues})
 }
@@ -136,11 +154,7 @@ func (c *Conn) txnMember(h native.Header, body []byte) bool {
 		c.refuse(h, err)
 		return true
 	}
-	about := &session.TxnTold{}
-	if m.Join && !found {
-		about.Group = m.Group
-	}
-	req, done := c.put(h, session.Request{Txn: about}, ipc.TypeTxnMember, func(head ipc.Head, b []byte) []byte {
+	req, done := c.put(h, ipc.TypeTxnMember, func(head ipc.Head, b []byte) []byte {
 		record := ipc.TxnMember{Head: head, Group: m.Group, Join: m.Join}
 		return record.Append(b)
 	})
@@ -149,16 +163,16 @@ func (c *Conn) txnMember(h native.Header, body []byte) bool {
 	case m.Join && !found:
 		c.told = true
 		c.groups = slices.Insert(c.groups, at, m.Group)
-	case !m.Join && found:
-		c.groups = slices.Delete(c.groups, at, at+1)
+		c.changed(req, txnChange{joined: m.Group})
+	case !m.Join:
+		c.leaveGroup(m.Group)
 	}
 	return done
 }
 
-// txnRefused undoes what a refused request about a transaction has changed.
-func (c *Conn) txnRefused(t *session.TxnTold) {
-	c.unpledge(t.Verdicts)
-	if at, found := slices.BinarySearch(c.groups, t.Group); found && t.Group != "" {
+// leaveGroup makes the connection answer for a group no longer.
+func (c *Conn) leaveGroup(group string) {
+	if at, found := slices.BinarySearch(c.groups, group); found {
 		c.groups = slices.Delete(c.groups, at, at+1)
 	}
 }

@@ -47,31 +47,43 @@ func (l *Lane) LostNote(position uint64) (news bool) {
 	return news
 }
 
-// Note reads the note at a log position, as a Span names it; 0: there is none. Its check was
-// right. An error wraps commitlog.ErrDamaged, or is that of the disk.
-func (l *Lane) Note(position uint64) (Note, error) {
+// Note reads the note of a span's first batch, if it has one. Its check was right. An error wraps
+// commitlog.ErrDamaged, or is that of the disk.
+//
+// REQUIRES: the span's segment is retained.
+func (l *Lane) Note(s *commitlog.Span) (Note, error) {
 	switch {
-	case position == 0:
+	case s.Note == 0:
 		return Note{}, nil
-	case position == l.note.position:
+	case s.Note == l.note.position:
 		return Note{Len: len(l.note.buf), Bytes: l.note.buf}, nil
 	}
 	l.note.position = 0
+	var n Note
+	off, own := s.NoteOffset()
+	var err error
+	if own { // in the log entry that the batch is in
+		n, err = l.note.mapped(s.Seg, off)
+	} else {
+		n, err = l.noteElsewhere(s.Note)
+	}
+	if err == nil && n.Len == 0 {
+		return l.unmapped(s.Note)
+	}
+	if n.Bytes != nil {
+		l.note.position = s.Note
+	}
+	return n, err
+}
+
+// noteElsewhere reads the note of a batch that stands in the log since long before.
+func (l *Lane) noteElsewhere(position uint64) (Note, error) {
 	seg, off, err := l.View.At(position, journal.EventHeaderSize)
 	if err != nil {
 		return Note{}, err
 	}
-	n, err := l.note.mapped(seg, off)
-	if n.seg == nil {
-		seg.Release()
-	}
-	if err == nil && n.Len == 0 {
-		return l.unmapped(position)
-	}
-	if n.Bytes != nil {
-		l.note.position = position
-	}
-	return n, err
+	defer seg.Release()
+	return l.note.mapped(seg, off)
 }
 
 // mapped reads a note from the mapped segment; an empty one: it is not mapped that far.
@@ -100,6 +112,7 @@ func (k *noteCache) mapped(seg *commitlog.Segment, off int64) (n Note, err error
 		return Note{}, damagedNote(off, err)
 	}
 	if to-from > copiedNote {
+		seg.Retain()
 		return Note{Len: to - from, seg: seg, off: off + int64(from)}, nil
 	}
 	k.buf = append(k.buf[:0], whole[from:to]...)

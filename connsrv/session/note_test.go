@@ -56,6 +56,23 @@ func (l *notedLog) add(b []byte) uint64 {
 	return uint64(at - commitlog.SegmentHeaderSize)
 }
 
+// note reads the note at a position, as that of a batch which lies behind it in the same segment,
+// or somewhere else.
+func (l *notedLog) note(position uint64, own bool) (Note, error) {
+	seg, off, err := l.View.At(position, 8)
+	if err != nil { // nothing is there: the batch is, all the same
+		seg, off, err = l.View.At(0, 8)
+	}
+	if err != nil {
+		l.tb.Fatal(err)
+	}
+	defer seg.Release()
+	if own {
+		off = 1 << 40
+	}
+	return l.Lane.Note(&commitlog.Span{Seg: seg, Off: off, Note: position})
+}
+
 // bytesOf is a note as a client would get it.
 func (l *notedLog) bytesOf(n *Note) []byte {
 	l.tb.Helper()
@@ -87,8 +104,11 @@ func TestNotes(t *testing.T) {
 		"in a txn":      {short, (&journal.TxnHeld{Note: short}).Append(nil)},
 	} {
 		at := l.add(c.event)
-		for range 2 { // the second time from what is remembered
-			n, err := l.Note(at)
+		for _, own := range []bool{true, true, false} { // the second time from what is remembered
+			if !own {
+				l.Lane.note.position = 0
+			}
+			n, err := l.note(at, own)
 			if got := l.bytesOf(&n); err != nil || n.Len != len(got) || !bytes.Equal(got, c.note.Append(nil)) {
 				t.Errorf("%s: %q %v", name, got, err)
 			}
@@ -98,7 +118,7 @@ func TestNotes(t *testing.T) {
 			n.Release()
 		}
 	}
-	if n, err := l.Note(0); err != nil || n.Len != 0 {
+	if n, err := l.note(0, true); err != nil || n.Len != 0 {
 		t.Errorf("no note: %+v %v", n, err)
 	}
 }
@@ -118,11 +138,11 @@ func TestDamagedNotes(t *testing.T) {
 		"nothing": make([]byte, 64), "another kind of note": journal.AppendNote(nil, journal.EvAcked, 1, []byte("x")),
 		"a note of other bytes": journal.AppendNote(nil, journal.EvRouted, 1, []byte("short")),
 	} {
-		if _, err := l.Note(before); err != nil {
+		if _, err := l.note(before, true); err != nil {
 			t.Fatal(err)
 		}
 		at := l.add(b)
-		n, err := l.Note(at)
+		n, err := l.note(at, len(name)%2 == 0)
 		if !errors.Is(err, commitlog.ErrDamaged) || n.Len != 0 {
 			t.Errorf("%s: %+v %v", name, n, err)
 		}
@@ -131,10 +151,10 @@ func TestDamagedNotes(t *testing.T) {
 		}
 	}
 	end := l.add(good[:journal.EventHeaderSize])
-	if n, err := l.Note(end); !errors.Is(err, commitlog.ErrDamaged) {
+	if n, err := l.note(end, true); !errors.Is(err, commitlog.ErrDamaged) {
 		t.Errorf("cut off: %+v %v", n, err)
 	}
-	if n, err := l.Note(1 << 40); !errors.Is(err, commitlog.ErrDamaged) {
+	if n, err := l.note(1<<41, true); !errors.Is(err, commitlog.ErrDamaged) {
 		t.Errorf("beyond the log: %+v %v", n, err)
 	}
 }
@@ -145,13 +165,13 @@ func TestNoteOnAnUnreadablePage(t *testing.T) {
 	l.add(make([]byte, 16<<10))
 	event := (&journal.Routed{Note: ipc.Note{Key: "k"}}).Append(nil)
 	first, second := l.add(event), l.add(event)
-	if _, err := l.Note(first); err != nil {
+	if _, err := l.note(first, true); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Truncate(l.path, 4096); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := l.Note(second); err == nil {
+	if n, err := l.note(second, true); err == nil {
 		t.Errorf("%+v", n)
 	}
 }
@@ -163,9 +183,14 @@ func BenchmarkNote(b *testing.B) {
 	for i := range at {
 		at[i] = l.add((&journal.Routed{Targets: []journal.Target{{Index: 1}}, Note: n}).Append(nil))
 	}
+	seg, _, err := l.View.At(0, 8)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer seg.Release()
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		if _, err := l.Note(at[i%len(at)]); err != nil {
+		if _, err := l.Note(&commitlog.Span{Seg: seg, Off: 1 << 40, Note: at[i%len(at)]}); err != nil {
 			b.Fatal(err)
 		}
 	}

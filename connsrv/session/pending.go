@@ -4,7 +4,6 @@ import (
 	"sort"
 
 	"github.com/trimq/trimq/protocol/invariant"
-	"github.com/trimq/trimq/protocol/ipc"
 )
 
 // Request is one request of a client that logicsrv has not answered yet. Its record may
@@ -13,20 +12,12 @@ import (
 type Request struct {
 	Req         uint64 // 0: answered
 	Correlation uint64
-	Bytes       uint32   // of the ring that it holds
-	Command     uint16   // the room's
-	Quiet       bool     // the client wants no answer
-	InTxn       bool     // a PRODUCE that is part of a transaction
-	Park        *Park    // a fetch that waits
-	Sub         *Sub     // a request about a consumer
-	Pull        *Pulling // a PULL
-	Txn         *TxnTold // about a transaction
-}
-
-// TxnTold is what becomes of a request about a transaction when its answer is known.
-type TxnTold struct {
-	Verdicts []ipc.TxnVerdict // END_TXN: on what is pledged until then
-	Group    string           // TXN_MEMBER: of which the connection is a member, unless it is refused
+	Bytes       uint32 // of the ring that it holds
+	Command     uint16 // the room's
+	Quiet       bool   // the client wants no answer
+	InTxn       bool   // a batch that is part of a transaction
+	Park        *Park  // a fetch that waits
+	Sub         *Sub   // a request about a consumer
 }
 
 // Pending is the table of a connection's requests. Numbers rise as requests are added and

@@ -60,6 +60,7 @@ type Conn struct {
 	share     int // bytes of the ring
 	skip      int // bytes of a refused body still to come
 	challenge []byte
+	client    string // what it calls itself
 
 	pending    session.Pending
 	quiet      int // requests in pending that want no answer
@@ -217,7 +218,8 @@ func (c *Conn) unexpected(h native.Header, code errcode.Code, format string, arg
 
 func servedWhileDraining(cmd native.Command) bool {
 	switch cmd {
-	case native.CmdAck, native.CmdPing, native.CmdUnsubscribe, native.CmdCommitOffsets, native.CmdCredit, native.CmdExtend, native.CmdEndTxn:
+	case native.CmdAck, native.CmdPing, native.CmdUnsubscribe, native.CmdCommitOffsets, native.CmdCredit, native.CmdExtend, native.CmdEndTxn,
+		native.CmdGroupCommit, native.CmdGroupHeartbeat:
 		return true
 	default:
 		return false
@@ -292,6 +294,10 @@ func (c *Conn) request(h native.Header, body []byte) (done bool) {
 		return c.endTxn(h, body)
 	case native.CmdTxnMember:
 		return c.txnMember(h, body)
+	case native.CmdGroupHeartbeat:
+		return c.groupHeartbeat(h, body)
+	case native.CmdGroupCommit:
+		return c.groupCommit(h, body)
 	}
 	if h.Command.Admin() {
 		return c.admin(h, body)

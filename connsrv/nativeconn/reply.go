@@ -154,6 +154,8 @@ func (c *Conn) txnReply(typ ipc.Type, payload []byte) error {
 			c.txnEnded(&m)
 		}
 		return err
+	case ipc.TypeGroupAssignment:
+		return c.groupReply(payload)
 	case ipc.TypeCheckTxn:
 		m, err := ipc.DecodeCheckTxn(payload)
 		if err == nil {

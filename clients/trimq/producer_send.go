@@ -292,6 +292,9 @@ func (b *pending) answer(h native.Header, body []byte) (r Result, refusal, err e
 		return r, nil, protocolError("%w", err)
 	}
 	r.Offset, r.Duplicate = m.Base, m.Duplicate
+	if b.ln.shape.txn != nil {
+		r.Offset = UnknownOffset // the commit decides
+	}
 	return r, nil, nil
 }
 
@@ -318,6 +321,7 @@ func (p *Producer) report(b *pending, r Result, err error) {
 	weight := b.weight
 	p.mu.Lock()
 	p.flushes.end(b)
+	b.ln.shape.txn.reported(err)
 	p.mu.Unlock()
 	p.recycle(b)
 	p.win.release(weight)

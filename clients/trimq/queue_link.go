@@ -266,6 +266,7 @@ func (q *QueueConsumer) recall(body []byte) error {
 				a.recall(first, next)
 			}
 		}
+		q.recallBound(h, first, next)
 		q.dropReady(h.index, first, next)
 	}
 	q.link.kick()
@@ -289,6 +290,7 @@ func (q *QueueConsumer) dropReady(index, first, next uint64) {
 // forgetDeliveries drops what nobody has received: it will be delivered again. What is
 // settled and not sent is no longer the subscription's. REQUIRES: q.mu held.
 func (q *QueueConsumer) forgetDeliveries() {
+	q.loseBound()
 	q.unsent = q.unsent[:0]
 	for _, h := range q.hands {
 		h.forget()

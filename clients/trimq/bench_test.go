@@ -195,7 +195,7 @@ func BenchmarkReceive(b *testing.B) {
 }
 
 // benchConsumer is a consumer of queue 1 whose link is never started.
-func benchConsumer(b *testing.B) *QueueConsumer {
+func benchConsumer(testing.TB) *QueueConsumer {
 	c := &Client{addrs: []string{""}, opt: newOptions(nil)}
 	q := &QueueConsumer{
 		c: c, name: "q", queue: 1, opt: newQueueOptions(nil), notify: make(chan struct{}, 1), hands: map[uint64]*hand{},

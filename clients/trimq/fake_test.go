@@ -219,7 +219,7 @@ func (f *fake) gone(c *fakeConn) {
 func (f *fake) answer(c *fakeConn, h native.Header, body []byte, bad fakeFault) {
 	var reply []byte
 	var err error
-	if h.Command == native.CmdPull && !bad.after && bad.refuse == 0 {
+	if h.Command == native.CmdPull && !bad.after && bad.refuse == 0 && bad.garbage == nil {
 		f.pull(c, h, body)
 		return
 	}

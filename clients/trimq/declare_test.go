@@ -102,6 +102,9 @@ func TestDeclareRefused(t *testing.T) {
 	if _, err := c.Subscribe(ctx, Subscription{Name: "s", Topic: "t", Selector: "a = 1", Tags: "b"}); !errors.Is(err, ErrInvalidArgument) {
 		t.Fatalf("two filters: %v", err)
 	}
+	if err := c.StartAt(ctx, &QueueSpec{QueueSettings: QueueSettings{Topic: "none"}}, From{}); !errors.Is(err, ErrNotFound) {
+		t.Fatalf("nowhere in an unknown topic: %v", err)
+	}
 	if _, err := c.Subscribe(ctx, Subscription{Name: "s", Topic: "none", From: AtOffset(1)}); !errors.Is(err, ErrNotFound) {
 		t.Fatalf("an unknown topic: %v", err)
 	}

@@ -249,8 +249,11 @@ func (q *QueueConsumer) recall(body []byte) error {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !q.subbed || m.Sub != queueSub {
-		return nil // it was another connection's
+	if m.Sub != queueSub {
+		return protocolError("RECALL from subscription %d", m.Sub)
+	}
+	if !q.subbed {
+		return nil
 	}
 	h := q.hand(m.Index)
 	for _, r := range m.Ranges {

@@ -17,6 +17,8 @@ type lane struct {
 	name   string // in stream.lanes
 	key    string // the routing key
 	shape  shape
+	delay  time.Duration // of the message that the lane was made for, as at is; see fits
+	at     time.Time
 	prefix []byte
 	open   *pending
 	hint   atomic.Int64 // size of the last batch in bytes
@@ -65,11 +67,10 @@ func (s *stream) laneOf(m *Message, x *Txn) *lane {
 		}
 		return s.find(m, shape{txn: x})
 	}
-	sh := m.shape(x)
-	if ln := s.cur; ln != nil && !s.byHeaders && ln.key == m.RoutingKey && ln.shape == sh {
+	if ln := s.cur; ln != nil && !s.byHeaders && ln.fits(m, x) {
 		return ln
 	}
-	ln := s.find(m, sh)
+	ln := s.find(m, m.shape(x))
 	if ln == nil {
 		return nil
 	}
@@ -78,6 +79,14 @@ func (s *stream) laneOf(m *Message, x *Txn) *lane {
 	}
 	s.cur = ln
 	return ln
+}
+
+// fits tells whether a message has the lane's shape, at first sight: where it is false, find may
+// still find this lane.
+func (ln *lane) fits(m *Message, x *Txn) bool {
+	sh := &ln.shape
+	return ln.key == m.RoutingKey && sh.txn == x && sh.priority == m.Priority && sh.mandatory == m.Mandatory && sh.ttl == m.TTL &&
+		ln.delay == m.Delay && ln.at == m.DeliverAt
 }
 
 // find looks a lane up, or makes it.
@@ -125,7 +134,7 @@ func (s *stream) newLane(m *Message, sh shape) *lane {
 			}
 		}
 	}
-	ln := &lane{s: s, name: string(s.key), shape: sh, prefix: s.prefix(m, sh)}
+	ln := &lane{s: s, name: string(s.key), shape: sh, delay: m.Delay, at: m.DeliverAt, prefix: s.prefix(m, sh)}
 	if s.exchange {
 		ln.key = m.RoutingKey
 	}

@@ -275,7 +275,12 @@ func (k *consuming) delivered(c *cli.Context, consumer *trimq.QueueConsumer, d *
 	if err := k.out.Flush(); err != nil || c.String("ack") != "yes" {
 		return err
 	}
-	return consumer.Ack(d.Index, printed...)
+	err := consumer.Ack(d.Index, printed...)
+	if errors.Is(err, trimq.ErrRecalled) { // whoever reads the output is slow
+		fmt.Fprintln(c.App.ErrWriter, "trimq: printed too late, will come again:", err)
+		err = nil
+	}
+	return err
 }
 
 // deathView is a row of a message's deaths as JSON.

@@ -464,6 +464,10 @@ func TestTxnsAtRandom(t *testing.T) {
 				bad.after = true
 			case 2:
 				bad.refuse = errcode.Unavailable
+			case 3: // answered behind later ones
+				if h.Command != native.CmdProduce { // whose order the broker keeps
+					bad.hold = 2 * time.Millisecond
+				}
 			}
 		}
 		return bad

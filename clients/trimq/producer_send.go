@@ -239,6 +239,9 @@ func (p *Producer) handle(c *conn, h native.Header, body []byte, _ *slab) error 
 	if refusal == nil {
 		s.pause.reset()
 		b.refusal = errcode.OK
+		if end := batch.NextSequence(b.seq, b.count); before(s.stored, end) {
+			s.stored = end
+		}
 	}
 	if s.stalled && s.sent == 0 {
 		p.settle(s)

@@ -34,6 +34,7 @@ type stream struct {
 	unanswered fifo[*pending] // closed, in order of sequence
 	sent       int            // of unanswered, on the wire
 	next       int32          // sequence of the next record
+	stored     int32          // the sequence behind the last batch that is known to be stored
 	stalled    bool           // nothing is sent before what is on the wire is answered
 	shifted    bool           // a batch was refused for good: sequences from shiftAt on are free
 	shiftAt    int32

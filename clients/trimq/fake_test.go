@@ -42,7 +42,8 @@ type fake struct {
 	lease     uint64           // the latest
 	txns      map[uint64]*fakeTxn
 	lastTxn   uint64
-	maxOpen   int // most requests of a connection unanswered at once
+	lateTxns  time.Duration // until it is noticed that the connection of a transaction is gone
+	maxOpen   int           // most requests of a connection unanswered at once
 	fault     func(c *fakeConn, h native.Header, body []byte) fakeFault
 	closing   chan struct{}
 	done      sync.WaitGroup
@@ -128,6 +129,7 @@ func (f *fake) dropAll() {
 	defer f.mu.Unlock()
 	for c := range f.conns {
 		c.nc.Close()
+		clear(c.groups)
 	}
 }
 
@@ -205,7 +207,11 @@ func (f *fake) gone(c *fakeConn) {
 	delete(f.conns, c)
 	c.ended = true
 	f.leaveQueues(c)
-	f.leaveTxns(c)
+	if f.lateTxns == 0 {
+		f.leaveTxns(c)
+	} else {
+		f.after(f.lateTxns, func() { f.leaveTxns(c) })
+	}
 	f.pump()
 }
 
@@ -213,7 +219,7 @@ func (f *fake) gone(c *fakeConn) {
 func (f *fake) answer(c *fakeConn, h native.Header, body []byte, bad fakeFault) {
 	var reply []byte
 	var err error
-	if h.Command == native.CmdPull && !bad.after && bad.refuse == 0 {
+	if h.Command == native.CmdPull && !bad.after && bad.refuse == 0 && bad.garbage == nil {
 		f.pull(c, h, body)
 		return
 	}

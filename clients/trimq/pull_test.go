@@ -304,6 +304,8 @@ func TestPullThroughFaults(t *testing.T) {
 				bad.after = true
 			case 2:
 				bad.refuse = errcode.Unavailable
+			case 3: // answered behind later ones
+				bad.hold = 2 * time.Millisecond
 			}
 		}
 		return bad

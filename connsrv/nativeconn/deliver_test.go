@@ -287,6 +287,25 @@ func TestDeliveriesWaitForTheLink(t *testing.T) {
 	}
 }
 
+// What was recalled before it could be skipped is in no hand, nor is what was skipped beside it.
+func TestRecallOfWhatIsSkipped(t *testing.T) {
+	p := newPlay(t)
+	p.log.store(7, words(batch.None, "b", "b", "b"), 0)
+	p.subscribe(native.Subscribe{Sub: 1, Limit: 4}, word("a"))
+	p.link.most = 1
+	p.ask(native.CmdPing, &native.Ping{})
+	p.deliver(7, 0, 3)
+	p.reply(ipc.TypeRecall, &ipc.Recall{Head: p.head(0), Sub: 1, Index: 7, Ranges: []ipc.Range{{First: 1, Count: 1}}})
+	p.frames()
+	p.link.most = 0
+	p.conn.Drained()
+	p.records()
+	p.conn.Resync(ipc.Marker{Term: 2, Ask: 1}, true)
+	if s := one(p, ipc.TypeSubState, ipc.DecodeSubState); len(s.InHand) != 0 || s.Limit != 7 {
+		t.Errorf("%+v", s)
+	}
+}
+
 // What stands in line for a consumer that has ended is not sent any more.
 func TestNothingBehindTheEnd(t *testing.T) {
 	p := newPlay(t)

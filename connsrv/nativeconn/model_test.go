@@ -52,6 +52,7 @@ type game struct {
 	held   []holder
 	limits map[uint64]uint64
 	given  map[uint64]uint64
+	skips  map[uint64]uint64
 	auto   map[uint64]bool
 	pulls  []gamePull
 	txns   []ipc.EndTxn
@@ -59,6 +60,7 @@ type game struct {
 	taken  map[[2]uint64]bool // by subscription and offset: recalled, and the client has not heard of it
 
 	// the client
+	wants   map[uint64]uint64             // the limit, by subscription
 	hands   map[uint64]map[uint64]bool    // by subscription
 	leased  map[uint64]uint64             // by offset, the lease
 	seen    map[uint64]int                // how often a message came
@@ -72,7 +74,7 @@ const gameMessages = 60
 func newGame(t *testing.T, rt *rapid.T) *game {
 	g := &game{
 		play: newPlay(t), rt: rt, held: make([]holder, gameMessages),
-		limits: map[uint64]uint64{}, given: map[uint64]uint64{}, auto: map[uint64]bool{},
+		limits: map[uint64]uint64{}, given: map[uint64]uint64{}, skips: map[uint64]uint64{}, wants: map[uint64]uint64{}, auto: map[uint64]bool{},
 		hands: map[uint64]map[uint64]bool{}, leased: map[uint64]uint64{}, seen: map[uint64]int{},
 		taken: map[[2]uint64]bool{}, waiting: map[uint64]native.Pull{}, came: map[uint64][]uint64{}, ending: map[uint64]map[[2]uint64]bool{},
 	}
@@ -133,7 +135,7 @@ func (g *game) subscribe() {
 		return
 	}
 	m := native.Subscribe{Sub: sub, Index: 7, Kind: native.SubQueue, Limit: rapid.Uint64Range(0, 20).Draw(g.rt, "limit"), AutoAck: rapid.Bool().Draw(g.rt, "auto")}
-	g.auto[sub] = m.AutoAck
+	g.auto[sub], g.wants[sub] = m.AutoAck, m.Limit
 	g.ask(native.CmdSubscribe, &m)
 }
 
@@ -223,6 +225,7 @@ func (g *game) pledged(sub, o uint64) bool {
 func (g *game) credit() {
 	for _, sub := range slices.Sorted(maps.Keys(g.limits)) {
 		m := native.Credit{Sub: sub, Limit: rapid.Uint64Range(0, 100).Draw(g.rt, "limit")}
+		g.wants[sub] = max(g.wants[sub], m.Limit)
 		g.feed(g.t, native.AppendFrame(nil, native.CmdCredit, native.FlagNoReply, 0, &m))
 	}
 }
@@ -382,6 +385,9 @@ func (g *game) judge(m *ipc.Ack) {
 			if m.Verdict == ipc.VerdictSkip && g.matches(o) {
 				g.t.Fatalf("offset %d is skipped: %q of %+v by %+v", o, g.values[o], g.held[o], m)
 			}
+			if m.Verdict == ipc.VerdictSkip {
+				g.skips[m.Sub]++
+			}
 			switch {
 			case m.Verdict != ipc.VerdictRequeue:
 				g.held[o] = holder{done: true}
@@ -494,8 +500,8 @@ func (g *game) finish() {
 				told[s.Sub][o] = true
 			}
 		}
-		if !s.Consumer.Puller && (s.Delivered != g.given[s.Sub] || s.Limit < g.limits[s.Sub]) {
-			g.t.Fatalf("told again as %+v, with %d delivered", s, g.given[s.Sub])
+		if !s.Consumer.Puller && (s.Delivered != g.given[s.Sub] || s.Limit != g.limits[s.Sub] || s.Limit != g.wants[s.Sub]+g.skips[s.Sub]) {
+			g.t.Fatalf("told again as %+v, with %d delivered and %d skipped, a limit of %d, for %d", s, g.given[s.Sub], g.skips[s.Sub], g.limits[s.Sub], g.wants[s.Sub])
 		}
 	}
 	for o, h := range g.held {

@@ -78,7 +78,7 @@ type Conn struct {
 
 	resyncSub   uint64 // all consumers below are told
 	resyncGroup int    // all groups before are told
-	resyncReq   uint64 // all waits and pulls below are told
+	resyncReq   uint64 // all waits below are told; then, all pulls
 }
 
 var _ session.Protocol = (*Conn)(nil)

@@ -265,6 +265,7 @@ func FuzzReply(f *testing.F) {
 		r.conn.Reply(ipc.Type(typ), payload)
 		r.conn.Broadcast(ipc.Type(typ), payload)
 		r.conn.Resync(ipc.Marker{Term: 1, Ask: 1}, true)
+		r.conn.AskAgain(true)
 		r.conn.Deadline(1 << 40)
 		r.conn.Drained()
 		r.conn.Shutdown()

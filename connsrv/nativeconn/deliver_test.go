@@ -351,3 +351,49 @@ func TestRecall(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// A filter that costs much lets others have their turn: what is left goes on a while later, though
+// the link has room.
+func TestCostlyFiltersRest(t *testing.T) {
+	p := newPlay(t)
+	const n = 40
+	large := strings.Repeat("v", 1<<20) // in a frame, compressed
+	for range n {
+		p.log.store(7, words(batch.Zstd, "b", large), 0)
+	}
+	p.log.store(7, words(batch.Zstd, "a"), 0)
+	p.subscribe(native.Subscribe{Sub: 1, Limit: 2*n + 1}, word("a"))
+	p.deliver(7, 0, 2*n+1)
+	steps := 0
+	for ; len(p.conn.line) > 0; steps++ {
+		if v := p.records(); len(v) == 0 || p.link.deadline != p.link.NowMS() || steps > n {
+			t.Fatalf("step %d: %+v, deadline %d", steps, v, p.link.deadline)
+		}
+		if steps == 1 {
+			p.conn.expireParks(p.link.NowMS()) // does not forget it
+		}
+		p.conn.Deadline(p.link.NowMS())
+	}
+	if got := p.delivered(p.frames(), 0); steps < 5 || len(got) != 1 || p.counter(shmqueue.ConnSkipped) != 2*n || p.link.deadline != 0 {
+		t.Errorf("%d steps, %+v, deadline %d", steps, got, p.link.deadline)
+	}
+}
+
+// Batches that are small only as long as they are compressed are not unpacked for a filter.
+func TestFiltersDoNotUnpackBombs(t *testing.T) {
+	p := newPlay(t)
+	var values []string
+	for range 20 {
+		values = append(values, strings.Repeat("v", 1<<20))
+	}
+	bomb := words(batch.Zstd, values...)
+	if len(bomb) > 100<<10 {
+		t.Fatalf("%d bytes", len(bomb))
+	}
+	p.log.store(7, bomb, 0)
+	p.subscribe(native.Subscribe{Sub: 1, Limit: 20}, word("a"))
+	p.deliver(7, 0, 20)
+	if list := p.frames(); len(list) != 1 || list[0].Command != native.CmdDeliver {
+		t.Errorf("%+v", headersOf(list))
+	}
+}

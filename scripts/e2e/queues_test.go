@@ -31,6 +31,7 @@ func TestQueueFeatures(t *testing.T) {
 			{"commit", playCommit},
 			{"rollback", playRollback},
 			{"check-back", playCheckBack},
+			{"purge and rewind", playRewind},
 		} {
 			t.Run(f.name+"/"+tier, func(t *testing.T) {
 				f.play(t, &play{b: started(t, nil), t: t, tier: tier, name: strings.ReplaceAll(strings.TrimSpace(f.name+" "+tier), " ", "-")})
@@ -342,4 +343,45 @@ func playCheckBack(t *testing.T, p *play) {
 	asked.call(native.CmdEndTxn, &native.EndTxn{Txn: check.Txn, Commit: true})
 	list, _ := asked.pull(native.Pull{Queue: q, Max: 1, WaitMS: 30_000})
 	want(t, list, "half")
+}
+
+// playRewind goes back to a time: LIST_OFFSETS tells for each index of the queue where that is.
+func playRewind(t *testing.T, p *play) {
+	s := speak(t, p.b)
+	q := s.queue(p.name, admin.QueueSettings{RewindMS: admin.Some(3_600_000), MaxPriority: 3})
+	s.publish(native.Publish{RoutingKey: p.name}, "old")
+	s.publish(native.Publish{RoutingKey: p.name}, "a", "b") // times 1000 and 1001
+	s.publish(native.Publish{RoutingKey: p.name, Priority: 2}, "first")
+	s.subscribe(1, q, 4, 0)
+	for _, h := range s.receive(1, 4) {
+		s.settle(q, h, ipc.VerdictAck)
+	}
+	p.kill()
+	d, err := admin.DecodeDescription(s.call(native.CmdDescribe, &admin.Describe{Kind: admin.KindQueue, Names: []string{p.name}}))
+	if err != nil || len(d.Queues) != 1 || len(d.Queues[0].Indexes) != 2 {
+		t.Fatalf("%+v %v", d, err)
+	}
+	var to []admin.SeekTo
+	for _, x := range d.Queues[0].Indexes {
+		m, err := native.DecodeListOffsetsReply(s.call(native.CmdListOffsets, &native.ListOffsets{Index: x.Index, TimeMS: 1001}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		to = append(to, admin.SeekTo{Index: x.Index, Offset: m.Offset})
+	}
+	if to[0].Offset != 1 || to[1].Offset != 1 { // the batch of a and b; behind the only one of priority 2
+		t.Fatalf("%+v", to)
+	}
+	s.call(native.CmdSeek, &admin.Seek{Name: p.name, To: to})
+	s.call(native.CmdCredit, &native.Credit{Sub: 1, Limit: 5})
+	want(t, s.receive(1, 1), "a")
+	p.kill()
+	eventually(t, "what is ready is purged", func() bool { // not while it is not known what is in hand
+		f := s.try(native.CmdPurge, &admin.Purge{Name: p.name})
+		m, err := admin.DecodeCreated(f.Body)
+		return f.Flags&native.FlagError == 0 && err == nil && m.Messages == 1
+	})
+	s.publish(native.Publish{RoutingKey: p.name}, "new")
+	s.call(native.CmdCredit, &native.Credit{Sub: 1, Limit: 9})
+	want(t, s.receive(1, 1), "new")
 }

@@ -12,10 +12,11 @@ HISTORIES ?= 10000
 FUZZTIME  ?= 10s
 
 DAEMONS  := connsrv logicsrv persistsrv
-PROGRAMS := $(DAEMONS:%=bin/%) bin/mq_server bin/trimq bin/mq_perf
+SAMPLES  := $(notdir $(wildcard clients/samples/mq_*))
+PROGRAMS := $(DAEMONS:%=bin/%) bin/mq_server bin/trimq bin/mq_perf $(SAMPLES:%=bin/%)
 
 .NOTPARALLEL:
-.PHONY: all demo test unit faults sim e2e lint bench bench-broker fuzz config clean FORCE
+.PHONY: all demo test unit faults sim e2e lint bench bench-broker bench-scenarios fuzz config clean FORCE
 
 all: $(PROGRAMS)
 
@@ -27,6 +28,8 @@ bin/trimq: FORCE
 	@$(BUILD) -o $@ ./clients/cli
 bin/mq_perf: FORCE
 	@$(BUILD) -o $@ ./clients/perf
+$(SAMPLES:%=bin/%): bin/%: FORCE
+	@$(BUILD) -o $@ ./clients/samples/$*
 FORCE:
 
 # A real corpus through the real daemons, two of which are killed on the way.
@@ -51,7 +54,7 @@ unit:
 # Tests that need the hooks which a release build does not contain.
 faults:
 	@echo "== tests with failpoints"
-	@$(GO) run ./scripts/gotest -tags failpoints -timeout 10m ./shmqueue/... ./persistsrv/... ./logicsrv/shell/... ./protocol/failpoint/...
+	@$(GO) run ./scripts/gotest -tags failpoints -timeout 10m ./shmqueue/... ./persistsrv/... ./logicsrv/shell/... ./logicsrv/core/... ./protocol/failpoint/...
 
 # $(HISTORIES) simulated histories, and every planted mistake caught.
 sim:
@@ -65,11 +68,15 @@ e2e: all
 
 # Every claim about speed: rings, codecs, core, log.
 bench:
-	@$(GO) test -run '^$$' -bench . -benchmem ./shmqueue/... ./protocol/... ./logicsrv/core/... ./persistsrv/... ./connsrv/...
+	@$(GO) test -run '^$$' -bench . -benchmem ./shmqueue/... ./protocol/... ./logicsrv/core/... ./logicsrv/shell/... ./persistsrv/... ./connsrv/...
 
 # The whole broker beside the machine's limits, turn by turn.
 bench-broker: all
 	@$(GO) run ./scripts/bench
+
+# Healthy subscribers and sick ones, many topics, backlogs: what went through, how late, at what cost.
+bench-scenarios: all
+	@$(GO) run ./scripts/scenarios
 
 # Each fuzz test for FUZZTIME.
 fuzz:

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/trimq/trimq/logicsrv/core"
+	"github.com/trimq/trimq/logicsrv/replay"
 	"github.com/trimq/trimq/logicsrv/shell"
 	"github.com/trimq/trimq/protocol/commitlog"
 	"github.com/trimq/trimq/protocol/ipc"
@@ -16,7 +17,12 @@ import (
 	"github.com/trimq/trimq/shmqueue/tier"
 )
 
-func main() { os.Exit(tier.Main("logicsrv", run)) }
+func main() {
+	if replay.Asked(os.Args) {
+		os.Exit(replay.Child(os.Args, os.Stdout, os.Stderr))
+	}
+	os.Exit(tier.Main("logicsrv", run))
+}
 
 func run(ctx context.Context, p *tier.Process) error {
 	memory, err := p.Attach()
@@ -32,11 +38,12 @@ func run(ctx context.Context, p *tier.Process) error {
 	parked := parkingLot{dir: p.Config.DataDir, log: p.Log}
 	var notReady error
 	s, err := shell.New(shell.Options{
-		Core:     core.Config{DefaultLevel: level(p.Config.DefaultLevel)},
+		Core:     coreConfig(p.Config),
 		RingA:    memory.Request.Ring(),
 		RingB:    memory.Response.Ring(),
 		RingC:    memory.Log.Ring(),
 		LogFS:    commitlog.DirFS(p.Config.DataDir),
+		Replay:   replay.Process{Path: replay.Self, Data: p.Config.DataDir}.Make,
 		Now:      func() int64 { return time.Now().UnixMilli() },
 		Limits:   shell.Limits{TurnInputs: p.Config.TurnInputs, CheckpointLimits: checkpointLimits(p.Config)},
 		Log:      p.Log,
@@ -57,6 +64,31 @@ func run(ctx context.Context, p *tier.Process) error {
 	err = s.Run()
 	stopNotes()
 	return errors.Join(err, notReady, memory.Detach())
+}
+
+// coreConfig is what the configuration says of the core. There, below 0 is what 0 is here.
+func coreConfig(c *tier.Config) core.Config {
+	cfg := core.Config{
+		DefaultLevel:        level(c.DefaultLevel),
+		GroupSessionMS:      int32(c.GroupSessionTimeoutMS),
+		GroupSessionMinMS:   int32(min(c.GroupSessionTimeoutMS, 6000)),
+		GroupSessionMaxMS:   int32(c.GroupSessionTimeoutMaxMS),
+		GroupHeartbeatMS:    int32(c.GroupHeartbeatMS),
+		GroupInitialDelayMS: int64(c.GroupInitialDelayMS),
+		OffsetRetentionMS:   int64(c.OffsetRetentionHours) * 3600 * 1000,
+		MaxDelayed:          c.MaxDelayed,
+		MaxTxns:             c.MaxTransactions,
+		TxnCheckMS:          int64(c.TransactionCheckMS),
+		TxnChecks:           c.TransactionChecks,
+		TxnMaxMS:            int64(c.TransactionMaxHours) * 3600 * 1000,
+	}
+	if c.GroupInitialDelayMS == 0 {
+		cfg.GroupInitialDelayMS = -1
+	}
+	if c.OffsetRetentionHours == 0 {
+		cfg.OffsetRetentionMS = -1
+	}
+	return cfg
 }
 
 func checkpointLimits(c *tier.Config) shell.CheckpointLimits {

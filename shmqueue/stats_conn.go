@@ -29,6 +29,11 @@ const (
 	ConnDiskFull         CounterID = 24
 	ConnWaits            CounterID = 25
 	ConnEpoch            CounterID = 26
+	ConnPulls            CounterID = 27
+	ConnPulled           CounterID = 28
+	ConnRecalled         CounterID = 29
+	ConnSkipped          CounterID = 30
+	ConnNotesLost        CounterID = 31
 	ConnClosedPeer       CounterID = 32 // and the other reasons behind it, in reactor's order
 	ConnClosedDone       CounterID = 33
 	ConnClosedHandshake  CounterID = 34
@@ -66,6 +71,11 @@ var connStats = [...]Row{
 	ConnDiskFull:         {Name: "trimq_conn_disk_full_refusals_total", Help: "Batches refused because the disk is nearly full.", Kind: KindCounter},
 	ConnWaits:            {Name: "trimq_conn_waits_total", Help: "Waits for more to become visible that were put into the request ring.", Kind: KindCounter},
 	ConnEpoch:            {Name: "trimq_conn_epoch", Help: "Epoch of connsrv.", Kind: KindGauge},
+	ConnPulls:            {Name: "trimq_conn_pulls_total", Help: "Requests to pull messages from queues.", Kind: KindCounter},
+	ConnPulled:           {Name: "trimq_conn_pulled_messages_total", Help: "Messages given to pulls.", Kind: KindCounter},
+	ConnRecalled:         {Name: "trimq_conn_recalled_messages_total", Help: "Messages taken back from consumers that held them for too long.", Kind: KindCounter},
+	ConnSkipped:          {Name: "trimq_conn_skipped_messages_total", Help: "Messages that a queue's filter kept from its consumers, or that were no longer there.", Kind: KindCounter},
+	ConnNotesLost:        {Name: "trimq_conn_lost_notes_total", Help: "Deliveries without the note of their messages: it is damaged, or too long for a frame.", Kind: KindCounter},
 	ConnClosedPeer:       {Name: "trimq_conn_closed_total", Help: closedHelp, Kind: KindCounter, Label: "reason", Value: "peer"},
 	ConnClosedDone:       {Name: "trimq_conn_closed_total", Help: closedHelp, Kind: KindCounter, Label: "reason", Value: "done"},
 	ConnClosedHandshake:  {Name: "trimq_conn_closed_total", Help: closedHelp, Kind: KindCounter, Label: "reason", Value: "handshake_timeout"},

@@ -31,6 +31,24 @@ const (
 	LogicWaits        CounterID = 26
 	LogicProducers    CounterID = 27
 	LogicRejected     CounterID = 28
+
+	LogicCheckpointLSN  CounterID = 29
+	LogicReplayNS       CounterID = 30
+	LogicReplayFailures CounterID = 31
+	LogicLongestTurnNS  CounterID = 32
+
+	LogicSettled      CounterID = 33
+	LogicReturned     CounterID = 34
+	LogicRecalled     CounterID = 35
+	LogicDied         CounterID = 36
+	LogicDeadLettered CounterID = 37
+	LogicReleased     CounterID = 38
+	LogicTxnChecks    CounterID = 39
+	LogicTxnsGivenUp  CounterID = 40
+	LogicExpelled     CounterID = 41
+	LogicPulls        CounterID = 42
+	LogicDelayed      CounterID = 43
+	LogicTxns         CounterID = 44
 )
 
 var logicStats = [...]Row{
@@ -63,4 +81,22 @@ var logicStats = [...]Row{
 	LogicWaits:        {Name: "trimq_logic_waits", Help: "Parked requests.", Kind: KindGauge},
 	LogicProducers:    {Name: "trimq_logic_producers", Help: "Idempotent producers that are remembered.", Kind: KindGauge},
 	LogicRejected:     {Name: "trimq_logic_rejected_total", Help: "Inputs refused with an event.", Kind: KindCounter},
+
+	LogicCheckpointLSN:  {Name: "trimq_logic_checkpoint_lsn", Help: "LSN of the last checkpoint; a restart replays what lies behind it.", Kind: KindGauge},
+	LogicReplayNS:       {Name: "trimq_logic_checkpoint_seconds", Help: "How long the last checkpoint took to be made, beside the turns.", Kind: KindGauge, Scale: 1e9},
+	LogicReplayFailures: {Name: "trimq_logic_checkpoint_failures_total", Help: "Checkpoints that were not made because the log could not be replayed.", Kind: KindCounter},
+	LogicLongestTurnNS:  {Name: "trimq_logic_longest_turn_seconds", Help: "The longest turn of the last 30 to 60 seconds.", Kind: KindGauge, Scale: 1e9},
+
+	LogicSettled:      {Name: "trimq_logic_acked_total", Help: "Messages of queues that are done with.", Kind: KindCounter},
+	LogicReturned:     {Name: "trimq_logic_returned_total", Help: "Messages of queues that came back undone.", Kind: KindCounter},
+	LogicRecalled:     {Name: "trimq_logic_recalled_total", Help: "Messages taken back from consumers that held them for too long.", Kind: KindCounter},
+	LogicDied:         {Name: "trimq_logic_died_total", Help: "Messages of queues that were rejected, expired, pushed out or returned too often.", Kind: KindCounter},
+	LogicDeadLettered: {Name: "trimq_logic_dead_lettered_total", Help: "Dead messages of which it was decided where they go.", Kind: KindCounter},
+	LogicReleased:     {Name: "trimq_logic_released_total", Help: "Delayed and transactional batches that became visible.", Kind: KindCounter},
+	LogicTxnChecks:    {Name: "trimq_logic_transaction_checks_total", Help: "Questions to producer groups about transactions.", Kind: KindCounter},
+	LogicTxnsGivenUp:  {Name: "trimq_logic_transactions_given_up_total", Help: "Transactions rolled back without a decision.", Kind: KindCounter},
+	LogicExpelled:     {Name: "trimq_logic_group_members_expelled_total", Help: "Members of consumer groups that were silent, or did not give up their partitions.", Kind: KindCounter},
+	LogicPulls:        {Name: "trimq_logic_pulls", Help: "Parked pulls.", Kind: KindGauge},
+	LogicDelayed:      {Name: "trimq_logic_delayed", Help: "Delayed batches that wait.", Kind: KindGauge},
+	LogicTxns:         {Name: "trimq_logic_transactions", Help: "Open transactions.", Kind: KindGauge},
 }

@@ -25,6 +25,7 @@ const (
 	PersistCheckpoints  CounterID = 19
 	PersistRewritten    CounterID = 20
 	PersistDamaged      CounterID = 21
+	PersistDamagedRefs  CounterID = 22
 )
 
 // Status bits beside those in words.go, of persistsrv's restart and of its log.
@@ -57,4 +58,5 @@ var persistStats = [...]Row{
 	PersistCheckpoints:  {Name: "trimq_persist_checkpoints_total", Help: "Checkpoints of logicsrv stored.", Kind: KindCounter},
 	PersistRewritten:    {Name: "trimq_persist_rewritten_bytes_total", Help: "Bytes of the log written again because it was in doubt whether a sync had covered them.", Kind: KindCounter},
 	PersistDamaged:      {Name: "trimq_persist_damaged_places", Help: "Damaged places of the commit log found since the start.", Kind: KindGauge},
+	PersistDamagedRefs:  {Name: "trimq_persist_damaged_refs_total", Help: "References to stored messages that led to nothing that can be read.", Kind: KindCounter},
 }

@@ -29,13 +29,17 @@ func dataDir(c *cli.Context) (commitlog.FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(dir[0]); err != nil {
+	return openDataDir(dir[0])
+}
+
+func openDataDir(dir string) (commitlog.FS, error) {
+	if _, err := os.Stat(dir); err != nil {
 		return nil, err
 	}
-	if s, err := os.Stat(filepath.Join(dir[0], commitlog.LogDir)); err != nil || !s.IsDir() {
-		return nil, fmt.Errorf("%s is not a broker's data directory: there is no directory %s in it", dir[0], commitlog.LogDir)
+	if s, err := os.Stat(filepath.Join(dir, commitlog.LogDir)); err != nil || !s.IsDir() {
+		return nil, fmt.Errorf("%s is not a broker's data directory: there is no directory %s in it", dir, commitlog.LogDir)
 	}
-	return commitlog.DirFS(dir[0]), nil
+	return commitlog.DirFS(dir), nil
 }
 
 func dumpLog(c *cli.Context) error {

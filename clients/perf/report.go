@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"text/tabwriter"
+
+	"github.com/trimq/trimq/clients/perf/usage"
 )
 
 // Report is what a run says in the end; --json prints it as it is.
@@ -37,9 +39,9 @@ type Report struct {
 	AskedRate float64 `json:"asked_rate,omitempty"`
 	BehindMS  float64 `json:"generator_behind_ms,omitempty"` // the furthest that sending fell behind the schedule
 
-	AckLatency *Percentiles `json:"ack_latency_us,omitempty"`
-	EndToEnd   *Percentiles `json:"end_to_end_latency_us,omitempty"`
-	Processes  []Process    `json:"processes"`
+	AckLatency *Percentiles    `json:"ack_latency_us,omitempty"`
+	EndToEnd   *Percentiles    `json:"end_to_end_latency_us,omitempty"`
+	Processes  []usage.Process `json:"processes"`
 
 	Error   string `json:"error,omitempty"` // the first
 	Stopped string `json:"stopped,omitempty"`

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/trimq/trimq/clients/perf/usage"
 	"github.com/trimq/trimq/clients/trimq"
 )
 
@@ -21,7 +22,7 @@ type bench struct {
 	takes  []*intake
 	closes []func(context.Context) error
 	began  time.Time
-	before map[string]usage
+	before map[string]usage.Use
 	stop   chan struct{} // ends the watch of memory
 	peaks  <-chan map[string]int64
 }
@@ -110,9 +111,9 @@ func (b *bench) addConsumers(ctx context.Context, g *goal, atEnd, timed bool) er
 
 // start begins the measured time.
 func (b *bench) start() {
-	b.before = usages(b.s.runDir)
+	b.before = usage.Read(b.s.runDir)
 	b.stop = make(chan struct{})
-	b.peaks = watchMemory(b.s.runDir, b.stop)
+	b.peaks = usage.Watch(b.s.runDir, b.stop)
 	b.began = time.Now()
 	for _, l := range b.loads {
 		l.began = b.began
@@ -198,7 +199,7 @@ func (b *bench) countTakes() (verdict, time.Time) {
 func (b *bench) measured() {
 	if b.stop != nil {
 		close(b.stop)
-		b.report.Processes = processes(b.before, usages(b.s.runDir), <-b.peaks)
+		b.report.Processes = usage.Between(b.before, usage.Read(b.s.runDir), <-b.peaks)
 		b.stop = nil
 	}
 }

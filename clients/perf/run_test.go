@@ -5,12 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/trimq/trimq/clients/perf/usage"
 	"github.com/trimq/trimq/clients/trimq"
 )
 
@@ -191,48 +190,10 @@ func TestReceiveGivesUpWhenIdle(t *testing.T) {
 	}
 }
 
-func TestUsageFromProc(t *testing.T) {
-	seconds, err := parseStat("42 (a b) c) S 1 42 42 0 -1 4194560 100 0 0 0 250 75 0 0 20 0 9 0 123 0 0")
-	if err != nil || seconds != 3.25 {
-		t.Fatalf("%v, %v", seconds, err)
-	}
-	for _, bad := range []string{"", "42 (a", "42 (a) S 1", "42 (a) S 1 42 42 0 -1 4194560 100 0 0 0 x 75 0"} {
-		if _, err := parseStat(bad); err == nil {
-			t.Errorf("%q is understood", bad)
-		}
-	}
-	status := "Name:\ta\nVmHWM:\t   2048 kB\nRssAnon:\t 4 kB\nOdd:\tx kB\n"
-	if a, b, c, d := statusBytes(status, "VmHWM:"), statusBytes(status, "RssAnon:"), statusBytes(status, "VmPeak:"), statusBytes(status, "Odd:"); a != 2<<20 || b != 4096 || c != 0 || d != 0 {
-		t.Fatalf("%d %d %d %d", a, b, c, d)
-	}
-}
-
-func TestUsagesReadsPIDFiles(t *testing.T) {
-	dir := t.TempDir()
-	for name, text := range map[string]string{"connsrv.pid": "1\n", "logicsrv.pid": "no number"} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	all := usages(dir)
-	if all["connsrv"].pid != 1 || all[clientName].pid != os.Getpid() || all[clientName].peakBytes == 0 || len(all) != 2 {
-		t.Fatalf("%+v", all)
-	}
-}
-
-func TestProcesses(t *testing.T) {
-	before := map[string]usage{clientName: {pid: 1, cpuSeconds: 1}, "connsrv": {pid: 2, cpuSeconds: 2}, "logicsrv": {pid: 3, cpuSeconds: 9}}
-	after := map[string]usage{clientName: {pid: 1, cpuSeconds: 1.5}, "connsrv": {pid: 9, cpuSeconds: 0.25}}
-	got := processes(before, after, map[string]int64{clientName: 7})
-	if len(got) != 2 || got[0].OwnBytes != 7 || got[0].CPUSeconds != 0.5 || got[0].Restarted || got[1].CPUSeconds != 0.25 || !got[1].Restarted {
-		t.Fatalf("%+v", got)
-	}
-}
-
 func TestReportForms(t *testing.T) {
 	r := &Report{Mode: modeE2E, Topic: "t", Partitions: 1, Producers: 1, Consumers: 1, Level: "page", Codec: "none", Messages: 10, Acknowledged: 10, Received: 10}
 	r.AckLatency = &Percentiles{Samples: 1, P50: 7}
-	r.Processes = []Process{{Name: clientName, PID: 1, CPUSeconds: 0.5, PeakBytes: 3 << 20}}
+	r.Processes = []usage.Process{{Name: usage.ClientName, PID: 1, CPUSeconds: 0.5, PeakBytes: 3 << 20}}
 	r.finish(10, 2500, 0.5)
 	if r.Rate != 20 || r.MBPerSec != 0 || !r.sound() {
 		t.Fatalf("%+v", r)

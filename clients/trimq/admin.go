@@ -2,7 +2,6 @@ package trimq
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
@@ -23,7 +22,13 @@ type (
 	QueueInfo     = admin.QueueInfo
 	BindingInfo   = admin.BindingInfo
 	GroupInfo     = admin.GroupInfo
+	ConsumerInfo  = admin.ConsumerInfo
+	TxnInfo       = admin.TxnInfo
 	ExchangeType  = admin.ExchangeType
+	// Created tells of what a creation has made, or found.
+	Created = admin.Created
+	// SeekTo is a position in one of a queue's indexes.
+	SeekTo = admin.SeekTo
 	// RoutingHeader is a header that a binding of a headers exchange compares.
 	RoutingHeader = ipc.Header
 )
@@ -37,6 +42,22 @@ const (
 	ConsistentHash = admin.ConsistentHash
 )
 
+// Some is a number of QueueSettings that is given.
+func Some(n uint64) admin.Opt { return admin.Some(n) }
+
+// What a full queue does.
+const (
+	DropHead         = admin.DropHead         // the oldest messages make room
+	RejectPublish    = admin.RejectPublish    // the new message is not taken: ErrQueueFull
+	RejectDeadLetter = admin.RejectDeadLetter // … and is dead-lettered
+)
+
+// How the filter of a queue over a topic is written.
+const (
+	FilterSelector = admin.FilterSelector // a condition over headers
+	FilterTags     = admin.FilterTags     // a || b
+)
+
 // CreateTopic makes a topic. Existed tells that an equal one was there before; an unequal
 // one is ErrInequivalent.
 func (c *Client) CreateTopic(ctx context.Context, spec TopicSpec) (existed bool, err error) {
@@ -48,9 +69,17 @@ func (c *Client) CreateExchange(ctx context.Context, spec ExchangeSpec) (existed
 	return c.create(ctx, native.CmdCreateExchange, &spec)
 }
 
-// CreateQueue makes a queue, as CreateTopic does.
+// CreateQueue makes a queue, as CreateTopic does. QueueSettings says what it can be; a number that
+// may be left out is given with Some.
 func (c *Client) CreateQueue(ctx context.Context, spec QueueSpec) (existed bool, err error) {
 	return c.create(ctx, native.CmdCreateQueue, &spec)
+}
+
+// DeclareQueue is CreateQueue that tells more: the queue's id, and its name, which the broker
+// chooses where the spec has none. An exclusive queue belongs to the connection that made it: make
+// it with DeclareAndConsume.
+func (c *Client) DeclareQueue(ctx context.Context, spec QueueSpec) (Created, error) {
+	return request(ctx, c, native.CmdCreateQueue, &spec, admin.DecodeCreated)
 }
 
 // CreateBinding binds a queue, topic or exchange to an exchange; the rest as CreateTopic.
@@ -66,7 +95,7 @@ func (c *Client) create(ctx context.Context, cmd native.Command, body native.Bod
 // AddPartitions raises the number of a topic's partitions to total. Keys may map to other
 // partitions from then on.
 func (c *Client) AddPartitions(ctx context.Context, topic string, total uint32) error {
-	_, _, err := c.calls.do(ctx, native.CmdAddPartitions, &admin.AddPartitions{Name: topic, Total: total})
+	_, err := c.calls.do(ctx, native.CmdAddPartitions, &admin.AddPartitions{Name: topic, Total: total})
 	c.topics.forget(topic)
 	return err
 }
@@ -102,88 +131,9 @@ func (c *Client) DeleteBinding(ctx context.Context, spec BindingSpec) error {
 
 // drop deletes. A request that had to be sent again may find its own work done.
 func (c *Client) drop(ctx context.Context, cmd native.Command, body native.Body) error {
-	_, sent, err := c.calls.do(ctx, cmd, body)
-	if sent > 1 && codeOf(err) == errcode.NotFound {
+	a, err := c.calls.do(ctx, cmd, body)
+	if a.sent > 1 && codeOf(err) == errcode.NotFound {
 		return nil
 	}
 	return err
-}
-
-// Topics describes the named topics, or all of them. A name that is not there is ErrNotFound.
-func (c *Client) Topics(ctx context.Context, names ...string) ([]TopicInfo, error) {
-	var all []TopicInfo
-	err := c.describe(ctx, admin.KindTopic, names, func(d *admin.Description) (string, int) {
-		all = append(all, d.Topics...)
-		return lastName(d.Topics, func(t *TopicInfo) string { return t.Name })
-	})
-	return all, err
-}
-
-// Exchanges describes exchanges, as Topics does topics.
-func (c *Client) Exchanges(ctx context.Context, names ...string) ([]ExchangeInfo, error) {
-	var all []ExchangeInfo
-	err := c.describe(ctx, admin.KindExchange, names, func(d *admin.Description) (string, int) {
-		all = append(all, d.Exchanges...)
-		return lastName(d.Exchanges, func(t *ExchangeInfo) string { return t.Name })
-	})
-	return all, err
-}
-
-// Queues describes queues, as Topics does topics.
-func (c *Client) Queues(ctx context.Context, names ...string) ([]QueueInfo, error) {
-	var all []QueueInfo
-	err := c.describe(ctx, admin.KindQueue, names, func(d *admin.Description) (string, int) {
-		all = append(all, d.Queues...)
-		return lastName(d.Queues, func(t *QueueInfo) string { return t.Name })
-	})
-	return all, err
-}
-
-// Bindings describes the bindings of the named exchanges, or of all.
-func (c *Client) Bindings(ctx context.Context, exchanges ...string) ([]BindingInfo, error) {
-	var all []BindingInfo
-	err := c.describe(ctx, admin.KindBinding, exchanges, func(d *admin.Description) (string, int) {
-		all = append(all, d.Bindings...)
-		return lastName(d.Bindings, func(b *BindingInfo) string { return (*admin.CreateBinding)(b).Identity() })
-	})
-	return all, err
-}
-
-// Groups describes the committed offsets of groups, as Topics does topics.
-func (c *Client) Groups(ctx context.Context, names ...string) ([]GroupInfo, error) {
-	var all []GroupInfo
-	err := c.describe(ctx, admin.KindGroup, names, func(d *admin.Description) (string, int) {
-		all = append(all, d.Groups...)
-		return lastName(d.Groups, func(g *GroupInfo) string { return g.Name })
-	})
-	return all, err
-}
-
-func lastName[T any](list []T, name func(*T) string) (string, int) {
-	if len(list) == 0 {
-		return "", 0
-	}
-	return name(&list[len(list)-1]), len(list)
-}
-
-// describe asks page by page. take keeps a page and gives its last name and its length.
-func (c *Client) describe(ctx context.Context, kind admin.Kind, names []string, take func(*admin.Description) (string, int)) error {
-	ask := admin.Describe{Kind: kind, Names: names}
-	for {
-		page, err := request(ctx, c, native.CmdDescribe, &ask, admin.DecodeDescription)
-		if err != nil {
-			return err
-		}
-		if len(page.Missing) > 0 {
-			return &Error{Code: errcode.NotFound, Text: fmt.Sprintf("%q", page.Missing[0])}
-		}
-		last, n := take(&page)
-		if !page.More {
-			return nil
-		}
-		if n == 0 || last <= ask.After && len(names) == 0 {
-			return protocolError("DESCRIBE does not get on behind %q", ask.After)
-		}
-		ask.After = last
-	}
 }

@@ -3,6 +3,7 @@ package trimq
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -12,7 +13,7 @@ import (
 	"github.com/trimq/trimq/protocol/native"
 )
 
-// calls is the role of a client's own link: single requests and their answers. A request
+// calls is the role of single requests and their answers: what a client's own link carries. A request
 // whose connection is lost is sent again on the next one; all that are sent this way may be
 // repeated.
 type calls struct {
@@ -23,6 +24,7 @@ type calls struct {
 	waiting map[uint64]*call
 	corr    uint64
 	closed  bool
+	notes   noteMemory
 	hello   native.HelloReply // of the latest connection
 	lastErr error             // of the latest attempt to connect; nil while connected
 }
@@ -32,72 +34,113 @@ type call struct {
 	corr    uint64
 	cmd     native.Command
 	frame   []byte
-	sent    int // how often
-	reply   []byte
+	on      *conn        // it must not be sent over another connection; nil: any will do
+	pull    *native.Pull // of a PULL
+	answer  answer
 	err     error
 	settled bool
 	done    chan struct{}
 }
 
+// answer is what has come of a call.
+type answer struct {
+	body []byte
+	sent int          // how often it was sent
+	on   *conn        // over which it was sent last
+	got  []*delivered // the messages that a PULL got
+}
+
+// errConnLost ends a call that was bound to a connection. It may have been carried out if it was
+// sent.
+var errConnLost = errors.New("trimq: the connection was lost")
+
+// newCalls has a link carry calls.
+func newCalls(l *link) *calls {
+	cs := &calls{link: l, waiting: map[uint64]*call{}}
+	l.roles.add(cs, &cs.corr)
+	return cs
+}
+
 const unavailablePause = 50 * time.Millisecond
 
 // do sends a request and waits for its answer, trying again while a tier restarts.
-func (cs *calls) do(ctx context.Context, cmd native.Command, body native.Body) (reply []byte, sent int, err error) {
+func (cs *calls) do(ctx context.Context, cmd native.Command, body native.Body) (answer, error) {
+	return cs.doOn(ctx, nil, cmd, body)
+}
+
+// doOn is do over one connection: when that is lost, it ends with errConnLost. With nil any
+// connection will do, one after the other.
+func (cs *calls) doOn(ctx context.Context, on *conn, cmd native.Command, body native.Body) (answer, error) {
 	pause := backoff{min: unavailablePause, max: time.Second}
-	for {
-		reply, n, err := cs.once(ctx, cmd, body)
-		sent += n
-		if codeOf(err) != errcode.Unavailable {
-			return reply, sent, err
-		}
-		if pause.sleep(ctx) != nil {
-			return nil, sent, err
+	for sent := 0; ; {
+		a, err := cs.once(ctx, on, cmd, body)
+		sent += a.sent
+		a.sent = sent
+		if codeOf(err) != errcode.Unavailable || pause.sleep(ctx) != nil {
+			return a, err
 		}
 	}
 }
 
-func (cs *calls) once(ctx context.Context, cmd native.Command, body native.Body) ([]byte, int, error) {
+func (cs *calls) once(ctx context.Context, on *conn, cmd native.Command, body native.Body) (answer, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, 0, err
+		return answer{}, err
 	}
-	c := &call{cmd: cmd, done: make(chan struct{})}
-	cs.mu.Lock()
-	if cs.closed {
-		cs.mu.Unlock()
-		return nil, 0, ErrClosed
+	c, err := cs.start(on, cmd, body)
+	if err != nil {
+		return answer{}, err
 	}
-	cs.corr++
-	c.corr = cs.corr
-	c.frame = native.AppendFrame(nil, cmd, 0, c.corr, body)
-	cs.queue = append(cs.queue, c)
-	cs.mu.Unlock()
-	cs.link.kick()
 	select {
 	case <-c.done:
-		return c.reply, c.sent, c.err
+		return c.answer, c.err
 	case <-ctx.Done():
 		return cs.abandon(c, ctx.Err())
 	}
 }
 
+// start queues a call.
+func (cs *calls) start(on *conn, cmd native.Command, body native.Body) (*call, error) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if cs.closed {
+		return nil, ErrClosed
+	}
+	return cs.put(on, cmd, body), nil
+}
+
+// put queues a call. REQUIRES: cs.mu held.
+func (cs *calls) put(on *conn, cmd native.Command, body native.Body) *call {
+	cs.corr++
+	c := &call{corr: cs.corr, cmd: cmd, on: on, done: make(chan struct{})}
+	c.frame = native.AppendFrame(nil, cmd, 0, c.corr, body)
+	if m, ok := body.(*native.Pull); ok {
+		copied := *m
+		c.pull = &copied
+	}
+	if on != nil && on.isDead() {
+		cs.settle(c, nil, errConnLost)
+		return c
+	}
+	cs.queue = append(cs.queue, c)
+	cs.link.kick()
+	return c
+}
+
 // abandon gives a call up; its answer, if one comes, is thrown away.
-func (cs *calls) abandon(c *call, err error) ([]byte, int, error) {
+func (cs *calls) abandon(c *call, err error) (answer, error) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if c.settled {
-		return c.reply, c.sent, c.err
+		return c.answer, c.err
 	}
 	c.settled = true
-	for i, q := range cs.queue {
-		if q == c {
-			cs.queue = append(cs.queue[:i], cs.queue[i+1:]...)
-			break
-		}
+	if i := slices.Index(cs.queue, c); i >= 0 {
+		cs.queue = slices.Delete(cs.queue, i, i+1)
 	}
 	if cs.lastErr != nil {
 		err = &unreachableError{ended: err, last: cs.lastErr}
 	}
-	return nil, c.sent, err
+	return answer{sent: c.answer.sent}, err
 }
 
 // unreachableError says why a context ended before a broker was reached.
@@ -108,11 +151,12 @@ func (e *unreachableError) Error() string {
 }
 func (e *unreachableError) Unwrap() []error { return []error{ErrUnreachable, e.ended, e.last} }
 
-func (cs *calls) settle(c *call, reply []byte, err error) {
+// settle ends a call. REQUIRES: cs.mu held.
+func (cs *calls) settle(c *call, body []byte, err error) {
 	if c.settled {
 		return
 	}
-	c.settled, c.reply, c.err = true, reply, err
+	c.settled, c.answer.body, c.err = true, body, err
 	close(c.done)
 }
 
@@ -132,22 +176,24 @@ func (cs *calls) frameLimit() uint32 {
 func (cs *calls) gather(c *conn, o *outbox) time.Duration {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	for len(cs.queue) > 0 && len(cs.waiting) < int(c.hello.WindowRequests) {
+	for len(cs.queue) > 0 && c.room(o) > 0 {
 		q := cs.queue[0]
 		cs.queue = cs.queue[1:]
-		q.sent++
+		if q.on != nil && q.on != c {
+			cs.settle(q, nil, errConnLost)
+			continue
+		}
+		q.answer.sent++
+		q.answer.on = c
 		cs.waiting[q.corr] = q
 		o.add(q.frame, true)
 	}
 	return 0
 }
 
-func (cs *calls) handle(c *conn, h native.Header, body []byte, _ *slab) error {
+func (cs *calls) handle(c *conn, h native.Header, body []byte, s *slab) error {
 	if h.Flags&native.FlagResponse == 0 {
-		return protocolError("%s without being asked", h.Command)
-	}
-	if h.Correlation == pingCorrelation {
-		return nil
+		return cs.pulled(h, body, s)
 	}
 	refusal := responseError(h, body)
 	if refusal != nil && codeOf(refusal) == errcode.OK {
@@ -161,24 +207,41 @@ func (cs *calls) handle(c *conn, h native.Header, body []byte, _ *slab) error {
 		return protocolError("answer to %s %d, which was not asked", h.Command, h.Correlation)
 	}
 	delete(cs.waiting, h.Correlation)
-	if refusal != nil {
+	switch {
+	case refusal != nil:
+		q.answer.drop()
 		cs.settle(q, nil, refusal)
-	} else {
+	case q.settled && q.pull != nil:
+		return cs.unwanted(q, reply)
+	default:
 		cs.settle(q, reply, nil)
-	}
-	if len(cs.queue) > 0 {
-		cs.link.kick()
 	}
 	return nil
 }
 
+func (cs *calls) takes(native.Command) bool { return false }
+
+// drop lets go of messages that nobody will see.
+func (a *answer) drop() {
+	for _, in := range a.got {
+		in.s.release()
+	}
+	a.got = nil
+}
+
+// down: what was unanswered is sent again, unless it was bound to this connection.
 func (cs *calls) down(err error) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	cs.lastErr = err
 	again := make([]*call, 0, len(cs.waiting)+len(cs.queue))
 	for _, q := range cs.waiting {
-		if !q.settled {
+		q.answer.drop()
+		switch {
+		case q.settled:
+		case q.on != nil:
+			cs.settle(q, nil, errConnLost)
+		default:
 			again = append(again, q)
 		}
 	}
@@ -200,9 +263,10 @@ func (cs *calls) refused(err error, fatal bool) {
 	cs.queue = nil
 }
 
-// close refuses all calls.
-func (cs *calls) close() {
+// shut refuses all calls.
+func (cs *calls) shut() {
 	cs.mu.Lock()
+	defer cs.mu.Unlock()
 	cs.closed = true
 	queue := cs.queue
 	for _, q := range cs.waiting {
@@ -212,6 +276,24 @@ func (cs *calls) close() {
 	for _, q := range queue {
 		cs.settle(q, nil, ErrClosed)
 	}
-	cs.mu.Unlock()
+}
+
+// close refuses all calls, and ends the link.
+func (cs *calls) close() {
+	cs.shut()
 	cs.link.close()
+}
+
+// ask is a call with a typed answer.
+func ask[T any](ctx context.Context, cs *calls, on *conn, cmd native.Command, body native.Body, decode func([]byte) (T, error)) (T, answer, error) {
+	var none T
+	a, err := cs.doOn(ctx, on, cmd, body)
+	if err != nil {
+		return none, a, err
+	}
+	v, err := decode(a.body)
+	if err != nil {
+		return none, a, fmt.Errorf("%w: %w", ErrProtocol, err)
+	}
+	return v, a, nil
 }

@@ -21,6 +21,10 @@ type Client struct {
 	opt    options
 	calls  *calls
 	topics *topicTable
+	pulls  pulls
+
+	checkOnce sync.Once
+	checker   *checks // made with the first TxnChecker
 
 	mu     sync.Mutex
 	closed bool
@@ -45,10 +49,10 @@ func NewClient(addrs []string, opts ...Option) (*Client, error) {
 		}
 		c.addrs = append(c.addrs, full)
 	}
-	c.calls = &calls{waiting: map[uint64]*call{}}
-	c.calls.link = newLink(c, c.calls, controlSlab, native.DefaultMaxFrame)
+	c.calls = newCalls(newLink(c, controlSlab, native.DefaultMaxFrame))
 	c.calls.link.start()
 	c.topics = startTopicTable(c)
+	c.pulls.c = c
 	return c, nil
 }
 
@@ -83,12 +87,12 @@ func withPort(addr string) (string, error) {
 // Ping measures a round trip to the broker's connection tier.
 func (c *Client) Ping(ctx context.Context) (time.Duration, error) {
 	began := time.Now()
-	body, _, err := c.calls.do(ctx, native.CmdPing, &native.Ping{Token: uint64(began.UnixNano())})
+	pong, err := request(ctx, c, native.CmdPing, &native.Ping{Token: uint64(began.UnixNano())}, native.DecodePing)
 	if err != nil {
 		return 0, err
 	}
-	if pong, err := native.DecodePing(body); err != nil || pong.Token != uint64(began.UnixNano()) {
-		return 0, protocolError("PING came back as %d %v", pong.Token, err)
+	if pong.Token != uint64(began.UnixNano()) {
+		return 0, protocolError("PING came back as %d", pong.Token)
 	}
 	return time.Since(began), nil
 }
@@ -101,18 +105,10 @@ func (c *Client) Info(ctx context.Context) (BrokerInfo, error) {
 	return request(ctx, c, native.CmdInfo, native.Empty{}, native.DecodeInfoReply)
 }
 
-// request is a call with a typed answer.
+// request is a call over the client's own link, with a typed answer.
 func request[T any](ctx context.Context, c *Client, cmd native.Command, body native.Body, decode func([]byte) (T, error)) (T, error) {
-	var none T
-	reply, _, err := c.calls.do(ctx, cmd, body)
-	if err != nil {
-		return none, err
-	}
-	v, err := decode(reply)
-	if err != nil {
-		return none, fmt.Errorf("%w: %w", ErrProtocol, err)
-	}
-	return v, nil
+	v, _, err := ask(ctx, c.calls, nil, cmd, body, decode)
+	return v, err
 }
 
 // Close closes what the client has made, then the client. Producers deliver what they have
@@ -134,6 +130,7 @@ func (c *Client) Close(ctx context.Context) error {
 		}
 	}
 	c.topics.close()
+	c.pulls.close()
 	c.calls.close()
 	return errors.Join(errs...)
 }

@@ -50,7 +50,7 @@ func (k *Consumer) Commit(ctx context.Context) error {
 }
 
 func (k *Consumer) send(ctx context.Context, offsets []ipc.OffsetCommit) error {
-	_, _, err := k.c.calls.do(ctx, native.CmdCommitOffsets, &native.CommitOffsets{Group: k.opt.group, Offsets: offsets})
+	_, err := k.c.calls.do(ctx, native.CmdCommitOffsets, &native.CommitOffsets{Group: k.opt.group, Offsets: offsets})
 	return err
 }
 

@@ -26,6 +26,7 @@ type conn struct {
 	hello    native.HelloReply
 	asked    atomic.Int64 // requests written that want an answer
 	answered atomic.Int64
+	crowded  atomic.Bool // a request waits for room in the broker's window
 	draining atomic.Bool // the broker takes no new requests
 	dead     chan struct{}
 
@@ -196,7 +197,7 @@ func (c *conn) serve(ctx context.Context, l *link) error {
 		}
 		wrote <- err
 	}()
-	err := c.readLoop(l.role)
+	err := c.readLoop(l)
 	close(c.dead)
 	c.nc.Close()
 	if werr := <-wrote; werr != nil && !errors.Is(err, ErrProtocol) {
@@ -206,7 +207,20 @@ func (c *conn) serve(ctx context.Context, l *link) error {
 	return err
 }
 
-func (c *conn) readLoop(r role) error {
+// room is how many more requests the broker's window takes beside those in o. Where there is
+// none, the writer gathers again once something has been answered.
+func (c *conn) room(o *outbox) int {
+	n := c.free() - o.asked
+	if n <= 0 {
+		c.crowded.Store(true) // before another look: or the last answer might come between the two
+		n = c.free() - o.asked
+	}
+	return n
+}
+
+func (c *conn) free() int { return int(c.hello.WindowRequests) - int(c.asked.Load()-c.answered.Load()) }
+
+func (c *conn) readLoop(l *link) error {
 	for {
 		h, body, s, err := c.frames.next()
 		if err != nil {
@@ -218,10 +232,7 @@ func (c *conn) readLoop(r role) error {
 			}
 			c.draining.Store(true)
 		} else {
-			if h.Flags&native.FlagResponse != 0 {
-				c.answered.Add(1)
-			}
-			if err := r.handle(c, h, body, s); err != nil {
+			if err := c.frame(l, h, body, s); err != nil {
 				return err
 			}
 		}
@@ -229,6 +240,21 @@ func (c *conn) readLoop(r role) error {
 			return errGoodbye
 		}
 	}
+}
+
+// frame hands a frame on.
+func (c *conn) frame(l *link, h native.Header, body []byte, s *slab) error {
+	answer := h.Flags&native.FlagResponse != 0
+	if answer {
+		c.answered.Add(1)
+		if c.crowded.Swap(false) {
+			defer l.kick()
+		}
+	}
+	if answer && h.Correlation == pingCorrelation {
+		return nil
+	}
+	return l.roles.handle(c, h, body, s)
 }
 
 func (c *conn) writeLoop(l *link) error {
@@ -241,7 +267,7 @@ func (c *conn) writeLoop(l *link) error {
 		o.reset()
 		var due time.Duration
 		if !c.draining.Load() {
-			due = l.role.gather(c, &o)
+			due = l.roles.gather(c, &o)
 		}
 		if len(o.bufs) > 0 {
 			if err := c.write(&o); err != nil {

@@ -75,7 +75,7 @@ func (k *Consumer) gather(c *conn, o *outbox) time.Duration {
 		o.frame(native.CmdUnsubscribe, native.FlagNoReply, 0, &native.Unsubscribe{Sub: sub})
 	}
 	k.unsub = k.unsub[:0]
-	for k.wants.len() > 0 && len(k.waiting) < int(c.hello.WindowRequests) {
+	for k.wants.len() > 0 && c.room(o) > 0 {
 		p := k.wants.pop()
 		p.queued = false
 		switch {
@@ -159,18 +159,17 @@ func (k *Consumer) handle(c *conn, h native.Header, body []byte, s *slab) error 
 	switch {
 	case h.Flags&native.FlagResponse != 0:
 		return k.response(h, body, s)
-	case h.Command == native.CmdDeliver && k.opt.push:
+	case h.Command == native.CmdDeliver:
 		return k.deliver(body, s)
-	case h.Command == native.CmdSubClosed && k.opt.push:
-		return k.subClosed(body)
 	}
-	return protocolError("%s without being asked", h.Command)
+	return k.subClosed(body)
+}
+
+func (k *Consumer) takes(cmd native.Command) bool {
+	return k.opt.push && (cmd == native.CmdDeliver || cmd == native.CmdSubClosed)
 }
 
 func (k *Consumer) response(h native.Header, body []byte, s *slab) error {
-	if h.Correlation == pingCorrelation {
-		return nil
-	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	a, ok := k.waiting[h.Correlation]
@@ -303,7 +302,7 @@ func (k *Consumer) resetPart(p *part, gen uint64) {
 	defer k.work.Done()
 	ctx, cancel := until(k.stop)
 	defer cancel()
-	offset, err := k.resolve(ctx, p.index, k.opt.reset)
+	offset, err := k.c.resolve(ctx, p.index, k.opt.reset)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if gen != p.gen || k.closed {

@@ -28,7 +28,7 @@ func (f *fake) fill(t testing.TB, index uint64, n, each int, codec batch.Codec) 
 			at := ix.next + uint64(j-i)
 			b.Add(int64(1000+at), fmt.Appendf(nil, "k%d", at), fmt.Appendf(nil, "value %d", at), []Header{{Key: "n", Value: fmt.Append(nil, at)}})
 		}
-		ix.store(b.Seal(codec, batch.NoProducer, -1, -1), uint32(b.Count()))
+		ix.store(b.Seal(codec, batch.NoProducer, -1, -1), uint32(b.Count()), nil)
 	}
 	f.wake()
 	f.pump()

@@ -21,6 +21,12 @@ var (
 	ErrUnknownOutcome = errors.New("trimq: outcome unknown")
 	// ErrNoPartition: the topic has no partition of this number.
 	ErrNoPartition = errors.New("trimq: no such partition")
+	// ErrRecalled: the verdict on a message comes too late, for it has gone back to its queue: it
+	// was held for longer than the consumer's acknowledgement time-out, or was pulled over a
+	// connection that broke.
+	ErrRecalled = errors.New("trimq: recalled")
+	// ErrBadHandle: a text is no receipt handle.
+	ErrBadHandle = errors.New("trimq: not a receipt handle")
 	// ErrCorrupt: a batch's checksum does not fit, or it cannot be decoded.
 	ErrCorrupt = errors.New("trimq: corrupt batch")
 )
@@ -40,6 +46,13 @@ var (
 	ErrAuthFailed       error = &Error{Code: errcode.AuthFailed}
 	ErrShuttingDown     error = &Error{Code: errcode.ShuttingDown}
 	ErrInvalidArgument  error = &Error{Code: errcode.InvalidArgument}
+	ErrAccessRefused    error = &Error{Code: errcode.AccessRefused}
+	ErrLimitExceeded    error = &Error{Code: errcode.LimitExceeded}
+	ErrLocked           error = &Error{Code: errcode.Locked}
+	ErrLeaseExpired     error = &Error{Code: errcode.LeaseExpired}
+	ErrQueueFull        error = &Error{Code: errcode.QueueFull}
+	ErrUnknownTxn       error = &Error{Code: errcode.UnknownTxn}
+	ErrTxnEnded         error = &Error{Code: errcode.TxnEnded}
 )
 
 // Error is a refusal by the broker.
@@ -57,6 +70,11 @@ func codeOf(err error) errcode.Code {
 // protocolError wraps what is wrong with bytes from the broker.
 func protocolError(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrProtocol, fmt.Errorf(format, args...))
+}
+
+// invalid is a mistake that the client itself finds.
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("trimq: %w", errcode.New(errcode.InvalidArgument, format, args...))
 }
 
 // PartitionError is an error that concerns one partition; Fetch goes on with the others.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -37,7 +38,12 @@ type fake struct {
 	producers map[int64]int16
 	offsets   map[string]map[uint64]ipc.OffsetCommit
 	requests  map[native.Command]int
-	maxOpen   int // most requests of a connection unanswered at once
+	published []native.Publish // what stood in front of batches, in order
+	lease     uint64           // the latest
+	txns      map[uint64]*fakeTxn
+	lastTxn   uint64
+	lateTxns  time.Duration // until it is noticed that the connection of a transaction is gone
+	maxOpen   int           // most requests of a connection unanswered at once
 	fault     func(c *fakeConn, h native.Header, body []byte) fakeFault
 	closing   chan struct{}
 	done      sync.WaitGroup
@@ -63,14 +69,7 @@ type fakeIndex struct {
 type fakeRun struct {
 	base, next uint64
 	b          []byte
-}
-
-type fakeQueue struct {
-	admin.QueueInfo
-	acked    rangeSet
-	rejected rangeSet
-	inHand   map[*fakeConn]*rangeSet
-	attempts map[uint64]uint16
+	note       *ipc.Note // nil: none
 }
 
 type fakeLane struct {
@@ -85,18 +84,14 @@ type fakeSeq struct {
 }
 
 type fakeConn struct {
-	nc    net.Conn
-	wmu   sync.Mutex
-	open  int
-	subs  map[uint64]*fakeSub
-	authd bool
-}
-
-type fakeSub struct {
-	native.Subscribe
-	sent uint64 // messages or bytes
-	next uint64
-	q    *fakeQueue
+	nc      net.Conn
+	wmu     sync.Mutex
+	open    int
+	subs    map[uint64]*fakeSub
+	pullers map[*fakeQueue]uint64 // sub of what was pulled
+	groups  map[string]bool       // of transactions
+	authd   bool
+	ended   bool
 }
 
 func newFake(t testing.TB) *fake {
@@ -110,6 +105,7 @@ func newFake(t testing.TB) *fake {
 		indexes: map[uint64]*fakeIndex{}, topics: map[string]*admin.TopicInfo{}, queues: map[string]*fakeQueue{},
 		exchanges: map[string]*admin.ExchangeInfo{}, lanes: map[fakeLane]*fakeSeq{}, producers: map[int64]int16{},
 		offsets: map[string]map[uint64]ipc.OffsetCommit{}, requests: map[native.Command]int{},
+		txns:    map[uint64]*fakeTxn{},
 		closing: make(chan struct{}),
 	}
 	f.done.Add(1)
@@ -133,6 +129,7 @@ func (f *fake) dropAll() {
 	defer f.mu.Unlock()
 	for c := range f.conns {
 		c.nc.Close()
+		clear(c.groups)
 	}
 }
 
@@ -143,7 +140,7 @@ func (f *fake) accept() {
 		if err != nil {
 			return
 		}
-		c := &fakeConn{nc: nc, subs: map[uint64]*fakeSub{}}
+		c := &fakeConn{nc: nc, subs: map[uint64]*fakeSub{}, pullers: map[*fakeQueue]uint64{}, groups: map[string]bool{}}
 		f.mu.Lock()
 		f.conns[c] = true
 		f.accepted++
@@ -208,15 +205,12 @@ func (f *fake) gone(c *fakeConn) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.conns, c)
-	for _, q := range f.queues {
-		if h := q.inHand[c]; h != nil {
-			for _, s := range h.list {
-				for o := s.first; o < s.next; o++ {
-					q.attempts[o]++
-				}
-			}
-			delete(q.inHand, c)
-		}
+	c.ended = true
+	f.leaveQueues(c)
+	if f.lateTxns == 0 {
+		f.leaveTxns(c)
+	} else {
+		f.after(f.lateTxns, func() { f.leaveTxns(c) })
 	}
 	f.pump()
 }
@@ -225,6 +219,10 @@ func (f *fake) gone(c *fakeConn) {
 func (f *fake) answer(c *fakeConn, h native.Header, body []byte, bad fakeFault) {
 	var reply []byte
 	var err error
+	if h.Command == native.CmdPull && !bad.after && bad.refuse == 0 && bad.garbage == nil {
+		f.pull(c, h, body)
+		return
+	}
 	if bad.refuse != 0 && h.Flags&native.FlagNoReply == 0 { // else nobody would hear of it
 		err = errcode.New(bad.refuse, "as the test wants it")
 	} else {
@@ -246,11 +244,7 @@ func (f *fake) answer(c *fakeConn, h native.Header, body []byte, bad fakeFault) 
 	if h.Flags&native.FlagNoReply != 0 {
 		return
 	}
-	out := native.AppendHeader(nil, h.Command, native.FlagResponse, h.Correlation, len(reply))
-	out = append(out, reply...)
-	if err != nil {
-		out = native.AppendError(nil, h.Command, h.Correlation, err)
-	}
+	out := response(h, reply, err)
 	c.write(out)
 	if bad.twice {
 		c.write(out)
@@ -258,6 +252,14 @@ func (f *fake) answer(c *fakeConn, h native.Header, body []byte, bad fakeFault) 
 	f.mu.Lock()
 	f.pump()
 	f.mu.Unlock()
+}
+
+// response is a frame that answers.
+func response(h native.Header, body []byte, err error) []byte {
+	if err != nil {
+		return native.AppendError(nil, h.Command, h.Correlation, err)
+	}
+	return append(native.AppendHeader(nil, h.Command, native.FlagResponse, h.Correlation, len(body)), body...)
 }
 
 func (c *fakeConn) write(b []byte) {
@@ -310,9 +312,9 @@ func (f *fake) do(c *fakeConn, h native.Header, body []byte) ([]byte, error) {
 	case native.CmdInfo:
 		return reply(&native.InfoReply{Server: "fake", Topics: uint32(len(f.topics))}, nil)
 	case native.CmdProduce:
-		return f.produce(body)
+		return f.produce(c, body)
 	case native.CmdPublish:
-		return f.publish(body)
+		return f.publish(c, body)
 	case native.CmdInitProducer:
 		return f.initProducer(body)
 	case native.CmdListOffsets:
@@ -321,17 +323,23 @@ func (f *fake) do(c *fakeConn, h native.Header, body []byte) ([]byte, error) {
 		return f.groupOffsets(h.Command, body)
 	case native.CmdSubscribe, native.CmdUnsubscribe, native.CmdCredit, native.CmdAck:
 		return f.consume(c, h.Command, body)
+	case native.CmdPull:
+		return nil, f.pullUnheard(c, h, body)
+	case native.CmdExtend:
+		return nil, f.extend(body)
+	case native.CmdBeginTxn, native.CmdEndTxn, native.CmdTxnMember:
+		return f.transact(c, h.Command, body)
 	}
-	return f.administer(h.Command, body)
+	return f.administer(c, h.Command, body)
 }
 
 // store appends a batch to an index.
-func (ix *fakeIndex) store(b []byte, count uint32) uint64 {
+func (ix *fakeIndex) store(b []byte, count uint32, note *ipc.Note) uint64 {
 	base := ix.next
 	b = append([]byte(nil), b...)
 	batch.PatchBase(b, base, 0)
 	ix.next += uint64(count)
-	ix.runs = append(ix.runs, fakeRun{base, ix.next, b})
+	ix.runs = append(ix.runs, fakeRun{base, ix.next, b, note})
 	return base
 }
 
@@ -368,7 +376,7 @@ func (l *fakeSeq) store(m ipc.BatchMeta, base uint64) {
 	}
 }
 
-func (f *fake) produce(body []byte) ([]byte, error) {
+func (f *fake) produce(c *fakeConn, body []byte) ([]byte, error) {
 	m, err := native.DecodeProduce(body)
 	if err != nil {
 		return nil, err
@@ -386,15 +394,20 @@ func (f *fake) produce(body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !dup {
-		base = ix.store(b, meta.Count)
+	if !dup && m.Txn != 0 {
+		if err := f.part(c, m.Txn, func() uint64 { ix.store(b, meta.Count, nil); return 1 }); err != nil {
+			return nil, err
+		}
+		l.store(meta, 0)
+	} else if !dup {
+		base = ix.store(b, meta.Count, nil)
 		l.store(meta, base)
 		f.wake()
 	}
 	return reply(&native.ProduceReply{Base: base, Duplicate: dup}, nil)
 }
 
-func (f *fake) publish(body []byte) ([]byte, error) {
+func (f *fake) publish(c *fakeConn, body []byte) ([]byte, error) {
 	m, off, err := native.DecodePublish(body)
 	if err != nil {
 		return nil, err
@@ -403,6 +416,9 @@ func (f *fake) publish(body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	seen := m
+	seen.Exchange, seen.RoutingKey = strings.Clone(m.Exchange), strings.Clone(m.RoutingKey)
+	f.published = append(f.published, seen)
 	x := f.exchanges[m.Exchange]
 	if x == nil {
 		return nil, errcode.New(errcode.NotFound, "exchange %q", m.Exchange)
@@ -412,23 +428,75 @@ func (f *fake) publish(body []byte) ([]byte, error) {
 		return nil, err
 	}
 	if !dup {
-		for _, b := range f.bindings {
-			match := x.Type == admin.Fanout || b.RoutingKey == m.RoutingKey
-			if x.ByHeaders() { // somewhere
-				match = slices.Equal(b.Headers, m.Headers)
-			}
-			if match && b.Exchange == m.Exchange && !b.ToExchange {
-				queues++
-				f.indexes[f.queues[b.Queue].Queue].store(body[off:], meta.Count)
-			}
-		}
-		if queues == 0 && m.Mandatory {
+		targets := f.route(x, &m)
+		if len(targets) == 0 && m.Mandatory {
 			return nil, errcode.New(errcode.Unroutable, "%q", m.RoutingKey)
+		}
+		put := func() uint64 { return f.putIn(targets, &m, body[off:], meta.Count) }
+		switch {
+		case m.Txn != 0:
+			if err := f.part(c, m.Txn, put); err != nil {
+				return nil, err
+			}
+		case m.DelayMS > 0:
+			queues = uint64(len(targets))
+			f.after(time.Duration(m.DelayMS)*time.Millisecond, func() { put() })
+		default:
+			queues = put()
 		}
 		l.store(meta, queues)
 		f.wake()
 	}
-	return reply(&native.PublishReply{Queues: uint32(queues), Duplicate: dup}, nil)
+	return reply(&native.PublishReply{Queues: uint32(queues), Full: uint32(queues >> 32), Duplicate: dup}, nil)
+}
+
+// route finds the queues that a batch is for.
+func (f *fake) route(x *admin.ExchangeInfo, m *native.Publish) (targets []*fakeQueue) {
+	for _, b := range f.bindings {
+		match := x.Type == admin.Fanout || b.RoutingKey == m.RoutingKey
+		if x.ByHeaders() { // somewhere
+			match = slices.Equal(b.Headers, m.Headers)
+		}
+		if match && b.Exchange == m.Exchange && !b.ToExchange {
+			targets = append(targets, f.queues[b.Queue])
+		}
+	}
+	return targets
+}
+
+// putIn stores a batch in queues. In the upper half of the result is how many are full.
+func (f *fake) putIn(targets []*fakeQueue, m *native.Publish, b []byte, count uint32) (queues uint64) {
+	note := &ipc.Note{Exchange: strings.Clone(m.Exchange), Key: strings.Clone(m.RoutingKey), Priority: m.Priority}
+	for _, h := range m.Headers {
+		note.Headers = append(note.Headers, ipc.Header{Key: strings.Clone(h.Key), Value: strings.Clone(h.Value)})
+	}
+	for _, q := range targets {
+		if q.full() {
+			queues += 1 << 32
+			continue
+		}
+		queues++
+		f.cursorFor(q, m.Priority).ix.store(b, count, note)
+	}
+	return queues
+}
+
+// after does something later, unless the fake is closed by then. REQUIRES of do: f.mu held.
+func (f *fake) after(d time.Duration, do func()) {
+	f.done.Add(1)
+	go func() {
+		defer f.done.Done()
+		select {
+		case <-time.After(d):
+		case <-f.closing:
+			return
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		do()
+		f.wake()
+		f.pump()
+	}()
 }
 
 func (f *fake) initProducer(body []byte) ([]byte, error) {

@@ -4,40 +4,24 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/trimq/trimq/protocol/errcode"
-	"github.com/trimq/trimq/protocol/native"
 )
 
-// role is what a link carries: calls, a producer, a consumer. The link calls up, down and
-// refused from its own goroutine; between up and down, handle from the same goroutine and
-// gather from the writer's.
-type role interface {
-	// up begins a connection: what was unanswered on the last one is to be sent again.
-	up(c *conn)
-	// gather appends what is to be sent now. It returns after what time it wants to be asked
-	// again though nobody kicks; 0: not before.
-	gather(c *conn, o *outbox) time.Duration
-	// handle takes a frame; body is valid during the call unless s is retained. An error
-	// ends the connection.
-	handle(c *conn, h native.Header, body []byte, s *slab) error
-	// down ends a connection.
-	down(err error)
-	// refused reports an attempt to connect that failed; fatal: trying again will not help.
-	refused(err error, fatal bool)
-}
-
-// link keeps a connection to one of the brokers, for one role, until it is closed.
+// link keeps a connection to one of the brokers, for its roles, until it is closed.
 type link struct {
 	addrs    []string
 	opt      *options
-	role     role
 	slabSize int
 	maxFrame int
 	turn     int // of addrs; the run goroutine's
 
+	mu    sync.Mutex
+	calls *calls // see control
+
+	roles  roles
 	kicked atomic.Bool
 	wake   chan struct{}
 	cancel context.CancelFunc
@@ -46,9 +30,9 @@ type link struct {
 
 // newLink makes a link that start starts. slabSize is that of its read buffers; frames up to
 // maxFrame, or what the broker negotiates if that is more, are taken.
-func newLink(c *Client, r role, slabSize, maxFrame int) *link {
+func newLink(c *Client, slabSize, maxFrame int) *link {
 	return &link{
-		addrs: c.addrs, opt: &c.opt, role: r, slabSize: slabSize, maxFrame: maxFrame,
+		addrs: c.addrs, opt: &c.opt, slabSize: slabSize, maxFrame: maxFrame,
 		turn: rand.N(len(c.addrs)), wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 }
@@ -71,8 +55,24 @@ func (l *link) kick() {
 	}
 }
 
+// control gives the calls of the link, for what is bound to its connection beside another role.
+func (l *link) control() *calls {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.calls == nil {
+		l.calls = newCalls(l)
+	}
+	return l.calls
+}
+
 // close ends the connection and waits for the link's goroutines.
 func (l *link) close() {
+	l.mu.Lock()
+	cs := l.calls
+	l.mu.Unlock()
+	if cs != nil {
+		cs.shut()
+	}
 	l.cancel()
 	<-l.done
 }
@@ -89,17 +89,17 @@ func (l *link) run(ctx context.Context) {
 				return
 			}
 			l.opt.log.Debug("connect failed", "addr", addr, "err", err)
-			l.role.refused(err, fatalRefusal(err))
+			l.roles.refused(err, fatalRefusal(err))
 			if pause.sleep(ctx) != nil {
 				return
 			}
 			continue
 		}
 		l.opt.log.Debug("connected", "addr", addr, "conn", c.hello.Conn)
-		l.role.up(c)
+		l.roles.up(c)
 		l.kick()
 		err = c.serve(ctx, l)
-		l.role.down(err)
+		l.roles.down(err)
 		if ctx.Err() != nil {
 			return
 		}

@@ -30,6 +30,7 @@ const (
 	maxFetchBytes     = 64 << 20
 	defaultFetchWait  = 500 * time.Millisecond
 	defaultPrefetch   = 1000 // messages of a queue
+	defaultAckTimeout = 10 * time.Second
 
 	refreshEvery = 30 * time.Second // topics are described again, to learn of added partitions
 )
@@ -142,9 +143,10 @@ func WithoutIdempotence() ProducerOption { return func(o *producerOptions) { o.i
 // 0, as what is sent again is overtaken). What cannot reach a broker at all waits until Close.
 func WithRetryFor(d time.Duration) ProducerOption { return func(o *producerOptions) { o.retryFor = d } }
 
-// WithOrderByRoutingKey lets messages for an exchange overtake each other unless they share
-// their routing key. Without it an exchange gets all messages of this producer in order,
-// which makes batches small where routing keys alternate.
+// WithOrderByRoutingKey lets messages for an exchange overtake each other unless they share their
+// routing key, and all else by which they share a batch (priority, delay, time to live, mandatory,
+// headers where they matter). Without it an exchange gets all messages of this producer in order,
+// which makes batches small where these alternate.
 func WithOrderByRoutingKey() ProducerOption { return func(o *producerOptions) { o.byKey = true } }
 
 func newProducerOptions(opts []ProducerOption) producerOptions {
@@ -253,9 +255,12 @@ func newConsumerOptions(opts []ConsumerOption) consumerOptions {
 
 // queueOptions of a QueueConsumer.
 type queueOptions struct {
-	prefetch  uint64
-	autoAck   bool
-	exclusive bool
+	prefetch   uint64
+	autoAck    bool
+	exclusive  bool
+	priority   int32
+	ackTimeout time.Duration
+	tag        string
 }
 
 // QueueOption configures a QueueConsumer.
@@ -273,8 +278,22 @@ func WithAutoAck() QueueOption { return func(o *queueOptions) { o.autoAck = true
 // WithExclusive makes this the queue's only consumer, or fails.
 func WithExclusive() QueueOption { return func(o *queueOptions) { o.exclusive = true } }
 
+// WithPriority serves this consumer before those of lower priority (default 0) as long as it has
+// credit. Lower than 0 is allowed.
+func WithPriority(n int32) QueueOption { return func(o *queueOptions) { o.priority = n } }
+
+// WithAckTimeout sets for how long a message may wait for its verdict (default 10 s; 0: for ever).
+// Then the broker takes it back and gives it to whoever has credit: what was not received yet is
+// dropped here, and a verdict on the rest is ErrRecalled.
+func WithAckTimeout(d time.Duration) QueueOption {
+	return func(o *queueOptions) { o.ackTimeout = d }
+}
+
+// WithTag names the consumer, for people: in descriptions and in the broker's log.
+func WithTag(tag string) QueueOption { return func(o *queueOptions) { o.tag = tag } }
+
 func newQueueOptions(opts []QueueOption) queueOptions {
-	o := queueOptions{prefetch: defaultPrefetch}
+	o := queueOptions{prefetch: defaultPrefetch, ackTimeout: defaultAckTimeout}
 	for _, set := range opts {
 		set(&o)
 	}

@@ -2,6 +2,8 @@ package trimq
 
 import (
 	"cmp"
+	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -25,7 +27,7 @@ func (p *Producer) up(c *conn) {
 // gather closes what is due and takes from the queue what the broker's window allows.
 func (p *Producer) gather(c *conn, o *outbox) time.Duration {
 	next := p.closeDue()
-	batches, tooLarge := p.take(c)
+	batches, tooLarge := p.take(c, o)
 	for _, b := range tooLarge {
 		p.report(b, Result{Partition: b.s.partition}, ErrTooLarge)
 	}
@@ -122,7 +124,7 @@ func (p *Producer) takeUp(now time.Time) {
 
 // take pops batches that may be sent now. Until gather has sealed them nobody else sees them.
 // What was closed for a broker with larger frames cannot be sent any more.
-func (p *Producer) take(c *conn) (taken, tooLarge []*pending) {
+func (p *Producer) take(c *conn, o *outbox) (taken, tooLarge []*pending) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.renew {
@@ -151,7 +153,7 @@ func (p *Producer) take(c *conn) (taken, tooLarge []*pending) {
 			continue
 		}
 		n := len(p.inflight) + p.sealing
-		if n >= int(c.hello.WindowRequests) || n > 0 && p.bytes+b.size > int(c.hello.WindowBytes) ||
+		if c.room(o) <= len(taken) || n > 0 && p.bytes+b.size > int(c.hello.WindowBytes) ||
 			written > 0 && written+b.size > maxWrite {
 			break
 		}
@@ -201,7 +203,11 @@ func (b *pending) frame() []byte {
 		cmd = native.CmdPublish
 	}
 	native.PutHeader(f, cmd, 0, b.corr, len(f)-native.FrameHeaderSize)
-	copy(f[native.FrameHeaderSize:], b.ln.prefix)
+	body := f[native.FrameHeaderSize:]
+	copy(body, b.ln.prefix)
+	if b.s.exchange {
+		native.PatchPublish(body, uint32(min(b.payload, math.MaxUint32)), b.delay())
+	}
 	return f
 }
 
@@ -209,9 +215,6 @@ func (b *pending) frame() []byte {
 func (p *Producer) handle(c *conn, h native.Header, body []byte, _ *slab) error {
 	if h.Flags&native.FlagResponse == 0 {
 		return protocolError("%s without being asked", h.Command)
-	}
-	if h.Correlation == pingCorrelation {
-		return nil
 	}
 	p.mu.Lock()
 	b := p.inflight[h.Correlation]
@@ -236,6 +239,9 @@ func (p *Producer) handle(c *conn, h native.Header, body []byte, _ *slab) error 
 	if refusal == nil {
 		s.pause.reset()
 		b.refusal = errcode.OK
+		if end := batch.NextSequence(b.seq, b.count); before(s.stored, end) {
+			s.stored = end
+		}
 	}
 	if s.stalled && s.sent == 0 {
 		p.settle(s)
@@ -250,10 +256,15 @@ func (p *Producer) handle(c *conn, h native.Header, body []byte, _ *slab) error 
 		if gone(codeOf(refusal)) {
 			p.forget(s)
 		}
+		if refusal == nil && r.Full > 0 {
+			refusal = &Error{Code: errcode.QueueFull, Text: fmt.Sprintf("%d of %d queues did not take it", r.Full, r.Full+r.Queues)}
+		}
 		p.report(b, r, refusal)
 	}
 	return nil
 }
+
+func (p *Producer) takes(native.Command) bool { return false }
 
 // answer decodes the response to a batch.
 func (b *pending) answer(h native.Header, body []byte) (r Result, refusal, err error) {
@@ -276,7 +287,7 @@ func (b *pending) answer(h native.Header, body []byte) (r Result, refusal, err e
 		if err != nil {
 			return r, nil, protocolError("%w", err)
 		}
-		r.Queues, r.Duplicate = m.Queues, m.Duplicate
+		r.Queues, r.Full, r.Duplicate = m.Queues, m.Full, m.Duplicate
 		return r, nil, nil
 	}
 	m, err := native.DecodeProduceReply(body)
@@ -284,6 +295,9 @@ func (b *pending) answer(h native.Header, body []byte) (r Result, refusal, err e
 		return r, nil, protocolError("%w", err)
 	}
 	r.Offset, r.Duplicate = m.Base, m.Duplicate
+	if b.ln.shape.txn != nil {
+		r.Offset = UnknownOffset // the commit decides
+	}
 	return r, nil, nil
 }
 
@@ -310,6 +324,7 @@ func (p *Producer) report(b *pending, r Result, err error) {
 	weight := b.weight
 	p.mu.Lock()
 	p.flushes.end(b)
+	b.ln.shape.txn.reported(err)
 	p.mu.Unlock()
 	p.recycle(b)
 	p.win.release(weight)

@@ -8,117 +8,113 @@ import (
 	"sync"
 	"time"
 
-	"github.com/trimq/trimq/protocol/batch"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/native"
 )
 
-// Deliveries are messages of a queue that came together. Offset of a Record is here its
-// place in the queue, by which it is settled.
+// Deliveries are messages of a queue that came together to a consumer. They are settled through
+// it by index and offset.
 type Deliveries struct {
-	Messages []Record
-	Attempts uint16 // how often they were delivered before; 0: the first time
-
-	q           *QueueConsumer
-	first, next uint64
-	s           *slab
-	headers     []Header
-	reader      batch.Reader
+	Parcel
+	q *QueueConsumer
 }
 
 // Ack settles all of them as done.
-func (d *Deliveries) Ack() error { return d.q.settle(ipc.VerdictAck, d.first, d.next) }
+func (d *Deliveries) Ack() error { return d.q.settle(ipc.VerdictAck, d.Index, d.first, d.next) }
 
 // Nack puts all of them back to their places in the queue.
-func (d *Deliveries) Nack() error { return d.q.settle(ipc.VerdictRequeue, d.first, d.next) }
+func (d *Deliveries) Nack() error { return d.q.settle(ipc.VerdictRequeue, d.Index, d.first, d.next) }
 
-// Reject drops all of them.
-func (d *Deliveries) Reject() error { return d.q.settle(ipc.VerdictReject, d.first, d.next) }
+// Reject makes all of them dead: they go to the queue's dead-letter exchange, or are dropped.
+func (d *Deliveries) Reject() error { return d.q.settle(ipc.VerdictReject, d.Index, d.first, d.next) }
 
 // Release gives the memory of the messages back, as Fetch.Release does; settle them
 // before that. It settles nothing by itself.
 func (d *Deliveries) Release() {
-	if d == nil || d.s == nil {
-		return
+	if d != nil && d.release() {
+		deliveries.Put(d)
 	}
-	d.s.release()
-	d.s = nil
-	d.Messages = d.Messages[:0]
-	clear(d.headers)
-	d.headers = d.headers[:0]
-	deliveries.Put(d)
 }
 
 var deliveries = sync.Pool{New: func() any { return new(Deliveries) }}
 
-// DeliveryError tells that messages [First, First+Count) of a queue cannot be read. They are
+// DeliveryError tells that messages [First, First+Count) of a queue's index cannot be read. They are
 // in this consumer's hands all the same: Reject or Nack them.
 type DeliveryError struct {
 	Queue string
+	Index uint64
 	First uint64
 	Count uint32
 	Err   error
+
+	q *QueueConsumer
 }
 
 // Error names the queue and the messages.
 func (e *DeliveryError) Error() string {
-	return fmt.Sprintf("trimq: queue %s, messages %d to %d: %v", e.Queue, e.First, e.First+uint64(e.Count)-1, e.Err)
+	return fmt.Sprintf("trimq: queue %s, messages %d to %d of index %d: %v", e.Queue, e.First, e.First+uint64(e.Count)-1, e.Index, e.Err)
 }
 
 // Unwrap is the reason.
 func (e *DeliveryError) Unwrap() error { return e.Err }
 
+// Nack puts the messages back to their places in the queue.
+func (e *DeliveryError) Nack() error { return e.settle(ipc.VerdictRequeue) }
+
+// Reject makes the messages dead.
+func (e *DeliveryError) Reject() error { return e.settle(ipc.VerdictReject) }
+
+func (e *DeliveryError) settle(v ipc.Verdict) error {
+	return e.q.settle(v, e.Index, e.First, e.First+uint64(e.Count))
+}
+
 // QueueConsumer takes messages from a queue. Its methods may be called by any goroutine;
 // several that call Receive share the decoding.
 //
-// A message is delivered again, with Attempts raised, when it was put back, or when the
-// connection broke before it was settled. What is settled is settled once the broker has it:
-// verdicts on their way when a connection breaks are sent again on the next one.
+// A message is delivered again, with Attempts raised, when it was put back, when it was not
+// settled within the acknowledgement time-out, or when the connection broke before it was
+// settled. What is settled is settled once the broker has it: verdicts on their way when a
+// connection breaks are sent again on the next one.
 type QueueConsumer struct {
 	c     *Client
-	name  string
-	index uint64
 	opt   queueOptions
 	link  *link
+	name  string // set before the first subscription, as queue is
+	queue uint64 // its id
 
 	notify chan struct{} // capacity 1: there is something for Receive
 	first  chan error    // capacity 1: the first subscription's outcome
 	stop   chan struct{} // closed by Close
 
+	producers producers // that share the connection
+
 	// Lock order: QueueConsumer.mu alone.
 	mu        sync.Mutex
+	conn      *conn // nil: not connected
+	home      *conn // the queue is exclusive to this connection; nil: to none
 	ready     fifo[*delivered]
-	held      rangeSet // delivered on this connection, not settled
-	settled   uint64   // of what was delivered on this connection
-	limit     uint64   // the credit that the broker has been told
-	subbed    bool     // SUBSCRIBE is written on this connection
-	confirmed bool     // and answered
+	notes     noteMemory
+	hands     map[uint64]*hand // by index
+	last      *hand            // the latest that was looked for
+	unsent    []*hand          // have verdicts to be sent
+	holding   uint64           // delivered on this connection, not settled, not recalled
+	settled   uint64           // of what was delivered on this connection
+	owed      uint64           // recalled: its credit is renewed with the next Receive
+	limit     uint64           // the credit that the broker has been told
+	begun     bool             // the queue is known: subscribe
+	subbed    bool             // SUBSCRIBE is written on this connection
+	confirmed bool             // and answered
 	again     time.Time
 	giveUp    time.Time // no longer tries again after it
 	pause     backoff
-	verdicts  [4]rangeSet // by ipc.Verdict: not sent
-	stale     [4]rangeSet // the same, on messages that came over an earlier connection
-	acks      map[uint64]ackRequest
+	txns      []*Txn // that settle some of what is in hand
+	acks      map[uint64]*ackRequest
 	corr      uint64
 	ackErr    error // the first refusal since the last Flush
 	flushes   []chan error
 	fatal     error
 	closed    bool
-}
-
-// delivered is a DELIVER that has arrived.
-type delivered struct {
-	m     native.Deliver
-	batch []byte
-	s     *slab
-}
-
-// ackRequest is an ACK on the wire.
-type ackRequest struct {
-	verdict ipc.Verdict
-	stale   bool
-	ranges  []ipc.Range
 }
 
 const (
@@ -132,24 +128,51 @@ const (
 
 // ConsumeQueue makes a consumer of a queue and waits until the broker has accepted it.
 func (c *Client) ConsumeQueue(ctx context.Context, queue string, opts ...QueueOption) (*QueueConsumer, error) {
-	found, err := c.Queues(ctx, queue)
+	found, err := c.queueNamed(ctx, queue)
 	if err != nil {
 		return nil, err
 	}
-	if len(found) != 1 {
-		return nil, protocolError("DESCRIBE of queue %q tells of %d", queue, len(found))
+	q, err := c.newQueueConsumer(opts)
+	if err != nil {
+		return nil, err
 	}
+	q.begin(queue, found.Queue, nil)
+	return q.started(ctx)
+}
+
+// newQueueConsumer makes a consumer that connects; begin tells it to which queue.
+func (c *Client) newQueueConsumer(opts []QueueOption) (*QueueConsumer, error) {
 	q := &QueueConsumer{
-		c: c, name: queue, index: found[0].Queue, opt: newQueueOptions(opts),
+		c: c, opt: newQueueOptions(opts), hands: map[uint64]*hand{}, acks: map[uint64]*ackRequest{},
 		notify: make(chan struct{}, 1), first: make(chan error, 1), stop: make(chan struct{}),
-		acks: map[uint64]ackRequest{}, corr: subCorrelation,
 		pause: backoff{min: c.opt.backoffMin, max: c.opt.backoffMax},
 	}
-	q.link = newLink(c, q, queueSlab, native.DefaultMaxFrame)
+	q.link = newLink(c, queueSlab, native.DefaultMaxFrame)
+	q.link.roles.add(q, &q.corr)
+	q.corr += subCorrelation
 	if err := c.adopt(q); err != nil {
 		return nil, err
 	}
 	q.link.start()
+	return q, nil
+}
+
+// begin subscribes to a queue. If it is exclusive to a connection, home, which is no more, it has
+// gone with that: false.
+func (q *QueueConsumer) begin(name string, queue uint64, home *conn) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if home != nil && q.conn != home {
+		return false
+	}
+	q.name, q.queue, q.home, q.begun = name, queue, home, true
+	q.link.kick()
+	return true
+}
+
+// started waits for the first subscription.
+func (q *QueueConsumer) started(ctx context.Context) (*QueueConsumer, error) {
+	var err error
 	select {
 	case err = <-q.first:
 	case <-ctx.Done():
@@ -162,6 +185,9 @@ func (c *Client) ConsumeQueue(ctx context.Context, queue string, opts ...QueueOp
 	return q, nil
 }
 
+// Name is the name of the queue.
+func (q *QueueConsumer) Name() string { return q.name }
+
 // Receive gives the next messages, waiting for them until ctx ends.
 func (q *QueueConsumer) Receive(ctx context.Context) (*Deliveries, error) {
 	if err := ctx.Err(); err != nil {
@@ -173,7 +199,7 @@ func (q *QueueConsumer) Receive(ctx context.Context) (*Deliveries, error) {
 			return nil, err
 		}
 		if d != nil {
-			return q.decode(d)
+			return q.open(d)
 		}
 		select {
 		case <-q.notify:
@@ -191,13 +217,17 @@ func (q *QueueConsumer) take() (*delivered, error) {
 	if q.closed {
 		return nil, ErrClosed
 	}
+	if q.owed > 0 { // who asks for more is alive
+		q.settled, q.owed = q.settled+q.owed, 0
+		q.link.kick()
+	}
 	if q.ready.len() > 0 {
 		d := q.ready.pop()
 		if q.ready.len() > 0 {
 			q.ring()
 		}
 		if q.opt.autoAck {
-			q.count(d.m.First, d.m.First+uint64(d.m.Count))
+			q.count(q.hand(d.m.Index).held.remove(d.m.First, d.next()))
 		}
 		return d, nil
 	}
@@ -214,57 +244,63 @@ func (q *QueueConsumer) ring() {
 	}
 }
 
-// decode checks and unpacks a delivery, in the goroutine that asked for it.
-func (q *QueueConsumer) decode(in *delivered) (*Deliveries, error) {
+// open checks and unpacks a delivery, in the goroutine that asked for it.
+func (q *QueueConsumer) open(in *delivered) (*Deliveries, error) {
 	d := deliveries.Get().(*Deliveries)
-	d.q, d.s, d.Attempts = q, in.s, in.m.Attempts
-	d.first, d.next = in.m.First, in.m.First+uint64(in.m.Count)
-	err := d.reader.Reset(in.batch)
-	if err == nil {
-		if batch.Header(in.batch).Codec() != batch.None {
-			d.reader.TakeBuffer() // the messages are to outlive the reader's next batch
-		}
-		d.reader.Rebase(in.m.Base)
-		d.Messages = appendRecords(d.Messages, &d.headers, &d.reader, d.first, d.next)
-		err = d.reader.Err()
-	}
-	if err == nil && len(d.Messages) != int(in.m.Count) {
-		err = fmt.Errorf("%d messages instead of %d", len(d.Messages), in.m.Count)
-	}
-	if err != nil {
+	d.q = q
+	if err := d.Parcel.open(in, q.name); err != nil {
 		d.Release()
-		return nil, &DeliveryError{Queue: q.name, First: in.m.First, Count: in.m.Count, Err: corrupt(err)}
+		return nil, &DeliveryError{Queue: q.name, Index: in.m.Index, First: in.m.First, Count: in.m.Count, Err: err, q: q}
 	}
 	return d, nil
 }
 
-// Ack settles messages, by offset, as done. It does not wait for the broker; Flush does.
-func (q *QueueConsumer) Ack(offsets ...uint64) error { return q.settleEach(ipc.VerdictAck, offsets) }
+// hand is what is known of an index. REQUIRES: q.mu held.
+func (q *QueueConsumer) hand(index uint64) *hand {
+	if q.last != nil && q.last.index == index {
+		return q.last
+	}
+	h := q.hands[index]
+	if h == nil {
+		h = &hand{index: index}
+		q.hands[index] = h
+	}
+	q.last = h
+	return h
+}
+
+// Ack settles messages of an index of the queue, by offset, as done. It does not wait for the
+// broker; Flush does. With ErrRecalled the others of them are settled all the same.
+func (q *QueueConsumer) Ack(index uint64, offsets ...uint64) error {
+	return q.settleEach(ipc.VerdictAck, index, offsets)
+}
 
 // Nack puts messages back to their places in the queue.
-func (q *QueueConsumer) Nack(offsets ...uint64) error {
-	return q.settleEach(ipc.VerdictRequeue, offsets)
+func (q *QueueConsumer) Nack(index uint64, offsets ...uint64) error {
+	return q.settleEach(ipc.VerdictRequeue, index, offsets)
 }
 
-// Reject drops messages.
-func (q *QueueConsumer) Reject(offsets ...uint64) error {
-	return q.settleEach(ipc.VerdictReject, offsets)
+// Reject makes messages dead.
+func (q *QueueConsumer) Reject(index uint64, offsets ...uint64) error {
+	return q.settleEach(ipc.VerdictReject, index, offsets)
 }
 
-func (q *QueueConsumer) settleEach(v ipc.Verdict, offsets []uint64) error {
+func (q *QueueConsumer) settleEach(v ipc.Verdict, index uint64, offsets []uint64) (late error) {
 	for _, o := range offsets {
 		if o == math.MaxUint64 {
-			return fmt.Errorf("trimq: offset %d: %w", o, ErrInvalidArgument)
+			return invalid("offset %d", o)
 		}
-		if err := q.settle(v, o, o+1); err != nil {
+		if err := q.settle(v, index, o, o+1); errors.Is(err, ErrRecalled) {
+			late = err
+		} else if err != nil {
 			return err
 		}
 	}
-	return nil
+	return late
 }
 
 // settle notes a verdict for the writer. Neighbours become one range.
-func (q *QueueConsumer) settle(v ipc.Verdict, first, next uint64) error {
+func (q *QueueConsumer) settle(v ipc.Verdict, index, first, next uint64) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
@@ -273,22 +309,28 @@ func (q *QueueConsumer) settle(v ipc.Verdict, first, next uint64) error {
 	if q.opt.autoAck {
 		return nil
 	}
-	q.held.split(first, next, func(a, b uint64, held bool) {
-		switch {
-		case held:
-			q.verdicts[v].add(a, b)
-		case v != ipc.VerdictRequeue: // that has come to pass by itself
-			q.stale[v].add(a, b)
-		}
-	})
-	q.count(first, next)
-	q.link.kick()
+	h := q.hand(index)
+	settled, late := h.settle(v, first, next)
+	q.send(h)
+	q.count(settled)
+	if late > 0 {
+		return recalledError(q.name, index, late)
+	}
 	return nil
 }
 
+// send lets the writer look at what h has to send. REQUIRES: q.mu held.
+func (q *QueueConsumer) send(h *hand) {
+	if !h.queued && !h.idle() {
+		h.queued = true
+		q.unsent = append(q.unsent, h)
+	}
+}
+
 // count makes room for as many messages as are settled. REQUIRES: q.mu held.
-func (q *QueueConsumer) count(first, next uint64) {
-	q.settled += q.held.remove(first, next)
+func (q *QueueConsumer) count(settled uint64) {
+	q.settled += settled
+	q.holding -= settled
 	q.link.kick()
 }
 
@@ -313,10 +355,7 @@ func (q *QueueConsumer) flushed() {
 	if len(q.flushes) == 0 {
 		return
 	}
-	left := len(q.acks) > 0
-	for i := range q.verdicts {
-		left = left || !q.verdicts[i].empty() || !q.stale[i].empty()
-	}
+	left := len(q.acks) > 0 || len(q.unsent) > 0
 	if left && q.fatal == nil && !q.closed {
 		return
 	}
@@ -339,9 +378,9 @@ func (q *QueueConsumer) Close(ctx context.Context) error {
 	if closed {
 		return nil
 	}
-	err := q.Flush(ctx)
+	errs := []error{q.closeProducers(ctx), q.Flush(ctx)}
 	q.end()
-	return err
+	return errors.Join(errs...)
 }
 
 func (q *QueueConsumer) end() {
@@ -352,6 +391,7 @@ func (q *QueueConsumer) end() {
 	}
 	q.closed = true
 	q.flushed()
+	q.loseBound()
 	q.mu.Unlock()
 	close(q.stop)
 	q.c.disown(q)

@@ -43,15 +43,15 @@ func TestQueue(t *testing.T) {
 					t.Fatalf("message %d came again", m.Offset)
 				}
 				seen++
-				must[struct{}](t)(struct{}{}, q.Ack(m.Offset))
+				must[struct{}](t)(struct{}{}, q.Ack(d.Index, m.Offset))
 			case m.Offset%10 == 3:
-				must[struct{}](t)(struct{}{}, q.Nack(m.Offset))
+				must[struct{}](t)(struct{}{}, q.Nack(d.Index, m.Offset))
 			case m.Offset%10 == 4:
 				seen++
-				must[struct{}](t)(struct{}{}, q.Reject(m.Offset))
+				must[struct{}](t)(struct{}{}, q.Reject(d.Index, m.Offset))
 			default:
 				seen++
-				must[struct{}](t)(struct{}{}, q.Ack(m.Offset))
+				must[struct{}](t)(struct{}{}, q.Ack(d.Index, m.Offset))
 			}
 		}
 		d.Release()
@@ -61,7 +61,7 @@ func TestQueue(t *testing.T) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	fq := f.queues["q"]
+	fq := f.queues["q"].cursors[0]
 	if again != 10 || fmt.Sprint(fq.acked.list) != "[{0 100}]" {
 		t.Fatalf("%d came again, settled are %v", again, fq.acked.list)
 	}
@@ -150,7 +150,7 @@ func TestQueueThroughFaults(t *testing.T) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if got := fmt.Sprint(f.queues["q"].acked.list); got != "[{0 2000}]" {
+	if got := fmt.Sprint(f.queues["q"].cursors[0].acked.list); got != "[{0 2000}]" {
 		t.Fatalf("confirmed are 2000 messages, the broker has %s", got)
 	}
 	if f.accepted < 5 {
@@ -178,7 +178,7 @@ func TestQueuePrefetch(t *testing.T) {
 	if d, _ := q.take(); d != nil || len(offsets) != 10 {
 		t.Fatalf("more than the prefetch of 10 was delivered: %v", offsets)
 	}
-	if err := q.Ack(offsets...); err != nil {
+	if err := q.Ack(q.queue, offsets...); err != nil {
 		t.Fatal(err)
 	}
 	if d := must[*Deliveries](t)(q.Receive(ctx)); d.Messages[0].Offset != 10 {
@@ -236,6 +236,36 @@ func TestDamagedDelivery(t *testing.T) {
 	}
 }
 
+// TestMiddleOfABatch: of a batch that came from another queue, this one may hold a part only. The
+// offset that its first message would have here lies below 0.
+func TestMiddleOfABatch(t *testing.T) {
+	var b batch.Builder
+	for i := range 7 {
+		b.Add(1, nil, fmt.Append(nil, i), nil)
+	}
+	m := native.Deliver{Sub: queueSub, Index: 5, First: 0, Count: 2}
+	m.Base -= 3
+	var in *delivered
+	for _, base := range []uint64{m.Base, 1 << 40} {
+		m.Base = base
+		body := m.Append(nil)
+		got, err := arrive(append(body, b.Seal(batch.Zstd, batch.NoProducer, -1, -1)...), newSlab(1), new(noteMemory))
+		if (err == nil) != (base != 1<<40) {
+			t.Fatalf("base %d: %v", int64(base), err)
+		}
+		if err == nil {
+			in = got
+		}
+	}
+	var d Parcel
+	if err := d.open(in, "q"); err != nil {
+		t.Fatal(err)
+	}
+	if len(d.Messages) != 2 || string(d.Messages[0].Value) != "3" || d.Messages[1].Offset != 1 {
+		t.Errorf("%+v", d.Messages)
+	}
+}
+
 // TestRangeSet compares with a map.
 func TestRangeSet(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
@@ -246,9 +276,13 @@ func TestRangeSet(t *testing.T) {
 			first := r.Uint64N(60)
 			next := first + r.Uint64N(8)
 			if r.IntN(3) > 0 {
-				set.add(first, next)
+				before := len(model)
+				added := set.add(first, next)
 				for o := first; o < next; o++ {
 					model[o] = true
+				}
+				if int(added) != len(model)-before {
+					t.Fatalf("add [%d,%d) put in %d, not %d", first, next, added, len(model)-before)
 				}
 				continue
 			}

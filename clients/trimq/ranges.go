@@ -25,23 +25,25 @@ func (r *rangeSet) find(offset uint64) int {
 	return i
 }
 
-// add puts [first, next) in.
-func (r *rangeSet) add(first, next uint64) {
+// add puts [first, next) in and tells how many of them were not in before.
+func (r *rangeSet) add(first, next uint64) (added uint64) {
 	if first >= next {
-		return
+		return 0
 	}
 	i := r.find(first)
-	j := i
+	j, had := i, uint64(0)
 	for j < len(r.list) && r.list[j].first <= next {
 		first, next = min(first, r.list[j].first), max(next, r.list[j].next)
+		had += r.list[j].next - r.list[j].first
 		j++
 	}
 	if j == i {
 		r.list = slices.Insert(r.list, i, span{first, next})
-		return
+	} else {
+		r.list[i] = span{first, next}
+		r.list = slices.Delete(r.list, i+1, j)
 	}
-	r.list[i] = span{first, next}
-	r.list = slices.Delete(r.list, i+1, j)
+	return next - first - had
 }
 
 // remove takes [first, next) out and tells how many of them were in.
@@ -88,6 +90,14 @@ func (r *rangeSet) split(first, next uint64, f func(first, next uint64, in bool)
 	if first < next {
 		f(first, next, false)
 	}
+}
+
+// count is how many offsets are in.
+func (r *rangeSet) count() (n uint64) {
+	for _, s := range r.list {
+		n += s.next - s.first
+	}
+	return n
 }
 
 func (r *rangeSet) empty() bool { return len(r.list) == 0 }

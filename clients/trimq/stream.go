@@ -9,7 +9,6 @@ import (
 	"github.com/trimq/trimq/protocol/batch"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/hash"
-	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/native"
 )
 
@@ -20,11 +19,12 @@ type stream struct {
 	name      string // of the topic or exchange
 	exchange  bool
 	partition uint32
-	byHeaders bool // an exchange that may route by headers: what shares a batch shares its headers
+	index     uint64 // of the partition
+	byHeaders bool   // an exchange that may route by headers: what shares a batch shares its headers
 	topic     atomic.Pointer[topicLanes]
 
 	mu    sync.Mutex // guards the lanes and their open batches
-	lane  lane       // a partition's only one
+	lane  lane       // a partition's, outside of transactions
 	lanes map[string]*lane
 	dead  bool  // the producer is closed
 	cur   *lane // of an exchange: the latest
@@ -34,6 +34,7 @@ type stream struct {
 	unanswered fifo[*pending] // closed, in order of sequence
 	sent       int            // of unanswered, on the wire
 	next       int32          // sequence of the next record
+	stored     int32          // the sequence behind the last batch that is known to be stored
 	stalled    bool           // nothing is sent before what is on the wire is answered
 	shifted    bool           // a batch was refused for good: sequences from shiftAt on are free
 	shiftAt    int32
@@ -41,17 +42,6 @@ type stream struct {
 	retryAt    time.Time
 	inDue      bool
 	begun      int // open batches that hold records
-}
-
-// lane is a place where a batch fills: what is in front of the batch on the wire is the same
-// for all its messages.
-type lane struct {
-	s      *stream
-	key    string // the routing key
-	strict bool   // mandatory
-	prefix []byte
-	open   *pending
-	hint   atomic.Int64 // size of the last batch in bytes
 }
 
 // pending is a batch that has not been reported. Until it is closed it is guarded by
@@ -62,6 +52,8 @@ type pending struct {
 	builder batch.Builder
 	done    []callback
 	weight  int64 // taken from the window
+	payload int64 // bytes of keys and values
+	dueMS   int64 // Unix time until which its messages are delayed; known once it has been framed
 	room    int   // bytes that it may grow to with that
 	began   time.Time
 	timeMS  int64
@@ -130,9 +122,8 @@ func (t *topicLanes) pick(m *Message) (*stream, error) {
 
 // newPartition makes a partition's stream. REQUIRES: p.mu held.
 func (p *Producer) newPartition(topic string, partition uint32, index uint64) *stream {
-	s := &stream{p: p, name: topic, partition: partition, pause: p.retryPause()}
-	prefix := native.Produce{Index: index, Level: p.opt.level}
-	s.lane.s, s.lane.prefix = s, prefix.Append(nil)
+	s := &stream{p: p, name: topic, partition: partition, index: index, pause: p.retryPause()}
+	s.lane.s, s.lane.prefix = s, s.prefix(nil, shape{})
 	p.streams = append(p.streams, s)
 	return s
 }
@@ -148,54 +139,6 @@ func (p *Producer) retryPause() backoff {
 	return backoff{min: p.c.opt.backoffMin, max: p.c.opt.backoffMax}
 }
 
-// laneOf finds the lane of a message. REQUIRES: s.mu held.
-func (s *stream) laneOf(m *Message) *lane {
-	if !s.exchange {
-		return &s.lane
-	}
-	if ln := s.cur; ln != nil && !s.byHeaders && ln.key == m.RoutingKey && ln.strict == m.Mandatory {
-		return ln
-	}
-	s.key = append(s.key[:0], m.RoutingKey...)
-	if m.Mandatory {
-		s.key = append(s.key, 0, 1)
-	}
-	if s.byHeaders {
-		for _, h := range m.Headers {
-			s.key = append(append(append(append(s.key, 0, 2), h.Key...), 0, 3), h.Value...)
-		}
-	}
-	ln := s.lanes[string(s.key)]
-	if ln == nil {
-		ln = s.newLane(m)
-	}
-	if s.cur != ln && s.cur != nil && !s.p.opt.byKey {
-		s.close(s.cur) // an exchange gets messages in order
-	}
-	s.cur = ln
-	return ln
-}
-
-func (s *stream) newLane(m *Message) *lane {
-	if len(s.lanes) >= maxLanes {
-		for k, ln := range s.lanes {
-			if ln.open == nil {
-				delete(s.lanes, k)
-			}
-		}
-	}
-	ln := &lane{s: s, key: m.RoutingKey, strict: m.Mandatory}
-	pub := native.Publish{Level: s.p.opt.level, TTLMS: ipc.NoTTL, Mandatory: m.Mandatory, Exchange: s.name, RoutingKey: m.RoutingKey}
-	if s.byHeaders {
-		for _, h := range m.Headers {
-			pub.Headers = append(pub.Headers, ipc.Header{Key: h.Key, Value: string(h.Value)})
-		}
-	}
-	ln.prefix = pub.Append(nil)
-	s.lanes[string(s.key)] = ln
-	return ln
-}
-
 // sizeOf is what a message takes in a batch, at most.
 func sizeOf(m *Message) int {
 	n := len(m.Key) + len(m.Value) + recordMargin
@@ -206,7 +149,7 @@ func sizeOf(m *Message) int {
 }
 
 // add encodes a message into the open batch of its lane.
-func (p *Producer) add(ctx context.Context, s *stream, m *Message, done func(Result, error)) error {
+func (p *Producer) add(ctx context.Context, s *stream, m *Message, x *Txn, done func(Result, error)) error {
 	size := sizeOf(m)
 	if int64(size) > p.maxBatch.Load() {
 		return ErrTooLarge
@@ -217,7 +160,11 @@ func (p *Producer) add(ctx context.Context, s *stream, m *Message, done func(Res
 			s.mu.Unlock()
 			return ErrClosed
 		}
-		ln := s.laneOf(m)
+		ln := s.laneOf(m, x)
+		if ln == nil {
+			s.mu.Unlock()
+			return x.errTxnClosed()
+		}
 		b := ln.open
 		if b == nil || b.builder.Len()+size > b.room {
 			if err := p.makeRoom(ctx, ln, size); err != nil {
@@ -233,6 +180,7 @@ func (p *Producer) add(ctx context.Context, s *stream, m *Message, done func(Res
 			s.mu.Unlock()
 			return ErrTooLarge
 		}
+		b.payload += int64(len(m.Key) + len(m.Value))
 		b.done = append(b.done, callback{done, m.Tag})
 		if len(b.done) == 1 {
 			p.begun(s, b)
@@ -272,9 +220,6 @@ func (p *Producer) makeRoom(ctx context.Context, ln *lane, size int) error {
 	return nil
 }
 
-// guess is how large a lane's next batch is likely to become.
-func (ln *lane) guess() int { return max(int(ln.hint.Load())*5/4, firstRoom) }
-
 // acquire takes bytes of the window, waiting for them; the writer is told, because what
 // lingers must leave when somebody waits.
 func (p *Producer) acquire(ctx context.Context, n int64) error {
@@ -295,6 +240,12 @@ func (p *Producer) open(ctx context.Context, ln *lane, room int) error {
 		p.win.release(int64(room))
 		return nil
 	}
+	if x := ln.shape.txn; x != nil && x.closing.Load() { // its lanes are about to be dropped
+		s.mu.Unlock()
+		p.recycle(b)
+		p.win.release(int64(room))
+		return x.errTxnClosed()
+	}
 	b.s, b.ln, b.weight, b.room, b.began = s, ln, int64(room), room, time.Now()
 	b.timeMS = b.began.UnixMilli()
 	b.builder.Reserve(native.FrameHeaderSize+len(ln.prefix), room)
@@ -308,6 +259,7 @@ func (p *Producer) begun(s *stream, b *pending) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.flushes.begin(b)
+	b.ln.shape.txn.begun()
 	s.begun++
 	switch {
 	case p.opt.linger > 0:
@@ -348,10 +300,7 @@ func (s *stream) kill() {
 func (s *stream) closeOpen() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.exchange {
-		s.close(&s.lane)
-		return
-	}
+	s.close(&s.lane)
 	for _, ln := range s.lanes {
 		s.close(ln)
 	}

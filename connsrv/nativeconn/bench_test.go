@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/trimq/trimq/connsrv/session"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/native"
 )
@@ -14,7 +15,8 @@ type reuseLink struct {
 	buf [4096]byte
 }
 
-func (l *reuseLink) Append(n int) []byte { return l.buf[:n] }
+func (l *reuseLink) Append(n int) []byte                   { return l.buf[:n] }
+func (l *reuseLink) WriteRange(session.Source, int64, int) {}
 
 // BenchmarkProduce is the way of one small batch through a room: frame in, record into the
 // ring, reply in, frame out.
@@ -65,5 +67,52 @@ func TestMessagePathAllocatesNothing(t *testing.T) {
 	})
 	if n > 0 {
 		t.Errorf("%v allocations for a batch", n)
+	}
+}
+
+// BenchmarkDeliver is the way of messages to a consumer of a queue, and of the verdict on them:
+// a Deliver in, DELIVER out, ACK in, Ack out.
+func BenchmarkDeliver(b *testing.B) {
+	for _, bc := range []struct {
+		name             string
+		batches, records int
+		note             bool
+	}{
+		{"1 message", 1, 1, false},
+		{"1 message with a note", 1, 1, true},
+		{"1 batch of 100", 1, 100, true},
+		{"32 batches of 1", 32, 1, true},
+	} {
+		b.Run(bc.name, func(b *testing.B) {
+			r := newRig(b)
+			log := newTestLog(b, r.dir)
+			note := ipc.Note{Exchange: "orders", Key: "eu.de.hamburg", Headers: []ipc.Header{{Key: "area", Value: "hh"}, {Key: "kind", Value: "new"}}}
+			for range bc.batches {
+				at := uint64(0)
+				if bc.note {
+					at = log.note(note)
+				}
+				log.store(7, testBatch(bc.records, 100), at)
+			}
+			link := &reuseLink{}
+			r.conn = New(r.conn.settings, r.lane, link)
+			stream := native.AppendFrame(nil, native.CmdHello, 0, 1, &native.Hello{MinVersion: native.Version, MaxVersion: native.Version})
+			r.feed(b, native.AppendFrame(stream, native.CmdSubscribe, 0, 2, &native.Subscribe{Sub: 1, Index: 7, Limit: 1 << 60, Kind: native.SubQueue}))
+			r.drain()
+			count := uint32(bc.batches * bc.records)
+			head := ipc.Head{Epoch: r.lane.Requests.Epoch(), Conn: link.ID()}
+			deliver := (&ipc.Deliver{Head: head, Sub: 1, Index: 7, Count: count}).Append(nil)
+			ack := native.AppendFrame(nil, native.CmdAck, native.FlagNoReply, 0, &native.Ack{
+				Sub: 1, Queue: 7, Index: 7, Verdict: ipc.VerdictAck, Ranges: []ipc.Range{{Count: count}},
+			})
+			b.ReportAllocs()
+			for b.Loop() {
+				r.conn.Reply(ipc.TypeDeliver, deliver)
+				if used, _ := r.conn.Input(ack); used != len(ack) {
+					b.Fatal("the verdict is not taken")
+				}
+				r.drain()
+			}
+		})
 	}
 }

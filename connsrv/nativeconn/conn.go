@@ -22,12 +22,16 @@ type Settings struct {
 	Cluster        string
 	Node           string
 	Info           func() native.InfoReply
+	UnixMS         func() int64 // the clock by which messages are delayed
 	Log            *slog.Logger
 }
 
 // batchRoom is what frames need around a batch: the largest batch that a client may send
 // must fit a frame of the same limit when it is fetched or delivered.
 const batchRoom = native.FrameHeaderSize + native.DeliverSize + 8
+
+// MaxBatch is how large a batch may be that has to fit a frame.
+func MaxBatch(maxFrame int) int { return maxFrame - batchRoom }
 
 // directBytes is the size from which a batch goes from the socket straight into the ring.
 // Smaller ones are read many at a time and copied.
@@ -56,21 +60,30 @@ type Conn struct {
 	share     int // bytes of the ring
 	skip      int // bytes of a refused body still to come
 	challenge []byte
+	client    string // what it calls itself
 
 	pending    session.Pending
 	quiet      int // requests in pending that want no answer
 	internal   int // requests in pending that are our own, outside the client's window
 	shareWait  bool
-	deadlineMS int64 // as set at the link
-	subs       []*session.Sub
-	told       bool // logicsrv knows the connection: it must hear of its end
+	deadlineMS int64                       // as set at the link
+	subs       []*session.Sub              // in order of their numbers, so that pullers come last
+	pullers    uint64                      // how many there have been
+	pulls      map[uint64]*session.Pulling // unanswered PULLs, by the request's number
+	asked      uint64                      // messages that they ask for
+	txns       map[uint64]txnChange        // what goes with requests about transactions, by number
+	groups     []string                    // producer groups that the connection answers for, in order
+	line       []parcel                    // what waits for the link to drain, oldest first
+	resting    bool                        // … or for others to have their turn
+	told       bool                        // logicsrv knows the connection: it must hear of its end
 
 	direct     native.Header // the PRODUCE whose batch is on its way into slot
 	directBody native.Produce
 	slot       shmqueue.Slot
 
-	resyncSub uint64 // all consumers below are told
-	resyncReq uint64 // all waits below are told
+	resyncSub   uint64 // all consumers below are told
+	resyncGroup int    // all groups before are told
+	resyncReq   uint64 // all waits below are told; then, all pulls
 }
 
 var _ session.Protocol = (*Conn)(nil)
@@ -87,7 +100,7 @@ func Refusal(err error) []byte {
 
 // maxBatch is the largest batch that is taken.
 func (c *Conn) maxBatch() int {
-	return min(c.settings.MaxFrame-batchRoom, c.lane.MaxRecord-ipc.AppendSize)
+	return min(c.lane.MaxBatch, c.lane.MaxRecord-ipc.AppendSize)
 }
 
 // Input takes whole frames off the front of b.
@@ -206,7 +219,8 @@ func (c *Conn) unexpected(h native.Header, code errcode.Code, format string, arg
 
 func servedWhileDraining(cmd native.Command) bool {
 	switch cmd {
-	case native.CmdAck, native.CmdPing, native.CmdUnsubscribe, native.CmdCommitOffsets, native.CmdCredit:
+	case native.CmdAck, native.CmdPing, native.CmdUnsubscribe, native.CmdCommitOffsets, native.CmdCredit, native.CmdExtend, native.CmdEndTxn,
+		native.CmdGroupCommit, native.CmdGroupHeartbeat:
 		return true
 	default:
 		return false
@@ -228,7 +242,7 @@ func occupiesWindow(h native.Header) bool {
 // asksToRead tells requests that are parked rather than stored: nothing holds them up.
 func asksToRead(cmd native.Command) bool {
 	switch cmd {
-	case native.CmdFetch, native.CmdListOffsets:
+	case native.CmdFetch, native.CmdListOffsets, native.CmdPull:
 		return true
 	default:
 		return false
@@ -271,6 +285,20 @@ func (c *Conn) request(h native.Header, body []byte) (done bool) {
 		return c.credit(h, body)
 	case native.CmdAck:
 		return c.ack(h, body)
+	case native.CmdPull:
+		return c.pull(h, body)
+	case native.CmdExtend:
+		return c.extend(h, body)
+	case native.CmdBeginTxn:
+		return c.beginTxn(h, body)
+	case native.CmdEndTxn:
+		return c.endTxn(h, body)
+	case native.CmdTxnMember:
+		return c.txnMember(h, body)
+	case native.CmdGroupHeartbeat:
+		return c.groupHeartbeat(h, body)
+	case native.CmdGroupCommit:
+		return c.groupCommit(h, body)
 	}
 	if h.Command.Admin() {
 		return c.admin(h, body)
@@ -353,6 +381,12 @@ func (c *Conn) Shutdown() {
 	c.send(native.CmdGoodbye, 0, 0, &native.Goodbye{
 		Code: errcode.ShuttingDown, DrainMS: uint32(c.settings.DrainMS), Text: "the server is shutting down",
 	})
+	c.drain()
+}
+
+// drain answers what is pending as soon as it can be, and closes then.
+func (c *Conn) drain() {
+	c.leaveGroups()
 	c.expireParks(1 << 62)
 	c.closeIfDrained()
 }
@@ -368,8 +402,7 @@ func (c *Conn) Ended() {
 		return
 	}
 	c.state = stateDraining
-	c.expireParks(1 << 62)
-	c.closeIfDrained()
+	c.drain()
 }
 
 // closeIfDrained closes a draining connection that has nothing left to answer.
@@ -387,5 +420,5 @@ func (c *Conn) Closed() {
 		m := ipc.ConnClosed{Head: c.head(0)}
 		c.lane.PutLater(ipc.TypeConnClosed, m.Append(c.lane.Scratch()))
 	}
-	c.subs = nil
+	c.subs, c.line, c.groups, c.pulls, c.txns = nil, nil, nil, nil, nil
 }

@@ -13,7 +13,7 @@ import (
 // maxSubs bounds the consumers of one connection.
 const maxSubs = 4096
 
-// sub finds a consumer by the client's number.
+// sub finds a consumer by the client's number, or a puller by its own.
 func (c *Conn) sub(id uint64) *session.Sub {
 	if i := c.subAt(id); i < len(c.subs) && c.subs[i].ID == id {
 		return c.subs[i]
@@ -56,8 +56,10 @@ func (c *Conn) subscribe(h native.Header, body []byte) bool {
 	case err != nil:
 	case c.sub(m.Sub) != nil:
 		err = errcode.New(errcode.AlreadyExists, "subscription %d is in use", m.Sub)
-	case len(c.subs) >= maxSubs:
-		err = errcode.New(errcode.LimitExceeded, "%d subscriptions on this connection", len(c.subs))
+	case c.subAt(native.PullerBit) >= maxSubs:
+		err = errcode.New(errcode.LimitExceeded, "%d subscriptions on this connection", maxSubs)
+	case len(m.Tag) > ipc.MaxTag:
+		err = errcode.New(errcode.InvalidArgument, "a consumer tag of %d bytes; at most %d are allowed", len(m.Tag), ipc.MaxTag)
 	}
 	if err != nil {
 		c.refuse(h, err)
@@ -67,12 +69,20 @@ func (c *Conn) subscribe(h native.Header, body []byte) bool {
 	if m.Kind == native.SubTopic {
 		return c.subscribeTopic(h, s)
 	}
-	s.Queue, s.AutoAck, s.Exclusive = true, m.AutoAck, m.Exclusive
+	return c.subscribeQueue(h, s, &m)
+}
+
+// subscribeQueue makes a consumer of a queue. What is acknowledged as soon as it is sent is not
+// held, so that no time-out is for it.
+func (c *Conn) subscribeQueue(h native.Header, s *session.Sub, m *native.Subscribe) bool {
+	s.Queue = true
+	s.Consumer = ipc.Consumer{AutoAck: m.AutoAck, Exclusive: m.Exclusive, Priority: m.Priority, AckTimeoutMS: m.AckTimeoutMS, Tag: m.Tag}
+	if m.AutoAck {
+		s.Consumer.AckTimeoutMS = 0
+	}
 	s.Told, _ = s.TopUp(c.lane.Rings)
 	req := c.lane.Req()
-	record := ipc.Subscribe{
-		Head: c.head(req), Sub: s.ID, Queue: s.Index, Limit: s.Told, Consumer: ipc.Consumer{Exclusive: s.Exclusive},
-	}
+	record := ipc.Subscribe{Head: c.head(req), Sub: s.ID, Queue: s.Index, Limit: s.Told, Consumer: s.Consumer}
 	if !c.lane.Put(c.link, ipc.TypeSubscribe, record.Append(c.lane.Scratch())) {
 		return false
 	}
@@ -80,6 +90,18 @@ func (c *Conn) subscribe(h native.Header, body []byte) bool {
 	c.addSub(s)
 	c.add(h, session.Request{Req: req, Sub: s})
 	return true
+}
+
+// subscribed takes the answer in, which comes before the first delivery. A filter that cannot be
+// read, which logicsrv should not have let pass, keeps no message from its consumer.
+func (c *Conn) subscribed(m *ipc.Subscribed) {
+	r, ok := c.answer(m.Head)
+	if !ok || r.Sub == nil {
+		return
+	}
+	r.Sub.Answered = true
+	r.Sub.Filter = c.filter(r.Sub.Index, m.Filter)
+	c.respond(header(&r), native.Empty{})
 }
 
 // subscribeTopic makes a consumer of a partition. logicsrv is asked for the visible end
@@ -148,7 +170,7 @@ func (c *Conn) credit(h native.Header, body []byte) bool {
 		return true
 	}
 	s := c.sub(m.Sub)
-	if s == nil {
+	if s == nil || s.Puller {
 		// The consumer may have ended while the credit was on its way.
 		c.refuse(h, errcode.New(errcode.UnknownSubscription, "no subscription %d", m.Sub))
 		return true
@@ -181,6 +203,9 @@ func (c *Conn) putCredit(who session.Link, s *session.Sub, limit uint64) bool {
 
 // topUp tells logicsrv a larger limit when it is time, unless the client is slow to read.
 func (c *Conn) topUp(s *session.Sub) {
+	if s.Puller {
+		return
+	}
 	if limit, tell := s.TopUp(c.lane.Rings); tell && !s.Closing && !c.link.Crowded() {
 		record := ipc.Credit{Head: c.head(0), Sub: s.ID, Limit: limit}
 		c.lane.PutLater(ipc.TypeCredit, record.Append(c.lane.Scratch()))
@@ -188,79 +213,33 @@ func (c *Conn) topUp(s *session.Sub) {
 	}
 }
 
-// ack passes verdicts on. A verdict of a consumer that this connection does not have is that
-// of one whose connection broke: it says all that is needed, so that what it is about does not
-// come again. To put something back is not for it; that has happened.
-func (c *Conn) ack(h native.Header, body []byte) bool {
-	m, err := native.DecodeAck(body, c.lane.Ranges())
-	if err != nil {
-		c.refuse(h, err)
-		return true
-	}
+// subClosed takes the end of a consumer of a queue in.
+func (c *Conn) subClosed(m *ipc.SubClosed) {
 	s := c.sub(m.Sub)
-	if s == nil && m.Verdict == ipc.VerdictRequeue || s != nil && (!s.Queue || s.Closing) {
-		c.refuse(h, errcode.New(errcode.UnknownSubscription, "no subscription %d", m.Sub))
-		return true
-	}
-	if ipc.AckSize(len(m.Ranges)) > c.lane.MaxRecord {
-		c.refuse(h, errcode.New(errcode.LimitExceeded, "%d ranges in one ACK", len(m.Ranges)))
-		return true
-	}
-	if err := c.takeFromHand(s, &m); err != nil {
-		c.refuse(h, err)
-		return true
-	}
-	req := uint64(0)
-	if h.Flags&native.FlagNoReply == 0 {
-		req = c.lane.Req()
-	}
-	slot, ok := c.lane.Claim(c.link, ipc.AckSize(len(m.Ranges)), ipc.TypeAck)
-	if !ok {
-		putBack(s, m.Ranges)
-		return false
-	}
-	record := ipc.Ack{Head: c.head(req), Sub: m.Sub, Queue: m.Queue, Index: m.Index, Lease: m.Lease, Verdict: m.Verdict, Ranges: m.Ranges}
-	record.Append(slot.Payload[:0])
-	slot.Publish()
-	if s != nil {
-		c.topUp(s)
-	}
-	if req != 0 {
-		c.add(h, session.Request{Req: req})
-	}
-	for _, r := range m.Ranges {
-		c.lane.Counters.Add(shmqueue.ConnAcked, uint64(r.Count))
-	}
-	return true
-}
-
-// takeFromHand removes the ranges of a verdict from what the consumer holds: all or none.
-func (c *Conn) takeFromHand(s *session.Sub, m *native.Ack) error {
-	if s == nil {
-		return nil
-	}
-	if m.Index != s.Index {
-		return errcode.New(errcode.InvalidArgument, "subscription %d is of index %d, not %d", s.ID, s.Index, m.Index)
-	}
-	before := s.InHand.Gaps()
-	for i, r := range m.Ranges {
-		if !s.InHand.Remove(r) {
-			putBack(s, m.Ranges[:i])
-			return errcode.New(errcode.InvalidArgument, "not all of offsets %d to %d are in hand", r.First, r.First+uint64(r.Count)-1)
-		}
-	}
-	if gaps := s.InHand.Gaps(); gaps > before && gaps > c.lane.MaxGaps() {
-		putBack(s, m.Ranges)
-		return errcode.New(errcode.LimitExceeded, "what is in hand would fall into %d ranges, at most %d: acknowledge lower offsets first", gaps, c.lane.MaxGaps())
-	}
-	return nil
-}
-
-func putBack(s *session.Sub, ranges []ipc.Range) {
-	if s == nil {
+	if s == nil || !s.Queue {
 		return
 	}
-	for _, r := range ranges {
-		s.InHand.Add(r.First, r.Count)
+	c.closeSub(s, errcode.New(errcode.Code(m.Code), "%s", m.Text))
+}
+
+// recalled takes in that a consumer has held messages for too long: they have gone back. What it
+// has passed a verdict on meanwhile is none of them.
+func (c *Conn) recalled(m *ipc.Recall) {
+	s := c.sub(m.Sub)
+	if s == nil || !s.Queue {
+		return
+	}
+	s.Recalls++
+	if s.Closing {
+		return
+	}
+	told := &native.Recall{Sub: s.ID, Index: m.Index}
+	for _, r := range m.Ranges {
+		told.Ranges = s.InHand.Take(told.Ranges, m.Index, r)
+		told.Ranges = s.Pledged.Take(told.Ranges, m.Index, r)
+	}
+	if len(told.Ranges) > 0 {
+		c.lane.Counters.Add(shmqueue.ConnRecalled, countOf(told.Ranges))
+		c.dispatch(parcel{sub: s, recalled: told})
 	}
 }

@@ -15,7 +15,7 @@ import (
 func TestVerdictsCannotMakeEndlessGaps(t *testing.T) {
 	r := newRig(t)
 	s := &session.Sub{ID: 1, Index: 1, Queue: true}
-	s.InHand.Add(0, 1_000_000)
+	s.InHand.Add(1, 0, 1_000_000)
 	take := func(first uint64, count uint32) error {
 		return r.conn.takeFromHand(s, &native.Ack{Queue: 1, Index: 1, Ranges: []ipc.Range{{First: first, Count: count}}})
 	}
@@ -28,12 +28,12 @@ func TestVerdictsCannotMakeEndlessGaps(t *testing.T) {
 	if !errors.As(err, &refused) || refused.Code != errcode.LimitExceeded || s.InHand.Gaps() != r.lane.MaxGaps() {
 		t.Fatalf("%v with %d gaps", err, s.InHand.Gaps())
 	}
-	if !s.InHand.Holds(ipc.Range{First: n - 1, Count: 1}) {
+	if !s.InHand.Holds(1, ipc.Range{First: n - 1, Count: 1}) {
 		t.Error("what was refused is no longer in hand")
 	}
 	// Deliveries may have made more; then what makes fewer is welcome.
 	for i := range uint64(10) {
-		s.InHand.Add(2_000_000+2*i, 1)
+		s.InHand.Add(1, 2_000_000+2*i, 1)
 	}
 	if err := take(0, 1); err != nil {
 		t.Errorf("closing a gap: %v", err)

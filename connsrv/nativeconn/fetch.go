@@ -23,7 +23,7 @@ func (c *Conn) fetch(h native.Header, body []byte) bool {
 	}
 	p := session.Park{
 		Index: m.Index, Offset: m.Offset,
-		MaxBytes:   min(int(m.MaxBytes), c.settings.MaxFrame-batchRoom),
+		MaxBytes:   min(int(m.MaxBytes), c.lane.MaxBatch),
 		DeadlineMS: c.link.NowMS() + int64(min(m.MaxWaitMS, maxFetchWaitMS)),
 	}
 	p.MinBytes = min(int(m.MinBytes), p.MaxBytes)
@@ -72,11 +72,18 @@ func (c *Conn) park(h native.Header, p *session.Park) bool {
 	kept := *p // only a fetch that waits costs an allocation
 	kept.Req = req
 	c.add(h, session.Request{Req: req, Park: &kept})
-	if !p.Asking && (c.deadlineMS == 0 || p.DeadlineMS < c.deadlineMS) {
-		c.deadlineMS = p.DeadlineMS
-		c.link.SetDeadline(p.DeadlineMS)
+	if !p.Asking {
+		c.deadline(p.DeadlineMS)
 	}
 	return true
+}
+
+// deadline has Deadline called at a time, or earlier.
+func (c *Conn) deadline(atMS int64) {
+	if c.deadlineMS == 0 || atMS < c.deadlineMS {
+		c.deadlineMS = atMS
+		c.link.SetDeadline(atMS)
+	}
 }
 
 // putWait puts a Wait into the ring; false: no room.
@@ -108,10 +115,15 @@ func (c *Conn) answerFetch(h native.Header, p *session.Park, r *session.Reading,
 }
 
 // writeSpans queues the ranges of the log. Where one batch lies in several indexes, its
-// base offset is that of another one and is replaced on the way out.
+// base offset is that of another one and is replaced on the way out. Of a batch that is in this
+// index in part only, that part goes out, from memory.
 func (c *Conn) writeSpans(r *session.Reading) {
 	for i := range r.Spans {
 		s := &r.Spans[i]
+		if cut := r.Cut(i); cut != nil {
+			copy(c.link.Append(len(cut)), cut)
+			continue
+		}
 		skip := 0
 		if s.Rebase {
 			skip = 8
@@ -165,22 +177,41 @@ func (c *Conn) endPark(r *session.Request) {
 	c.answerFetch(h, p, reading, end)
 }
 
-// Deadline answers the long polls whose time is over.
+// Deadline answers the long polls whose time is over, has logicsrv answer the pulls, and goes on
+// with what was to rest.
 func (c *Conn) Deadline(nowMS int64) {
+	rested := c.resting
+	c.resting = false
 	c.expireParks(nowMS)
+	if rested {
+		c.Drained()
+	}
 	c.closeIfDrained()
 }
 
 func (c *Conn) expireParks(nowMS int64) {
 	c.deadlineMS = 0
+	if c.resting {
+		c.deadlineMS = c.link.NowMS()
+	}
 	var over []uint64
 	c.pending.Each(func(r *session.Request) {
-		switch p := r.Park; {
-		case p == nil || p.Asking: // asking: the answer comes as soon as logicsrv can give it
-		case p.DeadlineMS <= nowMS:
-			over = append(over, r.Req)
-		case c.deadlineMS == 0 || p.DeadlineMS < c.deadlineMS:
-			c.deadlineMS = p.DeadlineMS
+		at := int64(0)
+		switch {
+		case r.Park != nil && !r.Park.Asking: // asking: the answer comes as soon as logicsrv can give it
+			if at = r.Park.DeadlineMS; at <= nowMS {
+				over = append(over, r.Req)
+			}
+		case c.pullWaits(r):
+			p := c.pulls[r.Req]
+			if at = p.DeadlineMS; at <= nowMS {
+				c.endWait(p)
+			}
+		default:
+			return
+		}
+		if at > nowMS && (c.deadlineMS == 0 || at < c.deadlineMS) {
+			c.deadlineMS = at
 		}
 	})
 	for _, req := range over {

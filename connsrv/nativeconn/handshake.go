@@ -26,6 +26,7 @@ func (c *Conn) hello(h native.Header, body []byte) bool {
 		return true
 	}
 	s := c.settings
+	c.client = m.Client
 	c.window = negotiated(m.WindowRequests, s.WindowRequests)
 	windowBytes := negotiated(m.WindowBytes, s.WindowBytes)
 	c.share = min(windowBytes, int(c.lane.Capacity/4))

@@ -72,16 +72,16 @@ func (c *Conn) finishAppend(h native.Header, m native.Produce, slot shmqueue.Slo
 		return
 	}
 	req := c.lane.Req()
-	record := ipc.Append{Head: c.head(req), Index: m.Index, Level: m.Level, Batch: meta}
+	record := ipc.Append{Head: c.head(req), Index: m.Index, Level: m.Level, Txn: m.Txn, Batch: meta}
 	b := record.Append(slot.Payload[:0])
 	invariant.Check(len(b) == ipc.AppendSize, "encoded append of %d bytes", len(b))
 	slot.Publish()
-	c.batchPut(h, req, meta, len(slot.Payload))
+	c.batchPut(h, req, m.Txn, meta, len(slot.Payload))
 }
 
 // batchPut enters a request whose record is published.
-func (c *Conn) batchPut(h native.Header, req uint64, meta ipc.BatchMeta, bytes int) {
-	c.add(h, session.Request{Req: req, Bytes: uint32(bytes)})
+func (c *Conn) batchPut(h native.Header, req, txn uint64, meta ipc.BatchMeta, bytes int) {
+	c.add(h, session.Request{Req: req, Bytes: uint32(bytes), InTxn: txn != 0})
 	c.lane.Counters.Add(shmqueue.ConnProducedMessages, uint64(meta.Count))
 	c.lane.Counters.Add(shmqueue.ConnProducedBytes, uint64(meta.Length))
 }
@@ -116,12 +116,13 @@ func (c *Conn) publish(h native.Header, body []byte) bool {
 	}
 	messages := body[off:]
 	record := ipc.Publish{
-		Level: m.Level, Mandatory: m.Mandatory, TTLMS: m.TTLMS, Priority: m.Priority, Weight: m.Weight, Txn: m.Txn,
+		Level: m.Level, Mandatory: m.Mandatory, TTLMS: m.TTLMS, Priority: m.Priority, Txn: m.Txn, DueMS: c.due(m.DelayMS),
 		Exchange: m.Exchange, RoutingKey: m.RoutingKey, Headers: m.Headers,
 	}
 	size := record.Size()
-	if len(messages) > c.maxBatch() || size+len(messages) > c.lane.MaxRecord {
-		c.refuse(h, errcode.New(errcode.BatchTooLarge, "batch of %d bytes, at most %d", len(messages), c.maxBatch()))
+	most := min(c.maxBatch(), c.settings.MaxFrame-noteRoom-off)
+	if len(messages) > most || size+len(messages) > c.lane.MaxRecord {
+		c.refuse(h, errcode.New(errcode.BatchTooLarge, "batch of %d bytes, at most %d", len(messages), most))
 		return true
 	}
 	slot, ok := c.claim(size+len(messages), ipc.TypePublish)
@@ -137,6 +138,7 @@ func (c *Conn) publish(h native.Header, body []byte) bool {
 		c.refuse(h, err)
 		return true
 	}
+	record.Weight = weight(m.Weight, stored)
 	req := c.lane.Req()
 	record.Head = c.head(req)
 	b := record.Append(slot.Payload[:0])
@@ -146,6 +148,30 @@ func (c *Conn) publish(h native.Header, body []byte) bool {
 	slot.Publish()
 	c.lane.Counters.Add(shmqueue.ConnCopiedBatches, 1)
 	c.lane.Counters.Add(shmqueue.ConnPublished, uint64(record.Batch.Count))
-	c.batchPut(h, req, record.Batch, len(slot.Payload))
+	c.batchPut(h, req, record.Txn, record.Batch, len(slot.Payload))
 	return true
+}
+
+// noteRoom is what a DELIVER has around a batch, less what PUBLISH had: with the note that its
+// exchange, key and headers make, which take no more than they did there, the batch must fit a
+// frame too.
+const noteRoom = native.FrameHeaderSize + native.DeliverSize + 8
+
+// due is the Unix time at which a message that was delayed for so long is to be seen; 0: at once.
+// It is taken as the message is read: the ring may be read again later. A time beyond all bounds
+// stays beyond them.
+func (c *Conn) due(delayMS uint64) int64 {
+	if delayMS == 0 {
+		return 0
+	}
+	return c.settings.UnixMS() + int64(min(delayMS, 1<<60))
+}
+
+// weight is what a batch counts for in queues with a limit of bytes: what the client says, but no
+// more than can be in it. One that exaggerates would push others' messages out.
+func weight(said uint32, b []byte) uint32 {
+	if batch.Header(b).Codec() == batch.None {
+		return uint32(min(uint64(said), uint64(len(b)-batch.HeaderSize)))
+	}
+	return min(said, batch.DefaultLimit)
 }

@@ -69,7 +69,7 @@ func (c *Conn) reply(typ ipc.Type, payload []byte) error {
 			c.delivered(&m)
 		}
 		return err
-	case ipc.TypeAcked, ipc.TypeCommitted:
+	case ipc.TypeAcked, ipc.TypeCommitted, ipc.TypeExtended:
 		m, err := ipc.DecodeDone(payload)
 		if err == nil {
 			c.plain(m.Head, native.Empty{})
@@ -78,7 +78,7 @@ func (c *Conn) reply(typ ipc.Type, payload []byte) error {
 	case ipc.TypePublished:
 		m, err := ipc.DecodePublished(payload)
 		if err == nil {
-			c.plain(m.Head, &native.PublishReply{Queues: m.Queues, Duplicate: m.Duplicate})
+			c.plain(m.Head, &native.PublishReply{Queues: m.Queues, Full: m.Full, Duplicate: m.Duplicate})
 		}
 		return err
 	case ipc.TypeError:
@@ -124,6 +124,44 @@ func (c *Conn) rareReply(typ ipc.Type, payload []byte) error {
 			c.subClosedReply(&m)
 		}
 		return err
+	case ipc.TypeRecall:
+		m, err := ipc.DecodeRecall(payload)
+		if err == nil {
+			c.recalled(&m)
+		}
+		return err
+	case ipc.TypePulled:
+		m, err := ipc.DecodePulled(payload)
+		if err == nil {
+			c.pulled(&m)
+		}
+		return err
+	}
+	return c.txnReply(typ, payload)
+}
+
+func (c *Conn) txnReply(typ ipc.Type, payload []byte) error {
+	switch typ {
+	case ipc.TypeTxnBegun:
+		m, err := ipc.DecodeTxnBegun(payload)
+		if err == nil {
+			c.plain(m.Head, &native.BeginTxnReply{Txn: m.Txn})
+		}
+		return err
+	case ipc.TypeTxnEnded:
+		m, err := ipc.DecodeTxnEnded(payload)
+		if err == nil {
+			c.txnEnded(&m)
+		}
+		return err
+	case ipc.TypeGroupAssignment:
+		return c.groupReply(payload)
+	case ipc.TypeCheckTxn:
+		m, err := ipc.DecodeCheckTxn(payload)
+		if err == nil {
+			c.checkTxn(&m)
+		}
+		return err
 	}
 	return errcode.New(errcode.Internal, "record type %d", typ)
 }
@@ -137,11 +175,13 @@ func (r rawBody) Append(b []byte) []byte { return append(b, r...) }
 // plain answers a request whose reply is its result.
 func (c *Conn) plain(head ipc.Head, body native.Body) {
 	if r, ok := c.answer(head); ok {
+		delete(c.txns, head.Req) // of a TXN_MEMBER: nothing is to be taken back
 		c.respond(header(&r), body)
 	}
 }
 
-// appended answers PRODUCE, the commonest of all.
+// appended answers PRODUCE, the commonest of all. Where a batch of a transaction will lie nobody
+// knows.
 func (c *Conn) appended(m *ipc.Appended) {
 	r, ok := c.answer(m.Head)
 	if !ok || r.Quiet {
@@ -150,6 +190,9 @@ func (c *Conn) appended(m *ipc.Appended) {
 	b := c.link.Append(native.FrameHeaderSize + native.ProduceReplySize)
 	native.PutHeader(b, native.CmdProduce, native.FlagResponse, r.Correlation, native.ProduceReplySize)
 	body := native.ProduceReply{Base: m.Base, Duplicate: m.Duplicate}
+	if r.InTxn {
+		body.Base = 0
+	}
 	body.Append(b[:native.FrameHeaderSize])
 }
 
@@ -163,15 +206,6 @@ func (c *Conn) visibleReply(m *ipc.Visible) {
 	default:
 		c.visible(m, &r)
 	}
-}
-
-func (c *Conn) subscribed(m *ipc.Subscribed) {
-	r, ok := c.answer(m.Head)
-	if !ok || r.Sub == nil {
-		return
-	}
-	r.Sub.Answered = true
-	c.respond(header(&r), native.Empty{})
 }
 
 func (c *Conn) subClosedReply(m *ipc.SubClosed) {
@@ -197,6 +231,7 @@ func (c *Conn) refused(m *ipc.Error) {
 	h := header(&r)
 	switch {
 	case r.Sub == nil:
+		c.undo(&r)
 		c.refuse(h, err)
 	case r.Command == 0: // the wait of a consumer of a partition
 		r.Sub.Wait = 0
@@ -212,6 +247,18 @@ func (c *Conn) refused(m *ipc.Error) {
 	}
 }
 
+// undo takes back what a request has changed that was refused.
+func (c *Conn) undo(r *session.Request) {
+	if p := c.pullOf(r); p != nil {
+		c.uncount(p)
+	}
+	if t, ok := c.txns[r.Req]; ok {
+		delete(c.txns, r.Req)
+		c.unpledge(t.verdicts)
+		c.leaveGroup(t.joined)
+	}
+}
+
 // Broadcast takes a record for all connections in.
 func (c *Conn) Broadcast(typ ipc.Type, payload []byte) {
 	if typ != ipc.TypeIndexGone || c.state == stateClosed {
@@ -223,7 +270,11 @@ func (c *Conn) Broadcast(typ ipc.Type, payload []byte) {
 	}
 	gone := errcode.New(errcode.UnknownIndex, "index %d was deleted", m.Index)
 	for i := len(c.subs) - 1; i >= 0; i-- {
-		if s := c.subs[i]; s.Index == m.Index && !s.Queue && s.Answered {
+		switch s := c.subs[i]; {
+		case s.Index != m.Index:
+		case s.Puller: // the queue's own index bears its number
+			c.dropSub(s)
+		case !s.Queue && s.Answered:
 			c.closeSub(s, gone)
 		}
 	}

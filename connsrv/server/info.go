@@ -2,6 +2,7 @@ package server
 
 import (
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -80,6 +81,9 @@ func (s *Server) info() native.InfoReply {
 		Queues:      uint32(logic.Load(shmqueue.LogicQueues)),
 		Groups:      uint32(logic.Load(shmqueue.LogicGroups)),
 		Server:      settings.Server, Cluster: settings.Cluster, Node: settings.Node,
+	}
+	if dir, err := filepath.Abs(s.config.Load().DataDir); err == nil {
+		m.Pairs = append(m.Pairs, native.Pair{Key: native.PairDataDir, Value: dir})
 	}
 	for _, t := range []shmqueue.Tier{shmqueue.TierConn, shmqueue.TierLogic, shmqueue.TierPersist} {
 		state, pid := s.tierState(t.String())

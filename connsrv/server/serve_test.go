@@ -121,7 +121,6 @@ func TestControlCommands(t *testing.T) {
 	if m, err := native.DecodeInfoReply(f.Body); err != nil || m.Connections != 1 || len(m.Tiers) != 3 || m.Cluster != "test" {
 		t.Errorf("%+v %v", m, err)
 	}
-	c.refused(errcode.UnsupportedCommand, native.CmdPull, nil)
 	c.refused(errcode.UnsupportedCommand, native.Command(55), bytesBody("whatever"))
 	c.refused(errcode.InvalidArgument, native.CmdHello, &native.Hello{MinVersion: native.Version, MaxVersion: native.Version})
 	c.refused(errcode.Malformed, native.CmdPing, bytesBody("x"))
@@ -133,7 +132,7 @@ func TestNoReply(t *testing.T) {
 	for range 600 { // more than the window: the connection is held up, nothing is refused
 		c.write(native.AppendFrame(nil, native.CmdProduce, native.FlagNoReply, 0, produceBody(1, makeBatch(1, 10))))
 	}
-	c.write(native.AppendFrame(nil, native.CmdPull, native.FlagNoReply, 0, nil))
+	c.write(native.AppendFrame(nil, native.Command(49), native.FlagNoReply, 0, nil))
 	if r := c.produce(1, makeBatch(1, 10)); r.Base != 600 {
 		t.Errorf("base %d", r.Base)
 	}

@@ -97,7 +97,8 @@ func (s *Server) attach(o Options) error {
 	s.bell = o.Responses.Bell()
 	s.rings = &session.Rings{
 		Requests: requests, Capacity: o.Requests.Capacity(), MaxRecord: o.Requests.MaxRecord(),
-		Bell: o.Requests.Bell(), Status: o.Responses.Word(shmqueue.WordStatus), View: view,
+		MaxBatch: nativeconn.MaxBatch(int(o.Config.MaxFrameBytes)),
+		Bell:     o.Requests.Bell(), Status: o.Responses.Word(shmqueue.WordStatus), View: view,
 		Counters: s.counters, Loops: uint32(loopsFor(o.Config)),
 	}
 	s.counters.Add(shmqueue.ConnStarts, 1)
@@ -231,7 +232,7 @@ func (s *Server) setConfig(c *tier.Config) {
 		WindowRequests: c.WindowRequests, WindowBytes: int(c.WindowBytes), MaxFrame: int(c.MaxFrameBytes),
 		IdleTimeoutMS: c.IdleTimeoutMS, DrainMS: c.DrainTimeoutMS, Secret: s.secret,
 		Server: "TriMQ " + tier.Version + " (" + tier.Commit + ")", Cluster: s.cluster, Node: node,
-		Info: s.info, Log: s.log,
+		Info: s.info, UnixMS: func() int64 { return time.Now().UnixMilli() }, Log: s.log,
 	})
 }
 

@@ -13,7 +13,7 @@ import (
 // BatchID says which batch of the log bytes are.
 type BatchID struct {
 	Index uint64
-	Base  uint64 // the offset of its first record in the index
+	Base  uint64 // the offset that its first record has in the index, or would have
 }
 
 // contents is a batch under an id. What was stored stays so; if it did not, other bytes would
@@ -45,7 +45,8 @@ const (
 // batch in parts, so it remembers how far it has come in one: where the next record begins
 // or, if the batch is compressed, the verdict on each record. The zero Sieve is ready.
 type Sieve struct {
-	Limit int // bytes that a batch may decompress to; 0: batch.DefaultLimit
+	Limit int    // bytes that a batch may decompress to; 0: batch.DefaultLimit
+	Work  uint64 // bytes that were summed up or decompressed so far: what an evaluation costs
 
 	reader   batch.Reader
 	unpacked contents // the compressed batch that reader still holds; zero: none
@@ -97,9 +98,10 @@ func (s *Sieve) Runs(dst []Run, f *selector.Filter, id BatchID, b []byte, r ipc.
 
 // within tells whether a batch claims to have the offsets of a range.
 func within(b []byte, id BatchID, r ipc.Range) bool {
-	if len(b) < batch.HeaderSize || r.Count == 0 || r.First < id.Base {
+	if len(b) < batch.HeaderSize || r.Count == 0 {
 		return false
 	}
+	// The base may lie below 0, where the batch's first records are not in the index; it wraps.
 	first, count := r.First-id.Base, uint64(max(batch.Header(b).Count(), 0))
 	return first < count && uint64(r.Count) <= count-first
 }
@@ -109,6 +111,9 @@ func (s *Sieve) read(dst []Run, f *selector.Filter, c contents, b []byte, r ipc.
 	m := s.find(f, c)
 	s.unpacked = contents{}
 	s.reader.SkipCRC = m != nil
+	if m == nil {
+		s.Work += uint64(len(b))
+	}
 	if err := s.reader.Reset(b); err != nil {
 		return dst, err
 	}
@@ -166,9 +171,11 @@ func (s *Sieve) hold(c contents, b []byte) error {
 	}
 	s.unpacked = contents{}
 	s.reader.Limit, s.reader.SkipCRC = s.Limit, false
+	s.Work += uint64(len(b))
 	if err := s.reader.Reset(b); err != nil {
 		return err
 	}
+	s.Work += uint64(s.reader.Size())
 	s.unpacked = c
 	return nil
 }

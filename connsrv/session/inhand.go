@@ -6,7 +6,7 @@ import (
 	"github.com/trimq/trimq/protocol/ipc"
 )
 
-// InHand is the set of offsets that a consumer holds: delivered, and no verdict on them put
+// InHand is the set of offsets of one index that a consumer holds: delivered, and no verdict on them put
 // into the ring yet. Ranges are half-open, sorted, and do not touch one another.
 type InHand struct {
 	spans []span
@@ -93,15 +93,27 @@ func (h *InHand) Remove(r ipc.Range) bool {
 	return true
 }
 
-// Ranges appends the set to dst.
-func (h *InHand) Ranges(dst []ipc.Range) []ipc.Range {
-	const most = 1<<32 - 1
-	for _, s := range h.spans {
-		for s.end-s.first > most {
-			dst = append(dst, ipc.Range{First: s.first, Count: most})
-			s.first += most
-		}
-		dst = append(dst, ipc.Range{First: s.first, Count: uint32(s.end - s.first)})
+// within appends the parts of r that are in hand to dst.
+func (h *InHand) within(dst []ipc.Range, r ipc.Range) []ipc.Range {
+	end := r.First + uint64(r.Count)
+	for i := h.at(r.First); i < len(h.spans) && h.spans[i].first < end; i++ {
+		first := max(h.spans[i].first, r.First)
+		dst = append(dst, ipc.Range{First: first, Count: uint32(min(h.spans[i].end, end) - first)})
 	}
 	return dst
+}
+
+// Each yields the set in order.
+func (h *InHand) Each(yield func(ipc.Range) bool) {
+	const most = 1<<32 - 1
+	for _, s := range h.spans {
+		for ; s.end-s.first > most; s.first += most {
+			if !yield(ipc.Range{First: s.first, Count: most}) {
+				return
+			}
+		}
+		if !yield(ipc.Range{First: s.first, Count: uint32(s.end - s.first)}) {
+			return
+		}
+	}
 }

@@ -2,6 +2,7 @@ package session
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -56,9 +57,9 @@ func checkInHand(t *testing.T, h *InHand, model map[uint64]bool) {
 		t.Fatalf("%d in hand, want %d", h.Count(), len(model))
 	}
 	end := uint64(0)
-	for i, r := range h.Ranges(nil) {
+	for i, r := range slices.Collect(h.Each) {
 		if i > 0 && r.First <= end {
-			t.Fatalf("ranges touch: %+v", h.Ranges(nil))
+			t.Fatalf("ranges touch: %+v", h)
 		}
 		end = r.First + uint64(r.Count)
 		for o := r.First; o < end; o++ {
@@ -111,13 +112,15 @@ func TestStateFitsARecord(t *testing.T) {
 	for capacity := 1 << 16; capacity <= 1<<30; capacity *= 2 {
 		r := &Rings{MaxRecord: capacity/4 - 16}
 		var s Sub
-		for s.InHand.Gaps() < r.MaxGaps()+int(r.Ahead()) {
-			s.InHand.Add(uint64(2*s.InHand.Gaps()), 1)
+		s.Consumer.Tag = strings.Repeat("t", ipc.MaxTag)
+		for s.Gaps() < r.MaxGaps()+int(r.Ahead()) {
+			s.InHand.Add(uint64(s.Gaps()%3), uint64(2*s.InHand.Gaps()), 1)
+			s.Pledged.Add(uint64(s.Gaps()%3), uint64(2*s.InHand.Gaps()+1), 1)
 		}
-		m := ipc.SubState{Consumer: ipc.Consumer{Tag: strings.Repeat("t", 512)}}
-		for _, r := range s.InHand.Ranges(nil) {
-			m.InHand = append(m.InHand, ipc.Held{Range: r})
+		if s.Room(r) != 0 {
+			t.Errorf("capacity %d: a puller may ask for %d more", capacity, s.Room(r))
 		}
+		m := s.State(ipc.Head{}, ipc.Marker{})
 		if n := len(m.Append(nil)); n > r.MaxRecord {
 			t.Errorf("capacity %d: a state of %d bytes, a record holds %d", capacity, n, r.MaxRecord)
 		}

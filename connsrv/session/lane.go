@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync/atomic"
 
+	"github.com/trimq/trimq/protocol/batch"
 	"github.com/trimq/trimq/protocol/commitlog"
 	"github.com/trimq/trimq/protocol/invariant"
 	"github.com/trimq/trimq/protocol/ipc"
@@ -16,6 +17,7 @@ type Rings struct {
 	Requests  *shmqueue.Producer
 	Capacity  uint64 // of ring 12345
 	MaxRecord int
+	MaxBatch  int            // bytes of a batch that a client may send, and get
 	Bell      *shmqueue.Bell // logicsrv's
 	Status    *atomic.Uint64 // persistsrv's status bits
 	View      *commitlog.View
@@ -43,7 +45,12 @@ type Lane struct {
 	scratch []byte
 	resync  resync
 	reading Reading
+	cutter  batch.Cutter
 	ranges  []ipc.Range
+	note    noteCache
+	filters filters
+	sieve   Sieve
+	runs    []Run
 }
 
 // NewLane makes the lane of a loop.

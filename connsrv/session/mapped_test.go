@@ -43,6 +43,13 @@ func TestUnreadablePageIsAnError(t *testing.T) {
 	if _, _, err := SliceMapped(nil, mem, batch.Place{}, 0, 5); err != nil {
 		t.Errorf("what can be read: %v", err)
 	}
+	var c batch.Cutter
+	if out, _, err := takeMapped(&c, []byte("x"), mem, 1, 80, 5, 1<<20); err == nil || string(out) != "x" {
+		t.Fatalf("%q %v", out, err)
+	}
+	if _, n, err := takeMapped(&c, nil, mem, 2, 0, 5, 1<<20); err != nil || n != 5 {
+		t.Errorf("what can be read: %d, %v", n, err)
+	}
 	defer func() {
 		if recover() == nil {
 			t.Error("a bug was swallowed")

@@ -15,6 +15,7 @@ type Request struct {
 	Bytes       uint32 // of the ring that it holds
 	Command     uint16 // the room's
 	Quiet       bool   // the client wants no answer
+	InTxn       bool   // a batch that is part of a transaction
 	Park        *Park  // a fetch that waits
 	Sub         *Sub   // a request about a consumer
 }
@@ -85,6 +86,14 @@ func (p *Pending) Take(req uint64) (Request, bool) {
 		}
 	}
 	return r, true
+}
+
+// Get is the request of that number, which stays; nil: as Take.
+func (p *Pending) Get(req uint64) *Request {
+	if i := p.find(req); i >= 0 {
+		return &p.list[i]
+	}
+	return nil
 }
 
 // find is the place of an unanswered request, or -1.

@@ -7,45 +7,91 @@ import (
 	"github.com/trimq/trimq/protocol/errcode"
 )
 
-// Reading is what a read of an index found: ranges of the log that hold whole batches.
-// Their segments are retained until Release.
+// Reading is what a read of an index found: ranges of the log that hold whole batches, and
+// batches in memory that were cut out of others. The ranges' segments are retained until Release.
 type Reading struct {
 	Start uint64 // the earliest offset that is still there
 	Spans []commitlog.Span
-	Bytes int
+	Bytes int    // of all batches, as they are sent
+	Base  uint64 // offset of the first record of the first batch
 	End   uint64 // behind the last offset in Spans
+
+	cuts []byte // of partial spans
+	ends []int  // in cuts, of each span; that of one that is sent as it is has no bytes there
 }
 
-// Read finds the batches from the one that contains offset to below visible: at most
-// maxBytes, but one whole batch at least. REQUIRES: offset < visible, which logicsrv told.
-// Errors are *errcode.Error.
-func (l *Lane) Read(r *Reading, index, offset, visible uint64, maxBytes int) error {
-	r.Spans, r.Bytes, r.End = r.Spans[:0], 0, offset
-	ix, err := l.View.Index(index)
-	if err == nil {
-		r.Start, err = ix.Start()
+// Cut is the batch that is sent for a span which has records that are no business of its
+// readers; nil: the range is sent as it is.
+func (r *Reading) Cut(i int) []byte {
+	if i >= len(r.ends) {
+		return nil
 	}
+	begin := 0
+	if i > 0 {
+		begin = r.ends[i-1]
+	}
+	if begin == r.ends[i] {
+		return nil
+	}
+	return r.cuts[begin:r.ends[i]]
+}
+
+// Read finds the batches of a partition from the one that contains offset to below visible: at most
+// maxBytes, but one whole batch at least, or one record where records have to be cut out of a
+// batch. REQUIRES: offset < visible, which logicsrv told. Errors are *errcode.Error.
+func (l *Lane) Read(r *Reading, index, offset, visible uint64, maxBytes int) error {
+	ix, err := l.begin(r, index, offset)
 	if err == nil {
-		r.Spans, err = ix.Spans(offset, visible, maxBytes, r.Spans)
+		err = l.gather(r, ix, visible, maxBytes)
 	}
 	if err != nil {
 		r.Release()
 		return readError(err, index, offset, r.Start)
 	}
-	for i := range r.Spans {
-		r.Bytes += r.Spans[i].Len
-		r.End = r.Spans[i].End
-	}
 	return nil
+}
+
+// ReadStored finds the batch of a queue that contains offset, as it is stored: there may be
+// records in it that are no business of the queue (Span.Partial). REQUIRES, errors: as Read.
+func (l *Lane) ReadStored(r *Reading, index, offset uint64) error {
+	ix, err := l.begin(r, index, offset)
+	if err == nil {
+		r.Spans, err = ix.Spans(offset, offset+1, 1, r.Spans)
+	}
+	if err != nil {
+		r.Release()
+		return readError(err, index, offset, r.Start)
+	}
+	s := &r.Spans[0]
+	r.Bytes, r.Base, r.End = s.Len, s.Base, s.End
+	return nil
+}
+
+// begin empties a reading and opens its index.
+func (l *Lane) begin(r *Reading, index, offset uint64) (*commitlog.IndexView, error) {
+	r.Spans, r.cuts, r.ends, r.Bytes, r.Base, r.End = r.Spans[:0], r.cuts[:0], r.ends[:0], 0, offset, offset
+	ix, err := l.View.Index(index)
+	if err == nil {
+		r.Start, err = ix.Start()
+	}
+	return ix, err
 }
 
 // Release gives the segments back.
 func (r *Reading) Release() {
-	for i := range r.Spans {
+	r.keep(0)
+	if cap(r.cuts) > keptCutBytes {
+		r.cuts = nil
+	}
+}
+
+// keep releases all spans but the first n.
+func (r *Reading) keep(n int) {
+	for i := n; i < len(r.Spans); i++ {
 		r.Spans[i].Seg.Release()
 		r.Spans[i] = commitlog.Span{}
 	}
-	r.Spans = r.Spans[:0]
+	r.Spans = r.Spans[:n]
 }
 
 // StartOf is the earliest offset of an index; 0 where it has no file yet.
@@ -73,7 +119,9 @@ func readError(err error, index, offset, start uint64) error {
 		return errcode.New(errcode.OffsetOutOfRange, "offset %d is below the earliest, %d", offset, start)
 	case errors.Is(err, commitlog.ErrBeyondEnd):
 		return errcode.New(errcode.OffsetOutOfRange, "offset %d is beyond the end", offset)
-	case errors.Is(err, commitlog.ErrDamaged):
+	case errors.Is(err, errLarge):
+		return errcode.New(errcode.BatchTooLarge, "the record at offset %d of index %d is too large by itself", offset, index)
+	case errors.Is(err, commitlog.ErrDamaged), errors.Is(err, errUncut):
 		return errcode.New(errcode.Damaged, "the batch at offset %d of index %d is damaged", offset, index)
 	}
 	return errcode.New(errcode.Internal, "reading offset %d of index %d: %v", offset, index, err)

@@ -1,28 +1,45 @@
 package session
 
-import "github.com/trimq/trimq/protocol/batch"
+import (
+	"github.com/trimq/trimq/protocol/batch"
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/selector"
+)
 
-// Sub is one consumer of a connection: of a queue, where logicsrv decides what it gets, or
-// of a partition, from which connsrv pushes by itself.
+// Sub is one consumer of a connection: of a queue, where logicsrv decides what it gets; of a
+// partition, from which connsrv pushes by itself; or the one in whose hand is what the connection
+// pulls from a queue.
 type Sub struct {
-	ID    uint64 // the client's number, unique within the connection
-	Index uint64
+	ID    uint64 // the client's number, or a puller's; unique within the connection
+	Index uint64 // of the partition; the queue's id
 
-	Queue     bool
-	AutoAck   bool // connsrv acknowledges what it has sent; logicsrv sees an ordinary consumer
-	Exclusive bool
-	Closing   bool // an Unsubscribe is in the ring: tell it no more
-	Answered  bool // Subscribed has come
+	Queue    bool         // of a queue
+	Puller   bool         // … that gets messages by pulls alone: it was never subscribed
+	Closing  bool         // an Unsubscribe is in the ring: tell it no more
+	Answered bool         // Subscribed has come
+	Consumer ipc.Consumer // queue: what it wants to be. With AutoAck connsrv acknowledges what it has sent
+
+	Filter *selector.Filter // queue: what it wants of the messages; nil: all
 
 	Limit     uint64 // what the client lets us deliver in all: messages of a queue, bytes of a partition
-	Told      uint64 // queue: the limit that logicsrv knows; never above Limit
-	Delivered uint64 // in all, in the same unit
+	Told      uint64 // queue: the limit that logicsrv knows; never above Limit and Skipped
+	Delivered uint64 // in all, in the same unit; with what was skipped
+	Skipped   uint64 // queue: messages that the client does not get to see, and that use up none of its credit
 
-	InHand InHand // queue
+	// What a consumer of a queue holds: delivered, and no verdict put into the ring yet. Pledged is
+	// the part of it on which an END_TXN has passed one that counts if it is committed.
+	InHand  Hands
+	Pledged Hands
+	// Recalls is how many Recalls have come for the consumer, modulo 65,536, since it was told last:
+	// each verdict says so (ipc.Ack).
+	Recalls uint16
 
-	// CutBase and Cut tell where the last delivery has ended within a batch of a queue.
-	CutBase uint64
-	Cut     batch.Place
+	Asked uint64 // puller: messages that pulls which are not answered ask for
+
+	// CutAt and Cut tell where the last delivery has ended within a batch of a queue: its log
+	// position, and the place in it.
+	CutAt uint64
+	Cut   batch.Place
 
 	Next uint64 // partition: the offset to push next
 	Wait uint64 // partition: the number of the Wait that is parked for it, or 0
@@ -46,13 +63,34 @@ func (r *Rings) Ahead() uint64 { return uint64(min(aheadMessages, r.MaxRecord/64
 // what may be delivered ahead they take less than a record of SubState.
 func (r *Rings) MaxGaps() int { return min(maxGaps, r.MaxRecord/32) }
 
+// Gaps is how many separate ranges the consumer holds.
+func (s *Sub) Gaps() int { return s.InHand.Gaps() + s.Pledged.Gaps() }
+
+// Room is how many messages a puller may ask for, so that its state fits a record whatever comes.
+func (s *Sub) Room(r *Rings) uint64 {
+	most, have := uint64(r.MaxGaps())+r.Ahead(), uint64(s.Gaps())+s.Asked
+	return most - min(most, have)
+}
+
+// State is what the consumer is told as again, in answer to a Marker.
+func (s *Sub) State(h ipc.Head, m ipc.Marker) ipc.SubState {
+	state := ipc.SubState{
+		Head: h, Term: m.Term, Ask: m.Ask, Sub: s.ID, Queue: s.Index, Limit: s.Told, Delivered: s.Delivered, Consumer: s.Consumer,
+	}
+	if n := s.Gaps(); n > 0 {
+		state.InHand = s.Pledged.Held(s.InHand.Held(make([]ipc.Held, 0, n)))
+	}
+	return state
+}
+
 // TopUp returns the limit that logicsrv should know, when the connection has room; false:
 // it knows it.
 func (s *Sub) TopUp(r *Rings) (limit uint64, tell bool) {
 	ahead := r.Ahead()
-	limit = min(s.Limit, s.Delivered+ahead)
+	last := s.Limit + min(s.Skipped, ^s.Limit)
+	limit = min(last, s.Delivered+ahead)
 	// Telling each small step would cost a record per delivery.
-	if limit <= s.Told || limit < s.Limit && limit-s.Told < ahead/2 || s.InHand.Gaps() > r.MaxGaps() {
+	if limit <= s.Told || limit < last && limit-s.Told < ahead/2 || s.Gaps() > r.MaxGaps() {
 		return s.Told, false
 	}
 	return limit, true

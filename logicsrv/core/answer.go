@@ -31,7 +31,8 @@ func (c *Core) knownOutcome() bool {
 	}
 	switch c.in.Type {
 	case ipc.TypeAppend, ipc.TypePublish, ipc.TypeAck, ipc.TypeCommit, ipc.TypeInitProducer, ipc.TypeAdmin,
-		ipc.TypePull, ipc.TypeExtend, ipc.TypeBeginTxn, ipc.TypeEndTxn:
+		ipc.TypePull, ipc.TypeExtend, ipc.TypeBeginTxn, ipc.TypeEndTxn,
+		ipc.TypeGroupHeartbeat, ipc.TypeGroupSync, ipc.TypeGroupLeave, ipc.TypeGroupCommit:
 		return true
 	}
 	events := journal.Events(c.in.Known)
@@ -58,6 +59,9 @@ func (c *Core) answerAgain() {
 // answerFrom words the answer of one event.
 func (c *Core) answerFrom(h ipc.Head, ev journal.Event) error {
 	t, g := c.turn, c.pastGate(c.askedLevel())
+	if c.in.Type >= ipc.TypeGroupHeartbeat && c.in.Type <= ipc.TypeGroupCommit && ev.Type != journal.EvRejected {
+		return c.answerGroupAgain(h)
+	}
 	switch ev.Type {
 	case journal.EvAppended:
 		e, err := journal.DecodeAppended(ev)
@@ -97,6 +101,9 @@ func (c *Core) answerFrom(h ipc.Head, ev journal.Event) error {
 		}
 		return nil
 	case journal.EvOffsetsCommitted:
+		if c.in.Type == ipc.TypeAdmin {
+			break
+		}
 		m := ipc.Done{Head: h}
 		t.sent(g, ipc.TypeCommitted, m.Append(t.recs))
 		return nil
@@ -129,7 +136,7 @@ func (c *Core) answerQueueAgain(h ipc.Head, ev journal.Event, g gate) (bool, err
 		return true, nil
 	case journal.EvLeased:
 		e, err := journal.DecodeLeased(ev)
-		m := ipc.Pulled{Head: h, Queue: e.Queue, Lease: e.Lease, UntilMS: e.UntilMS}
+		m := ipc.Pulled{Head: h, Queue: e.Queue, Lease: e.Lease, UntilMS: e.UntilMS, Filter: c.queueByID[e.Queue].filter()}
 		for _, r := range e.Runs {
 			m.Runs = append(m.Runs, ipc.PulledRun{Index: r.Index, First: r.Range.First, Count: r.Range.Count, Attempts: c.attemptsAt(e.Queue, r)})
 		}

@@ -3,7 +3,6 @@ package core
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/trimq/trimq/protocol/invariant"
 	"github.com/trimq/trimq/protocol/ipc"
@@ -75,6 +74,13 @@ func (c *Core) applyNew() {
 	invariant.Check(err == nil, "decided what cannot be applied: %v", err)
 }
 
+// enact takes an event over and applies it at once, for an input of which one decision rests on
+// another, as who shall have what rests on who is there.
+func (c *Core) enact(ev interface{ Append([]byte) []byte }) {
+	c.decided(ev)
+	c.applyNew()
+}
+
 // apply folds encoded events into the hard state. It is the only code that changes it.
 func (c *Core) apply(events []byte, timeMS int64) error {
 	r := journal.Events(events)
@@ -131,7 +137,7 @@ func (c *Core) applyEvent(ev journal.Event, timeMS int64) error {
 		return firstError(err, func() error { return c.applyProducersExpired(&e) })
 	case journal.EvOffsetsCommitted:
 		e, err := journal.DecodeOffsetsCommitted(ev)
-		return firstError(err, func() error { return c.applyOffsetsCommitted(&e) })
+		return firstError(err, func() error { return c.applyOffsetsCommitted(&e, timeMS) })
 	}
 	if ev.Type >= journal.EvLaneAdded && ev.Type <= journal.EvTransientsGone {
 		return c.applyQueueEvent(ev, timeMS)
@@ -255,14 +261,13 @@ func (c *Core) applyProducersExpired(e *journal.ProducersExpired) error {
 
 // applyOffsetsCommitted moves a group's positions, backwards too: a consumer may rewind. The
 // group comes into being with its first position.
-func (c *Core) applyOffsetsCommitted(e *journal.OffsetsCommitted) error {
+func (c *Core) applyOffsetsCommitted(e *journal.OffsetsCommitted, timeMS int64) error {
 	if len(e.Offsets) == 0 {
 		return misfit("group %q commits nothing", e.Group)
 	}
-	g, ok := c.groups.get(e.Group)
-	if !ok {
-		g = &group{name: strings.Clone(e.Group)}
-		c.groups.add(g.name, g)
+	g := c.makeGroup(e.Group)
+	if len(g.members) == 0 {
+		g.emptyMS = timeMS
 	}
 	for _, o := range e.Offsets {
 		if ix, ok := c.indexes.get(o.Index); !ok || ix.topic == nil || o.Offset > maxOffset {

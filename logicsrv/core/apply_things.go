@@ -40,7 +40,7 @@ func (c *Core) applyThing(ev journal.Event, timeMS int64) error {
 		e, err := journal.DecodeBindingDeleted(ev)
 		return firstError(err, func() error { return c.applyBindingDeleted(&e.Binding) })
 	}
-	return misfit("unknown event type %d", ev.Type)
+	return c.applyGroup(ev, timeMS)
 }
 
 // keepable tells whether an index can have this level: a broker that stands alone has no quorum.
@@ -108,6 +108,7 @@ func (c *Core) addIndexes(t *topic, ids []uint64) error {
 		}
 	}
 	c.partitions += len(ids)
+	c.topicChanged(t.name)
 	return nil
 }
 
@@ -135,25 +136,10 @@ func (c *Core) applyTopicDeleted(e *journal.TopicDeleted) error {
 	delete(c.topicByID, t.id)
 	c.producers.forget(gone)
 	for _, name := range c.groups.keys() {
-		c.forgetOffsets(name, gone)
+		c.indexesGone(c.groupOf(name), gone)
 	}
+	c.topicChanged(t.name)
 	return nil
-}
-
-// forgetOffsets drops what a group has committed for indexes that are gone, and with the
-// last one the group.
-func (c *Core) forgetOffsets(name string, gone map[uint64]bool) {
-	g, _ := c.groups.get(name)
-	kept := g.offsets[:0]
-	for _, o := range g.offsets {
-		if !gone[o.Index] {
-			kept = append(kept, o)
-		}
-	}
-	clear(g.offsets[len(kept):])
-	if g.offsets = kept; len(kept) == 0 {
-		c.groups.remove(name)
-	}
 }
 
 // dropIndex forgets an index; marks and consumers on their way see that it is gone.

@@ -189,24 +189,63 @@ func millions(tb testing.TB) *Core {
 	return c
 }
 
-func BenchmarkCheckpoint(b *testing.B) {
-	c := millions(b)
-	var blob []byte
-	b.ResetTimer()
-	for range b.N {
-		blob = c.Checkpoint(blob[:0])
+// crowded is a core with 10,000 queues, 100,000 bindings and 100,000 producers.
+func crowded(tb testing.TB) *Core {
+	c := New(Config{})
+	apply := func(ev interface{ Append([]byte) []byte }) {
+		if err := c.apply(ev.Append(nil), 1); err != nil {
+			tb.Fatal(err)
+		}
 	}
-	b.ReportMetric(float64(len(blob)), "bytes")
+	id := uint64(0)
+	next := func() uint64 { id++; return id }
+	for _, typ := range []admin.ExchangeType{admin.Direct, admin.Topic} {
+		apply(&journal.ExchangeCreated{ID: next(), Exchange: admin.CreateExchange{Name: fmt.Sprintf("exchange-%d", typ), Type: typ}})
+	}
+	for i := range 10_000 {
+		apply(&journal.QueueCreated{Queue: next(), Name: fmt.Sprintf("queue-%05d", i), Level: ipc.LevelDisk, Settings: admin.QueueSettings{Durable: true}})
+	}
+	for i := range 100_000 {
+		exchange := fmt.Sprintf("exchange-%d", []admin.ExchangeType{admin.Direct, admin.Topic}[i%2])
+		apply(&journal.BindingCreated{Binding: admin.CreateBinding{Exchange: exchange, Queue: fmt.Sprintf("queue-%05d", i%10_000), RoutingKey: fmt.Sprintf("region-%d.shop.%d", i%7, i)}})
+		apply(&journal.ProducerCreated{ProducerID: int64(i + 1)})
+		apply(&journal.Routed{Sent: journal.Sent{Exchange: 1, Count: 1, ProducerID: int64(i + 1), TTLMS: ipc.NoTTL}})
+	}
+	return c
+}
+
+// states are what checkpoints are measured with.
+var states = []struct {
+	name string
+	make func(testing.TB) *Core
+}{{"millions", millions}, {"crowd", crowded}}
+
+func BenchmarkCheckpoint(b *testing.B) {
+	for _, state := range states {
+		b.Run(state.name, func(b *testing.B) {
+			c := state.make(b)
+			var blob []byte
+			b.ResetTimer()
+			for range b.N {
+				blob = c.Checkpoint(blob[:0])
+			}
+			b.ReportMetric(float64(len(blob)), "bytes")
+		})
+	}
 }
 
 func BenchmarkLoad(b *testing.B) {
-	c := millions(b)
-	blob := c.Checkpoint(nil)
-	b.ResetTimer()
-	for range b.N {
-		if _, err := Load(Config{}, blob); err != nil {
-			b.Fatal(err)
-		}
+	for _, state := range states {
+		b.Run(state.name, func(b *testing.B) {
+			blob := state.make(b).Checkpoint(nil)
+			b.ReportAllocs()
+			b.ResetTimer()
+			for range b.N {
+				if _, err := Load(Config{}, blob); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 

@@ -30,6 +30,16 @@ type Config struct {
 	TxnCheckMS       int64 // 60,000 ms until the first check of a group's transaction, and between two
 	TxnChecks        int   // 15 checks without a decision roll it back
 	TxnMaxMS         int64 // 259,200,000 ms: it is rolled back although nobody could be asked
+
+	MaxGroupMembers     int   // 5,000 members of one group
+	MaxGroupPartitions  int   // 16,000 partitions that the members of one group share
+	GroupSessionMS      int32 // 45,000 ms: session time-out of members that ask for none
+	GroupSessionMinMS   int32 // 6,000 ms: the shortest that a member gets
+	GroupSessionMaxMS   int32 // 1,800,000 ms: the longest
+	GroupRebalanceMS    int32 // 60,000 ms: rebalance time-out of members that ask for none
+	GroupHeartbeatMS    int32 // 5,000 ms: time between the heartbeats of a modern group's member
+	GroupInitialDelayMS int64 // 3,000 ms: an empty classic group waits so long for more members; below 0: not at all
+	OffsetRetentionMS   int64 // 604,800,000 ms: positions of a group without members are kept so long; below 0: for ever
 }
 
 // Each limit answers with errcode.LimitExceeded, or InvalidArgument where the request could
@@ -38,14 +48,12 @@ type Config struct {
 
 // Limits that are no matter of configuration, with their units.
 const (
-	maxNameBytes     = 255       // names of queues, exchanges, groups; routing keys
-	maxTopicName     = 249       // bytes, as Kafka's
-	maxHeaders       = 64        // headers of a binding
-	maxHeaderBytes   = 1024      // key and value of one together
-	maxMetadataBytes = 4096      // of a committed offset
-	maxRanges        = 4096      // ranges of one Ack
-	maxTagBytes      = 512       // who a consumer is
-	maxFilterBytes   = 4096      // of a queue over a topic
+	maxNameBytes     = 255  // names of queues, exchanges, groups; routing keys
+	maxTopicName     = 249  // bytes, as Kafka's
+	maxHeaders       = 64   // headers of a binding
+	maxHeaderBytes   = 1024 // key and value of one together
+	maxMetadataBytes = 4096 // of a committed offset
+	maxRanges        = ipc.MaxRanges
 	maxCommits       = 4096      // offsets of one commit
 	maxCount         = 1 << 24   // records of a batch
 	maxOffset        = 1 << 62   // no index grows beyond
@@ -70,18 +78,22 @@ func (cfg *Config) turnDeliveries() int { return max(1, min(maxTurnDeliveries, c
 // for all that a batch may reach.
 func (cfg *Config) maxNote() int { return cfg.MaxEntryBytes / 8 }
 
+// turnPulled is how many runs of messages one pull can get: no more than an eighth of an entry takes,
+// where one that is leased is 20 bytes.
+func (cfg *Config) turnPulled() int { return max(1, min(ipc.MaxPull, cfg.MaxEntryBytes/160)) }
+
 // tooLong tells whether an input that the journal repeats in its event is too long for an
 // entry. Batches are not repeated there.
 func (cfg *Config) tooLong(in *Input) bool {
 	switch in.Type {
-	case ipc.TypeAck, ipc.TypeCommit, ipc.TypeAdmin:
+	case ipc.TypeAck, ipc.TypeCommit, ipc.TypeAdmin, ipc.TypeGroupCommit, ipc.TypeGroupLeave:
 		return len(in.Payload) > cfg.MaxEntryBytes/2
 	}
 	return false
 }
 
 // orDefault gives a field that is not set its default.
-func orDefault[T int | int64](v *T, d T) {
+func orDefault[T int | int32 | int64](v *T, d T) {
 	if *v <= 0 {
 		*v = d
 	}
@@ -112,10 +124,31 @@ func (cfg Config) orDefault() Config {
 	orDefault(&cfg.TxnMaxMS, 3*24*60*60*1000)
 	orDefault(&cfg.MaxEntryBytes, 1<<20)
 	orDefault(&cfg.ProducerExpiryMS, 24*60*60*1000)
+	cfg.groupsOrDefault()
 	// What one input can add to an entry is less than half of it, so that a turn which is not
 	// full yet always has room for one more: a small ring means small limits.
 	half := cfg.MaxEntryBytes / 2
 	cfg.MaxTargets = max(1, min(cfg.MaxTargets, half/(targetBytes+journal.RefSize)))
 	cfg.MaxPartitionsPerTopic = max(1, min(cfg.MaxPartitionsPerTopic, half/(8+journal.OpSize)))
+	// A target takes a quarter of an entry at most: up to 10 bytes for a partition, 3 for a member.
+	cfg.MaxGroupPartitions = max(1, min(cfg.MaxGroupPartitions, cfg.MaxEntryBytes/64))
+	cfg.MaxGroupMembers = max(1, min(cfg.MaxGroupMembers, cfg.MaxEntryBytes/128))
 	return cfg
+}
+
+// groupsOrDefault fills what concerns groups. There, below 0 means something where 0 means unset.
+func (cfg *Config) groupsOrDefault() {
+	orDefault(&cfg.MaxGroupMembers, 5000)
+	orDefault(&cfg.MaxGroupPartitions, 16_000)
+	orDefault(&cfg.GroupSessionMS, 45_000)
+	orDefault(&cfg.GroupSessionMinMS, 6000)
+	orDefault(&cfg.GroupSessionMaxMS, 30*60*1000)
+	orDefault(&cfg.GroupRebalanceMS, 60_000)
+	orDefault(&cfg.GroupHeartbeatMS, 5000)
+	if cfg.GroupInitialDelayMS == 0 {
+		cfg.GroupInitialDelayMS = 3000
+	}
+	if cfg.OffsetRetentionMS == 0 {
+		cfg.OffsetRetentionMS = 7 * 24 * 60 * 60 * 1000
+	}
 }

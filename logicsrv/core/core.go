@@ -19,6 +19,9 @@ type Input struct {
 	// Known is what the journal holds of this input (its events, encoded) when it is read
 	// again after a restart. The core repeats the answer and decides nothing.
 	Known []byte
+	// Passed: the log has got beyond this position. What the input has changed is in Known, and
+	// it can change nothing more: it may be old, and the state is of later.
+	Passed bool
 	// Refuse, if not empty, is why this input is given up undecided (the core died of it
 	// before): it is rejected with errcode.Internal and this text, and the rejection journaled.
 	Refuse string
@@ -115,6 +118,11 @@ type Core struct {
 	newRings  bool        // since the last entry: what is not durable is to go
 	stats     Stats
 
+	lobbies       registry[string, *lobby] // of classic groups, by name
+	parkedOf      map[uint64]int           // parked requests of groups, by connection
+	readTo, tail  uint64                   // how far ring 12345 has been read, and is filled
+	topicsChanged bool                     // some groups need a new target
+
 	endedInReplay []uint64 // indexes that connsrv may not have been told are gone
 
 	// The turn, and what decide works with.
@@ -180,6 +188,7 @@ func New(cfg Config) *Core {
 	c.waits = make(map[uint64]*wait)
 	c.pulls = make(map[uint64]*pull)
 	c.txnGroups = make(map[string]*txnGroup)
+	c.lobbies, c.parkedOf = newRegistry[string, *lobby](), make(map[uint64]int)
 	c.turn = &c.turns[0]
 	c.hit = func(d *destination) {
 		c.matched = true
@@ -231,6 +240,7 @@ func (c *Core) Step(nowMS int64, in Input) {
 	invariant.Check(c.begun, "step before begin")
 	c.openTurn(nowMS)
 	c.in = in
+	c.learnEpoch()
 	c.stats.Inputs++
 	// What is decided is applied before the next input is looked at: within a turn each input
 	// sees what the ones before it have done, as if every input were a turn of its own.
@@ -298,11 +308,27 @@ func (c *Core) decide() {
 		c.decideEndTxn()
 	case ipc.TypeTxnMember:
 		c.decideTxnMember()
+	case ipc.TypeGroupHeartbeat:
+		c.decideGroupHeartbeat()
+	case ipc.TypeGroupJoin:
+		c.decideGroupJoin()
+	case ipc.TypeGroupSync:
+		c.decideGroupSync()
+	case ipc.TypeGroupBeat:
+		c.decideGroupBeat()
+	case ipc.TypeGroupLeave:
+		c.decideGroupLeave()
+	case ipc.TypeGroupCommit:
+		c.decideGroupCommit()
 	case ipc.TypeSkip:
 	default:
 		c.malformed()
 	}
 }
+
+// Tail tells how far ring 12345 is filled: nobody is out for being silent before all that may be
+// his has been read.
+func (c *Core) Tail(pos uint64) { c.tail = pos }
 
 // Advance tells that persistsrv has moved its cursors: messages become visible, waits are
 // answered, queues may deliver. Its outputs come with the next EndTurn. Before Begin it only
@@ -318,10 +344,12 @@ func (c *Core) EndTurn(nowMS int64, nonce, pos uint64) (entry *journal.Entry, ou
 	// In this order: what came back is ready, what the clock asks for is done, then what is ready
 	// is handed out, and what is still too much, or too late, goes.
 	c.room = c.roomLeft()
+	c.readTo = pos
 	c.expireProducers()
 	c.deleteDoomed()
 	c.applyReturns()
 	c.fire()
+	c.retargetStale()
 	c.buryNoted()
 	c.deliverDirty()
 	c.expireLate()
@@ -331,7 +359,7 @@ func (c *Core) EndTurn(nowMS int64, nonce, pos uint64) (entry *journal.Entry, ou
 
 // Busy says that a turn without any input would still have something to do.
 func (c *Core) Busy() bool {
-	return len(c.returning) > 0 || len(c.notes) > 0 || len(c.doomed) > 0 || len(c.doomedTxns) > 0 ||
+	return c.topicsChanged || len(c.returning) > 0 || len(c.notes) > 0 || len(c.doomed) > 0 || len(c.doomedTxns) > 0 ||
 		c.resynced && (len(c.dirty) > 0 || len(c.timers.late) > 0 || len(c.over) > 0)
 }
 

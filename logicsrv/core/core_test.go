@@ -29,7 +29,7 @@ func TestEmptyRoundTrip(t *testing.T) {
 
 // smallState is one thing of each kind, with a set of each form.
 func smallState(t *testing.T) *Core {
-	w := newWorld(t, Config{})
+	w := newWorld(t, Config{GroupInitialDelayMS: -1})
 	w.attach(1)
 	part := w.topic("t", 2, ipc.LevelPage)
 	runs := w.queue("runs", ipc.LevelDisk)
@@ -57,6 +57,7 @@ func smallState(t *testing.T) *Core {
 	commit := ipc.CommitOffsets{Head: m.Head, Group: "g", Offsets: []ipc.OffsetCommit{{Index: part, Offset: 2, Metadata: "m"}}}
 	w.turn(ipc.TypeCommit, commit.Append(nil))
 	heldBack(w, m.Head, part)
+	w.smallGroups(m.Head)
 	w.settle()
 	return w.c
 }
@@ -121,7 +122,15 @@ func TestGolden(t *testing.T) {
 		exchanges:v id:v name:s type:1 durable:1 autoDelete:1 internal:1 alternate:s hashHeader:s
 		bindings:v exchange:s queue:s toExchange:1 routingKey:s matchAny:1 withX:1 headers:v key:s value:s present:v name:s
 		producers:v id:v epoch:v used:v lanes:v to:v epoch:v next:v accepted:v kept:v first:v last:v result:v
-		groups:v name:s offsets:v index:v offset:v metadata:s
+		groups:v
+			name:s type:1 epoch:v emptyMS:v stale:1 offsets:v protocolType:s protocol:s leader:s synced:1
+				members:v id:s instance:s clientID:s clientHost:s sessionMS:4 rebalanceMS:4 protocols:v name:s metadata:s assignment:s
+			name:s type:1 epoch:v emptyMS:v stale:1 offsets:v index:v offset:v metadata:s
+			name:s type:1 epoch:v emptyMS:v stale:1 offsets:v members:v
+				id:s instance:s clientID:s clientHost:s sessionMS:v rebalanceMS:v epoch+2:v before:v assignor:s topics:v topic:s
+					target:v id:v assigned:v id:v revoking:v id:v
+				id:s instance:s clientID:s clientHost:s sessionMS:v rebalanceMS:v epoch+2:v before:v assignor:s topics:v topic:s
+					target:v id:v assigned:v revoking:v
 		limbos:v class:1 index:v next:v floor:v set:1 delayed:v gap:v length:v due:v ttl:v weight:v priority:1 dests:v dest:v
 			class:1 index:v next:v floor:v set:1 delayed:v
 		txns:v id:v group:s key:s owner.nonce:8 owner.epoch:v owner.conn:v begun:v check:v next:v checks:v doomed:1

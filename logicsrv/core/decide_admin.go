@@ -62,6 +62,12 @@ func (c *Core) command(cmd admin.Command) func(ipc.Admin) {
 		return func(m ipc.Admin) { change(c, m, admin.DecodeSeek, c.seekQueue) }
 	case admin.CmdDescribe:
 		return c.decideDescribe
+	case admin.CmdDeleteGroup:
+		return func(m ipc.Admin) { change(c, m, admin.DecodeDelete, c.deleteGroup) }
+	case admin.CmdResetOffsets:
+		return func(m ipc.Admin) { change(c, m, admin.DecodeResetOffsets, c.resetOffsets) }
+	case admin.CmdDeleteOffsets:
+		return func(m ipc.Admin) { change(c, m, admin.DecodeDeleteOffsets, c.deleteOffsets) }
 	}
 	return nil
 }

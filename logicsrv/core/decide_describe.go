@@ -41,6 +41,10 @@ func (c *Core) decideDescribe(m ipc.Admin) {
 		list(p, &c.queues, c.describeConsumers)
 	case admin.KindTxn:
 		c.listTxns(p)
+	case admin.KindMembership:
+		list(p, &c.groups, c.describeMembership)
+	case admin.KindGroupSummary:
+		list(p, &c.groups, c.describeSummary)
 	default:
 		c.refuse(m.Head, errcode.InvalidArgument, "topics, exchanges, queues, bindings, groups, consumers and transactions can be described")
 		return

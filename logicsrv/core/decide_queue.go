@@ -10,6 +10,7 @@ import (
 	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
+	"github.com/trimq/trimq/protocol/selector"
 )
 
 // createQueue decides a new queue. One that is not durable holds its messages at memory level
@@ -94,10 +95,6 @@ func (c *Core) checkSettings(m *admin.CreateQueue, t *topic) refused {
 	switch {
 	case t != nil && (m.MaxPriority > 0 || m.MaxMessages.Given || m.MaxBytes.Given || m.MessageTTLMS.Given || m.RewindMS.Given):
 		return wrong("a queue over a topic has no priorities, limits, time to live or rewind time of its own: the topic's retention counts")
-	case m.FilterKind > admin.FilterTags || len(m.Filter) > maxFilterBytes:
-		return wrong("a filter of kind %d with %d bytes; at most %d are allowed", m.FilterKind, len(m.Filter), maxFilterBytes)
-	case m.FilterKind == admin.FilterNone && m.Filter != "":
-		return wrong("a filter without its kind")
 	case m.Overflow > admin.RejectDeadLetter:
 		return wrong("%d is no overflow behaviour: drop-head=0, reject-publish=1, reject-publish-dlx=2", m.Overflow)
 	case !m.DeadLetter && (m.DeadLetterExchange != "" || m.DeadLetterKey != "" || m.KeepKey):
@@ -112,12 +109,29 @@ func (c *Core) checkSettings(m *admin.CreateQueue, t *topic) refused {
 	if no := checked(checkTimes(&m.QueueSettings)); no != nil {
 		return no
 	}
+	if no := checkFilter(&m.QueueSettings); no != nil {
+		return no
+	}
 	if m.DeadLetterExchange != "" {
 		if no := checked(checkName("dead-letter exchange", m.DeadLetterExchange)); no != nil {
 			return no
 		}
 	}
 	return checked(checkBindingParts(&admin.CreateBinding{RoutingKey: m.DeadLetterKey}))
+}
+
+// checkFilter refuses a filter that connsrv could not evaluate, and says where it is wrong.
+func checkFilter(m *admin.QueueSettings) refused {
+	switch {
+	case m.FilterKind == admin.FilterNone && m.Filter != "":
+		return errcode.New(errcode.InvalidArgument, "a filter without its kind")
+	case m.FilterKind == admin.FilterNone:
+		return nil
+	}
+	if _, err := selector.Compile(selector.Kind(m.FilterKind), m.Filter); err != nil {
+		return errcode.New(errcode.InvalidArgument, "the filter cannot be read: %v", err)
+	}
+	return nil
 }
 
 // checkTimes bounds the times and limits of a queue.

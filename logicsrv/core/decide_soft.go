@@ -56,8 +56,8 @@ func (c *Core) mayConsume(m *ipc.Subscribe) (errcode.Code, string) {
 		return errcode.UnknownIndex, fmt.Sprintf("there is no queue with the id %d", m.Queue)
 	case c.locked(q, m.Head):
 		return errcode.Locked, fmt.Sprintf("queue %s belongs to another connection", quoted(q.name))
-	case len(m.Consumer.Tag) > maxTagBytes:
-		return errcode.InvalidArgument, fmt.Sprintf("a consumer tag of %d bytes; at most %d are allowed", len(m.Consumer.Tag), maxTagBytes)
+	case len(m.Consumer.Tag) > ipc.MaxTag:
+		return errcode.InvalidArgument, fmt.Sprintf("a consumer tag of %d bytes; at most %d are allowed", len(m.Consumer.Tag), ipc.MaxTag)
 	case m.Consumer.Puller:
 		return errcode.InvalidArgument, "who pulls does not subscribe"
 	}
@@ -134,9 +134,11 @@ func (c *Core) subscribe(m *ipc.Subscribe) {
 
 // answerSubscribe goes at once, so that it stands before the first delivery. It reveals
 // nothing: who knows the queue's index has been told it at its own level.
+//
+// REQUIRES: mayConsume has found the queue.
 func (c *Core) answerSubscribe(m *ipc.Subscribe) {
 	if m.Req != 0 {
-		reply := ipc.Subscribed{Head: m.Head, Sub: m.Sub}
+		reply := ipc.Subscribed{Head: m.Head, Sub: m.Sub, Filter: c.queueByID[m.Queue].filter()}
 		c.turn.sent(atOnce, ipc.TypeSubscribed, reply.Append(c.turn.recs))
 	}
 }
@@ -212,6 +214,7 @@ func (c *Core) decideConnClosed() {
 	}
 	c.dropJoining(func(s *joiner) bool { return s.Conn == m.Conn })
 	c.ownerGone(m.Conn)
+	c.closeParked(m.Conn)
 	k := c.conns[m.Conn]
 	if k == nil {
 		return

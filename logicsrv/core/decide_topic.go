@@ -37,6 +37,9 @@ func (c *Core) createTopic(m *admin.CreateTopic) (admin.Created, refused) {
 	if no := c.checkPartitions(uint64(m.Partitions), uint64(m.Partitions)); no != nil {
 		return admin.Created{}, no
 	}
+	if no := c.checkShared(m.Name, int(m.Partitions)); no != nil {
+		return admin.Created{}, no
+	}
 	id := c.lastID + 1
 	ev := journal.TopicCreated{
 		Pos: c.in.Pos, ID: id, UUID: topicUUID(c.cfg.Shard, id, c.ownTerm, c.turn.timeMS), Name: m.Name, Level: level,
@@ -83,6 +86,9 @@ func (c *Core) addPartitions(m *admin.AddPartitions) (admin.Created, refused) {
 		return c.unchanged(0)
 	}
 	if no := c.checkPartitions(uint64(m.Total), uint64(m.Total-have)); no != nil {
+		return admin.Created{}, no
+	}
+	if no := c.checkShared(m.Name, int(m.Total-have)); no != nil {
 		return admin.Created{}, no
 	}
 	ev := journal.PartitionsAdded{Pos: c.in.Pos, ID: t.id, Indexes: consecutive(c.lastID+1, m.Total-have)}

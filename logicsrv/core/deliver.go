@@ -52,7 +52,7 @@ func (c *Core) deliver(q *queue, left *int) bool {
 		if able == 0 || c.overdue(q) {
 			return true
 		}
-		if *left == 0 {
+		if *left <= 0 {
 			return false
 		}
 		ready := max(q.ready(), 1)

@@ -1,6 +1,6 @@
 // Package core is the state of one shard of logicsrv and all that is decided about it:
-// exchanges and bindings, queues, topics with partitions, idempotent producers, committed
-// offsets. It is pure: no I/O, clock, goroutine, randomness or order of maps. The same core
+// exchanges and bindings, queues, topics with partitions, idempotent producers, consumer groups
+// with members and committed offsets. It is pure: no I/O, clock, goroutine, randomness or order of maps. The same core
 // runs in the daemon, in recovery, in the simulator and in the inspection tools.
 //
 // Called by logicsrv/shell, in this order:
@@ -10,10 +10,11 @@
 //	c.Begin(term, written, synced)           // emits the first Marker
 //	for {
 //		c.Advance(written, synced)           // when persistsrv's cursors have moved
+//		c.Tail(tail)                         // how far ring 12345 is filled
 //		for … && !c.TurnFull() { c.Step(now, input) }
 //		entry, out := c.EndTurn(now, nonce, pos)
 //		… entry into ring 65432, then each output into ring 54321 once its gate is open
-//		… again at once where c.Busy(), else when there is something new
+//		… again at once where c.Busy(), else when there is something new, or at c.NextTimer()
 //	}
 //	blob := c.Checkpoint(nil)                // between two turns
 //
@@ -26,8 +27,9 @@
 //   - hard: the fold of all events; struct state. In checkpoints, under the digest.
 //   - derived: what follows from the hard state and the cursors (visibility.go), such as the
 //     routers of exchanges (router.go) and the lists of what is bound to what.
-//   - soft: consumers, credit, messages in hand, parked waits. It is connsrv's, which tells
-//     it again in answer to a Marker (resync.go).
+//   - soft: consumers, credit, messages in hand, parked waits, pulls, joins and syncs. It is
+//     connsrv's, which tells it again in answer to a Marker (resync.go). Timers, too: those of
+//     soft state begin a full period with each term (timers.go).
 //
 // Invariants:
 //
@@ -36,7 +38,8 @@
 //  2. Every input that could have changed hard state leaves an event with its position: its
 //     effect, Duplicate, Unchanged or Rejected. Read again after a restart, it is answered
 //     from that event (answer.go). What cannot be decoded is refused for its bytes alone and
-//     leaves none; nor do reads and soft inputs, which are decided again.
+//     leaves none; nor do reads and soft inputs, which are decided again, and members'
+//     heartbeats that change nothing, which change nothing then either (Input.Passed).
 //  3. What an input decides depends on the hard state and, for deliveries and returns alone,
 //     on soft state; never on the turn that it falls into.
 //  4. A reply leaves no earlier than what it tells is safe at the level that was asked for;
@@ -56,7 +59,9 @@
 // 280, to a topic exchange 440, to a headers exchange with two headers 540; an acknowledged
 // offset above the floor 1/8 at most, 16 for a full run of 1,024; messages that came back 24
 // for a run of equal ones; a producer with one lane 210, 96 for each further one; a committed
-// offset 40; a consumer with its connection 590; a parked wait 110 (TestMemory measures).
+// offset 40; a consumer with its connection 590; a parked wait 110; a delayed batch 80; an
+// open transaction with one batch 450; a group 290; a member of one 460, and 50 for each
+// partition that it has (TestMemory measures).
 // 10,000 queues with 100,000 bindings, to exchanges of all types, are 50 MB (TestMemoryOfMany).
 //
 // Goroutines: none; a Core is used by one. If the process dies here, nothing is lost: the

@@ -11,7 +11,7 @@ import (
 
 // furnished is a world with one thing of each kind and a consumer.
 func furnished(tb testing.TB) *world {
-	w := newWorld(tb, Config{MaxEntryBytes: 1 << 16})
+	w := newWorld(tb, Config{MaxEntryBytes: 1 << 16, GroupInitialDelayMS: -1})
 	w.attach(1)
 	w.topic("t", 2, ipc.LevelPage)
 	q := w.queue("q", ipc.LevelMemory)
@@ -30,6 +30,7 @@ func furnished(tb testing.TB) *world {
 	w.turn(ipc.TypeSubscribe, (&ipc.Subscribe{Head: ipc.Head{Epoch: 1, Conn: 256, Req: 1}, Sub: 1, Queue: q, Limit: 50}).Append(nil))
 	m := ipc.Publish{Head: ipc.Head{Epoch: 1, Conn: 256, Req: 2}, RoutingKey: "q", Batch: batch(20)}
 	w.turn(ipc.TypePublish, publishRecord(&m))
+	w.smallGroups(m.Head)
 	return w
 }
 
@@ -91,6 +92,7 @@ func FuzzLoad(f *testing.F) {
 		w, g := furnished(f), newInputs(seed)
 		for range 60 {
 			w.step(g.hard())
+			w.step(g.group(w))
 		}
 		w.settle()
 		f.Add(w.c.Checkpoint(nil))
@@ -121,6 +123,7 @@ func FuzzReplay(f *testing.F) {
 		w, g := furnished(f), newInputs(seed)
 		for range 20 {
 			w.step(g.hard())
+			w.step(g.group(w))
 		}
 		if e, _ := w.end(); e != nil {
 			f.Add(e.Events)

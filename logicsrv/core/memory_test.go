@@ -58,6 +58,50 @@ func TestMemory(t *testing.T) {
 			m := ipc.Subscribe{Head: head(i), Sub: 1, Queue: first + uint64(i)}
 			c.subscribe(&m)
 		}},
+		{"group with a position", 290 + 40, func(i int) {
+			apply(&journal.OffsetsCommitted{Group: fmt.Sprintf("group-%07d", i), Offsets: []ipc.OffsetCommit{{Index: first + n, Offset: 5}}})
+		}},
+		{"member of a group", 460, func(i int) {
+			apply(&journal.GroupMember{Group: fmt.Sprintf("members-%07d", i/100), Member: fmt.Sprintf("member-%025d", i), ClientID: "client", ClientHost: "/10.0.0.1:12345", Topics: []string{"t"}})
+			m := c.groupOf(fmt.Sprintf("members-%07d", i/100)).member(fmt.Sprintf("member-%025d", i))
+			c.arm(m, int64(i+1))
+		}},
+		{"partition of a member", 50, func(i int) {
+			if i%100 != 99 { // 100 to a member
+				return
+			}
+			g := c.groupOf("members-0000000")
+			if i == 99 {
+				shares := make([][]uint64, len(g.members))
+				for k := range shares {
+					for p := range uint64(n / 100) {
+						shares[k] = append(shares[k], first+n+uint64(k)*n/100+p)
+					}
+				}
+				apply(&journal.GroupTarget{Group: g.name, Epoch: 1, Shares: shares})
+			}
+			m := g.members[i/(n/100)]
+			apply(&journal.GroupAssigned{Group: g.name, Member: m.id, Epoch: 1, Assigned: m.target})
+		}},
+		{"delayed batch", 80, func(i int) {
+			if i == 0 {
+				apply(&journal.LimboAdded{Pos: journal.NoInput, Index: next(), Class: 3})
+			}
+			apply(&journal.Delayed{
+				Sent: journal.Sent{Count: 1, ProducerID: journal.NoProducer, TTLMS: ipc.NoTTL}, Dests: []uint64{first},
+				Later: journal.Later{Limbo: id, Offset: uint64(i), DueMS: int64(1_000_000 + i*7919%1_000_000)},
+			})
+		}},
+		{"open transaction with one batch", 450, func(i int) {
+			if i == 0 {
+				apply(&journal.LimboAdded{Pos: journal.NoInput, Index: next(), Class: txnClass})
+			}
+			apply(&journal.TxnBegun{Txn: uint64(i + 1), Group: "payers", Key: fmt.Sprintf("order-%07d", i), CheckMS: 60_000})
+			apply(&journal.TxnHeld{
+				Txn: uint64(i + 1), Sent: journal.Sent{Count: 1, ProducerID: journal.NoProducer, TTLMS: ipc.NoTTL},
+				Later: journal.Later{Limbo: id, Offset: uint64(i)}, Note: ipc.Note{Key: "orders"},
+			})
+		}},
 		{"parked wait", 110, func(i int) {
 			ix, _ := c.indexes.get(first + uint64(i))
 			c.park(&ipc.Wait{Head: head(i)}, ix)

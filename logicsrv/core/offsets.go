@@ -5,21 +5,19 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
 )
 
-// Committed offsets of groups. Here a group is no more than its positions: members, generations
-// and assignments have events of their own when they come. A commit is applied as a whole or
-// refused as a whole, and ends with the topic that it is about, so no position ever refers to
-// an index that is gone.
-
-// group is what a consumer group has committed, in order of index.
-type group struct {
-	name    string
-	offsets []ipc.OffsetCommit
-}
+// Committed offsets of groups. A commit is applied as a whole or refused as a whole, and ends with
+// the topic that it is about, so no position ever refers to an index that is gone.
+//
+// As long as a group has members, positions are theirs: a commit names the member, and counts only
+// if it is of the member's present epoch or generation. What a member that was expelled sends
+// late would set those back who have its partitions now. A group without members is anybody's.
 
 // find is the place of an index in the list, and whether it is there.
 func (g *group) find(index uint64) (int, bool) {
@@ -54,7 +52,48 @@ func (c *Core) decideCommit() {
 		c.malformed()
 		return
 	}
-	level, code, text := c.checkCommit(&m)
+	if g := c.groupOf(m.Group); g != nil && len(g.members) > 0 && !failpoint.Broken("offset-commit-unfenced") {
+		c.reject(m.Head, errcode.UnknownMember, fmt.Sprintf("group %q has members: a commit names one of them", m.Group))
+		return
+	}
+	c.commitOffsets(&m)
+}
+
+// decideGroupCommit stores positions of a group for one of its members.
+func (c *Core) decideGroupCommit() {
+	m, err := ipc.DecodeGroupCommit(c.in.Payload)
+	if err != nil {
+		c.malformed()
+		return
+	}
+	if no := c.checkCommitter(&m); no != nil && !failpoint.Broken("offset-commit-unfenced") {
+		c.reject(m.Head, no.Code, no.Text)
+		return
+	}
+	c.commitOffsets(&ipc.CommitOffsets{Head: m.Head, Group: m.Group, Level: m.Level, Offsets: m.Offsets})
+}
+
+// checkCommitter tells whether a commit comes from a member that is at the present epoch or
+// generation. While a generation has no assignment, nobody has anything to commit for.
+func (c *Core) checkCommitter(m *ipc.GroupCommit) refused {
+	g := c.groupOf(m.Group)
+	if g != nil && g.kind == admin.GroupClassic {
+		_, no := c.classicMember(g, m.Group, m.Member, m.Instance, m.Epoch)
+		if no == nil && !g.synced {
+			return errcode.New(errcode.RebalanceInProgress, "generation %d has no assignment yet", g.epoch)
+		}
+		return no
+	}
+	member, no := c.memberOf(g, admin.GroupModern, m.Group, m.Member, m.Instance)
+	if no == nil && member.epoch != m.Epoch {
+		return errcode.New(errcode.StaleMemberEpoch, "member %s is at epoch %d, not %d: it learns so with its next heartbeat", quoted(m.Member), member.epoch, m.Epoch)
+	}
+	return no
+}
+
+// commitOffsets stores positions for whoever may do so.
+func (c *Core) commitOffsets(m *ipc.CommitOffsets) {
+	level, code, text := c.checkCommit(m)
 	if code != errcode.OK {
 		c.reject(m.Head, code, text)
 		return
@@ -63,6 +102,8 @@ func (c *Core) decideCommit() {
 	ev := journal.OffsetsCommitted{Pos: c.in.Pos, Group: m.Group, Offsets: m.Offsets}
 	t.raise(level)
 	t.events = ev.Append(t.events)
+	c.applyNew()
+	c.watchEmpty(c.groupOf(m.Group))
 	c.stats.Commits++
 	if m.Req != 0 {
 		reply := ipc.Done{Head: m.Head}

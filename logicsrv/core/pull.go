@@ -103,7 +103,7 @@ func (c *Core) decidePull() {
 		// given anything.
 		c.parkPull(p)
 	case c.leaseAgain(p):
-	case c.serve(p, c.in.Pos):
+	case c.serve(p, c.in.Pos, c.cfg.turnPulled()) > 0:
 	case m.Wait:
 		c.parkPull(p)
 	default:
@@ -155,16 +155,17 @@ func (c *Core) leaseAgain(p *pull) bool {
 	return true
 }
 
-// serve gives a pull what is ready; false: nothing is. pos is of the input that asks now;
-// NoInput: it has waited.
-func (c *Core) serve(p *pull, pos uint64) bool {
-	runs := c.pullReady(p.queue, uint64(p.Max))
+// serve gives a pull what is ready, in most runs at most: they stand in its answer and, if they
+// are leased, in an event, both of which have limits. It returns how many runs it gave; 0: nothing
+// is ready. pos is of the input that asks now; NoInput: it has waited.
+func (c *Core) serve(p *pull, pos uint64, most int) int {
+	runs := c.pullReady(p.queue, uint64(p.Max), most)
 	if len(runs) == 0 {
-		return false
+		return 0
 	}
 	if p.InvisibleMS == 0 {
 		c.giveTo(p, runs)
-		return true
+		return len(runs)
 	}
 	t, q := c.turn, p.queue
 	ev := journal.Leased{
@@ -177,12 +178,13 @@ func (c *Core) serve(p *pull, pos uint64) bool {
 	t.events = ev.Append(t.events)
 	c.answerPull(p, c.ownGate(ipc.LevelPage), runs, ev.Lease, ev.UntilMS)
 	c.applyNew()
-	return true
+	return len(runs)
 }
 
-// pullReady takes up to most ready messages of a queue, in the order of deliveries.
-func (c *Core) pullReady(q *queue, most uint64) (runs []ipc.PulledRun) {
-	for most > 0 {
+// pullReady takes up to most ready messages of a queue, in maxRuns runs at most and in the order
+// of deliveries.
+func (c *Core) pullReady(q *queue, most uint64, maxRuns int) (runs []ipc.PulledRun) {
+	for most > 0 && len(runs) < maxRuns {
 		k, first, next, attempts, ok := q.nextReady(most)
 		if !ok {
 			break
@@ -220,7 +222,7 @@ func (c *Core) puller(id subID, q *queue) *consumer {
 
 // answerPull tells what a pull has got.
 func (c *Core) answerPull(p *pull, g gate, runs []ipc.PulledRun, lease uint64, untilMS int64) {
-	m := ipc.Pulled{Head: p.Head, Queue: p.Queue, Lease: lease, UntilMS: untilMS, Runs: runs}
+	m := ipc.Pulled{Head: p.Head, Queue: p.Queue, Lease: lease, UntilMS: untilMS, Filter: p.queue.filter(), Runs: runs}
 	c.turn.sent(g, ipc.TypePulled, m.Append(c.turn.recs))
 }
 
@@ -247,20 +249,24 @@ func (c *Core) unparkPull(p *pull) {
 	c.unused(p.queue)
 }
 
-// servePulls gives what is ready to the pulls that wait, oldest first; false: the turn's limit
-// came first.
+// servePulls gives what is ready to the pulls that wait, oldest first; false: the turn's limit,
+// in runs, came first.
 func (c *Core) servePulls(q *queue, left *int) bool {
 	for p := q.pulls.first; p != nil && !c.overdue(q); p = q.pulls.first {
-		if *left == 0 {
+		if *left <= 0 {
 			return false
 		}
-		if !c.leaseAgain(p) && !c.serve(p, journal.NoInput) {
+		runs := 1
+		if !c.leaseAgain(p) {
+			runs = c.serve(p, journal.NoInput, min(*left, c.cfg.turnPulled()))
+		}
+		if runs == 0 {
 			if p.Wait {
 				return true
 			}
 			c.answerPull(p, atOnce, nil, 0, 0) // it was parked for the resync alone
 		}
-		*left--
+		*left -= max(runs, 1)
 		c.unparkPull(p)
 	}
 	return true

@@ -88,6 +88,14 @@ func (q *queue) cursor(index uint64) *cursor {
 	return nil
 }
 
+// filter is what connsrv is told that consumers of the queue want; a queue that is gone has none.
+func (q *queue) filter() ipc.Filter {
+	if q == nil {
+		return ipc.Filter{}
+	}
+	return ipc.Filter{Kind: uint8(q.set.FilterKind), Text: q.set.Filter}
+}
+
 // lane is the cursor of a priority; nil where no message had it yet.
 func (q *queue) lane(priority uint8) *cursor {
 	for _, k := range q.cursors {

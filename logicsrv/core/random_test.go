@@ -323,6 +323,8 @@ func (g *inputs) any(w *world) (ipc.Type, []byte) {
 		typ, b = ipc.TypeResyncEnd, (&ipc.ResyncEnd{Head: h, Term: w.term, Ask: w.c.ask, Loops: 1}).Append(nil)
 	case 11:
 		typ, b = ipc.TypeSubState, (&ipc.SubState{Head: h, Term: w.term, Ask: w.c.ask, Sub: sub, Queue: g.index(), Limit: g.Uint64N(50), Consumer: wants, InHand: g.held()}).Append(nil)
+	case 12, 13, 14, 15:
+		typ, b = g.group(w)
 	default:
 		typ, b = g.hard()
 	}
@@ -334,7 +336,7 @@ func (g *inputs) any(w *world) (ipc.Type, []byte) {
 		case 1:
 			b[g.IntN(len(b))] ^= byte(1 << g.IntN(8))
 		default:
-			typ = ipc.Type(g.IntN(20))
+			typ = ipc.Type(g.IntN(20) + 40*g.IntN(2))
 		}
 	}
 	return typ, b
@@ -460,6 +462,7 @@ func checkSoft(t *testing.T, c *Core) {
 			checkCursor(t, c, name, k)
 		}
 	}
+	checkGroups(t, c)
 	for req, wait := range c.waits {
 		if wait.head.Req != req || wait.ix.gone || wait.beyond < wait.ix.visible {
 			t.Fatalf("wait %d beyond %d of index %d, visible %d", req, wait.beyond, wait.ix.id, wait.ix.visible)

@@ -36,11 +36,15 @@ func TestScripts(t *testing.T) {
 			return
 		}
 		s := &script{world: newWorld(t, Config{})}
+		s.ids = memberIDs{}
 		datadriven.RunTest(t, path, s.run)
 	})
 }
 
-type script struct{ *world }
+type script struct {
+	*world
+	ids memberIDs
+}
 
 func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 	s.tb = t
@@ -57,11 +61,12 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 			MaxGroups: number(d, "groups"), ProducerExpiryMS: int64(number(d, "expiry")), MaxEntryBytes: number(d, "entry"),
 			MaxDelayed: number(d, "delayed"), MaxTxns: number(d, "txns"), TxnChecks: number(d, "checks"), TxnMaxMS: int64(number(d, "txn-max")),
 		}
+		groupConfig(&cfg, d)
 		s.world = newWorld(t, cfg)
 	case "turn":
 		for _, line := range strings.Split(d.Input, "\n") {
 			if line != "" {
-				s.step(s.input(line))
+				s.step(s.input(s.ids.lengthen(line)))
 			}
 		}
 		s.trace(&b)
@@ -93,11 +98,12 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 	if b.Len() == 0 {
 		return "ok"
 	}
-	return b.String()
+	return s.ids.shorten(b.String())
 }
 
 func (s *script) trace(b *strings.Builder) {
 	e, out := s.end()
+	s.ids.learn(out)
 	traceEntry(b, e)
 	traceOutputs(b, out)
 }
@@ -219,8 +225,11 @@ func (w words) queue() *admin.CreateQueue {
 		DeadLetter: w.flag("dlx"), DeadLetterExchange: w["dlx"], DeadLetterKey: w["dlkey"], KeepKey: w.flag("dlx") && !w.flag("dlkey"),
 		Topic: w["topic"], Filter: w["filter"],
 	}}
-	if m.Filter != "" {
+	switch {
+	case m.Filter != "":
 		m.FilterKind = admin.FilterTags
+	case w.flag("selector"):
+		m.FilterKind, m.Filter = admin.FilterSelector, w["selector"]
 	}
 	switch w["from"] {
 	case "latest":
@@ -292,7 +301,7 @@ func (s *script) input(line string) (ipc.Type, []byte) {
 	case "begin-txn":
 		return ipc.TypeBeginTxn, (&ipc.BeginTxn{Head: h, Group: w["group"], Key: w["key"], CheckMS: uint64(w.num("check", 0))}).Append(nil)
 	case "end-txn":
-		m := ipc.EndTxn{Head: h, Txn: uint64(w.num("txn", 0)), Commit: w.flag("commit")}
+		m := ipc.EndTxn{Head: h, Txn: uint64(w.num("txn", 0)), Commit: w.flag("commit"), Unheld: w.flag("unheld")}
 		for _, r := range w.ranges("offsets") {
 			m.Verdicts = append(m.Verdicts, ipc.TxnVerdict{Sub: sub, Queue: queue, Index: index, Verdict: ipc.VerdictAck, Range: r})
 		}
@@ -334,13 +343,7 @@ func (s *script) input(line string) (ipc.Type, []byte) {
 	case "resync-end":
 		return ipc.TypeResyncEnd, (&ipc.ResyncEnd{Head: h, Term: uint64(w.num("term", 1)), Ask: uint64(w.num("ask", 1)), Loop: uint32(w.num("loop", 0)), Loops: uint32(w.num("loops", 1))}).Append(nil)
 	case "commit":
-		m := ipc.CommitOffsets{Head: h, Group: w["group"], Level: w.level()}
-		for _, part := range strings.Split(w["offsets"], ",") {
-			ix, off, _ := strings.Cut(part, ":")
-			i, _ := strconv.ParseUint(ix, 10, 64)
-			o, _ := strconv.ParseUint(off, 10, 64)
-			m.Offsets = append(m.Offsets, ipc.OffsetCommit{Index: i, Offset: o, Metadata: w["meta"]})
-		}
+		m := ipc.CommitOffsets{Head: h, Group: w["group"], Level: w.level(), Offsets: w.commits()}
 		return ipc.TypeCommit, m.Append(nil)
 	case "offsets":
 		return ipc.TypeOffsets, (&ipc.FetchOffsets{Head: h, Group: w["group"]}).Append(nil)
@@ -350,6 +353,9 @@ func (s *script) input(line string) (ipc.Type, []byte) {
 			panic(err)
 		}
 		return ipc.Type(w.num("type", 0)), append((&ipc.Done{Head: h}).Append(nil), b...)
+	}
+	if typ, b := s.groupInput(fields[0], h, w); typ != 0 {
+		return typ, b
 	}
 	return s.adminInput(fields[0], h, w)
 }
@@ -391,10 +397,19 @@ func (s *script) adminInput(verb string, h ipc.Head, w words) (ipc.Type, []byte)
 	case "delete-topic":
 		cmd, body = admin.CmdDeleteTopic, gone.Append(nil)
 	case "describe":
-		kinds := map[string]admin.Kind{"topics": admin.KindTopic, "exchanges": admin.KindExchange, "queues": admin.KindQueue, "bindings": admin.KindBinding, "groups": admin.KindGroup, "consumers": admin.KindConsumer, "txns": admin.KindTxn}
+		kinds := map[string]admin.Kind{
+			"topics": admin.KindTopic, "exchanges": admin.KindExchange, "queues": admin.KindQueue, "bindings": admin.KindBinding, "groups": admin.KindGroup,
+			"consumers": admin.KindConsumer, "txns": admin.KindTxn, "membership": admin.KindMembership, "summary": admin.KindGroupSummary,
+		}
 		d := admin.Describe{Kind: kinds[w["kind"]], After: strings.ReplaceAll(w["after"], "|", "\x00"), Max: uint32(w.num("max", 0))}
 		d.Names = w.list("names")
 		cmd, body = admin.CmdDescribe, d.Append(nil)
+	case "delete-group":
+		cmd, body = admin.CmdDeleteGroup, gone.Append(nil)
+	case "reset-offsets":
+		cmd, body = admin.CmdResetOffsets, (&admin.ResetOffsets{Group: w["group"], Offsets: w.commits()}).Append(nil)
+	case "delete-offsets":
+		cmd, body = admin.CmdDeleteOffsets, (&admin.DeleteOffsets{Group: w["group"], Indexes: w.indexes("indexes")}).Append(nil)
 	default:
 		panic("unknown input " + verb)
 	}

@@ -15,7 +15,7 @@ package core
 //	| list of bindings    in order: admin.CreateBinding |
 //	| list of producers   the one used longest ago first:
 //	|     id v | epoch v | used v | list of lanes: (to v | epoch v | next v | accepted v | list of (first v | last v | result v)) |
-//	| list of groups      in order of name: name str | list of (index v | offset v | metadata str) |
+//	| list of groups      in order of name, see group_snapshot.go
 //	| limbos and transactions, see snapshot_queues.go
 //
 //	set     | 0 |                                              empty
@@ -198,20 +198,6 @@ func (c *Core) appendProducers(b []byte) []byte {
 				b = wire.AppendUvarint(wire.AppendUvarint(b, uint64(k.first)), uint64(k.last))
 				b = wire.AppendUvarint(b, k.result)
 			}
-		}
-	}
-	return b
-}
-
-// appendGroups encodes what groups have committed.
-func (c *Core) appendGroups(b []byte) []byte {
-	b = wire.AppendUvarint(b, uint64(c.groups.len()))
-	for _, g := range c.groups.all {
-		b = wire.AppendUvarint(wire.AppendString(b, g.name), uint64(len(g.offsets)))
-		for i := range g.offsets {
-			o := &g.offsets[i]
-			b = wire.AppendUvarint(wire.AppendUvarint(b, o.Index), o.Offset)
-			b = wire.AppendString(b, o.Metadata)
 		}
 	}
 	return b

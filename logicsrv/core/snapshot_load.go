@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/ipc"
@@ -282,28 +281,4 @@ func (l *loader) lane(p *producer) bool {
 	p.lanes = append(p.lanes, k)
 	l.c.producers.lanesTo[k.to]++
 	return true
-}
-
-// groups reads the committed positions; a group without any does not exist.
-func (l *loader) groups() {
-	c := l.c
-	for range l.Count(2, loadThings) {
-		g := &group{name: strings.Clone(l.String())}
-		n := l.Count(3, loadThings)
-		_, taken := c.groups.get(g.name)
-		if !l.ensure(n > 0 && !taken) {
-			return
-		}
-		g.offsets = make([]ipc.OffsetCommit, 0, min(n, 1024))
-		for range n {
-			o := ipc.OffsetCommit{Index: l.Uvarint(), Offset: l.Uvarint(), Metadata: l.String()}
-			ix, ok := c.indexes.get(o.Index)
-			last := len(g.offsets) - 1
-			if !l.ensure(ok && ix.topic != nil && (last < 0 || g.offsets[last].Index < o.Index)) {
-				return
-			}
-			g.offsets = append(g.offsets, o)
-		}
-		c.groups.add(g.name, g)
-	}
 }

@@ -148,7 +148,7 @@ func traceThing(ev journal.Event) string {
 		e, _ := journal.DecodeBindingDeleted(ev)
 		return "unbound " + traceBinding(&e.Binding)
 	}
-	return fmt.Sprintf("event of type %d", ev.Type)
+	return traceGroupEvent(ev)
 }
 
 // traceExchange leaves out what most exchanges are not.
@@ -303,7 +303,7 @@ func traceQueueOutput(who string, o Output) string {
 		m, _ := ipc.DecodeCheckTxn(o.Record)
 		return fmt.Sprintf("check-txn %s txn=%d group=%s key=%s checks=%d", who, m.Txn, m.Group, m.Key, m.Checks)
 	}
-	return fmt.Sprintf("output of type %d", o.Type)
+	return traceGroupOutput(who, o)
 }
 
 func traceAdminReply(who string, record []byte) string {
@@ -347,6 +347,7 @@ func traceAdminReply(who string, record []byte) string {
 		binding := admin.CreateBinding(k)
 		s += "\n     " + traceBinding(&binding)
 	}
+	s += traceGroups(&d)
 	for _, g := range d.Groups {
 		s += fmt.Sprintf("\n     group %s %s", g.Name, traceOffsets(g.Offsets))
 	}

@@ -56,6 +56,7 @@ func (c *Core) openTurn(nowMS int64) {
 	t.timeMS = max(nowMS, c.timeMS)
 	if c.begunMS == 0 {
 		c.begunMS = t.timeMS
+		c.watchGroups()
 	}
 	if c.newRings && !failpoint.Broken("transients-stay") { // in the term's first entry, or a successor would not know of it any more
 		c.newRings = false

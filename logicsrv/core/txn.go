@@ -371,6 +371,9 @@ func (c *Core) answerEnd(h ipc.Head, committed bool, queues uint32, g gate) {
 
 // checkEnd tells whether a commit fits an entry, and whether its verdicts make sense.
 func (c *Core) checkEnd(x *txn, m *ipc.EndTxn) (errcode.Code, string) {
+	if m.Unheld {
+		return errcode.InvalidArgument, "a verdict names messages that the connection does not hold, or not any more: roll back, or commit without it"
+	}
 	size := 0
 	for i := range x.parts {
 		c.targetsOf(&x.parts[i])

@@ -39,7 +39,7 @@ func (c *Core) decideWait() {
 	}
 	ix, ok := c.indexes.get(m.Index)
 	switch {
-	case !ok:
+	case !ok || ix.limbo != nil: // nobody reads what belongs to nobody yet
 		c.refuse(m.Head, errcode.UnknownIndex, fmt.Sprintf("index %d is no queue or partition", m.Index))
 	case m.Beyond == ipc.WaitNow || ix.visible > m.Beyond:
 		c.tellVisible(m.Head, ix)

@@ -158,10 +158,14 @@ func (w *world) kill(head uint64, lose int) {
 		w.tb.Fatalf("lsn %d: live digest %x, replayed %x", w.c.LSN(), live, got)
 	}
 	w.term++
+	nonce, passed := w.c.Position()
+	if nonce != w.nonce {
+		passed = 0
+	}
 	w.c.Begin(w.term, w.nonce, w.written, w.synced)
 	for _, in := range w.ring {
 		if in.Pos >= head {
-			in.Known = w.known(in.Pos)
+			in.Known, in.Passed = w.known(in.Pos), in.Pos < passed
 			w.c.Step(w.now, in)
 		}
 	}

@@ -7,23 +7,37 @@ import (
 	"github.com/trimq/trimq/protocol/journal"
 )
 
-// maxPart is the most of a checkpoint that travels in one record.
-const maxPart = 256 << 10
-
-// checkpoint knows when the next one is due and sends the one that is under way.
+// checkpoint knows when the next one is due, has it made beside the loop (replayer.go), and sends
+// it (parts.go).
+//
+// Twice it is made of the live core between two turns, which takes as long as its state is large:
+// when the process is about to end, because nobody waits for a turn then and it is the quickest;
+// and when the log behind the last checkpoint can again and again not be replayed. The state in
+// memory is then the only whole one, and a pause is better than a broker that cannot be started.
 type checkpoint struct {
 	lsn     uint64 // state of the last one
 	bytes   uint64 // of inputs since then
 	events  uint64 // since then
 	sinceMS int64
 	wanted  bool
+	live    bool // wanted at once, of the live core
 
-	blob        []byte // of the one under way
-	sent        int
-	part, parts uint32
-	resultsFrom uint64
-	record      []byte
+	ordered   bool // the replayer is at work
+	orderedMS int64
+	restMS    int64  // nothing is ordered before this time
+	failures  int    // orders in a row of which nothing came
+	why       error  // of the last of them
+	spare     []byte // memory for the next blob
+
+	out parts
 }
+
+const (
+	// maxReplays is how often in a row a replay may fail before the live core is encoded.
+	maxReplays = 3
+	// replayRetryMS is the time between two of them: persistsrv may be writing files anew.
+	replayRetryMS = 1000
+)
 
 func (c *checkpoint) begin(lsn uint64, now int64) { c.lsn, c.sinceMS = lsn, now }
 
@@ -31,6 +45,11 @@ func (c *checkpoint) begin(lsn uint64, now int64) { c.lsn, c.sinceMS = lsn, now 
 func (c *checkpoint) count(events int, inputBytes int) {
 	c.bytes += uint64(inputBytes)
 	c.events += uint64(events)
+}
+
+// restart counts from here on: a checkpoint of the state until now is under way.
+func (c *checkpoint) restart(now int64) {
+	c.bytes, c.events, c.sinceMS, c.wanted = 0, 0, now, false
 }
 
 // countEvents walks over an entry's events.
@@ -43,70 +62,113 @@ func countEvents(b []byte) (n int) {
 }
 
 func (c *checkpoint) due(lim *CheckpointLimits, now int64) bool {
-	return c.wanted || c.bytes >= lim.CheckpointBytes || c.events >= lim.CheckpointEvents || now-c.sinceMS >= lim.CheckpointMS
+	return now >= c.restMS &&
+		(c.wanted || c.bytes >= lim.CheckpointBytes || c.events >= lim.CheckpointEvents || now-c.sinceMS >= lim.CheckpointMS)
 }
 
-// stepCheckpoint starts a checkpoint that is due, or sends the next part of the one under way.
-// Its parts follow the entry of its LSN in ring 65432, so persistsrv has appended that first.
+// stepCheckpoint does the next thing about a checkpoint, if there is any.
 func (s *Shell) stepCheckpoint() bool {
 	c := &s.checkpoint
-	if s.entryLSN != 0 {
-		return false
-	}
 	if l := s.reload.Load(); l != nil {
 		s.reload.CompareAndSwap(l, nil)
 		s.opt.Limits.CheckpointLimits = l.orDefault()
 	}
-	if c.parts == 0 {
-		if s.lastLSN == c.lsn {
-			c.sinceMS, c.wanted = s.now, false
-			return false
-		}
-		if !c.due(&s.opt.Limits.CheckpointLimits, s.now) {
-			return false
-		}
-		s.beginCheckpoint()
+	switch {
+	case c.live:
+		return s.encodeLive()
+	case c.out.total > 0:
+		return s.sendPart()
+	case c.ordered:
+		return s.takeMade()
+	case s.lastLSN == c.lsn:
+		c.sinceMS, c.wanted = s.now, false
+		return false
+	case c.due(&s.opt.Limits.CheckpointLimits, s.now):
+		return s.orderCheckpoint()
 	}
-	size := min(s.partSize(), len(c.blob)-c.sent)
-	m := ipc.CheckpointPart{LSN: c.lsn, ResultsFrom: c.resultsFrom, Part: c.part, Parts: c.parts, Bytes: c.blob[c.sent : c.sent+size]}
-	c.record = m.Append(c.record[:0])
-	if !s.put(s.logOut, uint16(ipc.TypeCheckpoint), c.record) {
+	return false
+}
+
+// orderCheckpoint asks for the state that is written by now. What comes later counts for the next
+// one already, so the time that it takes adds to what a restart has to replay, and to no more.
+func (s *Shell) orderCheckpoint() bool {
+	c := &s.checkpoint
+	if c.failures >= maxReplays {
+		return s.encodeLive()
+	}
+	written := s.cur[ipc.LevelPage]
+	if written <= c.lsn || !s.logReadable() {
 		return false
 	}
-	failpoint.Hit("logic.checkpoint.part")
-	s.ringLog = true
-	c.sent += size
-	if c.part++; c.part == c.parts {
-		c.parts = 0
-		s.n.checkpoints++
-	}
+	s.replay.orders <- order{written, c.spare}
+	c.ordered, c.orderedMS, c.spare = true, s.now, nil
+	c.restart(s.now)
+	failpoint.Hit("logic.checkpoint.order")
 	return true
 }
 
-func (s *Shell) beginCheckpoint() {
+// takeMade takes what came of the order, once it is there.
+func (s *Shell) takeMade() bool {
 	c := &s.checkpoint
-	c.blob = s.core.Checkpoint(c.blob[:0])
-	invariant.Check(len(c.blob) > 0, "empty checkpoint at lsn=%d", s.lastLSN)
-	c.lsn, c.resultsFrom = s.lastLSN, s.resultsFrom()
-	c.bytes, c.events, c.sinceMS, c.wanted = 0, 0, s.now, false
-	c.sent, c.part = 0, 0
-	c.parts = uint32((len(c.blob) + s.partSize() - 1) / s.partSize())
-	failpoint.Hit("logic.checkpoint.begin")
+	var m made
+	select {
+	case m = <-s.replay.made:
+	default:
+		return false
+	}
+	c.ordered = false
+	took := s.now - c.orderedMS
+	switch {
+	case m.err != nil:
+		c.failures, c.why = c.failures+1, m.err
+		c.wanted, c.restMS = true, s.now+replayRetryMS
+		s.n.replayFailures++
+		s.warn("no checkpoint: the log behind the last one could not be replayed", m.err)
+		return true
+	case m.lsn <= c.lsn: // one of the live core has come before it
+		c.spare = m.Blob
+		return true
+	}
+	busy := took
+	if m.Processor > 0 { // and not the time that it waited for one
+		busy = m.Processor.Milliseconds()
+	}
+	lim := &s.opt.Limits
+	c.failures, c.restMS = 0, c.orderedMS+max(lim.CheckpointGapMS, busy*100/int64(lim.ReplayShare))
+	if m.Passed != nil {
+		s.warn("a checkpoint was made from an older one, the newest is damaged", m.Passed)
+	}
+	if s.opt.Log != nil {
+		s.opt.Log.Debug("checkpoint made", "lsn", m.lsn, "bytes", len(m.Blob), "took_ms", took, "processor_ms", busy)
+	}
+	s.n.replayMS = uint64(took)
+	s.beginSending(m.lsn, m.Blob)
+	return true
 }
 
-func (s *Shell) partSize() int { return min(maxPart, s.opt.RingC.MaxRecord()/2) }
+func (s *Shell) warn(text string, err error) {
+	if s.opt.Log != nil {
+		s.opt.Log.Warn(text, "err", err)
+	}
+}
 
-// resultsFrom is the first entry that may bear the outcome of an input still in ring 12345.
-func (s *Shell) resultsFrom() uint64 {
-	if s.opt.RingA.Head() < s.knownEnd && s.rec.knownFrom <= s.lastLSN && !failpoint.Broken("results-of-own-only") {
-		return s.rec.knownFrom // our predecessor's, answered again or about to be
+// encodeLive makes a checkpoint of the live core, in place of any that is under way. Its parts
+// follow the entry of its LSN in ring 65432, so persistsrv has appended that first.
+// REQUIRES: between two turns.
+func (s *Shell) encodeLive() bool {
+	c := &s.checkpoint
+	if s.entryLSN != 0 {
+		return false
 	}
-	for i := s.turns.first; i < len(s.turns.items); i++ {
-		if lsn := s.turns.items[i].lsn; lsn != 0 {
-			return lsn
-		}
+	if c.failures >= maxReplays {
+		s.warn("the loop stands still for a checkpoint of what is in memory", c.why)
 	}
-	return s.lastLSN + 1
+	blob := s.core.Checkpoint(c.spare[:0])
+	invariant.Check(len(blob) > 0, "empty checkpoint at lsn=%d", s.lastLSN)
+	c.live, c.failures, c.spare = false, 0, nil
+	c.restart(s.now)
+	s.beginSending(s.lastLSN, blob)
+	return true
 }
 
 // SetCheckpointLimits changes them while the shell runs. Safe from any goroutine.

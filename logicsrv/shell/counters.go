@@ -15,6 +15,9 @@ type counts struct {
 	turns, events      uint64
 	entries, outputs   uint64
 	checkpoints        uint64
+	checkpointBytes    uint64 // of the last one
+	replayMS           uint64 // that it took to make
+	replayFailures     uint64
 	parked             uint64
 	malformed          uint64
 	deliveries         uint64
@@ -42,15 +45,25 @@ func (s *Shell) publishCounters() {
 	add(shmqueue.LogicEntries, n.entries)
 	add(shmqueue.LogicReplies, n.outputs)
 	add(shmqueue.LogicCheckpoints, n.checkpoints)
+	add(shmqueue.LogicReplayFailures, n.replayFailures)
 	add(shmqueue.LogicParked, n.parked)
 	add(shmqueue.LogicMalformed, n.malformed)
 	add(shmqueue.LogicDeliveries, n.deliveries)
 	add(shmqueue.LogicResponseFull, n.responseFull)
+	if n.checkpoints != 0 {
+		c.Set(shmqueue.LogicCheckpointed, n.checkpointBytes)
+		c.Set(shmqueue.LogicCheckpointLSN, s.checkpoint.lsn)
+	}
+	if n.replayMS != 0 {
+		c.Set(shmqueue.LogicReplayNS, n.replayMS*1e6)
+	}
+	if longest, changed := s.longest.show(); changed {
+		c.Set(shmqueue.LogicLongestTurnNS, uint64(longest))
+	}
 	if n.inputs|n.outputs != 0 {
 		c.Set(shmqueue.LogicLSN, s.lastLSN)
 		c.Set(shmqueue.LogicGateWaiting, uint64(s.gate.count))
 		c.Set(shmqueue.LogicUnreleased, uint64(s.turns.len()))
-		c.Set(shmqueue.LogicCheckpointed, uint64(len(s.checkpoint.blob)))
 		c.Set(shmqueue.LogicTerm, s.rec.Term)
 		s.publishStats(c)
 	}
@@ -62,6 +75,18 @@ func (s *Shell) publishStats(c *shmqueue.Counters) {
 	s.shown = now
 	c.Add(shmqueue.LogicDuplicates, now.Duplicates-before.Duplicates)
 	c.Add(shmqueue.LogicRejected, now.Rejected-before.Rejected)
+	c.Add(shmqueue.LogicSettled, now.Acked-before.Acked)
+	c.Add(shmqueue.LogicReturned, now.Returned-before.Returned)
+	c.Add(shmqueue.LogicRecalled, now.Recalled-before.Recalled)
+	c.Add(shmqueue.LogicDied, now.Died-before.Died)
+	c.Add(shmqueue.LogicDeadLettered, now.DeadLettered-before.DeadLettered)
+	c.Add(shmqueue.LogicReleased, now.Released-before.Released)
+	c.Add(shmqueue.LogicTxnChecks, now.TxnChecks-before.TxnChecks)
+	c.Add(shmqueue.LogicTxnsGivenUp, now.TxnsGivenUp-before.TxnsGivenUp)
+	c.Add(shmqueue.LogicExpelled, now.Expelled-before.Expelled)
+	c.Set(shmqueue.LogicPulls, now.Pulls)
+	c.Set(shmqueue.LogicDelayed, now.Delayed)
+	c.Set(shmqueue.LogicTxns, now.Txns)
 	c.Set(shmqueue.LogicTopics, now.Topics)
 	c.Set(shmqueue.LogicPartitions, now.Partitions)
 	c.Set(shmqueue.LogicQueues, now.Queues)
@@ -95,6 +120,7 @@ func (s *Shell) started() {
 		c.Set(shmqueue.LogicRecoveryNS, uint64(r.WaitMS+r.LoadMS+r.ReplayMS+r.SettleMS)*1e6)
 		c.Set(shmqueue.LogicTerm, r.Term)
 		c.Set(shmqueue.LogicLSN, r.LastLSN)
+		c.Set(shmqueue.LogicCheckpointLSN, r.CheckpointLSN)
 		s.publishStats(c)
 	}
 	if s.opt.Log != nil {
@@ -112,9 +138,10 @@ func (s *Shell) started() {
 
 // Standing describes in one line where everything stands.
 func (s *Shell) Standing() string {
-	return fmt.Sprintf("phase=%d term=%d lsn=%d cursors=%v read=%d head=%d tail=%d held=%d held_bytes=%d turns=%d entry_waits=%d checkpoint_lsn=%d parts=%d",
+	return fmt.Sprintf("phase=%d term=%d lsn=%d cursors=%v read=%d head=%d tail=%d held=%d held_bytes=%d turns=%d entry_waits=%d checkpoint_lsn=%d replaying=%t parts=%d/%d",
 		s.phase, s.rec.Term, s.lastLSN, s.cur, s.readPos, s.opt.RingA.Head(), s.opt.RingA.Tail(),
-		s.gate.count, s.gate.bytes, s.turns.len(), s.entryLSN, s.checkpoint.lsn, s.checkpoint.parts)
+		s.gate.count, s.gate.bytes, s.turns.len(), s.entryLSN, s.checkpoint.lsn,
+		s.checkpoint.ordered, s.checkpoint.out.part, s.checkpoint.out.total)
 }
 
 // logState writes it to the log, for signal 3.

@@ -5,12 +5,13 @@
 //	           ◄─Release─┐                  └─► outputs ──gate──► ring 54321
 //	                     └── a turn: its entry at its level, its outputs handed over
 //
-// Callers: logicsrv's main (Run) and logicsrv/sim (Step, in virtual time).
+// Callers: logicsrv's main (Run) and logicsrv/sim (Step and StepReplay, in virtual time).
 //
-// Everything happens in Step, which never blocks and starts no goroutine. One Step looks at
+// All but one thing happens in Step, which never blocks and starts no goroutine. One Step looks at
 // persistsrv's cursors, hands over what they have opened, reads one turn of inputs, lets the
 // core decide it, puts the turn's entry into ring 65432 and releases ring 12345 as far as the
-// one rule allows: durable, then handed over, then released.
+// one rule allows: durable, then handed over, then released. The one thing is a checkpoint: it is
+// made beside the loop, from the log (replayer.go, package replay), and no turn waits for it.
 //
 // Invariants:
 //
@@ -25,6 +26,10 @@
 //     one turn and the limits of the gate.
 //  5. After a restart ring 12345 is read from its head again. An input that the log knows is
 //     answered from its journaled events, all others are decided as if they were new.
+//  6. A checkpoint leads to the result of every input that is in ring 12345 when it is sent, and
+//     never delays a turn by more than the copying of one part (parts.go).
+//
+// Goroutines: Step's, and one that Run starts and ends, for checkpoints. They share two channels.
 //
 // Killed anywhere: the rings and the log hold everything. What this package keeps in memory is
 // a function of them; New and the recovery steps build it again (recover.go).

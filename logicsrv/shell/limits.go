@@ -14,6 +14,11 @@ type CheckpointLimits struct {
 	CheckpointBytes  uint64 // input bytes since the last one; default 64 MiB
 	CheckpointEvents uint64 // events since then; default 1,000,000
 	CheckpointMS     int64  // time since then, if anything changed; default 30,000
+	// CheckpointGapMS is the least time from one to the next; default 1,000.
+	CheckpointGapMS int64
+	// ReplayShare is how much of one processor's time, in percent, the making of checkpoints may
+	// take; default 10. The larger the state, the farther they are apart.
+	ReplayShare int
 }
 
 func (l Limits) orDefault() Limits {
@@ -39,6 +44,12 @@ func (l CheckpointLimits) orDefault() CheckpointLimits {
 	}
 	if l.CheckpointMS == 0 {
 		l.CheckpointMS = 30_000
+	}
+	if l.CheckpointGapMS == 0 {
+		l.CheckpointGapMS = 1000
+	}
+	if l.ReplayShare == 0 {
+		l.ReplayShare = 10
 	}
 	return l
 }

@@ -32,7 +32,7 @@ func (s *Shell) stepInput(r *shmqueue.Record) {
 			return
 		}
 		if r.Pos < s.knownEnd {
-			in.Known = s.known[r.Pos]
+			in.Known, in.Passed = s.known[r.Pos], true
 			s.redone = s.redone || in.Known != nil
 		} else {
 			s.known = nil

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/trimq/trimq/logicsrv/core"
+	"github.com/trimq/trimq/logicsrv/replay"
 	"github.com/trimq/trimq/protocol/commitlog"
 	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/invariant"
@@ -146,36 +146,32 @@ func (s *Shell) tryAgain(err error) error {
 // what we read the state that our predecessor's replies were about.
 func (s *Shell) logIsWhole() bool {
 	c := s.opt.RingC
-	status := c.Word(shmqueue.WordStatus).Load()
-	if status&shmqueue.StatusRecovered == 0 || status&shmqueue.StatusSyncFailed != 0 {
-		return false
-	}
-	return c.Word(shmqueue.WordRead).Load() == c.Tail() || failpoint.Broken("log-read-early")
+	return s.logReadable() && (c.Word(shmqueue.WordRead).Load() == c.Tail() || failpoint.Broken("log-read-early"))
+}
+
+// logReadable tells whether persistsrv vouches for what is in the log.
+func (s *Shell) logReadable() bool {
+	status := s.opt.RingC.Word(shmqueue.WordStatus).Load()
+	return status&shmqueue.StatusRecovered != 0 && status&shmqueue.StatusSyncFailed == 0
 }
 
 // load reads the checkpoint and finds the log's place behind it.
 func (s *Shell) load() error {
-	blob, lsn, resultsFrom, err := commitlog.LatestCheckpoint(s.opt.LogFS)
-	switch {
-	case errors.Is(err, commitlog.ErrNoCheckpoint):
-		s.core = core.New(s.opt.Core)
-	case blob == nil:
+	l, err := replay.Load(s.opt.Core, s.opt.LogFS)
+	if err != nil {
 		return fmt.Errorf("%w: %w", ErrDamagedLog, err)
-	default:
-		s.rec.CheckpointErr = err
-		s.core, err = core.Load(s.opt.Core, blob)
-		if err != nil {
-			return fmt.Errorf("%w: load checkpoint lsn=%d: %w", ErrDamagedLog, lsn, err)
-		}
 	}
-	from := lsn + 1
-	if resultsFrom != 0 && resultsFrom < from && !failpoint.Broken("no-known-results") {
-		from = resultsFrom
+	s.core, s.rec.CheckpointErr = l.Core, l.Passed
+	from := l.LSN + 1
+	if l.ResultsFrom != 0 && l.ResultsFrom < from && !failpoint.Broken("no-known-results") {
+		from = l.ResultsFrom
 	}
 	if s.rec.reader, err = commitlog.NewReader(s.opt.LogFS, from); err != nil {
 		return fmt.Errorf("%w: open log at lsn=%d: %w", ErrDamagedLog, from, err)
 	}
-	s.rec.CheckpointLSN = lsn
+	s.rec.reader.HeadsOnly(true)
+	s.rec.CheckpointLSN = l.LSN
+	s.now = max(s.now, s.opt.Now()) // a large state has taken its time in this one Step
 	s.rec.LoadMS = s.endPhase(replaying)
 	return nil
 }

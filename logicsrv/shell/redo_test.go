@@ -52,7 +52,7 @@ func TestFullLogRingHidesNoInput(t *testing.T) {
 		}
 	}
 	r.settle()
-	if r.shell.checkpoint.parts == 0 {
+	if r.shell.checkpoint.out.total == 0 {
 		t.Fatal("the checkpoint found room")
 	}
 	if !r.shell.stillIdle() {

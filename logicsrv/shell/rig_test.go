@@ -18,7 +18,7 @@ import (
 // rig is a shell between the ends of its neighbours, which the test moves by hand: records go
 // into ring 12345, come out of ring 54321, and a log writer of a few lines takes ring 65432.
 type rig struct {
-	t       *testing.T
+	t       testing.TB
 	a, b, c *shmqueue.Ring
 	in      *shmqueue.Producer
 	out     *shmqueue.Consumer
@@ -34,7 +34,13 @@ type rig struct {
 	req     uint64
 }
 
-func newRig(t *testing.T, capacityB uint64) *rig {
+func newRig(t testing.TB, capacityB uint64) *rig {
+	t.Helper()
+	return newRigOf(t, 1<<16, capacityB, 1<<16)
+}
+
+// newRigOf is newRig with the capacities of all three rings.
+func newRigOf(t testing.TB, capacityA, capacityB, capacityC uint64) *rig {
 	t.Helper()
 	r := &rig{t: t, dir: t.TempDir(), now: 1_700_000_000_000}
 	ring := func(capacity, nonce uint64) *shmqueue.Ring {
@@ -44,7 +50,7 @@ func newRig(t *testing.T, capacityB uint64) *rig {
 		r.must(err)
 		return q
 	}
-	r.a, r.b, r.c = ring(1<<16, 11), ring(capacityB, 22), ring(1<<16, 33)
+	r.a, r.b, r.c = ring(capacityA, 11), ring(capacityB, 22), ring(capacityC, 33)
 	var err error
 	r.in, err = r.a.Producer()
 	r.must(err)
@@ -82,7 +88,7 @@ func (r *rig) start() Recovery {
 	})
 	r.must(err)
 	r.shell = s
-	for range 100 {
+	for range 1000 {
 		_, err := s.Step()
 		r.must(err)
 		if rec, ok := s.Recovered(); ok {
@@ -94,13 +100,13 @@ func (r *rig) start() Recovery {
 	return Recovery{}
 }
 
-// settle steps the shell until it has nothing to do.
+// settle steps the shell, and what it has beside it, until nothing is left to do.
 func (r *rig) settle() {
 	r.t.Helper()
 	for range 1000 {
 		progress, err := r.shell.Step()
 		r.must(err)
-		if !progress {
+		if !r.shell.StepReplay() && !progress {
 			return
 		}
 	}
@@ -121,21 +127,27 @@ func (r *rig) write() {
 			r.must(err)
 			r.append(&e)
 		case ipc.TypeCheckpoint:
-			p, err := ipc.DecodeCheckpointPart(rec.Payload)
-			r.must(err)
-			if p.Part == 0 {
-				r.blob = nil
-			}
-			if r.blob = append(r.blob, p.Bytes...); p.Part+1 == p.Parts {
-				file := filepath.Join(r.dir, commitlog.CheckpointName(p.LSN))
-				r.must(os.WriteFile(file, journal.AppendCheckpoint(nil, p.LSN, p.ResultsFrom, r.blob), 0o644))
-				r.stored++
-			}
+			r.part(rec.Payload)
 		}
 		r.entries.Release(rec.End)
 	}
 	r.c.Word(shmqueue.WordWritten).Store(r.lsn)
 	r.c.Word(shmqueue.WordRead).Store(r.entries.Read())
+}
+
+// part gathers a checkpoint, and stores it with its last part.
+func (r *rig) part(record []byte) {
+	r.t.Helper()
+	p, err := ipc.DecodeCheckpointPart(record)
+	r.must(err)
+	if p.Part == 0 {
+		r.blob = r.blob[:0]
+	}
+	if r.blob = append(r.blob, p.Bytes...); p.Part+1 == p.Parts {
+		file := filepath.Join(r.dir, commitlog.CheckpointName(p.LSN))
+		r.must(os.WriteFile(file, journal.AppendCheckpoint(nil, p.LSN, p.ResultsFrom, r.blob), 0o644))
+		r.stored++
+	}
 }
 
 func (r *rig) append(e *journal.Entry) {

@@ -22,10 +22,15 @@ const (
 // Run steps until Stop, and returns once everything taken in is durable, handed over and in a
 // checkpoint. An error is final.
 func (s *Shell) Run() error {
+	defer s.replay.start(func() { s.bell.Ring() })()
 	idle := 0
 	var deadline int64
 	for {
+		start := time.Now()
 		progress, err := s.Step()
+		if s.phase == running {
+			s.longest.note(time.Since(start), s.now)
+		}
 		if err != nil {
 			return err
 		}
@@ -74,11 +79,11 @@ func (s *Shell) drained() bool {
 	if s.turns.len() > 0 || s.gate.count > 0 || s.entryLSN != 0 || s.in.Ready() {
 		return false
 	}
-	if s.checkpoint.parts == 0 && s.checkpoint.lsn != s.lastLSN {
-		s.checkpoint.wanted = true
+	if s.checkpoint.lsn != s.lastLSN {
+		s.checkpoint.live = true // nobody waits for a turn any more, and it is the quickest
 		return false
 	}
-	return s.checkpoint.parts == 0 && s.opt.RingC.Head() == s.opt.RingC.Tail()
+	return s.checkpoint.out.total == 0 && s.opt.RingC.Head() == s.opt.RingC.Tail()
 }
 
 // sleep waits for the bell.
@@ -123,7 +128,8 @@ func (s *Shell) stillIdle() bool {
 		c.Word(shmqueue.WordSynced).Load() != s.cur[ipc.LevelDisk],
 		c.Word(shmqueue.WordStatus).Load() != s.opt.RingB.Word(shmqueue.WordStatus).Load():
 		return false
-	case (s.entryLSN != 0 || s.checkpoint.parts != 0) && c.Head() != s.headC,
+	case (s.entryLSN != 0 || s.checkpoint.out.total != 0) && c.Head() != s.headC,
+		len(s.replay.made) > 0,
 		s.gate.count > 0 && s.opt.RingB.Head() != s.headB:
 		return false
 	case s.turnBlocked():

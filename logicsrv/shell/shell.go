@@ -1,12 +1,14 @@
 package shell
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
 
 	"github.com/trimq/trimq/logicsrv/core"
+	"github.com/trimq/trimq/logicsrv/replay"
 	"github.com/trimq/trimq/protocol/commitlog"
 	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/invariant"
@@ -21,10 +23,14 @@ type Options struct {
 	RingA  *shmqueue.Ring // 12345: inputs, and the bodies that entries refer to
 	RingB  *shmqueue.Ring // 54321: outputs
 	RingC  *shmqueue.Ring // 65432: entries, checkpoints; persistsrv's cursors
-	LogFS  commitlog.FS   // the data directory, read at recovery only
+	LogFS  commitlog.FS   // the data directory, read at recovery and for checkpoints
 	Now    func() int64   // Unix time in milliseconds
 	Limits Limits
 	Log    *slog.Logger // nil: none
+
+	// Replay makes the checkpoint of the state at an LSN, see replay.Process; spare is memory for
+	// it. nil: it is made in this process.
+	Replay func(ctx context.Context, lsn uint64, spare []byte) (replay.Result, error)
 
 	// Running is told once the recovery is through; nil: nobody.
 	Running func(Recovery)
@@ -37,7 +43,7 @@ type Options struct {
 	Turned func(*Turn)
 }
 
-// Shell is logicsrv's loop. It is used by one goroutine, except for Stop and DumpState.
+// Shell is logicsrv's loop. It is used by one goroutine, except for Stop, DumpState, and StepReplay.
 type Shell struct {
 	opt    Options
 	core   *core.Core
@@ -70,6 +76,8 @@ type Shell struct {
 
 	notes      notes
 	checkpoint checkpoint
+	replay     *replayer
+	longest    longest
 	seen       []core.Input // of the turn, for Turned
 	ringLog    bool         // ring 65432 got something in this Step
 	ringConn   bool         // ring 54321 got something, or ring 12345 has the room that was wanted
@@ -90,7 +98,7 @@ func New(opt Options) (*Shell, error) {
 	if room := opt.RingC.MaxRecord() - journal.RingHeaderSize; opt.Core.MaxEntryBytes == 0 || opt.Core.MaxEntryBytes > room {
 		opt.Core.MaxEntryBytes = min(room, 1<<20)
 	}
-	s := &Shell{opt: opt, bell: opt.RingA.Bell(), notes: notes{work: make(chan struct{}, 1)}}
+	s := &Shell{opt: opt, bell: opt.RingA.Bell(), replay: newReplayer(&opt), notes: notes{work: make(chan struct{}, 1)}}
 	var err error
 	if s.in, err = opt.RingA.Consumer(); err != nil {
 		return nil, fmt.Errorf("take over the end of ring 12345: %w", err)
@@ -131,6 +139,11 @@ func (s *Shell) Step() (progress bool, err error) {
 	return progress, nil
 }
 
+// StepReplay does the next piece of work on a checkpoint that is made beside the loop. It is for
+// callers that have no use for Run, whose goroutine does the same; it may be called while Step
+// runs, by one goroutine.
+func (s *Shell) StepReplay() (progress bool) { return s.replay.step() }
+
 // runStep is one turn of the running shell, in the order of the rule: what persistsrv has made
 // durable is handed over, what is handed over is released, and only then comes new work.
 func (s *Shell) runStep() (progress bool) {
@@ -161,6 +174,7 @@ func (s *Shell) runStep() (progress bool) {
 func (s *Shell) decideTurn() bool {
 	advanced := s.advance()
 	noted := s.exchangeNotes()
+	s.core.Tail(s.opt.RingA.Tail())
 	inputs, size := s.readInputs()
 	if inputs == 0 && !advanced && !noted && !s.core.Busy() && !s.timerDue() {
 		return false

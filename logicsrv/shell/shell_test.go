@@ -158,6 +158,7 @@ func TestRecoveryFromCheckpoint(t *testing.T) {
 	r := ready(t, 1<<16)
 	r.produce(ipc.LevelDisk)
 	r.settle()
+	r.write()
 	r.shell.checkpoint.wanted = true
 	r.settle()
 	r.write()

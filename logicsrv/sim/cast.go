@@ -57,6 +57,7 @@ func (w *world) cast() {
 	}
 	w.castProducers()
 	w.castConsumers()
+	w.castMembers()
 }
 
 func (w *world) addProducer(p *producer) {
@@ -71,6 +72,10 @@ func (w *world) castProducers() {
 	if w.plan.focus == onPages {
 		w.addProducer(&producer{topic: "t-page"})
 		w.addProducer(&producer{topic: "t-memory", level: ipc.LevelPage})
+		return
+	}
+	if w.plan.focus == onGroups {
+		w.addProducer(&producer{topic: "t-page"})
 		return
 	}
 	if w.plan.focus == onRefusals {
@@ -95,6 +100,9 @@ func (w *world) castProducers() {
 }
 
 func (w *world) castConsumers() {
+	if w.plan.focus == onGroups {
+		return
+	}
 	for _, q := range []string{"q-disk", "q-disk", "q-page", "q-memory"} {
 		c := &consumer{queue: q, lazy: []int{1, 3, 12}[w.rng.IntN(3)]}
 		c.party = party{w: w, name: fmt.Sprintf("c%d", len(w.clients))}

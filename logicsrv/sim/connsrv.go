@@ -53,7 +53,8 @@ type request struct {
 	conn   *conn
 	parked *ipc.Wait
 	pull   *ipc.Pull
-	ended  bool // the pull shall wait no longer
+	ended  bool      // the pull shall wait no longer
+	again  *outgoing // the record of another one that may be parked
 	reply  func(typ ipc.Type, record []byte)
 }
 
@@ -218,6 +219,11 @@ func (c *connsrv) ask(k *conn, typ ipc.Type, encode func(ipc.Head) []byte, body 
 	c.pending[c.lastReq] = &request{req: c.lastReq, conn: k, reply: reply}
 	c.send(k.loop, outgoing{typ: typ, conn: k.id, head: encode(ipc.Head{Epoch: c.epoch, Conn: k.id, Req: c.lastReq}), body: body})
 	return &k.loop.outbox[len(k.loop.outbox)-1]
+}
+
+// keep has a request that was just asked told again after a marker, behind the ResyncEnd.
+func (c *connsrv) keep(o *outgoing) {
+	c.pending[c.lastReq].again = &outgoing{typ: o.typ, conn: o.conn, head: o.head}
 }
 
 // tell sends a record that is not answered.
@@ -428,6 +434,7 @@ func (c *connsrv) answerMarker(m ipc.Marker) {
 		end := ipc.ResyncEnd{Head: ipc.Head{Epoch: c.epoch}, Term: m.Term, Ask: m.Ask, Loop: uint32(l.number), Loops: uint32(len(c.loops))}
 		c.send(l, outgoing{typ: ipc.TypeResyncEnd, head: end.Append(nil)})
 		c.retellPulls(l)
+		c.retellKept(l)
 	}
 }
 
@@ -440,6 +447,19 @@ func (c *connsrv) retellPulls(l *loop) {
 			if r.ended {
 				c.endPull(r)
 			}
+		}
+	}
+}
+
+// retellKept tells a loop's requests again that may be parked: what was read of them before the
+// ResyncEnd is void.
+func (c *connsrv) retellKept(l *loop) {
+	if failpoint.Broken("joins-not-retold") {
+		return
+	}
+	for _, req := range sortedKeys(c.pending) {
+		if r := c.pending[req]; r.again != nil && r.conn.loop == l {
+			c.send(l, *r.again)
 		}
 	}
 }

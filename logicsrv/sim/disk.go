@@ -4,7 +4,6 @@ package sim
 
 import (
 	"errors"
-	"io/fs"
 	"math/rand/v2"
 	"strings"
 
@@ -21,9 +20,10 @@ type disk struct {
 	mem *vfs.Mem
 	w   *world
 
-	full      bool
-	failSyncs int // of the next syncs fail
-	excused   int // failures that were injected and may end persistsrv
+	full       bool
+	unreadable bool // for those who make checkpoints
+	failSyncs  int  // of the next syncs fail
+	excused    int  // failures that were injected and may end persistsrv
 }
 
 func newDisk(w *world) *disk {
@@ -39,6 +39,9 @@ func (d *disk) fault(c vfs.Call) error {
 	w := d.w
 	if w.running == tierLogic {
 		w.crossing("disk." + c.Op)
+		if w.replaying && d.unreadable {
+			return unix.EIO
+		}
 		return nil
 	}
 	if w.running != tierPersist {
@@ -92,6 +95,17 @@ func (d *disk) SyncDir(dir string) error {
 	return d.mem.SyncDir(dir)
 }
 
+// Rename lets the observer look at a checkpoint when it comes to be one.
+func (d *disk) Rename(from, to string) error {
+	if err := d.mem.Rename(from, to); err != nil {
+		return err
+	}
+	if name, ok := strings.CutPrefix(to, commitlog.CheckpointDir+"/"); ok {
+		d.w.noteCheckpoint(name)
+	}
+	return nil
+}
+
 // Remove lets the observer read a segment of the log before it goes.
 func (d *disk) Remove(name string) error {
 	if strings.HasPrefix(name, commitlog.LogDir+"/") {
@@ -132,11 +146,11 @@ func (f *foreignFile) again(err error) bool {
 		return false
 	}
 	file, err := f.fs.mem.Open(f.name)
-	if errors.Is(err, fs.ErrNotExist) {
+	if err != nil { // removed since, or it cannot be read now
 		return false
 	}
 	f.File = file
-	return err == nil
+	return true
 }
 
 func (f *foreignFile) ReadAt(p []byte, off int64) (int, error) {

@@ -8,7 +8,8 @@
 //
 // Faults: the death of each tier at any failpoint (every store to shared memory, every file
 // operation), of several at once, power cuts that tear and reorder what was not synced, stalls,
-// full rings, a full disk, a failing sync, slow and dying clients. Then the faults stop and
+// full rings, a full disk, a failing sync, a log that cannot be read for checkpoints, slow and dying
+// clients. Then the faults stop and
 // everything must drain.
 //
 // What must hold, always (ledger.go, follow.go, final.go):
@@ -20,8 +21,12 @@
 //  4. Nothing is visible before it has reached its level, and no visible end goes back.
 //  5. A message is not delivered while a live consumer holds it, nor after its ack.
 //  6. Every request is answered, and every parked one once there is something to tell.
-//  7. The replayed state is the live one, from the log alone and from the checkpoint.
+//  7. The replayed state is the live one, from the log alone and from the checkpoint, and each
+//     checkpoint that is stored is what the live state was at its LSN.
 //  8. The log and its indexes pass verification.
+//  9. In each consumer group a partition is one member's at a time: it is given on once its owner
+//     has given it up, or has been silent for its session. Nobody is out before that, and in
+//     the end everything is shared out. All who are told a generation are told the same of it.
 //
 // mutants.go lists rules that can be broken on purpose; the tests show that each is noticed.
 //

@@ -18,6 +18,7 @@ const (
 	stall
 	fillDisk
 	breakSync
+	hideLog
 	faultKinds
 )
 
@@ -51,6 +52,10 @@ func (w *world) disturb() {
 	if w.disk.full && w.rng.IntN(60) == 0 {
 		w.trace("the disk has room again")
 		w.disk.full = false
+	}
+	if w.disk.unreadable && w.rng.IntN(1000) == 0 {
+		w.trace("the log can be read again")
+		w.disk.unreadable = false
 	}
 	if w.cutIn > 0 {
 		if w.cutIn--; w.cutIn == 0 {
@@ -103,6 +108,9 @@ func (w *world) bring(kind int) {
 		w.trace("the disk is full")
 		w.stats.DiskFulls++
 		w.disk.full = true
+	case hideLog:
+		w.trace("the log cannot be read for checkpoints")
+		w.disk.unreadable = true
 	case breakSync:
 		w.disk.failSyncs = 1 + w.rng.IntN(2)
 		if w.rng.IntN(2) == 0 {
@@ -136,6 +144,7 @@ func (w *world) powerCut() {
 	synced := w.ringC.Word(shmqueue.WordSynced).Load()
 	w.trace("POWER CUT at synced=%d, last read lsn=%d", synced, w.log.last)
 	w.stats.PowerCuts++
+	w.cut = true
 	w.powerCutPromise(synced)
 	for t := range tiers {
 		w.drop(t)

@@ -19,7 +19,7 @@ const maxDrain = 6000
 // settle stops the faults and waits until nothing is left to be done.
 func (w *world) settle() {
 	w.calm, w.calmMS = true, w.now
-	w.disk.full, w.disk.failSyncs = false, 0
+	w.disk.full, w.disk.unreadable, w.disk.failSyncs = false, false, 0
 	clear(w.fuse[:])
 	clear(w.stalled[:])
 	clear(w.down[:])
@@ -31,6 +31,10 @@ func (w *world) settle() {
 		case *consumer:
 			c.stopped = true
 		case *fetcher:
+			c.stopped = true
+		case *member:
+			c.stopped = true
+		case *peer:
 			c.stopped = true
 		case *administrator:
 			c.stopped = true
@@ -46,6 +50,7 @@ func (w *world) settle() {
 	}
 	w.admin.describeQueues() // whoever does not know of a queue that is there does not drain it
 	w.drain("the end of what was under way", w.allSettled)
+	w.drain("partition without an owner in a group", w.sharedOut)
 	w.poke()
 	w.drain("the answer to every parked wait", func() bool { return w.allSettled() && w.nobodyWaits() })
 	w.drain("end of every message", func() bool { return w.model.Rest() == "" })
@@ -83,6 +88,7 @@ func (w *world) drain(what string, done func() bool) {
 		}
 		w.stepSync()
 		w.stepNotes()
+		progress = w.stepReplay() || progress
 		for _, c := range w.clients {
 			if w.conn != nil {
 				c.tick()
@@ -165,6 +171,10 @@ func (w *world) standing() string {
 			fmt.Fprintf(&b, " sub=%+v asked=%v leaving=%v verdicts=%d", c.sub, c.asked, c.leaving, c.verdicts)
 		case *fetcher:
 			fmt.Fprintf(&b, " pos=%d waiting=%v committing=%v asking=%v", c.pos, c.waiting, c.committing, c.asking)
+		case *member:
+			fmt.Fprintf(&b, " id=%s epoch=%d owned=%v told=%v asking=%v full=%v", c.id, c.epoch, c.owned, c.told, c.asking, c.full)
+		case *peer:
+			fmt.Fprintf(&b, " id=%s phase=%d generation=%d owned=%v asking=%v", c.id, c.phase, c.generation, c.owned, c.asking)
 		}
 		b.WriteByte('\n')
 	}

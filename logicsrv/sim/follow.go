@@ -119,7 +119,7 @@ func (w *world) body(r *commitlog.Reader, i int, lsn uint64) []byte {
 
 func (w *world) fingerprint(r *commitlog.Reader, e *journal.Entry) uint64 {
 	h := fnv.New64a()
-	w.printBuf = e.AppendRing(w.printBuf[:0])
+	w.printBuf = e.AppendDisk(w.printBuf[:0], 0, 0)
 	h.Write(w.printBuf)
 	for i := range e.Bodies {
 		h.Write(w.body(r, i, e.LSN))
@@ -130,7 +130,7 @@ func (w *world) fingerprint(r *commitlog.Reader, e *journal.Entry) uint64 {
 // absorb takes one entry into the shadow and checks it.
 func (w *world) absorb(r *commitlog.Reader, e *journal.Entry, at commitlog.Place) {
 	if w.out != nil {
-		w.trace("log: lsn=%d term %d level %d pos %d, %d bytes of events, ops %v, items %v", e.LSN, e.Term, e.Level, e.Pos, len(e.Events), e.Ops, e.Items)
+		w.trace("log: lsn=%d term %d level %d pos %d, %d bytes of events, ops %v, items %v, refs %v", e.LSN, e.Term, e.Level, e.Pos, len(e.Events), e.Ops, e.Items, e.Refs)
 	}
 	w.compareEvents(e)
 	w.absorbEvents(e)
@@ -199,7 +199,8 @@ func (w *world) absorbRef(r *journal.Ref, lsn uint64) {
 		w.fail("entry lsn=%d has a reference to [%d, +%d) of index %d, which is no batch's", lsn, r.SourceOffset, r.Count, r.Source)
 	}
 	m, skip := from.m, from.skip+uint32(r.SourceOffset-from.base)
-	if r.Flags&journal.RefDamaged != 0 || r.Position != m.position || r.Length != m.meta.Length || r.Skip != skip {
+	partial := skip > 0 || r.Count < m.meta.Count
+	if r.Flags&journal.RefDamaged != 0 || r.Position != m.position || r.Length != m.meta.Length || r.Skip != skip || (r.Flags&journal.RefPartial != 0) != partial {
 		w.fail("entry lsn=%d has the reference %+v to %v, which lies at position %d, %d records skipped", lsn, r, m, m.position, skip)
 	}
 	x.next += uint64(r.Count)

@@ -22,6 +22,12 @@ type ledger struct {
 
 	txns map[string]*transaction // by key: a producer group's are all its members'
 
+	owners     map[share]*standing // members of groups, by what they own
+	generation int32               // the last one that a member of the classic group was told of
+	leader     string              // its leader
+	lasting    bool                // it has a position that no power cut takes back
+	cut        bool                // the power was cut once
+
 	producers map[int64]*producer // by producer id
 	cutIDs    map[int64]bool      // producer ids whose last messages were lost in a power cut
 }
@@ -54,7 +60,7 @@ type claim struct {
 func newLedger() ledger {
 	return ledger{
 		byCRC: map[uint32]*message{}, txns: map[string]*transaction{}, hand: map[spot]*subscription{}, shared: map[spot]bool{}, done: map[spot]certainty{}, times: map[spot]int{}, leases: map[spot]leaseClaim{},
-		producers: map[int64]*producer{}, cutIDs: map[int64]bool{},
+		owners: map[share]*standing{}, producers: map[int64]*producer{}, cutIDs: map[int64]bool{},
 	}
 }
 

@@ -51,6 +51,12 @@ func (p place) compare(o place) int {
 	return cmp.Or(cmp.Compare(p.index, o.index), cmp.Compare(p.base, o.base))
 }
 
+// share is a partition as a group sees it.
+type share struct {
+	group string
+	index uint64
+}
+
 func (m *message) String() string {
 	return fmt.Sprintf("message %d (producer %s #%d, index %d, level %d, %d records, lsn %d)",
 		m.id, m.owner.name, m.order, m.index, m.level, m.meta.Count, m.lsn)

@@ -63,6 +63,8 @@ var Mutants = []Mutant{
 	{"purge-too-much", "a purge drops what is in hand"},
 	{"seek-forgets", "a seek forgets what consumers hold"},
 	{"results-of-own-only", "a checkpoint forgets where the results of a predecessor's inputs are"},
+	{"results-forgotten", "a checkpoint says that no input waits whose result lies before it"},
+	{"checkpoint-skips-entry", "a checkpoint lacks the last entry that it was made from"},
 	{"term-of-ring-only", "after a boot the term begins at 1 again"},
 	{"term-not-raised", "every logicsrv has the same term"},
 	{"no-tail-repair", "a producer's successor does not cut what its predecessor had claimed"},
@@ -73,6 +75,9 @@ var Mutants = []Mutant{
 	{"written-before-write", "persistsrv moves the written cursor before it writes"},
 	{"early-release-log", "persistsrv releases entries when it has read them"},
 	{"checkpoint-unsynced", "a checkpoint is stored though the log is not synced up to it"},
+	{"revoke-not-awaited", "members of groups are given partitions that others have not given up"},
+	{"session-expiry-early", "members of groups are out before their session is over"},
+	{"joins-not-retold", "connsrv does not tell parked joins and syncs again"},
 	{"cut-without-truncate", "the torn end of the log is left in its file"},
 }
 

@@ -30,6 +30,10 @@ type plan struct {
 	churn       bool // things are created and deleted on the way
 	toggle      bool // what is unroutable now may be routable in a moment
 
+	groups         []string // that have members
+	sessionMS      int64    // of those
+	initialDelayMS int64    // of the classic group
+
 	limits   lshell.Limits
 	settings pshell.Settings
 
@@ -46,6 +50,7 @@ const (
 	onSyncs            // syncs fail
 	onRefusals         // what is refused now would be taken in a moment; logicsrv dies
 	onDeliveries       // consumers hold a lot; connsrv and logicsrv die
+	onGroups           // members of groups come and go; connsrv and logicsrv die
 	foci
 )
 
@@ -81,6 +86,8 @@ func makePlan(r *rand.Rand) plan {
 			CheckpointBytes:  uint64(pick(2<<10, 8<<10, 1<<20)),
 			CheckpointEvents: uint64(pick(10, 40, 1000)),
 			CheckpointMS:     int64(pick(200, 2000)),
+			CheckpointGapMS:  int64(pick(1, 1, 1000)),
+			ReplayShare:      pick(10, 100, 100),
 		},
 	}
 	p.settings = pshell.Settings{
@@ -95,8 +102,11 @@ func makePlan(r *rand.Rand) plan {
 	}
 	p.weights = [faultKinds]int{
 		killOne: 20, killPair: 4, killAll: 2, cutPower: pick(0, 1, 4), stall: 6,
-		fillDisk: pick(0, 0, 2), breakSync: pick(0, 0, 4),
+		fillDisk: pick(0, 0, 2), breakSync: pick(0, 0, 4), hideLog: pick(0, 0, 0, 8),
 	}
+	p.groups = [][]string{nil, nil, {modernGroup}, {classicGroup}}[r.IntN(4)]
+	p.sessionMS = int64(pick(600, 2000, 5000))
+	p.initialDelayMS = int64(pick(-1, 50))
 	p.focus = focus(r.IntN(int(foci)))
 	p.concentrate(pick)
 	return p
@@ -106,7 +116,7 @@ func makePlan(r *rand.Rand) plan {
 func (p *plan) concentrate(pick func(...int) int) {
 	switch p.focus {
 	case onPages:
-		p.inline = false
+		p.inline, p.groups = false, nil
 		p.syncEvery, p.syncShare = pick(1, 3, 8), pick(2, 5, 20)
 		p.limits.CheckpointEvents = uint64(pick(2, 6, 20))
 		p.settings.PageFlushMS = 5000
@@ -123,6 +133,15 @@ func (p *plan) concentrate(pick func(...int) int) {
 		p.steps, p.faultEvery, p.downtime = 1500, pick(15, 30), pick(1, 4)
 		p.syncEvery, p.inline, p.eager = pick(4, 10), false, 6
 		p.weights[killLogic] = 60
+	case onGroups:
+		p.groups = [][]string{{modernGroup}, {classicGroup}, {modernGroup, classicGroup}}[pick(0, 1, 2)]
+		p.calmStart, p.churn, p.toggle = true, false, false
+		p.clientDeath = pick(100, 400)
+		p.faultEvery = pick(30, 60, 120)
+		p.steps, p.eager = pick(900, 2000), 6
+		p.weights[killLogic] = 40
+		p.weights[killConn] = pick(0, 5, 20)
+		p.weights[cutPower] = pick(0, 0, 4)
 	case onDeliveries:
 		p.calmStart = true
 		p.clientDeath = pick(1000, 1000000)

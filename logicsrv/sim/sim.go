@@ -71,7 +71,7 @@ func (w *world) play() {
 		w.stats.Steps++
 		w.now += int64(w.rng.IntN(12))
 		w.disturb()
-		switch n := w.rng.IntN(16); {
+		switch n := w.rng.IntN(18); {
 		case n < 3:
 			w.stepTier(tierConn)
 		case n < 7:
@@ -83,6 +83,8 @@ func (w *world) play() {
 				w.stepSync()
 			}
 			w.stepNotes()
+		case n < 13:
+			w.stepReplay()
 		default:
 			for range w.plan.eager {
 				if w.conn != nil && w.stalled[tierConn] == 0 {

@@ -17,7 +17,8 @@ type Stats struct {
 	acked, refused, delivered, commits, markers, clientDeaths int
 	ringFull, diskFull, gaps                                  int
 	oldEpoch, unknownReply, staleDelivery                     int
-	known, checkpoints                                        int
+	known, checkpoints, stored                                int
+	beats, expelled, takenOver                                int
 	pulled, recalls, skipped, checks, refs                    int
 
 	rules [model.Rules]int // how often each rule of the model made a difference
@@ -48,6 +49,10 @@ func (s *Stats) Add(o *Stats) {
 	s.staleDelivery += o.staleDelivery
 	s.known += o.known
 	s.checkpoints += o.checkpoints
+	s.beats += o.beats
+	s.expelled += o.expelled
+	s.takenOver += o.takenOver
+	s.stored += o.stored
 	s.pulled += o.pulled
 	s.recalls += o.recalls
 	s.skipped += o.skipped
@@ -80,10 +85,11 @@ func (s *Stats) Coverage() string {
 func (s *Stats) String() string {
 	return fmt.Sprintf("steps %d, kills %d, power cuts %d, stalls %d, full disks %d, failed syncs %d, restarts %v; "+
 		"acknowledged %d, refused %d, delivered %d, commits %d, markers %d, dead clients %d; full ring %d, refused for the disk %d, "+
-		"known inputs %d, log gaps %d, replies of old epochs %d, to nobody %d, stale deliveries %d; "+
+		"known inputs %d, checkpoints %d, log gaps %d, replies of old epochs %d, to nobody %d, stale deliveries %d; "+
+		"answers to members %d, members expelled %d, partitions taken over from the silent %d; "+
 		"pulled %d, recalls %d, skipped %d, checks %d, references %d",
 		s.Steps, s.Kills, s.PowerCuts, s.Stalls, s.DiskFulls, s.SyncErrors, s.Restarts,
 		s.acked, s.refused, s.delivered, s.commits, s.markers, s.clientDeaths, s.ringFull, s.diskFull,
-		s.known, s.gaps, s.oldEpoch, s.unknownReply, s.staleDelivery,
+		s.known, s.stored, s.gaps, s.oldEpoch, s.unknownReply, s.staleDelivery, s.beats, s.expelled, s.takenOver,
 		s.pulled, s.recalls, s.skipped, s.checks, s.refs)
 }

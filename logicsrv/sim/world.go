@@ -17,6 +17,7 @@ import (
 	pshell "github.com/trimq/trimq/persistsrv/shell"
 	"github.com/trimq/trimq/persistsrv/vfs"
 	"github.com/trimq/trimq/protocol/batch"
+	"github.com/trimq/trimq/protocol/commitlog"
 	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/shmqueue"
@@ -65,6 +66,8 @@ type world struct {
 	fuseAt  [tiers]string   // only crossings of this one count; empty: all do
 	crossed [tiers][]string // failpoints crossed so far, each once
 	cutIn   int             // steps until the power fails; 0: not set
+
+	replaying bool // it is a checkpoint that logicsrv works on
 
 	clients    []client
 	admin      *administrator
@@ -249,7 +252,10 @@ func (w *world) tolerate(t tier, err error) {
 
 func (w *world) logicOptions() lshell.Options {
 	return lshell.Options{
-		Core:  core.Config{DefaultLevel: ipc.LevelDisk, TxnCheckMS: 200, TxnChecks: maxChecks, TxnMaxMS: maxTxnMS},
+		Core: core.Config{
+			DefaultLevel: ipc.LevelDisk, TxnCheckMS: 200, TxnChecks: maxChecks, TxnMaxMS: maxTxnMS,
+			GroupSessionMinMS: 100, GroupHeartbeatMS: 60, GroupInitialDelayMS: w.plan.initialDelayMS,
+		},
 		RingA: w.ringA, RingB: w.ringB, RingC: w.ringC,
 		LogFS:  w.disk.read(),
 		Now:    func() int64 { return w.now },
@@ -354,6 +360,18 @@ func (w *world) stepNotes() {
 	})
 }
 
+// stepReplay is logicsrv's other goroutine, which makes checkpoints.
+func (w *world) stepReplay() (progress bool) {
+	if w.logic == nil || w.stalled[tierLogic] > 0 {
+		return false
+	}
+	w.replaying = true
+	_, err := w.run(tierLogic, func() error { progress = w.logic.StepReplay(); return nil })
+	w.replaying = false
+	w.tolerate(tierLogic, err)
+	return progress
+}
+
 // noteDigest compares the state at an LSN with every other state that was seen at the same
 // LSN: before a restart, after it, and while it is live.
 func (w *world) noteDigest() {
@@ -380,6 +398,20 @@ func (w *world) compareDigest(lsn, digest uint64, which string) {
 		w.fail("the %s state at lsn=%d has digest %x, it was %x before", which, lsn, digest, was)
 	}
 	w.digests[lsn] = digest
+}
+
+// noteCheckpoint compares a checkpoint that persistsrv has just stored with the state that was live
+// at its LSN.
+func (w *world) noteCheckpoint(name string) {
+	was := w.running
+	w.running = observer
+	defer func() { w.running = was }()
+	blob, lsn, _, err := commitlog.LatestCheckpoint(w.disk.read())
+	w.must(err, "read "+name)
+	c, err := core.Load(w.logicOptions().Core, blob)
+	w.must(err, "load "+name)
+	w.compareDigest(lsn, c.Digest(), "stored")
+	w.stats.stored++
 }
 
 // indexOf returns the index of a topic's partition or of a queue; 0: not known yet.

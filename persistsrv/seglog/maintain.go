@@ -6,10 +6,9 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/trimq/trimq/persistsrv/vfs"
 	"github.com/trimq/trimq/protocol/commitlog"
 	"github.com/trimq/trimq/protocol/failpoint"
-	"github.com/trimq/trimq/protocol/ipc"
-	"github.com/trimq/trimq/protocol/journal"
 )
 
 // checkpointing is about the index checkpoint.
@@ -21,46 +20,6 @@ type checkpointing struct {
 	// Files of indexes that are wholly below their start, and in no list of files any more, but not
 	// removed yet: a checkpoint that knows it was begun, and perhaps met a full disk.
 	dead []indexFileName
-}
-
-// stateCheckpoint collects logicsrv's checkpoint from its parts.
-type stateCheckpoint struct {
-	lsn, resultsFrom uint64
-	next, parts      uint32 // part that must come; parts 0: none is under way
-	blob             []byte
-	ready            *readyCheckpoint
-	kept             []keptCheckpoint // on disk, oldest first
-}
-
-type readyCheckpoint struct {
-	lsn, resultsFrom uint64
-	file             []byte
-}
-
-type keptCheckpoint struct{ lsn, resultsFrom uint64 }
-
-// keepCheckpoints is how many of logicsrv's checkpoints stay.
-const keepCheckpoints = 2
-
-// StatePart takes one part of logicsrv's checkpoint. A part without the ones before it, as
-// after a restart, is dropped: a checkpoint is never promised.
-func (l *Log) StatePart(p *ipc.CheckpointPart) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	c := &l.state
-	if p.Part == 0 {
-		c.lsn, c.resultsFrom, c.next, c.parts, c.blob = p.LSN, p.ResultsFrom, 0, p.Parts, nil
-	}
-	if c.parts == 0 || p.LSN != c.lsn || p.Part != c.next || p.Parts != c.parts {
-		c.parts, c.blob = 0, nil
-		return
-	}
-	c.blob = append(c.blob, p.Bytes...)
-	if c.next++; c.next < c.parts {
-		return
-	}
-	c.ready = &readyCheckpoint{c.lsn, c.resultsFrom, journal.AppendCheckpoint(nil, c.lsn, c.resultsFrom, c.blob)}
-	c.parts, c.blob = 0, nil
 }
 
 // MaintenanceDue says whether Maintain has something to do.
@@ -90,7 +49,7 @@ func (l *Log) Maintain(force bool, sync func() error) error {
 			err = errors.Join(err, l.indexCheckpoint(sync))
 		}
 	}
-	if errors.Is(err, ErrFull) {
+	if errors.Is(err, ErrFull) && !errors.Is(err, ErrSync) {
 		l.space.hit()
 		l.log.Warn("no room for a checkpoint", "err", err)
 		return nil
@@ -98,48 +57,8 @@ func (l *Log) Maintain(force bool, sync func() error) error {
 	return err
 }
 
-// storeState writes a checkpoint that has come whole, once the log is synced up to it:
-// otherwise a power cut could leave a state whose messages are gone.
-func (l *Log) storeState(sync func() error) error {
-	l.mu.Lock()
-	r := l.state.ready
-	if r == nil || r.lsn > l.written {
-		l.mu.Unlock()
-		return nil
-	}
-	l.state.ready = nil
-	l.mu.Unlock()
-	if l.synced.Load() < r.lsn && !failpoint.Broken("checkpoint-unsynced") {
-		if err := sync(); err != nil {
-			return err
-		}
-	}
-	if err := l.replaceFile(commitlog.CheckpointDir, commitlog.CheckpointName(r.lsn), r.file); err != nil {
-		return fmt.Errorf("checkpoint lsn=%d: %w", r.lsn, err)
-	}
-	l.mu.Lock()
-	kept := l.state.kept
-	if n := len(kept); n > 0 && kept[n-1].lsn == r.lsn {
-		kept = kept[:n-1]
-	}
-	kept = append(kept, keptCheckpoint{r.lsn, r.resultsFrom})
-	l.stats.Checkpoints++
-	l.ckpt.changed = true
-	l.mu.Unlock()
-	for len(kept) > keepCheckpoints {
-		if err := l.fs.Remove(commitlog.CheckpointName(kept[0].lsn)); err != nil && !isNotExist(err) {
-			return fmt.Errorf("remove checkpoint lsn=%d: %w", kept[0].lsn, err)
-		}
-		kept = kept[1:]
-	}
-	l.mu.Lock()
-	l.state.kept = kept
-	l.mu.Unlock()
-	return nil
-}
-
 // replaceFile gives a file a new content at once: under another name, synced, renamed.
-func (l *Log) replaceFile(dir, name string, content []byte) error {
+func (l *Log) replaceFile(dir, name string, content ...[]byte) error {
 	tmp := name + commitlog.TmpSuffix
 	if dir != "" {
 		if err := l.fs.Mkdir(dir); err != nil {
@@ -153,15 +72,12 @@ func (l *Log) replaceFile(dir, name string, content []byte) error {
 	if err != nil {
 		return full(err)
 	}
-	if _, err = f.WritevAt([][]byte{content}, 0); err != nil {
+	if err := writeSynced(f, content); err != nil {
 		f.Close()
-		_ = l.fs.Remove(tmp) // or the next attempt does
-		return full(err)
-	}
-	failpoint.Hit("persist.replace")
-	if err = f.Sync(); err != nil {
-		f.Close()
-		return fmt.Errorf("%w: %w", ErrSync, err)
+		if !errors.Is(err, ErrSync) {
+			_ = l.fs.Remove(tmp) // or the next attempt does
+		}
+		return err
 	}
 	if err := f.Close(); err != nil {
 		return err
@@ -178,6 +94,41 @@ func (l *Log) replaceFile(dir, name string, content []byte) error {
 		return l.syncDir("")
 	}
 	return nil
+}
+
+// syncStep is how much of a large file is written between two syncs: a sync of the log at the same
+// time has to wait for about that much, and not for all of the file.
+const syncStep = 8 << 20
+
+// writeSynced writes a new file's content and syncs it.
+func writeSynced(f vfs.File, content [][]byte) error {
+	off := int64(0)
+	for len(content) > 0 {
+		var step [][]byte
+		step, content = cutAt(content, syncStep)
+		n, err := f.WritevAt(step, off)
+		if err != nil {
+			return full(err)
+		}
+		failpoint.Hit("persist.replace")
+		if err := f.Sync(); err != nil {
+			return fmt.Errorf("%w: %w", ErrSync, err)
+		}
+		off += int64(n)
+	}
+	return nil
+}
+
+// cutAt splits what lies in pieces behind its first n bytes.
+func cutAt(pieces [][]byte, n int) (front, rest [][]byte) {
+	for i, piece := range pieces {
+		if len(piece) > n {
+			front = append(pieces[:i:i], piece[:n])
+			return front, append([][]byte{piece[n:]}, pieces[i+1:]...)
+		}
+		n -= len(piece)
+	}
+	return pieces, nil
 }
 
 func (l *Log) syncDir(dir string) error {
@@ -305,18 +256,6 @@ func (l *Log) syncIndexes(s *snapshot) error {
 		return err
 	}
 	return l.syncDir("")
-}
-
-// needed is the first LSN that logicsrv may want to read again: both kept checkpoints count.
-func (l *Log) needed() uint64 {
-	if len(l.state.kept) == 0 {
-		return 0
-	}
-	first := l.written + 1
-	for _, k := range l.state.kept {
-		first = min(first, k.lsn+1, k.resultsFrom)
-	}
-	return first
 }
 
 // removeDead removes segments into which, as the durable index checkpoint says, nothing points.

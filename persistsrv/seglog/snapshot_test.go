@@ -1,6 +1,7 @@
 package seglog
 
 import (
+	"math/rand/v2"
 	"testing"
 
 	"github.com/trimq/trimq/persistsrv/vfs"
@@ -13,14 +14,14 @@ import (
 // tell the next start to read the log from behind entries that no index has.
 func TestNoCheckpointOfHalfARound(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		m := &machine{t: rt, mem: vfs.NewMem()}
-		m.open(false)
-		m.add(100, false)
+		m := newMachine(rt)
+		dice := rand.New(rand.NewPCG(1, 1))
+		m.add(100, dice)
 		m.flush()
 		if err := m.sync(); err != nil {
 			rt.Fatal(err)
 		}
-		m.add(100, false)
+		m.add(100, dice)
 		m.mem.SetFault(func(c vfs.Call) error {
 			if c.Op == "write" && len(c.Name) > 5 && c.Name[:5] == "index" && c.Name != "index.ckpt.tmp" {
 				return unix.ENOSPC
@@ -36,7 +37,7 @@ func TestNoCheckpointOfHalfARound(t *testing.T) {
 		m.mem.SetFault(nil)
 		m.model.written = 2
 		m.kill(false)
-		if n := m.log.indexes[1].next; n != 2 {
+		if n := m.log.indexes[1].next; n != m.model.next(1) {
 			rt.Fatalf("index 1 ends at %d", n)
 		}
 	})

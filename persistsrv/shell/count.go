@@ -25,6 +25,7 @@ func (s *Shell) count() {
 		{shmqueue.PersistIndexEntries, now.IndexEntries, was.IndexEntries},
 		{shmqueue.PersistCheckpoints, now.Checkpoints, was.Checkpoints},
 		{shmqueue.PersistRewritten, now.Rewritten, was.Rewritten},
+		{shmqueue.PersistDamagedRefs, now.DamagedRefs, was.DamagedRefs},
 	} {
 		if v.now > v.was {
 			c.Add(v.id, v.now-v.was)

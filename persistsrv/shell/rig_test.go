@@ -404,6 +404,8 @@ func (r *rig) compareIndexes(n int) error {
 	if err != nil {
 		return err
 	}
+	log := commitlog.NewBatchReader(fsys)
+	defer log.Close()
 	model := r.model(n)
 	if len(ids) != len(model) {
 		return fmt.Errorf("indexes %v, the model has %d", ids, len(model))
@@ -423,7 +425,7 @@ func (r *rig) compareIndexes(n int) error {
 			return fmt.Errorf("index %d has %d entries from %d on, the model %d", id, len(got), start, len(left))
 		}
 		for i := range got {
-			if err := compareEntry(fsys, id, got[i], &left[i]); err != nil {
+			if err := compareEntry(log, id, got[i], &left[i]); err != nil {
 				return err
 			}
 		}
@@ -431,20 +433,20 @@ func (r *rig) compareIndexes(n int) error {
 	return nil
 }
 
-func compareEntry(fsys commitlog.FS, id uint64, got commitlog.Entry, want *modelEntry) error {
+func compareEntry(log *commitlog.BatchReader, id uint64, got commitlog.Entry, want *modelEntry) error {
 	is := want.Entry
 	is.Position, is.Origin, is.Note = got.Position, got.Origin, got.Note
 	if got != is {
 		return fmt.Errorf("index %d: entry %+v, the model %+v", id, got, is)
 	}
-	b, err := commitlog.ReadBatch(fsys, got)
+	b, err := log.Batch(got)
 	if err != nil {
 		return fmt.Errorf("index %d: %+v: %w", id, got, err)
 	}
 	if _, err := batch.Validate(b); err != nil || beUint64(b) != got.Base() || !bytes.Equal(b[16:], want.raw[16:]) {
 		return fmt.Errorf("index %d: %+v leads to a batch with base %d, or to another one: %w", id, got, beUint64(b), err)
 	}
-	if err := compareNote(fsys, got.Note, want.note); err != nil {
+	if err := compareNote(log, got.Note, want.note); err != nil {
 		return fmt.Errorf("index %d: %+v: its note: %w", id, got, err)
 	}
 	return nil

@@ -175,14 +175,14 @@ func (t *turn) note(note uint32) []byte {
 }
 
 // compareNote compares what lies at a log position with an event.
-func compareNote(fsys commitlog.FS, position uint64, want []byte) error {
+func compareNote(log *commitlog.BatchReader, position uint64, want []byte) error {
 	if (position != 0) != (want != nil) {
 		return fmt.Errorf("at position %d, the model has %q", position, want)
 	}
 	if position == 0 {
 		return nil
 	}
-	got, err := commitlog.ReadBatch(fsys, commitlog.Entry{Position: position, Length: uint32(len(want))})
+	got, err := log.Bytes(position, len(want))
 	if err == nil && !bytes.Equal(got, want) {
 		err = fmt.Errorf("%q at position %d, the model has %q", got, position, want)
 	}

@@ -1,7 +1,9 @@
 package shell
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"path/filepath"
 	"sync"
@@ -11,6 +13,7 @@ import (
 	"github.com/trimq/trimq/persistsrv/vfs"
 	"github.com/trimq/trimq/protocol/batch"
 	"github.com/trimq/trimq/protocol/commitlog"
+	"github.com/trimq/trimq/protocol/journal"
 	"github.com/trimq/trimq/shmqueue"
 	"golang.org/x/sys/unix"
 )
@@ -67,6 +70,18 @@ func checkSpan(s commitlog.Span, at uint64) (uint64, error) {
 	if err != nil || n != s.Len || string(mapped) != string(b) {
 		return at, errors.New("map and file differ")
 	}
+	if s.Partial || s.Rebase {
+		meta, err := batch.Validate(b)
+		switch {
+		case err != nil:
+			return at, err
+		case s.First() > at || s.End <= at || meta.Count < s.Skip+s.Count || s.End-s.First() != uint64(s.Count):
+			return at, fmt.Errorf("records %d to %d of %d, skipped %d, where %d belongs", s.First(), s.End, meta.Count, s.Skip, at)
+		case !s.Partial && (s.Skip != 0 || meta.Count != s.Count):
+			return at, errors.New("a partial batch is called whole")
+		}
+		return s.End, nil
+	}
 	for len(b) > 0 {
 		length := 12 + int(b[8])<<24 + int(b[9])<<16 + int(b[10])<<8 + int(b[11])
 		if length > len(b) {
@@ -77,9 +92,6 @@ func checkSpan(s commitlog.Span, at uint64) (uint64, error) {
 			return at, err
 		}
 		base := beUint64(b)
-		if s.Rebase {
-			base = s.Base
-		}
 		if base > at {
 			return at, errors.New("a batch is missing")
 		}
@@ -177,6 +189,9 @@ func (r *rig) checkView(v *commitlog.View) {
 					r.t.Fatalf("index %d offset %d: %+v %v, want %+v", id, o, got, err, want)
 				}
 			}
+			if want.Offset >= x.start {
+				r.checkOneSpan(v, ix, &want)
+			}
 			got, err := ix.ByTime(want.MaxTimeMS)
 			if want.End() > x.start && (err != nil || got.MaxTimeMS != want.MaxTimeMS || got.Offset > want.Offset) {
 				r.t.Fatalf("index %d at time %d: %+v %v", id, want.MaxTimeMS, got, err)
@@ -191,6 +206,81 @@ func (r *rig) checkView(v *commitlog.View) {
 	}
 	if _, err := v.Index(0xdead); !errors.Is(err, commitlog.ErrUnknownIndex) {
 		r.t.Fatalf("an index that is not there: %v", err)
+	}
+}
+
+// checkOneSpan reads one entry as a consumer of a queue does: one batch with its note.
+func (r *rig) checkOneSpan(v *commitlog.View, ix *commitlog.IndexView, want *modelEntry) {
+	r.t.Helper()
+	spans, err := ix.Spans(want.Offset, want.End(), 1, nil)
+	if err != nil || len(spans) != 1 {
+		r.t.Fatalf("%+v: %v %v", want.Entry, spans, err)
+	}
+	s := &spans[0]
+	defer s.Seg.Release()
+	if s.First() != want.Offset || s.End != want.End() || s.Skip != want.Skip || s.Count != want.Count || s.Len != int(want.Length) ||
+		s.Partial != (want.Flags&commitlog.FlagPartial != 0) || s.Rebase != (want.Flags&commitlog.FlagRebase != 0) || (s.Note != 0) != (want.note != nil) {
+		r.t.Fatalf("%+v for %+v", s, want.Entry)
+	}
+	if b := s.Seg.Bytes(s.Off, s.Len); !bytes.Equal(b[16:], want.raw[16:]) {
+		r.t.Fatalf("%+v leads to another batch", want.Entry)
+	}
+	if want.note == nil {
+		return
+	}
+	ev, _, err := v.Note(s.Note, make([]byte, 0, 40))
+	if err != nil || !bytes.Equal(ev.Raw, want.note) {
+		r.t.Fatalf("%+v has the note %q (%v), want %q", want.Entry, ev.Raw, err, want.note)
+	}
+}
+
+// TestViewNote reads notes of all sizes, and what is none.
+func TestViewNote(t *testing.T) {
+	long := bytes.Repeat([]byte("x"), 3000)
+	turns := script(32, 3)
+	e := &turns[2].entry
+	var want [][]byte
+	var at []uint64
+	for _, n := range []int{0, 1, 400, 500, 3000} {
+		off := len(e.Events)
+		e.Events = journal.AppendNote(e.Events, journal.EvRouted, 5, long[:n])
+		want, at = append(want, e.Events[off:]), append(at, uint64(off))
+	}
+	r, dir := osRig(t, turns)
+	r.run(func() { t.Fatal("died") })
+	v, err := commitlog.OpenView(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	rd, err := commitlog.NewReader(vfs.Reading(r.fs), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rd.Close()
+	_, place, err := rd.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var buf []byte
+	first := place.Position + journal.DiskHeaderSize
+	for i := range want {
+		var ev journal.Event
+		if ev, buf, err = v.Note(first+at[i], buf); err != nil || !bytes.Equal(ev.Raw, want[i]) {
+			t.Errorf("note %d: %d bytes, %v", i, len(ev.Raw), err)
+		}
+	}
+	if n := testing.AllocsPerRun(20, func() { _, buf, err = v.Note(first+at[4], buf) }); err != nil || n > 2 {
+		t.Errorf("%v allocs, %v", n, err)
+	}
+	for _, none := range []uint64{first + at[1] + 8, place.Position, place.Position + uint64(place.Length) - 8, 1 << 50} {
+		if _, _, err := v.Note(none, buf); !errors.Is(err, commitlog.ErrDamaged) {
+			t.Errorf("position %d: %v", none, err)
+		}
+	}
+	harm(t, r.fs, place.Segment, place.Offset+int64(journal.DiskHeaderSize+at[4])+1000)
+	if _, _, err := v.Note(first+at[4], buf); !errors.Is(err, commitlog.ErrDamaged) {
+		t.Errorf("a changed byte: %v", err)
 	}
 }
 

@@ -110,6 +110,9 @@ type Description struct {
 	Consumers []ConsumerInfo
 	Txns      []TxnInfo
 	Missing   []string // names that were asked for and are not there
+
+	Memberships []Membership
+	Summaries   []GroupSummary
 }
 
 // TopicInfo describes a topic.

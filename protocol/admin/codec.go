@@ -56,6 +56,12 @@ func Text(cmd Command) string {
 		return "seek"
 	case CmdDescribe:
 		return "describe"
+	case CmdDeleteGroup:
+		return "delete-group"
+	case CmdResetOffsets:
+		return "reset-offsets"
+	case CmdDeleteOffsets:
+		return "delete-offsets"
 	default:
 		return "command-" + strconv.Itoa(int(cmd))
 	}

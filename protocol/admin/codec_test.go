@@ -69,7 +69,7 @@ func codecs() []codec {
 		[]PartitionInfo{{9, 1000, 990}, {10, 0, 0}},
 	}
 	const described = "kind:1 more:1 missing:v "
-	return []codec{
+	return append(groupCodecs(), []codec{
 		body("create_exchange", exchangeLayout, exchange, DecodeCreateExchange),
 		body("create_queue", "name:s level:1 "+settingsLayout+"from:1 offsets:v offset:8",
 			CreateQueue{"eu", ipc.LevelDisk, settings, FromOffsets, []uint64{5}}, DecodeCreateQueue),
@@ -103,7 +103,7 @@ func codecs() []codec {
 		body("description_group", described+"groups:v name:s offsets:v index:8 offset:8 metadata:s",
 			Description{Kind: KindGroup, Groups: []GroupInfo{{"g", []ipc.OffsetCommit{{Index: 9, Offset: 7, Metadata: "m"}}}}},
 			DecodeDescription),
-	}
+	}...)
 }
 
 func TestBodiesRoundTrip(t *testing.T) {
@@ -156,6 +156,10 @@ func TestBodiesRefuseBadValues(t *testing.T) {
 		{"description_exchange", 0, 9}, // kind
 		{"description_exchange", 0, 0}, // kind
 		{"description_topic", 1, 2},    // more
+
+		{"description_membership", 6, 3},    // type
+		{"description_membership", 7, 5},    // state
+		{"description_group_summary", 6, 3}, // type
 	} {
 		for _, c := range codecs() {
 			if c.name != x.name {
@@ -178,6 +182,7 @@ func TestText(t *testing.T) {
 	for _, cmd := range []Command{
 		CmdCreateExchange, CmdCreateQueue, CmdCreateBinding, CmdCreateTopic, CmdDeleteTopic,
 		CmdAddPartitions, CmdDeleteExchange, CmdDeleteQueue, CmdDeleteBinding, CmdDescribe, CmdPurge, CmdSeek,
+		CmdDeleteGroup, CmdResetOffsets, CmdDeleteOffsets,
 	} {
 		name := Text(cmd)
 		if seen[name] || strings.HasPrefix(name, "command-") {

@@ -14,6 +14,7 @@ package admin
 //	group       | name string | list of (index u64 | offset u64 | metadata string) |
 //	consumer    | queue string | conn u64 | sub u64 | consumer, as in ipc | active bool | credit u64 | held u64 |
 //	txn         | txn u64 | group string | key string | begun i64 | batches u32 | checks u32 | checkMS i64 |
+//	membership, group summary    see groupcodec.go
 
 import (
 	"github.com/trimq/trimq/protocol/ipc"
@@ -61,6 +62,16 @@ func (m *Description) Append(b []byte) []byte {
 		for i := range m.Txns {
 			b = m.Txns[i].append(b)
 		}
+	case KindMembership:
+		b = wire.AppendUvarint(b, uint64(len(m.Memberships)))
+		for i := range m.Memberships {
+			b = m.Memberships[i].append(b)
+		}
+	case KindGroupSummary:
+		b = wire.AppendUvarint(b, uint64(len(m.Summaries)))
+		for i := range m.Summaries {
+			b = m.Summaries[i].append(b)
+		}
 	}
 	return b
 }
@@ -88,6 +99,10 @@ func DecodeDescription(b []byte) (Description, error) {
 		m.Consumers = readList(&c, 50, readConsumer)
 	case KindTxn:
 		m.Txns = readList(&c, 34, readTxn)
+	case KindMembership:
+		m.Memberships = readList(&c, 24, readMembership)
+	case KindGroupSummary:
+		m.Summaries = readList(&c, 8, readGroupSummary)
 	default:
 		c.Fail(wire.ErrOutOfRange)
 	}

@@ -2,6 +2,7 @@ package batch
 
 import (
 	"encoding/binary"
+	"math"
 
 	"github.com/trimq/trimq/protocol/errcode"
 )
@@ -27,23 +28,35 @@ func Slice(dst, b []byte, from Place, first, count int) (out []byte, next Place,
 	if len(b) < HeaderSize || h.Codec() != None || h.Control() || first < 0 || count <= 0 || first+count > int(h.Count()) {
 		return dst, from, fail(errcode.InvalidBatch, "records %d to %d cannot be sliced off", first, first+count)
 	}
-	at := from
-	if at.Record > first || at.Off < 0 || at.Off > len(b)-HeaderSize {
+	return slice(dst, h, b[HeaderSize:], from, first, count, math.MaxInt)
+}
+
+// slice is Slice for as many of the records as make no more than max bytes, but one at least.
+// REQUIRES: what Slice checks; recs are the records behind h.
+func slice(dst []byte, h Header, recs []byte, from Place, first, count, max int) (out []byte, next Place, err error) {
+	at, start := from, len(dst)
+	if at.Record > first || at.Off < 0 || at.Off > len(recs) {
 		at = Place{}
 	}
-	recs, start := b[HeaderSize:], len(dst)
 	for at.Record < first {
 		if !at.skip(recs) {
 			return dst, from, fail(errcode.InvalidBatch, "record %d: bad length", at.Record)
 		}
 	}
-	out = append(dst, b[:HeaderSize]...)
-	for n := range count {
+	out = append(dst, h[:HeaderSize]...)
+	n := 0
+	for n < count {
+		was, whole := at, len(out)
 		if out = at.copy(out, recs, n); out == nil {
 			return dst, from, fail(errcode.InvalidBatch, "record %d: bad header", at.Record)
 		}
+		if n > 0 && len(out)-start > max {
+			out, at = out[:whole], was
+			break
+		}
+		n++
 	}
-	sealSlice(out[start:], h, first, count)
+	sealSlice(out[start:], h, first, n)
 	return out, at, nil
 }
 

@@ -191,6 +191,7 @@ func FuzzReader(f *testing.F) {
 			return
 		}
 		readAll(t, m, 0)
+		readStrictly(t, m)
 		if _, err := Verify(m, func(Finding) {}); err != nil {
 			t.Fatal(err)
 		}

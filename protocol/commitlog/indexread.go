@@ -97,14 +97,31 @@ func ReadIndex(fsys FS, index uint64) (start uint64, entries []Entry, err error)
 	return start, entries, nil
 }
 
-// ReadBatch reads the batch that an index entry points to, with the offset that its first record
-// has, or would have, in that index. For tools and tests: connsrv uses a View.
-func ReadBatch(fsys FS, e Entry) ([]byte, error) {
-	log := logBytes{fs: fsys}
-	defer log.close()
-	b, err := log.read(e.Position, int(e.Length))
+// BatchReader reads what index entries point to, for tools and tests: connsrv uses a View.
+type BatchReader struct{ log logBytes }
+
+// NewBatchReader reads below a data directory, as it is at the first read.
+func NewBatchReader(fsys FS) *BatchReader { return &BatchReader{logBytes{fs: fsys}} }
+
+// Batch reads an entry's batch, with the offset that its first record has, or would have, in that
+// index.
+func (r *BatchReader) Batch(e Entry) ([]byte, error) {
+	b, err := r.log.read(e.Position, int(e.Length))
 	if e.Flags&FlagRebase != 0 && len(b) >= 8 {
 		putOffset(b, e.Base())
 	}
 	return b, err
+}
+
+// Bytes reads n bytes at a log position, such as an entry's note.
+func (r *BatchReader) Bytes(position uint64, n int) ([]byte, error) { return r.log.read(position, n) }
+
+// Close closes the files.
+func (r *BatchReader) Close() { r.log.close() }
+
+// ReadBatch is BatchReader.Batch for one batch.
+func ReadBatch(fsys FS, e Entry) ([]byte, error) {
+	r := NewBatchReader(fsys)
+	defer r.Close()
+	return r.Batch(e)
 }

@@ -21,7 +21,7 @@ type IndexView struct {
 
 	mu    sync.Mutex
 	files []*indexMap // in order; empty: not looked at, or given back
-	hint  place       // of the entry behind the last one that was read
+	hint  place       // of the entry that was read last, or of the one behind it
 }
 
 // place is a slot of an index.
@@ -249,9 +249,12 @@ func (ix *IndexView) find(offset uint64) (place, Entry, error) {
 
 // search looks for an offset among the entries that are known.
 func (ix *IndexView) search(offset uint64) (place, Entry, error) {
-	if h := ix.hint; h.file < len(ix.files) && h.slot < ix.files[h.file].count {
-		if e, ok := ix.files[h.file].entry(h.slot); ok && e.Offset <= offset && offset < e.End() {
-			return h, e, nil
+	if h := ix.hint; h.file < len(ix.files) {
+		// That entry or, for who reads a batch at a time, the next one.
+		for last := min(h.slot+2, ix.files[h.file].count); h.slot < last; h.slot++ {
+			if e, ok := ix.files[h.file].entry(h.slot); ok && e.Offset <= offset && offset < e.End() {
+				return h, e, nil
+			}
 		}
 	}
 	i := sort.Search(len(ix.files), func(i int) bool { return ix.files[i].base > offset }) - 1

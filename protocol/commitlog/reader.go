@@ -51,6 +51,8 @@ type Reader struct {
 	lsn    uint64 // it should have; 0: unknown
 	from   uint64
 	bodies bool
+	heads  bool
+	strict bool
 	last   *journal.Entry
 	place  Place
 	tail   *BadEntry // why the log ends before its last segment's file does
@@ -83,6 +85,19 @@ func (r *Reader) VerifyBodies(on bool) {
 	}
 }
 
+// HeadsOnly makes Next leave bodies unread as far as that saves anything: for those who want
+// the events alone.
+func (r *Reader) HeadsOnly(on bool) {
+	r.heads = on
+	if r.sc != nil {
+		r.sc.Heads = on
+	}
+}
+
+// StopAtDamage makes Next say what is wrong with a place (*BadEntry), and again if it is called
+// again, instead of looking for whole entries behind it, which may mean reading all of the log.
+func (r *Reader) StopAtDamage(on bool) { r.strict = on }
+
 // open goes to the first entry of a segment.
 func (r *Reader) open(i int) error {
 	if r.f != nil {
@@ -95,7 +110,7 @@ func (r *Reader) open(i int) error {
 	}
 	r.f, r.seg, r.at = f, i, r.segs[i].Position
 	r.sc = NewScanner(f, r.segs[i])
-	r.sc.Bodies = r.bodies
+	r.sc.Bodies, r.sc.Heads = r.bodies, r.heads
 	if r.lsn == 0 && r.segs[i].HeaderErr == nil {
 		r.lsn = r.segs[i].Header.BaseLSN
 	}
@@ -118,6 +133,8 @@ func (r *Reader) Next() (*journal.Entry, Place, error) {
 				return nil, Place{}, err
 			}
 			continue
+		case errors.As(err, &bad) && r.strict:
+			return nil, p, bad
 		case errors.As(err, &bad):
 			return nil, p, r.damaged(bad, p.Length)
 		case err != nil:

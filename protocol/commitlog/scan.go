@@ -9,8 +9,14 @@ import (
 	"github.com/trimq/trimq/protocol/journal"
 )
 
-// scanChunk is what a scanner reads at least.
-const scanChunk = 256 << 10
+const (
+	// scanChunk is what a scanner reads at least.
+	scanChunk = 256 << 10
+	// headChunk is the same where bodies are passed over: most heads are smaller.
+	headChunk = 4 << 10
+	// passOver is how long bodies must be to be worth a read of its own for each head.
+	passOver = 4 * headChunk
+)
 
 // BadEntry says that no whole entry begins at a place.
 type BadEntry struct {
@@ -39,7 +45,9 @@ type Scanner struct {
 	entry  journal.Entry
 	probe  journal.Entry
 	hashed int64 // bytes that checksums were made of
+	last   Place // of the entry that At returned last
 	Bodies bool  // check bodies too
+	Heads  bool  // read little more than the heads, where bodies are long
 }
 
 // NewScanner scans an open segment; f stays the caller's.
@@ -70,7 +78,7 @@ func (s *Scanner) view(off int64, n int) ([]byte, error) {
 	if at := off - s.bufOff; at >= 0 && at+int64(n) <= int64(len(s.buf)) {
 		return s.buf[at : at+int64(n)], nil
 	}
-	want := int(min(int64(max(n, scanChunk)), s.end-off))
+	want := int(min(int64(max(n, s.chunk())), s.end-off))
 	if cap(s.buf) < want {
 		s.buf = make([]byte, want)
 	}
@@ -84,6 +92,15 @@ func (s *Scanner) view(off int64, n int) ([]byte, error) {
 		return nil, fmt.Errorf("read segment %s at position %d: %w", s.seg.Name, s.position(off), err)
 	}
 	return s.buf[:n], nil
+}
+
+// chunk is how many bytes are worth reading at once. Where bodies are passed over, the next head
+// is expected to be as long as the last one.
+func (s *Scanner) chunk() int {
+	if !s.Heads || s.last.Length-s.last.HeadLen < passOver {
+		return scanChunk
+	}
+	return min(max(headChunk, s.last.HeadLen), scanChunk)
 }
 
 var (
@@ -116,6 +133,7 @@ func (s *Scanner) At(position uint64) (*journal.Entry, Place, error) {
 			return nil, p, s.bad(position, err)
 		}
 	}
+	s.last = p
 	return &s.entry, p, nil
 }
 

@@ -31,6 +31,16 @@ type Span struct {
 // First is the offset of the first record.
 func (s *Span) First() uint64 { return s.Base + uint64(s.Skip) }
 
+// Position is the log position of the first batch.
+func (s *Span) Position() uint64 { return s.Seg.position + uint64(s.Off) - SegmentHeaderSize }
+
+// NoteOffset is where the note lies in the span's own file; false: it lies in another one, or there
+// is none. No later segment has taken over what lies in front of the batch.
+func (s *Span) NoteOffset() (off int64, ok bool) {
+	off = s.Seg.offset(s.Note)
+	return off, s.Note != 0 && s.Note >= s.Seg.position && off < s.Off
+}
+
 // Segment is an open segment of the log, mapped when its bytes are first asked for. It stays
 // open, even after its file is deleted, until every Retain has had its Release.
 type Segment struct {

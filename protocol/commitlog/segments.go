@@ -20,7 +20,7 @@ type SegmentFile struct {
 	// Salted is false where the header is damaged and the index checkpoint does not know the
 	// segment either: its entries cannot be told from other bytes. Otherwise Header.Salt is good.
 	Salted bool
-	Blank  bool // the header's bytes are zero or not there: it was never written
+	Blank  bool // the header's bytes are zero or not all there: it never reached the disk
 }
 
 // ListSegments returns the log's segments in order. A directory that is not there is an
@@ -114,7 +114,7 @@ func lookAtSegment(fsys FS, position uint64) (SegmentFile, error) {
 	if _, err := f.ReadAt(b, 0); err != nil && err != io.EOF {
 		return seg, fmt.Errorf("segment %s: %w", seg.Name, err)
 	}
-	seg.Blank = !slices.ContainsFunc(b, func(c byte) bool { return c != 0 })
+	seg.Blank = len(b) < SegmentHeaderSize || !slices.ContainsFunc(b, func(c byte) bool { return c != 0 })
 	seg.Header, seg.HeaderErr = DecodeSegmentHeader(b)
 	if seg.HeaderErr == nil && seg.Header.Position != position {
 		seg.HeaderErr = formatErrorf("segment header", "position %d in a file named %d", seg.Header.Position, position)

@@ -152,6 +152,16 @@ func (v *View) segment(position uint64, n int) (*Segment, error) {
 	return nil, fmt.Errorf("%w: no segment of the log holds position %d", ErrDamaged, position)
 }
 
+// At finds the place of n bytes from a log position on: their segment, retained for the caller,
+// who calls Release, and their offset in its file. ErrDamaged where no segment holds them.
+func (v *View) At(position uint64, n int) (*Segment, int64, error) {
+	seg, err := v.segment(position, n)
+	if err != nil {
+		return nil, 0, err
+	}
+	return seg, seg.offset(position), nil
+}
+
 // find looks among the known segments. The one with the largest position that is not above
 // the wanted one counts: an older file may go on behind the place where a newer one begins.
 func (v *View) find(position uint64, n int) *Segment {

@@ -17,6 +17,9 @@ func TestTexts(t *testing.T) {
 	var out strings.Builder
 	seen := map[string]bool{}
 	for c := Code(0); int(c) < Count(); c++ {
+		if !c.Known() {
+			continue // a number that is not taken yet
+		}
 		fmt.Fprintf(&out, "%d %s retriable=%v\n", uint16(c), c, c.Retriable())
 		if name := c.String(); name == "" || seen[name] {
 			t.Errorf("code %d has no name of its own", uint16(c))
@@ -31,6 +34,9 @@ func TestTexts(t *testing.T) {
 		t.Fatal(err)
 	}
 	for c := Code(0); int(c) < Count(); c++ {
+		if !c.Known() {
+			continue
+		}
 		row := fmt.Sprintf("\n| %d | %s | %s |", uint16(c), c, map[bool]string{false: "no", true: "yes"}[c.Retriable()])
 		if !strings.Contains(string(text), row) {
 			t.Errorf("%s has no row %q", document, row)
@@ -39,7 +45,7 @@ func TestTexts(t *testing.T) {
 }
 
 func TestUnknownCode(t *testing.T) {
-	for _, c := range []Code{Code(Count()), 65535} {
+	for _, c := range []Code{Code(Count()), 65535, 63} {
 		if c.Known() || c.Retriable() || c.String() != fmt.Sprintf("code-%d", uint16(c)) {
 			t.Errorf("%d: known %v, retriable %v, %q", uint16(c), c.Known(), c.Retriable(), c)
 		}

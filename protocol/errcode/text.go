@@ -48,13 +48,25 @@ var rows = [...]row{
 	QueueFull:           {"queue-full", false},
 	UnknownTxn:          {"unknown-transaction", false},
 	TxnEnded:            {"transaction-ended", false},
+
+	UnknownMember:         {"unknown-member", false},
+	FencedMemberEpoch:     {"fenced-member-epoch", false},
+	StaleMemberEpoch:      {"stale-member-epoch", false},
+	IllegalGeneration:     {"illegal-generation", false},
+	RebalanceInProgress:   {"rebalance-in-progress", false},
+	MemberIDRequired:      {"member-id-required", false},
+	FencedInstanceID:      {"fenced-instance-id", false},
+	UnreleasedInstanceID:  {"unreleased-instance-id", true},
+	InconsistentProtocol:  {"inconsistent-protocol", false},
+	UnsupportedAssignor:   {"unsupported-assignor", false},
+	InvalidSessionTimeout: {"invalid-session-timeout", false},
 }
 
-// Count is how many codes there are; they are 0 … Count()-1.
+// Count is above every code that there is; below it some numbers are not taken yet.
 func Count() int { return len(rows) }
 
 // Known says whether the code is one of ours.
-func (c Code) Known() bool { return int(c) < len(rows) }
+func (c Code) Known() bool { return int(c) < len(rows) && rows[c].name != "" }
 
 // String is the code's name, or its number where it has none.
 func (c Code) String() string {

@@ -11,7 +11,7 @@ package ipc
 //	AdminReply     | head | command u16 | body bytes |
 //	Unwait         | head | target u64 |
 //	Subscribe      | head | sub u64 | queue u64 | limit u64 | consumer |
-//	Subscribed     | head | sub u64 |
+//	Subscribed     | head | sub u64 | filter |
 //	Unsubscribe    | head | sub u64 |
 //	SubClosed      | head | sub u64 | code u16 | text string |
 //	CommitOffsets  | head | group string | level u8 | list of (index u64 | offset u64 | metadata string) |
@@ -26,6 +26,7 @@ package ipc
 //	CheckpointPart | lsn u64 | resultsFrom u64 | part u32 | parts u32 | bytes, to the end |
 //	Configure      | term u64 | part u32 | parts u32 | list of (index u64 | retentionBytes i64 | retentionMS i64) |
 //
+//	filter         | kind u8 | text string |
 //	consumer       | autoAck bool | exclusive bool | puller bool | priority i32 | ackTimeoutMS u64 | tag string |
 //
 // Those of pulls and transactions are in pull.go and txn.go. Version ladder: as in hot.go.
@@ -146,14 +147,20 @@ func DecodeSubscribe(b []byte) (Subscribe, error) {
 }
 
 // Append appends the record.
-func (m *Subscribed) Append(b []byte) []byte { return wire.AppendU64(m.append(b), m.Sub) }
+func (m *Subscribed) Append(b []byte) []byte {
+	return m.Filter.append(wire.AppendU64(m.append(b), m.Sub))
+}
 
 // DecodeSubscribed reads the record.
 func DecodeSubscribed(b []byte) (Subscribed, error) {
 	c := wire.Read(b)
-	m := Subscribed{readHead(&c), c.U64()}
+	m := Subscribed{readHead(&c), c.U64(), readFilter(&c)}
 	return m, done(&c, "subscribed")
 }
+
+func (m *Filter) append(b []byte) []byte { return wire.AppendString(append(b, m.Kind), m.Text) }
+
+func readFilter(c *wire.Cursor) Filter { return Filter{c.U8(), c.String()} }
 
 // Append appends the record.
 func (m *Unsubscribe) Append(b []byte) []byte { return wire.AppendU64(m.append(b), m.Sub) }

@@ -88,7 +88,7 @@ var (
 
 // codecs lists every record of this package.
 func codecs() []codec {
-	return []codec{
+	return append(groupCodecs(), []codec{
 		record("hello", headLayout+"loops:4", Hello{head, 4}, DecodeHello),
 		withBatch("append", headLayout+"index:8 "+metaLayout+"batch.epoch:2 level:1 zero:5 txn:8 "+batchLayout,
 			Append{head, 9, LevelDisk, 6, meta}, "hello batch", DecodeAppend),
@@ -106,7 +106,7 @@ func codecs() []codec {
 		record("unwait", headLayout+"target:8", Unwait{head, 55}, DecodeUnwait),
 		record("subscribe", headLayout+"sub:8 queue:8 limit:8 "+consumerLayout,
 			Subscribe{head, 1, 9, 500, consumer}, DecodeSubscribe),
-		record("subscribed", headLayout+"sub:8", Subscribed{head, 1}, DecodeSubscribed),
+		record("subscribed", headLayout+"sub:8 filter.kind:1 text:s", Subscribed{head, 1, Filter{1, "price > 100"}}, DecodeSubscribed),
 		record("unsubscribe", headLayout+"sub:8", Unsubscribe{head, 1}, DecodeUnsubscribe),
 		record("sub_closed", headLayout+"sub:8 code:2 text:s", SubClosed{head, 1, 13, "queue deleted"}, DecodeSubClosed),
 		record("credit", headLayout+"sub:8 limit:8", Credit{head, 1, 600}, DecodeCredit),
@@ -123,14 +123,14 @@ func codecs() []codec {
 		record("pull", headLayout+"sub:8 queue:8 max:4 wait:1 autoAck:1 invisibleMS:8",
 			Pull{head, 2, 9, 10, true, false, 30_000}, DecodePull),
 		record("pull_end", headLayout+"target:8", PullEnd{head, 55}, DecodePullEnd),
-		record("pulled", headLayout+"queue:8 lease:8 untilMS:8 runs:v index:8 first:8 count:4 attempts:2",
-			Pulled{head, 9, 77, 1_700_000_000_000, []PulledRun{{9, 118, 5, 1}}}, DecodePulled),
+		record("pulled", headLayout+"queue:8 lease:8 untilMS:8 filter.kind:1 text:s runs:v index:8 first:8 count:4 attempts:2",
+			Pulled{head, 9, 77, 1_700_000_000_000, Filter{2, "a || b"}, []PulledRun{{9, 118, 5, 1}}}, DecodePulled),
 		record("extend", headLayout+"queue:8 index:8 offset:8 lease:8 invisibleMS:8", Extend{head, 9, 10, 118, 77, 5000}, DecodeExtend),
 		record("recall", headLayout+"sub:8 index:8 ranges:v first:8 count:4", Recall{head, 1, 9, []Range{{118, 5}}}, DecodeRecall),
 		record("begin_txn", headLayout+"group:s key:s checkMS:8", BeginTxn{head, "payers", "order-7", 60_000}, DecodeBeginTxn),
 		record("txn_begun", headLayout+"txn:8", TxnBegun{head, 6}, DecodeTxnBegun),
-		record("end_txn", headLayout+"txn:8 commit:1 verdicts:v sub:8 queue:8 index:8 verdict:1 first:8 count:4",
-			EndTxn{head, 6, true, []TxnVerdict{{1, 9, 9, VerdictReject, Range{118, 5}}}}, DecodeEndTxn),
+		record("end_txn", headLayout+"txn:8 commit:1 unheld:1 verdicts:v sub:8 queue:8 index:8 verdict:1 first:8 count:4",
+			EndTxn{head, 6, true, false, []TxnVerdict{{1, 9, 9, VerdictReject, Range{118, 5}}}}, DecodeEndTxn),
 		record("txn_ended", headLayout+"committed:1 queues:4", TxnEnded{head, true, 3}, DecodeTxnEnded),
 		record("txn_member", headLayout+"group:s join:1", TxnMember{head, "payers", true}, DecodeTxnMember),
 		record("check_txn", headLayout+"txn:8 group:s key:s checks:4", CheckTxn{head, 6, "payers", "order-7", 2}, DecodeCheckTxn),
@@ -148,7 +148,7 @@ func codecs() []codec {
 			CheckpointPart{99, 90, 1, 2, []byte("state")}, DecodeCheckpointPart),
 		record("configure", "term:8 part:4 parts:4 count:v index:8 retentionBytes:8 retentionMS:8",
 			Configure{3, 0, 1, []IndexSettings{{9, 1 << 30, 3_600_000}}}, DecodeConfigure),
-	}
+	}...)
 }
 
 func TestRecordsRoundTrip(t *testing.T) {
@@ -208,7 +208,8 @@ func TestRecordsRefuseBadValues(t *testing.T) {
 		{"ack", "verdict 5", set(56, 5)},
 		{"ack", "padding", set(57, 1)},
 		{"ack", "ranges", set(63, 1)},
-		{"end_txn", "verdict", set(58, 2)},
+		{"end_txn", "verdict", set(59, 2)},
+		{"end_txn", "bool", set(33, 2)},
 		{"pull", "bool", set(44, 2)},
 		{"appended", "bool", set(40, 2)},
 		{"appended", "padding", set(47, 1)},
@@ -220,6 +221,10 @@ func TestRecordsRefuseBadValues(t *testing.T) {
 		{"checkpoint_part", "part of more than there are", set(16, 2)},
 		{"configure", "part of more than there are", set(8, 2)},
 		{"configure", "count", set(16, 0x7f)},
+		{"group_heartbeat", "bool", set(34, 2)},
+		{"group_heartbeat", "optional list", set(67, 2)},
+		{"group_assignment", "count", set(35, 0x7f)},
+		{"group_commit", "level", set(34, 9)},
 	} {
 		b := find(t, c.record)
 		c.mutate(b)

@@ -181,8 +181,11 @@ type Consumer struct {
 	Puller       bool   // gets messages by Pull alone; it was never subscribed
 	Priority     int32  // higher ones are served first
 	AckTimeoutMS uint64 // for so long it may hold a message; 0: for ever
-	Tag          string // who it is, for people: in descriptions and in the log
+	Tag          string // who it is, for people: in descriptions and in the log; at most MaxTag bytes
 }
+
+// MaxTag bounds the tag of a consumer.
+const MaxTag = 512
 
 // Unsubscribe ends a consumer; what it holds goes back to the queue.
 type Unsubscribe struct {
@@ -271,6 +274,7 @@ type EndTxn struct {
 	Head
 	Txn      uint64
 	Commit   bool
+	Unheld   bool // verdicts were asked for on what is in no hand: only an end that was decided before is answered
 	Verdicts []TxnVerdict
 }
 
@@ -394,7 +398,15 @@ type Visible struct {
 // Subscribed answers Subscribe.
 type Subscribed struct {
 	Head
-	Sub uint64
+	Sub    uint64
+	Filter Filter // the queue's
+}
+
+// Filter is what a queue over a topic wants of its messages: connsrv hands on what matches, and
+// skips the rest.
+type Filter struct {
+	Kind uint8 // selector.Kind; 0: it wants all
+	Text string
 }
 
 // SubClosed says that a consumer has ended. Req is 0 where nobody asked.
@@ -430,6 +442,7 @@ type Pulled struct {
 	Queue   uint64
 	Lease   uint64 // 0: the messages are in the puller's hand
 	UntilMS int64  // Unix time at which the lease ends
+	Filter  Filter // the queue's
 	Runs    []PulledRun
 }
 
@@ -475,8 +488,8 @@ type OffsetList struct {
 // IndexGone is told to every event loop after a topic or queue was deleted.
 type IndexGone struct{ Index uint64 }
 
-// CheckpointPart carries a piece of logicsrv's checkpoint; persistsrv writes it to a
-// temporary file, and with the last piece syncs and renames it.
+// CheckpointPart carries a piece of logicsrv's checkpoint; once persistsrv has the last one, it
+// stores them as one file.
 type CheckpointPart struct {
 	LSN         uint64 // the state is that after this LSN
 	ResultsFrom uint64 // entries from this LSN on may bear results of inputs not yet released

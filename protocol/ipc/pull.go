@@ -4,7 +4,7 @@ package ipc
 //
 //	Pull    | head | sub u64 | queue u64 | max u32 | wait bool | autoAck bool | invisibleMS u64 |
 //	PullEnd | head | target u64 |
-//	Pulled  | head | queue u64 | lease u64 | untilMS i64 | list of (index u64 | first u64 | count u32 | attempts u16) |
+//	Pulled  | head | queue u64 | lease u64 | untilMS i64 | filter | list of (index u64 | first u64 | count u32 | attempts u16) |
 //	Extend  | head | queue u64 | index u64 | offset u64 | lease u64 | invisibleMS u64 |
 //	Recall  | head | sub u64 | index u64 | list of (first u64 | count u32) |
 
@@ -43,7 +43,8 @@ func DecodePullEnd(b []byte) (PullEnd, error) {
 // Append appends the record.
 func (m *Pulled) Append(b []byte) []byte {
 	b = wire.AppendU64(wire.AppendU64(m.append(b), m.Queue), m.Lease)
-	b = wire.AppendUvarint(wire.AppendU64(b, uint64(m.UntilMS)), uint64(len(m.Runs)))
+	b = m.Filter.append(wire.AppendU64(b, uint64(m.UntilMS)))
+	b = wire.AppendUvarint(b, uint64(len(m.Runs)))
 	for i := range m.Runs {
 		r := &m.Runs[i]
 		b = wire.AppendU64(wire.AppendU64(b, r.Index), r.First)
@@ -55,7 +56,7 @@ func (m *Pulled) Append(b []byte) []byte {
 // DecodePulled reads the record.
 func DecodePulled(b []byte) (Pulled, error) {
 	c := wire.Read(b)
-	m := Pulled{Head: readHead(&c), Queue: c.U64(), Lease: c.U64(), UntilMS: c.I64()}
+	m := Pulled{Head: readHead(&c), Queue: c.U64(), Lease: c.U64(), UntilMS: c.I64(), Filter: readFilter(&c)}
 	if n := c.Count(pulledRunSize, MaxPull); n > 0 {
 		m.Runs = make([]PulledRun, n)
 	}

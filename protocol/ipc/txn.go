@@ -4,7 +4,7 @@ package ipc
 //
 //	BeginTxn  | head | group string | key string | checkMS u64 |
 //	TxnBegun  | head | txn u64 |
-//	EndTxn    | head | txn u64 | commit bool | list of (sub u64 | queue u64 | index u64 | verdict u8 | first u64 | count u32) |
+//	EndTxn    | head | txn u64 | commit bool | unheld bool | list of (sub u64 | queue u64 | index u64 | verdict u8 | first u64 | count u32) |
 //	TxnEnded  | head | committed bool | queues u32 |
 //	TxnMember | head | group string | join bool |
 //	CheckTxn  | head | txn u64 | group string | key string | checks u32 |
@@ -43,13 +43,13 @@ func DecodeTxnBegun(b []byte) (TxnBegun, error) {
 // Append appends the record.
 func (m *EndTxn) Append(b []byte) []byte {
 	b = wire.AppendBool(wire.AppendU64(m.append(b), m.Txn), m.Commit)
-	return AppendTxnVerdicts(b, m.Verdicts)
+	return AppendTxnVerdicts(wire.AppendBool(b, m.Unheld), m.Verdicts)
 }
 
 // DecodeEndTxn reads the record.
 func DecodeEndTxn(b []byte) (EndTxn, error) {
 	c := wire.Read(b)
-	m := EndTxn{Head: readHead(&c), Txn: c.U64(), Commit: c.Bool()}
+	m := EndTxn{Head: readHead(&c), Txn: c.U64(), Commit: c.Bool(), Unheld: c.Bool()}
 	m.Verdicts = ReadTxnVerdicts(&c)
 	return m, done(&c, "end txn")
 }

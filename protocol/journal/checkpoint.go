@@ -32,19 +32,42 @@ const (
 // ErrCheckpoint is wrapped by every error of a checkpoint's decoding.
 var ErrCheckpoint = errors.New("damaged checkpoint")
 
-// AppendCheckpoint appends the envelope with the blob in it. The state is that after lsn;
-// entries from resultsFrom on may bear results of inputs that were not yet released.
-func AppendCheckpoint(b []byte, lsn, resultsFrom uint64, blob []byte) []byte {
-	start := len(b)
-	var h [CheckpointHeaderSize]byte
-	copy(h[:], CheckpointMagic)
+// CheckpointHeader is the envelope's front for a blob whose pieces, one behind the other, are
+// blob. The state is that after lsn; entries from resultsFrom on may bear results of inputs that
+// were not yet released.
+func CheckpointHeader(lsn, resultsFrom uint64, blob ...[]byte) []byte {
+	h := make([]byte, CheckpointHeaderSize)
+	copy(h, CheckpointMagic)
+	length := 0
+	for _, piece := range blob {
+		length += len(piece)
+	}
 	le.PutUint16(h[12:], CheckpointVersion)
 	le.PutUint64(h[16:], lsn)
 	le.PutUint64(h[24:], resultsFrom)
-	le.PutUint64(h[32:], uint64(len(blob)))
-	b = append(append(b, h[:]...), blob...)
-	le.PutUint32(b[start+8:], crc32.Checksum(b[start+12:], castagnoli))
-	return b
+	le.PutUint64(h[32:], uint64(length))
+	crc := crc32.Update(0, castagnoli, h[12:])
+	for _, piece := range blob {
+		crc = updateCRC(crc, piece)
+	}
+	le.PutUint32(h[8:], crc)
+	return h
+}
+
+// updateCRC is crc32.Update in pieces: the runtime cannot stop a goroutine within one call, and
+// whoever waits for it to stop, which is everybody, would wait for all of a large blob.
+func updateCRC(crc uint32, b []byte) uint32 {
+	const piece = 256 << 10
+	for len(b) > piece {
+		crc = crc32.Update(crc, castagnoli, b[:piece])
+		b = b[piece:]
+	}
+	return crc32.Update(crc, castagnoli, b)
+}
+
+// AppendCheckpoint appends the envelope with the blob in it, see CheckpointHeader.
+func AppendCheckpoint(b []byte, lsn, resultsFrom uint64, blob []byte) []byte {
+	return append(append(b, CheckpointHeader(lsn, resultsFrom, blob)...), blob...)
 }
 
 // DecodeCheckpoint reads a whole checkpoint file; the blob aliases b.
@@ -55,7 +78,7 @@ func DecodeCheckpoint(b []byte) (lsn, resultsFrom uint64, blob []byte, err error
 	if string(b[:8]) != CheckpointMagic {
 		return 0, 0, nil, fmt.Errorf("%w: magic %q", ErrCheckpoint, b[:8])
 	}
-	if have, want := crc32.Checksum(b[12:], castagnoli), le.Uint32(b[8:]); have != want {
+	if have, want := updateCRC(0, b[12:]), le.Uint32(b[8:]); have != want {
 		return 0, 0, nil, fmt.Errorf("%w: CRC %08x, its bytes give %08x", ErrCheckpoint, want, have)
 	}
 	if v := le.Uint16(b[12:]); v != CheckpointVersion || le.Uint16(b[14:]) != 0 {

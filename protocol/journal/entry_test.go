@@ -351,6 +351,26 @@ func TestCheckpoint(t *testing.T) {
 	}
 }
 
+// TestCheckpointInPieces: however a blob is cut, its envelope is the same, and its CRC the plain one.
+func TestCheckpointInPieces(t *testing.T) {
+	blob := make([]byte, 1<<20+5)
+	for i := range blob {
+		blob[i] = byte(i * i >> 7)
+	}
+	file := AppendCheckpoint(nil, 77, 70, blob)
+	if want := crc32.Checksum(file[12:], castagnoli); le.Uint32(file[8:]) != want {
+		t.Errorf("CRC %08x, want %08x", le.Uint32(file[8:]), want)
+	}
+	for _, cut := range []int{0, 1, 256 << 10, 256<<10 + 1, len(blob)} {
+		if got := CheckpointHeader(77, 70, blob[:cut], blob[cut:]); !bytes.Equal(got, file[:CheckpointHeaderSize]) {
+			t.Errorf("cut at %d: %x, want %x", cut, got, file[:CheckpointHeaderSize])
+		}
+	}
+	if _, _, got, err := DecodeCheckpoint(file); err != nil || !bytes.Equal(got, blob) {
+		t.Error(err)
+	}
+}
+
 func TestCheckpointName(t *testing.T) {
 	for _, lsn := range []uint64{0, 77, 1<<64 - 1} {
 		name := CheckpointName(lsn)

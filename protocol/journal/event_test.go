@@ -80,7 +80,7 @@ func eventCodecs() []eventCodec {
 		MatchAny: true, Headers: []ipc.Header{{Key: "format", Value: "pdf"}}, Present: []string{"pages"},
 	}
 	exchange := admin.CreateExchange{Name: "orders", Type: admin.ConsistentHash, Durable: true, Internal: true, Alternate: "rest", HashHeader: "h"}
-	return []eventCodec{
+	return append(groupEventCodecs(), []eventCodec{
 		event(EvAppended, "appended", "index:8 base:8 count:4 baseSeq:4 producer:8 epoch:2 zero:6",
 			Appended{4096, 9, 1000, 3, 900, 42, 5}, DecodeAppended),
 		event(EvRouted, "routed", sentLayout+"full:4 dying:4 targets:v index:8 base:8 index:8 base:8 "+noteLayout,
@@ -141,7 +141,7 @@ func eventCodecs() []eventCodec {
 		event(EvJoined, "joined", "queue:8 conn:8 sub:8 tag:s pad:*", Joined{4096, 9, 256, 1, "worker-1"}, DecodeJoined),
 		event(EvOwnerGone, "owner_gone", "owner.nonce:8 owner.epoch:8 owner.conn:8", OwnerGone{4096, Owner{7, 1, 256}}, DecodeOwnerGone),
 		event(EvTransientsGone, "transients_gone", "nonce:8", TransientsGone{4096, 7}, DecodeTransientsGone),
-	}
+	}...)
 }
 
 func TestEventsRoundTrip(t *testing.T) {

@@ -98,6 +98,9 @@ func FuzzCheckpoint(f *testing.F) {
 func FuzzNote(f *testing.F) {
 	f.Add(exampleNote(), uint16(9))
 	f.Add([]byte{4, 0, 0, 0}, uint16(0))
+	for _, c := range eventCodecs() {
+		f.Add(c.encoded, uint16(99))
+	}
 	f.Fuzz(func(t *testing.T, b []byte, bit uint16) {
 		if len(b) > EventHeaderSize+noteSumSize { // so that it gets past the check
 			b = AppendNote(nil, EventType(b[4]), le.Uint64(b[8:]), b[EventHeaderSize:])
@@ -109,6 +112,11 @@ func FuzzNote(f *testing.F) {
 		size, err := PeekNote(b)
 		if err != nil || size > len(b) || len(ev.Raw) != size || !bytes.Equal(ev.Raw, b[:size]) {
 			t.Fatalf("%x is %d bytes (%v), read as %x", b, size, err, ev.Raw)
+		}
+		if n, err := DecodeNote(ev); err == nil {
+			if from, to, err := NoteWithin(ev); err != nil || !bytes.Equal(ev.Raw[from:to], n.Append(nil)) {
+				t.Fatalf("the note of %x is at %d to %d, decoded it is %+v (%v)", b, from, to, n, err)
+			}
 		}
 		changed := bytes.Clone(ev.Raw)
 		changed[4+int(bit/8)%(size-4)] ^= 1 << (bit % 8)

@@ -3,6 +3,7 @@ package journal
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"testing"
 )
 
@@ -65,5 +66,32 @@ func TestNotePosition(t *testing.T) {
 		if e.holdsNote(NoteAt(off)) != holds {
 			t.Errorf("a note at byte %d of %d: %v", off, len(e.Events), !holds)
 		}
+	}
+}
+
+// TestNoteWithin: what is handed on of an event is its note, as it decodes.
+func TestNoteWithin(t *testing.T) {
+	notes := 0
+	for _, c := range eventCodecs() {
+		r := Events(c.encoded)
+		ev, _ := r.Next()
+		from, to, err := NoteWithin(ev)
+		if !strings.Contains(c.layout, noteLayout) {
+			if !errors.Is(err, ErrEvent) {
+				t.Errorf("%s is a note: %v", c.name, err)
+			}
+			continue
+		}
+		notes++
+		if err != nil || !bytes.Equal(ev.Raw[from:to], note.Append(nil)) {
+			t.Errorf("%s: %x %v", c.name, ev.Raw[from:to], err)
+		}
+		ev.Body = ev.Body[:noteSumSize-1]
+		if _, _, err := NoteWithin(ev); !errors.Is(err, ErrEvent) {
+			t.Errorf("%s of 3 bytes: %v", c.name, err)
+		}
+	}
+	if notes != 4 {
+		t.Errorf("%d types of events are notes", notes)
 	}
 }

@@ -10,6 +10,13 @@ import (
 	"github.com/trimq/trimq/protocol/wire"
 )
 
+// Encoded sizes of what events have in front of their notes.
+const (
+	sentSize   = 38
+	laterSize  = 24
+	targetSize = 16
+)
+
 // DecodeNote reads the note of an event that is one.
 func DecodeNote(ev Event) (ipc.Note, error) {
 	switch ev.Type {
@@ -73,4 +80,32 @@ func expectNoted(ev Event, want EventType) ([]byte, error) {
 	}
 	checked, err := ev.noted()
 	return checked.Body, err
+}
+
+// NoteWithin tells where the note of an event that is one lies: ev.Raw[from:to] is what DecodeNote
+// decodes, still encoded.
+//
+// REQUIRES: ReadNote has given ev, so that its check is right.
+func NoteWithin(ev Event) (from, to int, err error) {
+	n := len(ev.Body) - noteSumSize
+	if n < 0 {
+		return 0, 0, fmt.Errorf("%w: a note of %d bytes", ErrEvent, len(ev.Body))
+	}
+	c := wire.Read(ev.Body[:n:n])
+	switch ev.Type {
+	case EvRouted:
+		c.Raw(sentSize + 8) // full, dying
+		c.Raw(targetSize * c.Count(targetSize, maxListed))
+	case EvDeadLettered:
+		c.Raw(3*8 + 3*4)
+		c.Raw(targetSize * c.Count(targetSize, maxListed))
+	case EvDelayed:
+		c.Raw(sentSize + laterSize)
+		c.Raw(8 * c.Count(8, maxListed))
+	case EvTxnHeld:
+		c.Raw(2*8 + 1 + sentSize + laterSize)
+	default:
+		return 0, 0, fmt.Errorf("%w: type %d is no note", ErrEvent, ev.Type)
+	}
+	return EventHeaderSize + c.Offset(), EventHeaderSize + n, eventErr(c.Err())
 }

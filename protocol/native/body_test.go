@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"reflect"
 	"testing"
 
 	"github.com/trimq/trimq/protocol/admin"
@@ -124,6 +125,16 @@ func TestPublishLeavesTheBatchAligned(t *testing.T) {
 	}
 }
 
+func TestPatchPublish(t *testing.T) {
+	m := native.Publish{Level: 2, Mandatory: true, Priority: 9, Weight: 1, Txn: 7, DelayMS: 2, TTLMS: 5, Exchange: "e", RoutingKey: "key"}
+	b := m.Append(nil)
+	native.PatchPublish(b, 1<<31, 1<<40)
+	m.Weight, m.DelayMS = 1<<31, 1<<40
+	if got, _, err := native.DecodePublish(b); err != nil || !reflect.DeepEqual(got, m) {
+		t.Fatalf("patched to %+v, %v", got, err)
+	}
+}
+
 func TestFetchReplyAndDeliverCarryBatches(t *testing.T) {
 	f := native.FetchReply{Index: 1, NBytes: 5}
 	if got, batches, err := native.DecodeFetchReply(append(f.Append(nil), "batch"...)); err != nil || got != f || string(batches) != "batch" {
@@ -211,12 +222,13 @@ func TestCommandTable(t *testing.T) {
 		native.CmdAddPartitions: admin.CmdAddPartitions, native.CmdDeleteExchange: admin.CmdDeleteExchange,
 		native.CmdDeleteQueue: admin.CmdDeleteQueue, native.CmdDeleteBinding: admin.CmdDeleteBinding,
 		native.CmdPurge: admin.CmdPurge, native.CmdSeek: admin.CmdSeek,
+		native.CmdDeleteGroup: admin.CmdDeleteGroup, native.CmdResetOffsets: admin.CmdResetOffsets, native.CmdDeleteOffsets: admin.CmdDeleteOffsets,
 	} {
 		if uint16(cmd) != uint16(want) || !cmd.Admin() || !cmd.Request() || cmd.CarriesBatch() {
 			t.Errorf("%s is %d, in package admin %d", cmd, cmd, want)
 		}
 	}
-	for _, cmd := range []native.Command{25, 0, 9, 50, 59, 65535} {
+	for _, cmd := range []native.Command{25, 0, 9, 52, 59, 65535} {
 		if cmd.Request() || cmd.ServerSent() || cmd.Admin() {
 			t.Errorf("%s is served", cmd)
 		}

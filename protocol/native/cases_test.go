@@ -222,6 +222,32 @@ var bodyCases = []bodyCase{
 		body: &native.CheckTxn{Txn: 6, Group: "payers", Key: "order-7", Checks: 2}, redo: redo(native.DecodeCheckTxn),
 	},
 	{
+		name:   "group_heartbeat",
+		layout: "group:s member:s epoch:4 instance:s takeOver:1 sessionMS:4 rebalanceMS:4 assignor:s hasTopics:1 topics=1:v topic:s hasOwned:1 owned=2:v index:8 index:8",
+		body: &native.GroupHeartbeat{
+			Group: "g", Member: "m-1", Epoch: 7, Instance: "i", TakeOver: true, SessionMS: 45_000, RebalanceMS: 60_000, Assignor: "sticky",
+			HasTopics: true, Topics: []string{"t"}, HasOwned: true, Owned: []uint64{9, 10},
+		},
+		redo: redo(native.DecodeGroupHeartbeat),
+	},
+	{
+		name: "group_heartbeat_short", layout: "group:s member:s epoch:4 instance:s takeOver:1 sessionMS:4 rebalanceMS:4 assignor:s hasTopics:1 hasOwned:1",
+		body: &native.GroupHeartbeat{Group: "g", Member: "m-1", Epoch: ipc.EpochLeave}, redo: redo(native.DecodeGroupHeartbeat),
+	},
+	{
+		name:   "group_assignment",
+		layout: "member:s epoch:4 heartbeatMS:4 hasTopics:1 topics=1:v topic:s uuid:16 partitions=1:v partition:4 index:8",
+		body: &native.GroupAssignment{
+			Member: "m-1", Epoch: 8, HeartbeatMS: 5000, HasTopics: true,
+			Topics: []ipc.AssignedTopic{{Topic: "t", UUID: [16]byte{1}, Partitions: []ipc.AssignedPartition{{Partition: 3, Index: 9}}}},
+		},
+		redo: redo(native.DecodeGroupAssignment),
+	},
+	{
+		name: "group_commit", layout: "group:s member:s instance:s epoch:4 level:1" + offsetsLayout,
+		body: &native.GroupCommit{Group: "g", Member: "m-1", Epoch: 7, Level: ipc.LevelDisk, Offsets: offsets}, redo: redo(native.DecodeGroupCommit),
+	},
+	{
 		name: "sub_closed", layout: "sub:8 code:2 text:s",
 		body: &native.SubClosed{Sub: 1, Code: errcode.NotFound, Text: "gone"}, redo: redo(native.DecodeSubClosed),
 	},

@@ -5,7 +5,7 @@ import "strconv"
 // Command says what a frame is. The administrative numbers are those of package admin.
 type Command uint16
 
-// Commands. 25–29, 36–39, 48 and 49 are free, 50–59 are kept for groups.
+// Commands. 25–29, 36–39, 48, 49 and 52–59 are free.
 const (
 	CmdCreateExchange Command = 1
 	CmdCreateQueue    Command = 2
@@ -44,6 +44,12 @@ const (
 	CmdEndTxn         Command = 45
 	CmdTxnMember      Command = 46
 	CmdCheckTxn       Command = 47 // server to client
+
+	CmdGroupHeartbeat Command = 50
+	CmdGroupCommit    Command = 51
+	CmdDeleteGroup    Command = 60
+	CmdResetOffsets   Command = 61
+	CmdDeleteOffsets  Command = 62
 )
 
 // kind tells who sends a command and what it carries.
@@ -99,6 +105,11 @@ var commands = [...]commandRow{
 	CmdEndTxn:         {"END_TXN", kindRequest},
 	CmdTxnMember:      {"TXN_MEMBER", kindRequest},
 	CmdCheckTxn:       {"CHECK_TXN", kindServer},
+	CmdGroupHeartbeat: {"GROUP_HEARTBEAT", kindRequest},
+	CmdGroupCommit:    {"GROUP_COMMIT", kindRequest},
+	CmdDeleteGroup:    {"DELETE_GROUP", kindRequest | kindAdmin},
+	CmdResetOffsets:   {"RESET_OFFSETS", kindRequest | kindAdmin},
+	CmdDeleteOffsets:  {"DELETE_OFFSETS", kindRequest | kindAdmin},
 }
 
 func (c Command) is(k kind) bool { return int(c) < len(commands) && commands[c].kind&k != 0 }

@@ -24,6 +24,9 @@ type Tier struct {
 	UptimeMS uint64
 }
 
+// PairDataDir is the key of the pair that names the data directory, on the broker's machine.
+const PairDataDir = "data_dir"
+
 // Pair is a named figure or text.
 type Pair struct{ Key, Value string }
 

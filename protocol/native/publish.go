@@ -1,6 +1,8 @@
 package native
 
 import (
+	"encoding/binary"
+
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/wire"
 )
@@ -34,6 +36,22 @@ func (m *Publish) Append(b []byte) []byte {
 	b = wire.AppendString(wire.AppendString(b, m.Exchange), m.RoutingKey)
 	return wire.AppendPad8(ipc.AppendHeaders(b, m.Headers), start)
 }
+
+// PatchPublish sets, in a body that Append has made, what differs between batches that share all
+// the rest: their weight, and what is left of their delay.
+//
+// REQUIRES: len(body) >= 24.
+func PatchPublish(body []byte, weight uint32, delayMS uint64) {
+	_ = body[publishDelayAt+7]
+	binary.LittleEndian.PutUint32(body[publishWeightAt:], weight)
+	binary.LittleEndian.PutUint64(body[publishDelayAt:], delayMS)
+}
+
+// Where Append puts them.
+const (
+	publishWeightAt = 4
+	publishDelayAt  = 16
+)
 
 // DecodePublish decodes what precedes the batch; the batch begins at b[bodyOff:]. The
 // strings alias b.

@@ -19,7 +19,7 @@ func (w *world) work(name, queue string, r *rand.Rand) {
 			w.h.report("%v", err)
 			return
 		}
-		opts := []trimq.QueueOption{trimq.WithPrefetch(1 + r.IntN(100))}
+		opts := []trimq.QueueOption{trimq.WithPrefetch(1 + r.IntN(100)), trimq.WithAckTimeout(0)}
 		if q.autoAck {
 			opts = append(opts, trimq.WithAutoAck())
 		}
@@ -71,9 +71,9 @@ func (w *world) workOnce(k *trimq.QueueConsumer, q *queueHistory, consumer int, 
 			for _, m := range seen {
 				if r.IntN(8) == 0 {
 					w.h.nack(q, m.offset)
-					err = errors.Join(err, k.Nack(m.offset))
+					err = errors.Join(err, k.Nack(d.Index, m.offset))
 				} else {
-					err = errors.Join(err, k.Ack(m.offset))
+					err = errors.Join(err, k.Ack(d.Index, m.offset))
 					unconfirmed = append(unconfirmed, m.offset)
 				}
 			}
@@ -111,7 +111,7 @@ func (w *world) flush(k *trimq.QueueConsumer, q *queueHistory, unconfirmed []uin
 // drain empties a queue when all is over.
 func (w *world) drain(party *party, name string) error {
 	q := w.h.queue(name)
-	k, err := party.client.ConsumeQueue(w.life, name)
+	k, err := party.client.ConsumeQueue(w.life, name, trimq.WithAckTimeout(0))
 	if err != nil {
 		return fmt.Errorf("drain of %s: %w", name, err)
 	}

@@ -11,3 +11,8 @@ var plainNames = map[string]string{
 	"connsrv/server/info.go":  "answers INFO",
 	"shmqueue:Info":           "what ipcs shows of a segment",
 }
+
+// starters are the files of a daemon that may start a program, each with its reason.
+var starters = map[string]string{
+	"logicsrv/replay/process.go": "logicsrv starts itself to make a checkpoint, see docs/decisions/005-checkpoints.md",
+}

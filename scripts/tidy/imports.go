@@ -2,6 +2,7 @@ package tidy
 
 import (
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"sort"
@@ -174,16 +175,26 @@ func checkDependencies(t *tree) (found []finding) {
 	return found
 }
 
-// checkPrograms: only scripts, tests and fixtures of tests start other programs.
+// checkPrograms: only scripts, tests and fixtures of tests start other programs, and what is listed
+// as an exception.
 func checkPrograms(t *tree) (found []finding) {
+	used := map[string]bool{}
 	for _, s := range t.sources {
 		if s.isTest || below(s.dir, "scripts") {
 			continue
 		}
 		for _, spec := range s.file.Imports {
-			if p := importPath(spec.Path.Value); p == "os/exec" {
+			if importPath(spec.Path.Value) != "os/exec" {
+				continue
+			}
+			if used[s.path] = starters[s.path] != ""; !used[s.path] {
 				found = append(found, finding{t.at(spec.Pos()), "only tests and scripts may start programs"})
 			}
+		}
+	}
+	for key := range starters {
+		if !used[key] && len(t.packages()[path.Dir(key)]) > 0 {
+			found = append(found, finding{key, "is listed in exceptions.go and starts no program"})
 		}
 	}
 	return found

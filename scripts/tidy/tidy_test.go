@@ -87,6 +87,8 @@ var selfTests = []struct {
 		"shmqueue/a.go", theirs("golang.org/x/sys/unix")), ""},
 
 	{"programs", "a daemon starts a program", files("connsrv/a.go", theirs("os/exec")), "only tests and scripts"},
+	{"programs", "an exception that nothing needs", files("logicsrv/replay/process.go", "package replay\n"), "starts no program"},
+	{"programs", "an exception", files("logicsrv/replay/process.go", theirs("os/exec")), ""},
 	{"programs", "scripts and tests do", files("scripts/e2e/a.go", theirs("os/exec"), "shmqueue/a_test.go", theirs("os/exec")), ""},
 
 	{"core-imports", "clock", files("logicsrv/core/a.go", theirs("time")), "time is not pure"},
@@ -176,6 +178,7 @@ var selfTests = []struct {
 
 	{"map", "none", files("README.md", ""), "ARCHITECTURE.md: is missing"},
 	{"map", "a package without a place", files("ARCHITECTURE.md", "| `a` | it |\n", "a/a.go", "package a\n", "b/b.go", "package b\n"), "b: has no place"},
+	{"map", "a package in another one's folder", files("ARCHITECTURE.md", "| `a` | it |\n", "a/a.go", "package a\n", "a/b/b.go", "package b\n"), "a/b: has no place"},
 	{"map", "a place without a package", files("ARCHITECTURE.md", "| word | `b` |\n| `a`, `b` | it |\n", "a/a.go", "package a\n"), "ARCHITECTURE.md:2: b is not there"},
 	{"map", "all of them, and a folder of documents", files(
 		"ARCHITECTURE.md", "| word | `b` |\n| `a`, `a/b` | both |\n| `docs` | words |\n", "docs/a.md", "",

@@ -23,7 +23,11 @@ func (m *Model) walk(t *Turn) {
 		m.must(r.Err(), "read the events of a turn")
 	}
 	next := 0
+	last := journal.NoInput // of an input with an event
 	for i, ev := range m.events {
+		if ofGroup(ev.Type) && ev.Pos != journal.NoInput && ev.Pos == last {
+			continue // an input of a group has as many events as it needs
+		}
 		if m.trails(ev) {
 			m.event(ev)
 			m.clearDoubts()
@@ -44,7 +48,7 @@ func (m *Model) walk(t *Turn) {
 				m.cfg.Fail("an event of type %d belongs to position %d, where no input of this turn lies", ev.Type, ev.Pos)
 			}
 			m.answered(&t.Inputs[next], ev)
-			m.cause = nil
+			m.cause, last = nil, ev.Pos
 			next++
 		}
 	}
@@ -52,6 +56,11 @@ func (m *Model) walk(t *Turn) {
 	for ; next < len(t.Inputs); next++ {
 		m.input(&t.Inputs[next])
 	}
+}
+
+// ofGroup tells whether an event is about a consumer group. What they do is no matter of this model.
+func ofGroup(typ journal.EventType) bool {
+	return typ >= journal.EvGroupMember && typ <= journal.EvGroupUnsettled || typ == journal.EvOffsetsCommitted
 }
 
 // trails tells whether an event says what has become of messages that the input before it has put

@@ -1,4 +1,4 @@
-package main
+package usage
 
 import (
 	"bytes"
@@ -10,31 +10,31 @@ import (
 	"time"
 )
 
-// What processes use, from /proc. The daemons are found by the pid files in run_dir.
+// Tiers are the daemons.
+var Tiers = []string{"connsrv", "logicsrv", "persistsrv"}
 
-var tiers = []string{"connsrv", "logicsrv", "persistsrv"}
-
-const clientName = "client"
+// ClientName is what the calling process is called.
+const ClientName = "client"
 
 // ticksPerSecond is Linux' USER_HZ, the unit of times in /proc/PID/stat on every architecture
 // that Go runs on.
 const ticksPerSecond = 100
 
-// usage is what one process has used so far.
-type usage struct {
-	pid        int
-	cpuSeconds float64
-	peakBytes  int64 // VmHWM: shared memory that it has touched included
-	heapBytes  int64 // RssAnon: its own
+// Use is what one process has used so far.
+type Use struct {
+	PID        int
+	CPUSeconds float64
+	PeakBytes  int64 // VmHWM: shared memory that it has touched included
+	OwnBytes   int64 // RssAnon: its own
 }
 
-// usages reads this process and every daemon whose pid file names a live process.
-func usages(runDir string) map[string]usage {
-	all := map[string]usage{}
+// Read reads this process and every daemon whose pid file names a live process.
+func Read(runDir string) map[string]Use {
+	all := map[string]Use{}
 	if u, err := readUsage("/proc", os.Getpid()); err == nil {
-		all[clientName] = u
+		all[ClientName] = u
 	}
-	for _, name := range tiers {
+	for _, name := range Tiers {
 		pid, err := readPID(filepath.Join(runDir, name+".pid"))
 		if err != nil {
 			continue
@@ -54,22 +54,22 @@ func readPID(path string) (int, error) {
 	return strconv.Atoi(string(bytes.TrimSpace(b)))
 }
 
-func readUsage(proc string, pid int) (usage, error) {
+func readUsage(proc string, pid int) (Use, error) {
 	dir := filepath.Join(proc, strconv.Itoa(pid))
 	stat, err := os.ReadFile(filepath.Join(dir, "stat"))
 	if err != nil {
-		return usage{}, err
+		return Use{}, err
 	}
-	u := usage{pid: pid}
-	if u.cpuSeconds, err = parseStat(string(stat)); err != nil {
-		return usage{}, err
+	u := Use{PID: pid}
+	if u.CPUSeconds, err = parseStat(string(stat)); err != nil {
+		return Use{}, err
 	}
 	status, err := os.ReadFile(filepath.Join(dir, "status"))
 	if err != nil {
-		return usage{}, err
+		return Use{}, err
 	}
-	u.peakBytes = statusBytes(string(status), "VmHWM:")
-	u.heapBytes = statusBytes(string(status), "RssAnon:")
+	u.PeakBytes = statusBytes(string(status), "VmHWM:")
+	u.OwnBytes = statusBytes(string(status), "RssAnon:")
 	return u, nil
 }
 
@@ -119,16 +119,16 @@ type Process struct {
 // sampleEvery is how often private memory is looked at: the kernel keeps no peak of it.
 const sampleEvery = 200 * time.Millisecond
 
-// watchMemory keeps the peaks of private memory until stop is closed, then gives them.
-func watchMemory(runDir string, stop <-chan struct{}) <-chan map[string]int64 {
+// Watch keeps the peaks of private memory until stop is closed, then gives them.
+func Watch(runDir string, stop <-chan struct{}) <-chan map[string]int64 {
 	out := make(chan map[string]int64, 1)
 	go func() {
 		peaks := map[string]int64{}
 		tick := time.NewTicker(sampleEvery)
 		defer tick.Stop()
 		for {
-			for name, u := range usages(runDir) {
-				peaks[name] = max(peaks[name], u.heapBytes)
+			for name, u := range Read(runDir) {
+				peaks[name] = max(peaks[name], u.OwnBytes)
 			}
 			select {
 			case <-tick.C:
@@ -141,18 +141,18 @@ func watchMemory(runDir string, stop <-chan struct{}) <-chan map[string]int64 {
 	return out
 }
 
-// processes says what was used between two readings.
-func processes(before, after map[string]usage, peaks map[string]int64) []Process {
+// Between says what was used between two readings.
+func Between(before, after map[string]Use, peaks map[string]int64) []Process {
 	var list []Process
-	for _, name := range append([]string{clientName}, tiers...) {
+	for _, name := range append([]string{ClientName}, Tiers...) {
 		a, ok := after[name]
 		if !ok {
 			continue
 		}
 		b, known := before[name]
-		p := Process{Name: name, PID: a.pid, CPUSeconds: a.cpuSeconds, PeakBytes: a.peakBytes, OwnBytes: max(a.heapBytes, peaks[name])}
-		if known && b.pid == a.pid {
-			p.CPUSeconds = float64(int64((a.cpuSeconds-b.cpuSeconds)*ticksPerSecond+0.5)) / ticksPerSecond
+		p := Process{Name: name, PID: a.PID, CPUSeconds: a.CPUSeconds, PeakBytes: a.PeakBytes, OwnBytes: max(a.OwnBytes, peaks[name])}
+		if known && b.PID == a.PID {
+			p.CPUSeconds = float64(int64((a.CPUSeconds-b.CPUSeconds)*ticksPerSecond+0.5)) / ticksPerSecond
 		} else {
 			p.Restarted = true
 		}

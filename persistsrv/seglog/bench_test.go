@@ -1,0 +1,114 @@
+package seglog
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/trimq/trimq/persistsrv/vfs"
+	"github.com/trimq/trimq/protocol/batch"
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/journal"
+)
+
+// benchLog is a log with an index 1 of n batches of ten records.
+func benchLog(b *testing.B, n int) (*Log, *journal.Entry) {
+	fs, err := vfs.NewOS(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	l, err := Open(Options{
+		FS: fs, Now: func() int64 { return time.Now().UnixMilli() }, Salt: rand.Uint64,
+		Settings: Settings{
+			SegmentBytes: 256 << 20, SegmentMS: 1 << 40, IndexEntries: 65536, IndexCheckpointBytes: 1 << 40, IndexCheckpointMS: 1 << 40,
+			RoundBytes: 16 << 20, OpenIndexFiles: 512, VerifyIndexBytes: 1 << 20,
+		},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { l.Close() })
+	var bb batch.Builder
+	for range 10 {
+		bb.Add(1, nil, bytes.Repeat([]byte{'x'}, 20), nil)
+	}
+	raw := bytes.Clone(bb.Seal(batch.None, -1, -1, -1))
+	e := &journal.Entry{Term: 1, Level: ipc.LevelPage, Events: journal.AppendNote(nil, journal.EvRouted, 1, []byte("how it was published"))}
+	e.Bodies = []journal.Body{{Length: uint32(len(raw)), CRC: batch.Header(raw).CRC(), Note: journal.NoteAt(0)}}
+	e.Items = []journal.IndexItem{{Index: 1, Count: 10}}
+	for range n {
+		addTo(b, l, e, raw)
+		e.Items[0].Base += 10
+		e.Bodies[0].Base += 10
+	}
+	if err := l.Flush(); err != nil {
+		b.Fatal(err)
+	}
+	e.Items, e.Bodies = nil, nil
+	return l, e
+}
+
+// addTo adds an entry, and flushes the round every eighth time, as under load.
+func addTo(b *testing.B, l *Log, e *journal.Entry, raw []byte) {
+	e.LSN++
+	src := func(uint64, int) []byte { return raw }
+	res, err := l.Add(e, src)
+	if err == nil && (res == Blocked || e.LSN%8 == 0) {
+		err = l.Flush()
+	}
+	if err == nil && res == Blocked {
+		_, err = l.Add(e, src)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// BenchmarkRefs appends entries with references, of single records of an index with 300,000
+// batches: one at its end, as a message that is rejected at once; a run of 64 that expire; 64
+// anywhere.
+func BenchmarkRefs(b *testing.B) {
+	const batches = 300_000
+	for name, c := range map[string]struct {
+		refs   int
+		offset func(i uint64) uint64
+	}{
+		"one at the end": {1, func(uint64) uint64 { return 10*batches - 1 }},
+		"a run of 64":    {64, func(i uint64) uint64 { return i % (10 * batches) }},
+		"64 anywhere":    {64, func(uint64) uint64 { return rand.Uint64N(10 * batches) }},
+	} {
+		b.Run(name, func(b *testing.B) {
+			l, e := benchLog(b, batches)
+			e.Refs = make([]journal.Ref, c.refs)
+			b.ReportAllocs()
+			next := uint64(0)
+			for b.Loop() {
+				for i := range e.Refs {
+					e.Refs[i] = journal.Ref{Index: 2, Base: next, Source: 1, SourceOffset: c.offset(next), Count: 1, MaxTimeMS: -1}
+					next++
+				}
+				addTo(b, l, e, nil)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(next), "ns/ref")
+			if l.Stats().DamagedRefs > 0 {
+				b.Fatal("some lead to nothing")
+			}
+		})
+	}
+}
+
+// BenchmarkItems is the same with a small batch of its own in each entry.
+func BenchmarkItems(b *testing.B) {
+	l, e := benchLog(b, 1)
+	raw := bytes.Repeat([]byte{0}, 300)
+	raw[16] = 2
+	e.Bodies = []journal.Body{{Length: uint32(len(raw)), Note: journal.NoteAt(0)}}
+	e.Items = []journal.IndexItem{{Index: 2, Count: 10}}
+	b.ReportAllocs()
+	for b.Loop() {
+		addTo(b, l, e, raw)
+		e.Items[0].Base += 10
+		e.Bodies[0].Base += 10
+	}
+}

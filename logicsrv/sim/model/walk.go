@@ -33,13 +33,13 @@ func (m *Model) walk(t *Turn) {
 			m.clearDoubts()
 			continue
 		}
-		pos := m.causeOf(i)
+		pos, refused := m.causeOf(i)
 		for next < len(t.Inputs) && t.Inputs[next].Pos < pos {
 			m.input(&t.Inputs[next])
 			next++
 		}
 		if next < len(t.Inputs) && t.Inputs[next].Pos == pos && m.cause == nil {
-			m.prepare(&t.Inputs[next])
+			m.prepare(&t.Inputs[next], refused)
 		}
 		m.event(ev)
 		m.clearDoubts()
@@ -88,30 +88,33 @@ func (m *Model) trails(ev journal.Event) bool {
 	return x.asked == m.number && (why == ipc.ReasonExpired || why == ipc.ReasonDeliveryLimit)
 }
 
-// causeOf is the position of the input up to which all have been decided when event i was.
-func (m *Model) causeOf(i int) uint64 {
+// causeOf is the position of the input up to which all have been decided when event i was, and
+// whether that one was refused.
+func (m *Model) causeOf(i int) (pos uint64, refused bool) {
 	for _, ev := range m.events[i:] {
 		if ev.Pos != journal.NoInput {
-			return ev.Pos
+			return ev.Pos, ev.Type == journal.EvRejected
 		}
 	}
-	return journal.NoInput
+	return journal.NoInput, false
 }
 
 // prepare decodes the input that the next events belong to, and notes what it allows.
-func (m *Model) prepare(in *Input) {
+func (m *Model) prepare(in *Input, refused bool) {
 	switch in.Type {
 	case ipc.TypeAck:
 		a, err := ipc.DecodeAck(in.Payload)
 		m.must(err, "decode a verdict")
 		m.cause = &a
-		m.asksBack(&a)
+		if !refused {
+			m.asksBack(&a)
+		}
 		m.learns(a.Head, a.Sub, a.Queue, a.Index, a.Ranges)
 	case ipc.TypeExtend:
 		x, err := ipc.DecodeExtend(in.Payload)
 		m.must(err, "decode an extension")
 		m.cause = &x
-		if l := m.laneOf(x.Queue, x.Index); l != nil && x.InvisibleMS == 0 && x.Offset < uint64(len(l.messages)) {
+		if l := m.laneOf(x.Queue, x.Index); l != nil && !refused && x.InvisibleMS == 0 && x.Offset < uint64(len(l.messages)) {
 			l.messages[x.Offset].asked = m.number
 		}
 	case ipc.TypePublish:

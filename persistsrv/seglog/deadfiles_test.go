@@ -43,13 +43,7 @@ func appendTo(t *testing.T, l *Log, index, lsn, trim uint64) {
 // has taken files that are below their index's start out of the list. The next one removes them.
 func TestDeadFilesOutliveAFullDisk(t *testing.T) {
 	mem := vfs.NewMem()
-	l, err := Open(Options{
-		FS: mem, Now: func() int64 { return 0 }, Salt: salts.Uint64,
-		Settings: Settings{SegmentBytes: 1 << 20, IndexEntries: 4, IndexCheckpointBytes: 1 << 20, RoundBytes: 1 << 20, OpenIndexFiles: 2},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := openSmall(t, mem)
 	for lsn := uint64(1); lsn <= 9; lsn++ {
 		trim := uint64(0)
 		if lsn == 9 {

@@ -127,10 +127,11 @@ func (r *recovery) checkIndex(x *index, st *commitlog.IndexState, budget *int64)
 // checkIndexFile reads the header, the last entry, and as long as the budget lasts all entries.
 func checkIndexFile(f vfs.File, id uint64, st commitlog.FileState, budget *int64) (start uint64, why, err error) {
 	var b [commitlog.IndexHeaderSize]byte
-	if _, err := f.ReadAt(b[:], 0); err != nil && err != io.EOF {
+	n, err := f.ReadAt(b[:], 0)
+	if err != nil && err != io.EOF {
 		return 0, nil, err
 	}
-	h, bad := commitlog.DecodeIndexHeader(b[:])
+	h, bad := commitlog.DecodeIndexHeader(b[:n]) // zeros that are not there do not count
 	if bad != nil {
 		return 0, bad, nil
 	}

@@ -26,6 +26,7 @@ type producer struct {
 	headers    [][]ipc.Header
 	level      ipc.Level
 	varied     bool // priorities, times to live, delays
+	curated    bool // its exchange comes and goes
 
 	made    int
 	open    []*flight
@@ -224,6 +225,8 @@ func (p *producer) refused(f *flight, code errcode.Code, text string) {
 	switch code {
 	case errcode.Unroutable:
 		reason = p.topic == "" && f.mandatory && (f.key == unroutableKey || p.w.theme != nil)
+	case errcode.NotFound, errcode.AccessRefused:
+		reason = p.curated // the model knows more
 	case errcode.OutOfOrderSequence, errcode.UnknownProducer, errcode.ProducerFenced:
 		reason = p.idempotent && (p.broken || p.w.forgot(p.pid))
 	}

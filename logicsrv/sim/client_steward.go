@@ -4,21 +4,14 @@ package sim
 
 import (
 	"github.com/trimq/trimq/protocol/admin"
-	"github.com/trimq/trimq/protocol/errcode"
-	"github.com/trimq/trimq/protocol/ipc"
 )
 
 // steward looks after the queues of a theme: it makes those again that have gone, purges, seeks,
 // deletes, and asks how they stand. One command at a time; what is not answered is not repeated.
 type steward struct {
-	party
-	asking  bool
-	stopped bool
-	known   []admin.QueueInfo // as they were described last
+	commander
+	known []admin.QueueInfo // as they were described last
 }
-
-func (s *steward) settled() bool { return !s.asking }
-func (s *steward) dropped()      { s.conn, s.asking = nil, false }
 
 func (s *steward) tick() {
 	r, w := s.w.rng, s.w
@@ -124,28 +117,4 @@ func (w *world) sought(queue uint64, to admin.SeekTo) {
 			delete(w.leases, at)
 		}
 	}
-}
-
-func (s *steward) ask(cmd admin.Command, body []byte, reply func(b []byte)) *outgoing {
-	s.asking = true
-	s.w.trace("%s: %s", s.name, admin.Text(cmd))
-	return s.w.conn.ask(s.conn, ipc.TypeAdmin, func(h ipc.Head) []byte {
-		m := ipc.Admin{Head: h, Command: uint16(cmd), Body: body}
-		return m.Append(nil)
-	}, nil, func(typ ipc.Type, b []byte) {
-		s.asking = false
-		if typ == ipc.TypeError {
-			code, text := s.refusal(b)
-			s.w.trace("%s: %s is refused: %v %s", s.name, admin.Text(cmd), code, text)
-			if code == errcode.Internal || code == errcode.InvalidArgument || code == errcode.Malformed {
-				s.w.fail("%s: %s is refused: %v %s", s.name, admin.Text(cmd), code, text)
-			}
-			return
-		}
-		m, err := ipc.DecodeAdminReply(b)
-		s.w.must(err, "decode an answer")
-		if reply != nil {
-			reply(m.Body)
-		}
-	})
 }

@@ -39,11 +39,15 @@ func (w *world) castTheme() {
 	if w.theme.topic {
 		a.bind("all", mainTopic, "")
 	}
+	k := &curator{commander: commander{party: party{w: w, name: "curator"}}}
+	if w.theme.exchanges {
+		k.cast()
+	}
 	a.setup = len(a.script)
-	w.castUsers()
+	w.castUsers(k)
 }
 
-func (w *world) castUsers() {
+func (w *world) castUsers(k *curator) {
 	r := w.rng
 	names := make([]string, 0, len(w.theme.queues))
 	for _, q := range w.theme.queues {
@@ -78,7 +82,16 @@ func (w *world) castUsers() {
 	if w.theme.hermit {
 		w.clients = append(w.clients, &hermit{party: party{w: w, name: "hermit"}})
 	}
-	w.clients = append(w.clients, &steward{party: party{w: w, name: "steward"}})
+	if w.theme.exchanges {
+		w.clients = append(w.clients, k)
+		for range 2 {
+			w.addProducer(&producer{
+				exchange: curated[r.IntN(len(curated))], keys: curatedKeys, curated: true, varied: true, idempotent: r.IntN(3) == 0,
+				headers: [][]ipc.Header{nil, {{Key: "kind", Value: "odd"}}, {{Key: "kind", Value: "even"}, {Key: "more", Value: "1"}}},
+			})
+		}
+	}
+	w.clients = append(w.clients, &steward{commander: commander{party: party{w: w, name: "steward"}}})
 }
 
 // consumersOf is how many consumers a queue gets. One that expires may have none.

@@ -44,6 +44,8 @@ func (w *world) settle() {
 			c.stopped = true
 		case *steward:
 			c.stopped = true
+		case *curator:
+			c.stopped = true
 		case *hermit:
 			c.stopped = true
 		}

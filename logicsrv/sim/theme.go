@@ -13,16 +13,17 @@ import (
 // theme is what a history about the features of queues has: a few queues of random properties,
 // and clients that use them. It is drawn from a stream of its own, so that it moves no other draw.
 type theme struct {
-	queues  []admin.CreateQueue
-	topic   bool // there is one, and queues over it
-	hermit  bool // makes exclusive queues
-	txns    bool
-	delays  bool
-	pulls   bool
-	back    bool   // the dead-letter exchange leads to the first queue too
-	seeks   bool   // queues are set back and forth a lot
-	alone   string // a queue that nobody but pullers uses; empty: none
-	checkMS uint64 // between two checks of a transaction
+	queues    []admin.CreateQueue
+	topic     bool // there is one, and queues over it
+	hermit    bool // makes exclusive queues
+	txns      bool
+	delays    bool
+	pulls     bool
+	back      bool   // the dead-letter exchange leads to the first queue too
+	exchanges bool   // come and go
+	seeks     bool   // queues are set back and forth a lot
+	alone     string // a queue that nobody but pullers uses; empty: none
+	checkMS   uint64 // between two checks of a transaction
 }
 
 // mainTopic is the topic that queues are over.
@@ -37,6 +38,7 @@ func makeTheme(seed uint64) *theme {
 	t := &theme{
 		topic: r.IntN(3) == 0, hermit: r.IntN(2) == 0, txns: r.IntN(3) == 0, delays: r.IntN(3) == 0, pulls: r.IntN(2) == 0,
 		back: r.IntN(2) == 0, seeks: r.IntN(3) == 0, checkMS: 100 + r.Uint64N(200),
+		exchanges: r.IntN(3) == 0,
 	}
 	for i := range 2 + r.IntN(2) {
 		m := admin.CreateQueue{Name: fmt.Sprintf("q%d", i), Level: ipc.Level(1 + r.IntN(3)), QueueSettings: drawSettings(r)}

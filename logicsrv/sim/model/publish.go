@@ -21,6 +21,9 @@ func (m *Model) routed(ev journal.Event) {
 		if !ok || p.Txn != 0 || p.DueMS > m.now() && len(e.Targets) > 0 {
 			m.cfg.Fail("a batch is routed that nobody has published, or not for now: %+v", m.cause)
 		}
+		if x := m.exchanges[p.Exchange]; x == nil || x.spec.Internal {
+			m.cfg.Fail("a batch is routed through exchange %q: %+v", p.Exchange, x)
+		}
 		m.judgeNote(&note, p)
 		if e.TTLMS != p.TTLMS || e.Weight != p.Weight || e.Count != p.Batch.Count {
 			m.cfg.Fail("a batch of %d records, weight %d, time to live %d is routed as %+v", p.Batch.Count, p.Weight, p.TTLMS, e.Sent)

@@ -22,6 +22,7 @@ type round struct {
 	bytes  int64 // of log
 	first  uint64
 	last   uint64 // LSN
+	term   uint64 // the highest of the entries'
 	acts   []act
 	next   int // the act to be done next
 	bodyAt []uint64
@@ -147,7 +148,7 @@ const minBatch = 61
 // plan notes the index changes of an entry that lies at a log position.
 func (l *Log) plan(e *journal.Entry, position uint64) {
 	r := &l.round
-	l.lastTerm = max(l.lastTerm, e.Term)
+	r.term = max(r.term, e.Term)
 	for i := range e.Ops {
 		op := &e.Ops[i]
 		r.acts = append(r.acts, act{
@@ -202,7 +203,7 @@ func (l *Log) Flush() error {
 	}
 	l.applying = false
 	l.space.none.Store(false)
-	l.written = r.last
+	l.written, l.term = r.last, max(l.term, r.term)
 	l.stats.Entries += r.last - r.first + 1
 	l.stats.Bytes += uint64(r.bytes)
 	l.stats.LogBytes += uint64(r.bytes)
@@ -237,7 +238,7 @@ func (r *round) reset() {
 	clear(r.bufs)
 	clear(r.touch)
 	r.bufs, r.arena, r.acts, r.touch = r.bufs[:0], r.arena[:0], r.acts[:0], r.touch[:0]
-	r.run, r.bytes, r.next, r.phase = 0, 0, 0, gathering
+	r.run, r.bytes, r.next, r.term, r.phase = 0, 0, 0, 0, gathering
 	r.refs.reset()
 }
 

@@ -82,7 +82,7 @@ type Log struct {
 	damages  []commitlog.Damage
 	newDirs  map[uint64]bool // indexes with files whose names are not synced
 	gone     bool            // indexes were deleted since the last index checkpoint
-	lastTerm uint64          // of the entries seen; 0: none was
+	term     uint64          // logicsrv's, the highest of the entries written; 0: there are none
 
 	state  stateCheckpoint
 	ckpt   checkpointing

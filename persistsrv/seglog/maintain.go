@@ -188,7 +188,7 @@ func (l *Log) indexCheckpoint(sync func() error) error {
 
 // snapshot copies the state between two rounds. REQUIRES: mu is held, not applying.
 func (l *Log) snapshot() *snapshot {
-	s := &snapshot{ckpt: commitlog.IndexCheckpoint{LSN: l.written, Position: l.end}, dead: l.ckpt.dead}
+	s := &snapshot{ckpt: commitlog.IndexCheckpoint{LSN: l.written, Position: l.end, Term: l.term}, dead: l.ckpt.dead}
 	for _, seg := range l.segs {
 		s.ckpt.Segments = append(s.ckpt.Segments, commitlog.SegmentState{
 			Position: seg.position, BaseLSN: seg.baseLSN, LastLSN: seg.lastLSN, End: seg.end, Refs: seg.refs, Live: seg.live, Salt: seg.salt,

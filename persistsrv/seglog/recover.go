@@ -292,7 +292,7 @@ func (r *recovery) apply(i int, e *journal.Entry, p commitlog.Place) error {
 			r.hint = max(r.hint, min(p.Synced, e.LSN))
 		}
 	}
-	r.last = e.LSN
+	r.last, r.l.term = e.LSN, max(r.l.term, e.Term)
 	planned := len(r.l.round.acts)
 	r.l.plan(e, p.Position)
 	r.markBroken(r.l.round.acts[planned:])

@@ -251,7 +251,7 @@ func (l *Log) Configure(c *ipc.Configure) error {
 	}
 	for _, s := range c.Settings {
 		x := l.indexes[s.Index]
-		if x == nil && l.lastTerm >= c.Term {
+		if x == nil && l.term >= c.Term {
 			continue // told again after a restart: an entry of the term has deleted it since
 		}
 		if x == nil {

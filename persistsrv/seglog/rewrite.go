@@ -57,7 +57,7 @@ func (r *recovery) trySplit(i int, lsn, position uint64) {
 // that may be.
 func (r *recovery) settleEnd() error {
 	l := r.l
-	l.written = r.last
+	l.written, l.term = r.last, max(l.term, r.ckpt.Term)
 	l.synced.Store(min(r.hint, r.last))
 	l.end = r.ckpt.Position
 	if len(l.segs) == 0 {

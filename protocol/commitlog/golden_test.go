@@ -64,7 +64,7 @@ var (
 		Length: 4711, Count: 20, Skip: 1<<24 - 3, Flags: FlagRebase | FlagPartial,
 	}
 	goldenCkpt = IndexCheckpoint{
-		LSN: 99, Position: 0x1122335566,
+		LSN: 99, Position: 0x1122335566, Term: 6,
 		Segments: []SegmentState{{Position: 0, BaseLSN: 1, LastLSN: 76, End: 0x1122334455, Refs: 3, Live: 999, Salt: 5}, {Position: 0x1122334455, BaseLSN: 77, LastLSN: 99, End: 0x1122335566, Salt: 0x0123456789abcdef}},
 		Indexes: []IndexState{
 			{Index: 7, Start: 5, Next: 40, Bytes: 999, MaxTimeMS: 1_700_000_000_123, RetentionBytes: 1 << 30, RetentionMS: 86_400_000, Term: 3, Files: []FileState{{0, 16, 16}, {30, 2, 16}}},
@@ -97,11 +97,11 @@ func TestGolden(t *testing.T) {
 	golden(t, "index_checkpoint.txt", []byte(annotated(ckpt, []field{
 		{0, "magic"}, {8, "version 2"}, {12, "crc of 16-"}, {16, "lsn 99"}, {24, "position 0x1122335566"},
 		{32, "segments 2"}, {36, "indexes 2"}, {40, "files 3"}, {44, "zero"},
-		{48, "segment 0: position"}, {56, "base LSN 1"}, {64, "last LSN 76"}, {72, "end"}, {80, "refs 3"}, {88, "live bytes 999"}, {96, "salt 5"},
-		{104, "segment 1"},
-		{160, "index 7"}, {168, "start 5"}, {176, "next 40"}, {184, "bytes 999"}, {192, "max time ms"}, {200, "retention bytes"},
-		{208, "retention ms"}, {216, "term 3"}, {224, "files 2"}, {228, "zero"},
-		{232, "index 8"}, {304, "file 0 of index 7: base 0, 16 of 16 slots"}, {320, "file 1: base 30, 2 of 16"}, {336, "file 0 of index 8"},
+		{48, "term 6"}, {56, "segment 0: position"}, {64, "base LSN 1"}, {72, "last LSN 76"}, {80, "end"}, {88, "refs 3"}, {96, "live bytes 999"}, {104, "salt 5"},
+		{112, "segment 1"},
+		{168, "index 7"}, {176, "start 5"}, {184, "next 40"}, {192, "bytes 999"}, {200, "max time ms"}, {208, "retention bytes"},
+		{216, "retention ms"}, {224, "term 3"}, {232, "files 2"}, {236, "zero"},
+		{240, "index 8"}, {312, "file 0 of index 7: base 0, 16 of 16 slots"}, {328, "file 1: base 30, 2 of 16"}, {344, "file 0 of index 8"},
 	})))
 }
 

@@ -3,20 +3,20 @@ package commitlog
 // The index checkpoint, index.ckpt: from where recovery has to read the log, and what is
 // known of indexes and segments at that place. Little endian.
 //
-//	| magic u64 | version u32 | crc u32 | lsn u64 | position u64 | segments u32 | indexes u32 | files u32 | 0 u32 |
-//	0           8             12        16        24             32             36            40          44      48
+//	| magic u64 | version u32 | crc u32 | lsn u64 | position u64 | segments u32 | indexes u32 | files u32 | 0 u32 | term u64 |
+//	0           8             12        16        24             32             36            40          44      48        56
 //	segment ×n | position u64 | base LSN u64 | last LSN u64 | end u64 | refs u64 | live bytes u64 | salt u64 |         56
 //	index   ×n | id u64 | start u64 | next u64 | bytes u64 | max time ms i64 | retention bytes i64 | retention ms i64 |
 //	           | term u64 | files u32 | 0 u32 |                                                                        72
 //	file    ×n | base u64 | count u32 | slots u32 |      in the order of the indexes                                   16
 //
 // crc is the CRC32C of all from byte 16 on. All that it speaks of was synced before it was
-// renamed into place. Version ladder: 1, never released; 2, the one spoken: refs counts more.
+// renamed into place. Version ladder: 1, never released; 2, the one spoken: refs counts more, term.
 
 import "hash/crc32"
 
 const (
-	indexCheckpointHeader = 48
+	indexCheckpointHeader = 56
 	segmentStateSize      = 56
 	indexStateSize        = 72
 	fileStateSize         = 16
@@ -26,6 +26,7 @@ const (
 type IndexCheckpoint struct {
 	LSN      uint64 // indexes hold all entries up to this one, and it is synced
 	Position uint64 // behind it
+	Term     uint64 // logicsrv's, the highest of those entries
 	Segments []SegmentState
 	Indexes  []IndexState
 }
@@ -77,6 +78,7 @@ func (c *IndexCheckpoint) Append(b []byte) []byte {
 	b = le.AppendUint32(b, uint32(len(c.Indexes)))
 	b = le.AppendUint32(b, uint32(files))
 	b = le.AppendUint32(b, 0)
+	b = le.AppendUint64(b, c.Term)
 	for _, s := range c.Segments {
 		for _, v := range []uint64{s.Position, s.BaseLSN, s.LastLSN, s.End, s.Refs, s.Live, s.Salt} {
 			b = le.AppendUint64(b, v)
@@ -126,7 +128,7 @@ func DecodeIndexCheckpoint(b []byte) (*IndexCheckpoint, error) {
 		return nil, formatErrorf(what, "%d bytes, its counts make %d", len(b), size)
 	}
 	c := &IndexCheckpoint{
-		LSN: le.Uint64(b[16:]), Position: le.Uint64(b[24:]),
+		LSN: le.Uint64(b[16:]), Position: le.Uint64(b[24:]), Term: le.Uint64(b[48:]),
 		Segments: make([]SegmentState, segs), Indexes: make([]IndexState, indexes),
 	}
 	b = b[indexCheckpointHeader:]

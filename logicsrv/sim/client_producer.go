@@ -50,8 +50,9 @@ type flight struct {
 	ttlMS     int64
 	weight    uint32
 
-	sent bool // on the present connection
-	seq  int32
+	sent  bool // on the present connection
+	again bool // it may have been stored before
+	seq   int32
 }
 
 func (p *producer) settled() bool {
@@ -166,8 +167,8 @@ func (p *producer) askID() {
 }
 
 func (p *producer) send(f *flight) {
-	f.sent = true
 	m := f.m
+	f.sent, f.again = true, m.offered
 	typ, encode := ipc.TypeAppend, func(h ipc.Head) []byte {
 		a := ipc.Append{Head: h, Index: m.index, Level: m.level, Batch: m.meta}
 		return a.Append(nil)
@@ -220,7 +221,9 @@ func (p *producer) refused(f *flight, code errcode.Code, text string) {
 	m := f.m
 	p.w.trace("%s: %v refused: %v %s", p.name, m, code, text)
 	p.w.stats.refused++
-	m.refused = true
+	// An exchange that goes takes with it what it knew of its producers' sequences: what it had
+	// stored is refused then.
+	m.refused = !(f.again && p.curated)
 	reason := false
 	switch code {
 	case errcode.Unroutable:

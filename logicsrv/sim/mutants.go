@@ -8,7 +8,7 @@ type Mutant struct {
 	What string // what goes wrong
 }
 
-// Mutants lists them all. Every one must be noticed within a hundred histories.
+// Mutants lists them all. Every one must be noticed within two thousand histories; most are within ten.
 var Mutants = []Mutant{
 	{"early-reply", "logicsrv hands replies over before their entry has reached its level"},
 	{"disk-means-page", "logicsrv takes the written cursor for the synced one"},

@@ -48,7 +48,7 @@ func TestMutantsAreNoticed(t *testing.T) {
 	}
 	for _, m := range Mutants {
 		t.Run(m.Name, func(t *testing.T) {
-			played, why := Hunt(m.Name, 1, 5000)
+			played, why := Hunt(m.Name, 1, 2000)
 			if why == "" {
 				t.Fatalf("%d histories do not notice that %s", played, m.What)
 			}

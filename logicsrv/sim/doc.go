@@ -9,8 +9,7 @@
 // Faults: the death of each tier at any failpoint (every store to shared memory, every file
 // operation), of several at once, power cuts that tear and reorder what was not synced, stalls,
 // full rings, a full disk, a failing sync, a log that cannot be read for checkpoints, slow and dying
-// clients. Then the faults stop and
-// everything must drain.
+// clients. Then the faults stop and everything must drain.
 //
 // What must hold, always (ledger.go, follow.go, final.go):
 //
@@ -27,6 +26,11 @@
 //  9. In each consumer group a partition is one member's at a time: it is given on once its owner
 //     has given it up, or has been silent for its session. Nobody is out before that, and in
 //     the end everything is shared out. All who are told a generation are told the same of it.
+//  10. What queues do is what docs/queues.md says: package model, which knows that document and
+//     not the core, judges every turn (judge.go).
+//
+// Half of the histories have a theme (theme.go): queues of random properties, exchanges that come
+// and go, pulls with leases, delays, transactions, subscriptions with filters.
 //
 // mutants.go lists rules that can be broken on purpose; the tests show that each is noticed.
 //

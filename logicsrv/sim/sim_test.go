@@ -39,6 +39,9 @@ func TestHistories(t *testing.T) {
 		total.beats == 0 || total.expelled == 0 || total.takenOver == 0) {
 		t.Fatalf("the histories do not contain what they are for: %s", total.String())
 	}
+	if rules := total.Unused(); n >= 10_000 && len(rules) > 0 {
+		t.Fatalf("rules of the model that made no difference: %v", rules)
+	}
 }
 
 // TestMutantsAreNoticed shows that the histories would find each of these mistakes.

@@ -117,7 +117,6 @@ type soft struct {
 	written, synceds      uint64
 	wasWritten, wasSynced uint64 // when the turn began
 	booted                bool   // the rings are new, and no turn was seen since
-	gone                  []*consumer
 }
 
 // subID names a consumer within an epoch.

@@ -204,10 +204,7 @@ func (w *serving) once(r *rand.Rand) {
 			}
 			return
 		}
-		views := make([]*viewing, len(m.Messages))
-		for i := range m.Messages {
-			views[i] = w.d.l.saw(&m.Parcel, &m.Messages[i], viewing{holder: w.who})
-		}
+		views := w.d.l.sawAll(m, w.who)
 		if w.s.pause > 0 {
 			time.Sleep(time.Duration(r.Int64N(int64(w.s.pause))))
 		}

@@ -161,8 +161,7 @@ func (d *drill) transform(name string, r *rand.Rand) {
 				}
 				break
 			}
-			for i := range m.Messages {
-				v := d.l.saw(&m.Parcel, &m.Messages[i], viewing{holder: who})
+			for i, v := range d.l.sawAll(m, who) {
 				d.transformOne(k, p, string(m.Messages[i].Value), v, r)
 			}
 			m.Release()

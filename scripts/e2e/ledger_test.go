@@ -39,7 +39,6 @@ type viewing struct {
 
 	nacked   time.Time // it was put back then; zero: it was not
 	rejected bool      // a reject was tried
-	done     bool      // its acknowledgement was tried
 }
 
 // keeper is one incarnation of a consumer.
@@ -147,6 +146,15 @@ func (l *ledger) saw(p *trimq.Parcel, m *trimq.Record, v viewing) *viewing {
 	}
 	x.sights = append(x.sights, &v)
 	return &v
+}
+
+// sawAll notes a parcel that came to a consumer.
+func (l *ledger) sawAll(m *trimq.Deliveries, who *keeper) []*viewing {
+	all := make([]*viewing, len(m.Messages))
+	for i := range m.Messages {
+		all[i] = l.saw(&m.Parcel, &m.Messages[i], viewing{holder: who})
+	}
+	return all
 }
 
 // change changes what is noted of a sight.

@@ -125,7 +125,8 @@ func (c *Conn) sendBatch(d *delivery, run *ipc.PulledRun) error {
 }
 
 // skipGone skips what lies below the start of its index: retention has removed it from the topic,
-// or somebody has acknowledged it meanwhile. Any other error stands.
+// or somebody has acknowledged it meanwhile, who had it over an earlier connection. Any other error
+// stands.
 func (c *Conn) skipGone(d *delivery, run *ipc.PulledRun, err error) error {
 	var e *errcode.Error
 	if !errors.As(err, &e) || e.Code != errcode.OffsetOutOfRange {

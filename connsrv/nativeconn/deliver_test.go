@@ -213,6 +213,34 @@ func TestGoneMessagesAreSkipped(t *testing.T) {
 	}
 }
 
+// The front of a run was acknowledged over a connection after that on which it had been held, and is
+// trimmed by the time that the run comes: the rest is sent, and the consumer goes on.
+func TestRunWhoseFrontIsGone(t *testing.T) {
+	p := newPlay(t)
+	p.log.store(7, words(batch.None, "a", "b", "c"), 0)
+	p.log.store(7, words(batch.None, "d"), 0)
+	p.log.trim(7, 2)
+	p.subscribe(native.Subscribe{Sub: 1, Limit: 4}, ipc.Filter{})
+	p.deliver(7, 0, 4)
+	got := p.delivered(p.frames(), 0)
+	if len(got) != 2 || got[0].First != 2 || fmt.Sprint(got[0].values) != "[c]" || fmt.Sprint(got[1].values) != "[d]" {
+		t.Fatalf("%+v", got)
+	}
+	list := p.records()
+	if len(list) == 0 || list[0].typ != ipc.TypeAck {
+		t.Fatalf("%+v", list)
+	}
+	if m, err := ipc.DecodeAck(list[0].payload); err != nil || m.Verdict != ipc.VerdictSkip || fmt.Sprint(m.Ranges) != "[{0 2}]" {
+		t.Errorf("%+v %v", m, err)
+	}
+	for _, r := range list[1:] {
+		if r.typ != ipc.TypeCredit {
+			t.Errorf("%+v", r)
+		}
+	}
+	p.ask(native.CmdAck, &native.Ack{Sub: 1, Queue: 7, Index: 7, Verdict: ipc.VerdictAck, Ranges: []ipc.Range{{First: 2, Count: 2}}})
+}
+
 // What cannot be read ends its consumer; the messages go back.
 func TestDamagedBatchEndsTheConsumer(t *testing.T) {
 	p := newPlay(t)

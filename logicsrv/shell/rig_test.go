@@ -25,6 +25,7 @@ type rig struct {
 	entries *shmqueue.Consumer
 	dir     string
 	now     int64
+	read    func() // called behind each reading of the clock; nil: nothing happens then
 	shell   *Shell
 	limits  Limits
 	parked  []Parked
@@ -83,7 +84,7 @@ func (r *rig) start() Recovery {
 	r.t.Helper()
 	s, err := New(Options{
 		RingA: r.a, RingB: r.b, RingC: r.c, LogFS: commitlog.DirFS(r.dir),
-		Now: func() int64 { return r.now }, Limits: r.limits,
+		Now: r.clock, Limits: r.limits,
 		Park: func(p Parked) { r.parked = append(r.parked, p) },
 	})
 	r.must(err)
@@ -98,6 +99,15 @@ func (r *rig) start() Recovery {
 	}
 	r.t.Fatal("the shell does not come up")
 	return Recovery{}
+}
+
+// clock is the shell's.
+func (r *rig) clock() int64 {
+	now := r.now
+	if r.read != nil {
+		r.read()
+	}
+	return now
 }
 
 // settle steps the shell, and what it has beside it, until nothing is left to do.

@@ -172,10 +172,15 @@ func (s *Shell) runStep() (progress bool) {
 // decideTurn lets the core see the cursors and one turn of inputs, and hands over the result.
 // REQUIRES: no entry waits for room.
 func (s *Shell) decideTurn() bool {
+	// The turn's inputs end before its time is read: none is younger than that, or what it is to wait
+	// for would be due early. What the core knows of the ring is not older, or it would take for silent
+	// whose input came in between.
+	end := s.opt.RingA.Tail()
+	s.now = max(s.now, s.opt.Now())
+	s.core.Tail(s.opt.RingA.Tail())
 	advanced := s.advance()
 	noted := s.exchangeNotes()
-	s.core.Tail(s.opt.RingA.Tail())
-	inputs, size := s.readInputs()
+	inputs, size := s.readInputs(end)
 	if inputs == 0 && !advanced && !noted && !s.core.Busy() && !s.timerDue() {
 		return false
 	}
@@ -227,10 +232,10 @@ func (s *Shell) advance() bool {
 	return true
 }
 
-// readInputs steps the core through the next inputs of ring 12345, up to a turn's limits.
-func (s *Shell) readInputs() (inputs, size int) {
+// readInputs steps the core through the inputs of ring 12345 that lie before end, up to a turn's limits.
+func (s *Shell) readInputs(end uint64) (inputs, size int) {
 	lim := &s.opt.Limits
-	for inputs < lim.TurnInputs && size < lim.TurnBytes && !s.core.TurnFull() {
+	for s.in.Read() < end && inputs < lim.TurnInputs && size < lim.TurnBytes && !s.core.TurnFull() {
 		r, ok := s.in.Next()
 		if !ok {
 			break

@@ -3,6 +3,9 @@ package shell
 import (
 	"testing"
 	"time"
+
+	"github.com/trimq/trimq/logicsrv/core"
+	"github.com/trimq/trimq/protocol/ipc"
 )
 
 // TestTimerWakes: a turn is run for a timer that has fallen due, though there is no input, and
@@ -47,5 +50,37 @@ func TestTimerWaitsForRoom(t *testing.T) {
 	r.settle()
 	if got := r.shell.sleepTime(); got != maxSleep || !r.shell.stillIdle() || r.shell.n.turns != turns {
 		t.Fatalf("sleeps %v, idle %t, %d turns", got, r.shell.stillIdle(), r.shell.n.turns-turns)
+	}
+}
+
+// TestNoInputIsYoungerThanItsTurn: a shell that is stopped behind the reading of its clock decides what
+// has come since with a later one, or a message would expire, or its delay be over, early.
+func TestNoInputIsYoungerThanItsTurn(t *testing.T) {
+	r := ready(t, 1<<16)
+	came := map[uint64]int64{} // when an input was put, by its position
+	for range 4 {
+		puts := 0
+		r.read = func() {
+			if puts++; puts > 3 {
+				return
+			}
+			r.now += 1000
+			came[r.a.Tail()] = r.now
+			r.produce(ipc.LevelPage)
+		}
+		decided := 0
+		r.shell.step = func(now int64, in core.Input) {
+			if now < came[in.Pos] {
+				t.Errorf("what came at %d is decided at %d", came[in.Pos], now)
+			}
+			decided++
+			r.shell.core.Step(now, in)
+		}
+		r.settle()
+		r.write()
+		r.settle()
+		if decided != 3 || !r.shell.stillIdle() {
+			t.Fatalf("%d of 3 inputs were decided", decided)
+		}
 	}
 }

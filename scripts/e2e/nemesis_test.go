@@ -166,8 +166,21 @@ func newWorld(t *testing.T, seed uint64, d time.Duration, power bool, settings m
 	return w
 }
 
+// script is what there is in a run, who is at work, and what is looked at when they are gone.
+type script interface {
+	lay(c *trimq.Client) error
+	employ(seed uint64) *sync.WaitGroup
+	settle(first *party, n *nemesis) error
+}
+
 // run is the whole of a run but the verdict.
 func (w *world) run(seed uint64, d time.Duration, faults func(*nemesis) []fault) {
+	w.t.Helper()
+	w.perform(w, seed, d, faults)
+}
+
+// perform is run with another script.
+func (w *world) perform(what script, seed uint64, d time.Duration, faults func(*nemesis) []fault) {
 	w.t.Helper()
 	n := &nemesis{w: w, r: rand.New(rand.NewPCG(seed, 1))}
 	ctx, stop := context.WithCancel(w.life)
@@ -175,18 +188,18 @@ func (w *world) run(seed uint64, d time.Duration, faults func(*nemesis) []fault)
 	w.ctx = ctx
 	first, err := w.newParty("first")
 	if err == nil {
-		err = w.lay(first.client)
+		err = what.lay(first.client)
 	}
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	clients := w.employ(seed)
+	clients := what.employ(seed)
 	done := n.rage(d, faults(n))
 	stop()
 	stopped := time.Now()
 	clients.Wait()
 	w.t.Logf("the last client ended %v after the stop", time.Since(stopped))
-	if err := w.settle(first, n); err != nil {
+	if err := what.settle(first, n); err != nil {
 		w.h.report("%v", err)
 	}
 	w.t.Logf("all was read %v after the stop", time.Since(stopped))
@@ -217,11 +230,11 @@ func smallSettings(r *rand.Rand) map[string]string {
 	}
 }
 
-// employ starts the clients.
-func (w *world) employ(seed uint64) *sync.WaitGroup {
-	var all sync.WaitGroup
+// crowd starts clients, each with random numbers of its own, which follow from the seed.
+func crowd(seed uint64) (all *sync.WaitGroup, run func(f func(r *rand.Rand))) {
+	all = &sync.WaitGroup{}
 	n := uint64(0)
-	run := func(f func(r *rand.Rand)) {
+	return all, func(f func(r *rand.Rand)) {
 		n++
 		r := rand.New(rand.NewPCG(seed, n))
 		all.Add(1)
@@ -230,6 +243,11 @@ func (w *world) employ(seed uint64) *sync.WaitGroup {
 			f(r)
 		}()
 	}
+}
+
+// employ starts the clients.
+func (w *world) employ(seed uint64) *sync.WaitGroup {
+	all, run := crowd(seed)
 	forever := time.Hour
 	for _, p := range []struct {
 		name       string
@@ -255,7 +273,7 @@ func (w *world) employ(seed uint64) *sync.WaitGroup {
 		run(func(r *rand.Rand) { w.work(fmt.Sprintf("worker-%d", i), queue, r) })
 	}
 	run(w.govern)
-	return &all
+	return all
 }
 
 // settle looks at all that there is when everybody is gone, after another restart or not.
@@ -275,6 +293,11 @@ func (w *world) settle(first *party, n *nemesis) error {
 			return err
 		}
 	}
+	return w.shut(first)
+}
+
+// shut stops the broker, and has its log checked.
+func (w *world) shut(first *party) error {
 	first.leave(false)
 	if err := w.b.Signal("15"); err != nil {
 		return err

@@ -33,7 +33,7 @@ func (m *Model) pullNow(in *Input) {
 			m.cfg.Fail("a pull from queue %s is given no lease, though there are messages", q.name)
 		}
 		m.pulled(q, &p, o, true)
-	case m.synced && !p.Wait:
+	case m.synced && !p.Wait && (o != nil || !q.hasLate(m)):
 		m.saw(RulePullEmpty)
 		m.pulled(q, &p, o, false)
 	default:
@@ -69,6 +69,19 @@ func (m *Model) gotNow(q *queue, o *Output) bool {
 		}
 	}
 	return len(a.Runs) > 0
+}
+
+// hasLate tells whether something has expired that is still there: until it is gone, which may take
+// more than a turn, nobody is given anything.
+func (q *queue) hasLate(m *Model) bool {
+	for _, l := range q.lanes {
+		for _, x := range l.alive() {
+			if x.is == ready && x.lateMS != 0 && m.now() >= x.lateMS {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // pulled judges the answer to a pull that has no lease; some says that there is something for it.

@@ -19,16 +19,29 @@ type hand struct {
 	verdicts [4]rangeSet // by ipc.Verdict: not sent
 	stale    [4]rangeSet // the same, on messages that came over an earlier connection
 	recalled rangeSet    // and not delivered again since
+	behind   rangeSet    // received over an earlier connection, without a verdict, and not received again since
 	queued   bool        // in QueueConsumer.unsent
 }
 
-// maxRecalled bounds the ranges of recalled messages that are remembered; the lowest are
-// forgotten first. A verdict on a forgotten one counts as stale.
+// maxRecalled bounds the ranges of recalled messages that are remembered, and of those that are behind;
+// the lowest are forgotten first. A verdict on a forgotten one counts as stale.
 const maxRecalled = 1 << 14
 
 // settle notes a verdict on [first, next). It tells how many of them were held, and how many had
 // been recalled: the verdict on those comes too late.
 func (h *hand) settle(v ipc.Verdict, first, next uint64) (settled, late uint64) {
+	h.behind.split(first, next, func(a, b uint64, behind bool) {
+		if behind && v == ipc.VerdictRequeue {
+			return // that has come to pass by itself: what has come anew is not meant
+		}
+		s, l := h.settlePart(v, a, b)
+		settled, late = settled+s, late+l
+	})
+	h.behind.remove(first, next)
+	return settled, late
+}
+
+func (h *hand) settlePart(v ipc.Verdict, first, next uint64) (settled, late uint64) {
 	h.held.split(first, next, func(a, b uint64, held bool) {
 		if held {
 			settled += b - a
@@ -56,9 +69,7 @@ func (h *hand) recall(first, next uint64) (held, late uint64) {
 		late += h.verdicts[v].remove(first, next)
 	}
 	h.recalled.add(first, next)
-	if n := len(h.recalled.list); n > maxRecalled {
-		h.recalled.remove(0, h.recalled.list[n-maxRecalled-1].next)
-	}
+	h.recalled.keepLast(maxRecalled)
 	return held, late
 }
 
@@ -68,8 +79,22 @@ func (h *hand) deliver(first, next uint64) (added uint64) {
 	return h.held.add(first, next)
 }
 
-// forget makes unsent verdicts stale. What was put back has gone back by itself.
+// received notes that messages are given to the application: verdicts are on these from now on.
+func (h *hand) received(first, next uint64) {
+	if !h.behind.empty() {
+		h.behind.remove(first, next)
+	}
+}
+
+// forget makes unsent verdicts stale. What was put back has gone back by itself. REQUIRES: all that is
+// held was received.
 func (h *hand) forget() {
+	for _, set := range [...]*rangeSet{&h.held, &h.bound} {
+		for _, s := range set.list {
+			h.behind.add(s.first, s.next)
+		}
+	}
+	h.behind.keepLast(maxRecalled)
 	for _, v := range [...]ipc.Verdict{ipc.VerdictAck, ipc.VerdictReject} {
 		for _, s := range h.verdicts[v].list {
 			h.stale[v].add(s.first, s.next)

@@ -10,12 +10,12 @@ import (
 
 // handModel says of each offset in which of a hand's sets it is.
 type handModel struct {
-	held, recalled  map[uint64]bool
-	verdicts, stale [4]map[uint64]bool
+	held, recalled, behind map[uint64]bool
+	verdicts, stale        [4]map[uint64]bool
 }
 
 func newHandModel() *handModel {
-	m := &handModel{held: map[uint64]bool{}, recalled: map[uint64]bool{}}
+	m := &handModel{held: map[uint64]bool{}, recalled: map[uint64]bool{}, behind: map[uint64]bool{}}
 	for v := range m.verdicts {
 		m.verdicts[v], m.stale[v] = map[uint64]bool{}, map[uint64]bool{}
 	}
@@ -23,7 +23,11 @@ func newHandModel() *handModel {
 }
 
 func (m *handModel) settle(v ipc.Verdict, o uint64) (settled, late uint64) {
+	behind := m.behind[o]
+	delete(m.behind, o)
 	switch {
+	case behind && v == ipc.VerdictRequeue:
+		return 0, 0
 	case m.held[o]:
 		delete(m.held, o)
 		m.verdicts[v][o] = true
@@ -60,6 +64,9 @@ func (m *handModel) forget() {
 		}
 		clear(m.verdicts[v])
 	}
+	for o := range m.held {
+		m.behind[o] = true
+	}
 	clear(m.held)
 }
 
@@ -76,6 +83,7 @@ func (m *handModel) check(t *rapid.T, h *hand) {
 	}
 	same("held", &h.held, m.held)
 	same("recalled", &h.recalled, m.recalled)
+	same("behind", &h.behind, m.behind)
 	for v := range m.verdicts {
 		same("verdicts", &h.verdicts[v], m.verdicts[v])
 		same("stale", &h.stale[v], m.stale[v])
@@ -126,6 +134,13 @@ func TestHand(t *testing.T) {
 				}
 				if x, y := h.recall(first, next); x != held || y != late {
 					t.Fatalf("recalled %d held, %d late; not %d and %d", x, y, held, late)
+				}
+			},
+			"receive": func(t *rapid.T) {
+				first, next := span(t)
+				h.received(first, next)
+				for o := first; o < next; o++ {
+					delete(m.behind, o)
 				}
 			},
 			"break": func(*rapid.T) { h.forget(); m.forget() },

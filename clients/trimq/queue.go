@@ -226,8 +226,10 @@ func (q *QueueConsumer) take() (*delivered, error) {
 		if q.ready.len() > 0 {
 			q.ring()
 		}
-		if q.opt.autoAck {
-			q.count(q.hand(d.m.Index).held.remove(d.m.First, d.next()))
+		if h := q.hand(d.m.Index); q.opt.autoAck {
+			q.count(h.held.remove(d.m.First, d.next()))
+		} else {
+			h.received(d.m.First, d.next())
 		}
 		return d, nil
 	}
@@ -310,6 +312,9 @@ func (q *QueueConsumer) settle(v ipc.Verdict, index, first, next uint64) error {
 		return nil
 	}
 	h := q.hand(index)
+	if v != ipc.VerdictRequeue && !h.behind.empty() {
+		q.dropReady(index, first, next) // what has come again meanwhile is settled as well
+	}
 	settled, late := h.settle(v, first, next)
 	q.send(h)
 	q.count(settled)

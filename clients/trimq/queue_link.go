@@ -296,15 +296,17 @@ func (q *QueueConsumer) dropReady(index, first, next uint64) {
 // forgetDeliveries drops what nobody has received: it will be delivered again. What is
 // settled and not sent is no longer the subscription's. REQUIRES: q.mu held.
 func (q *QueueConsumer) forgetDeliveries() {
+	for q.ready.len() > 0 {
+		in := q.ready.pop()
+		q.hand(in.m.Index).held.remove(in.m.First, in.next())
+		in.s.release()
+	}
 	q.loseBound()
 	q.unsent = q.unsent[:0]
 	for _, h := range q.hands {
 		h.forget()
 		h.queued = false
 		q.send(h)
-	}
-	for q.ready.len() > 0 {
-		q.ready.pop().s.release()
 	}
 	q.holding, q.settled, q.owed = 0, 0, 0
 }

@@ -103,6 +103,13 @@ func (r *rangeSet) count() (n uint64) {
 func (r *rangeSet) empty() bool { return len(r.list) == 0 }
 func (r *rangeSet) clear()      { r.list = r.list[:0] }
 
+// keepLast forgets the lowest ranges until at most n are left.
+func (r *rangeSet) keepLast(n int) {
+	if more := len(r.list) - n; more > 0 {
+		r.remove(0, r.list[more-1].next)
+	}
+}
+
 // take moves at most n ranges out, in the form of an ACK.
 func (r *rangeSet) take(n int) []ipc.Range {
 	const most = 1<<32 - 1 // a Range counts 32 bits

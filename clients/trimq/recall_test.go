@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -451,5 +452,63 @@ func TestUnreadableNote(t *testing.T) {
 	var de *DeliveryError
 	if !errors.Is(err, ErrProtocol) || !errors.As(err, &de) || de.Index != 1 || de.Count != 1 {
 		t.Fatalf("an unreadable note: %v", err)
+	}
+}
+
+// TestVerdictBehindTheConnection: what was received over a connection that broke comes again over the
+// next one. Who puts back what he received first does not mean that: it stays his. Who acknowledges
+// it gets it no second time.
+func TestVerdictBehindTheConnection(t *testing.T) {
+	for _, v := range []ipc.Verdict{ipc.VerdictRequeue, ipc.VerdictAck, ipc.VerdictReject} {
+		t.Run(ipc.Reason(v).String(), func(t *testing.T) {
+			f := newFake(t)
+			c := dialFake(t, f)
+			index := newQueue(t, f, c, "q", 9)
+			ctx := testContext(t)
+			q := must[*QueueConsumer](t)(c.ConsumeQueue(ctx, "q", WithPrefetch(9)))
+			d := receive(t, q)
+			first, next := d.first, d.next
+			q.mu.Lock()
+			lost := q.conn
+			q.mu.Unlock()
+			f.dropAll()
+			eventually(t, "all is here again", func() bool {
+				q.mu.Lock()
+				defer q.mu.Unlock()
+				return q.conn != lost && q.hand(index).held.count() == 9
+			})
+			var requeued atomic.Int32
+			f.setFault(func(_ *fakeConn, h native.Header, body []byte) (none fakeFault) {
+				if m, err := native.DecodeAck(body, nil); h.Command == native.CmdAck && err == nil && m.Verdict == ipc.VerdictRequeue {
+					requeued.Add(1)
+				}
+				return none
+			})
+			if err := q.settle(v, index, first, next); err != nil {
+				t.Fatal(err)
+			}
+			left := uint64(9)
+			if v != ipc.VerdictRequeue {
+				left -= next - first
+			}
+			for left > 0 {
+				again := receive(t, q)
+				if v != ipc.VerdictRequeue && again.first < next && first < again.next {
+					t.Fatalf("[%d,%d) came again", again.first, again.next)
+				}
+				left -= again.next - again.first
+				if err := again.Ack(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := q.Flush(ctx); err != nil || requeued.Load() != 0 {
+				t.Errorf("%v, %d were put back", err, requeued.Load())
+			}
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			if got := fmt.Sprint(f.queues["q"].cursors[0].acked.list); got != "[{0 9}]" {
+				t.Errorf("the broker has %s", got)
+			}
+		})
 	}
 }

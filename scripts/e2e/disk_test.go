@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/trimq/trimq/shmqueue"
+	"github.com/trimq/trimq/shmqueue/tier"
 	"golang.org/x/sys/unix"
 )
 
@@ -199,7 +200,7 @@ func (n *nemesis) powerCut(d *loopDisk) {
 		return
 	}
 	n.heal()
-	n.w.h.wasDown(began, time.Now(), true)
+	n.w.h.wereDown(began, time.Now(), tier.Daemons...)
 }
 
 // standstill waits until no thread of a stopped daemon is in a system call any more.

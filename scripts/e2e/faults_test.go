@@ -72,9 +72,7 @@ func (n *nemesis) rage(d time.Duration, kinds []fault) string {
 func (n *nemesis) kill(tiers ...string) {
 	began := time.Now()
 	var all sync.WaitGroup
-	conn, logic := false, false
 	for _, name := range tiers {
-		conn, logic = conn || name == "connsrv", logic || name == "logicsrv"
 		all.Add(1)
 		go func() {
 			defer all.Done()
@@ -83,9 +81,7 @@ func (n *nemesis) kill(tiers ...string) {
 	}
 	all.Wait()
 	n.heal()
-	if conn {
-		n.w.h.wasDown(began, time.Now(), logic)
-	}
+	n.w.h.wereDown(began, time.Now(), tiers...)
 }
 
 // twice kills a tier again while it recovers.
@@ -97,9 +93,7 @@ func (n *nemesis) twice() {
 		time.Sleep(time.Duration(n.r.IntN(60)) * time.Millisecond)
 	}
 	n.heal()
-	if name == "connsrv" {
-		n.w.h.wasDown(began, time.Now(), false)
-	}
+	n.w.h.wereDown(began, time.Now(), name)
 }
 
 func (n *nemesis) freeze() {
@@ -130,9 +124,7 @@ func (n *nemesis) killBesideFrozen() {
 		n.signal("CONT", frozen)
 	}
 	n.heal()
-	if frozen == "connsrv" || victim == "connsrv" {
-		n.w.h.wasDown(began, time.Now(), frozen == "logicsrv" || victim == "logicsrv")
-	}
+	n.w.h.wereDown(began, time.Now(), frozen, victim)
 }
 
 // supervisor kills the supervisor, and perhaps a tier that nobody restarts then.
@@ -153,9 +145,7 @@ func (n *nemesis) supervisor() {
 		time.Sleep(time.Duration(n.r.IntN(500)) * time.Millisecond)
 	}
 	n.heal()
-	if victim == "connsrv" {
-		n.w.h.wasDown(began, time.Now(), false)
-	}
+	n.w.h.wereDown(began, time.Now(), victim)
 }
 
 // reboot kills all and removes the segments. The page cache lives on, so that everything
@@ -171,7 +161,7 @@ func (n *nemesis) reboot() {
 		}
 	}
 	n.heal()
-	n.w.h.wasDown(began, time.Now(), true)
+	n.w.h.wereDown(began, time.Now(), tier.Daemons...)
 }
 
 func (n *nemesis) restart() {
@@ -180,7 +170,7 @@ func (n *nemesis) restart() {
 		n.w.h.report("stop: %v", err)
 	}
 	n.heal()
-	n.w.h.wasDown(began, time.Now(), false)
+	n.w.h.wereDown(began, time.Now(), "connsrv")
 }
 
 // cut takes a client's connections away.

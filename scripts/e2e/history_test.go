@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -94,6 +95,7 @@ type history struct {
 	marks   map[string]uint64            // numbers that must not go back, by name
 	holders []*holder
 	down    []span // connsrv was not there
+	deaf    []span // logicsrv was not there
 	both    []span // connsrv and logicsrv were killed together
 	wrong   []string
 	kinds   map[string]int // of what is wrong
@@ -268,14 +270,28 @@ func (h *history) mark(name string, n uint64) {
 	h.marks[name] = n
 }
 
-// wasDown notes that connsrv was not there, and whether logicsrv died with it.
-func (h *history) wasDown(from, to time.Time, both bool) {
+// wereDown notes that daemons were not there.
+func (h *history) wereDown(from, to time.Time, tiers ...string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.down = append(h.down, span{from, to})
-	if both {
+	conn, logic := slices.Contains(tiers, "connsrv"), slices.Contains(tiers, "logicsrv")
+	if conn {
+		h.down = append(h.down, span{from, to})
+	}
+	if logic {
+		h.deaf = append(h.deaf, span{from, to})
+	}
+	if conn && logic {
 		h.both = append(h.both, span{from, to})
 	}
+}
+
+// uncounted tells whether the attempt that began at first need not be told at again: nobody knew of
+// the consumer's end when logicsrv came back, be it that connsrv had died as well, or that the
+// consumer ended meanwhile. REQUIRES: h.mu held.
+func (h *history) uncounted(first, again time.Time, ended bool) bool {
+	touches := func(s span) bool { return s.touches(first.Add(-slack), again.Add(slack)) }
+	return slices.ContainsFunc(h.both, touches) || ended && slices.ContainsFunc(h.deaf, touches)
 }
 
 // valueFor is the value of a message: its name, and bytes that follow from it.

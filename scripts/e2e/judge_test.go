@@ -125,13 +125,9 @@ func (h *history) judgeAgain(name string, q *queueHistory, offset uint64, first,
 		h.violation("queue %s offset %d came to consumer %d at %s, while consumer %d had it since %s", name, offset,
 			again.consumer, again.at.Format("05.000"), first.consumer, first.at.Format("05.000"))
 	}
-	if again.attempts > 0 {
+	ended := lost || !c.closed.IsZero() && !c.closed.After(again.at)
+	if again.attempts > 0 || h.uncounted(first.at, again.at, ended) {
 		return
-	}
-	for _, s := range h.both {
-		if s.touches(first.at.Add(-slack), again.at.Add(slack)) {
-			return
-		}
 	}
 	h.violation("queue %s offset %d came again without being flagged, after %s", name, offset, again.at.Sub(first.at))
 }

@@ -135,10 +135,11 @@ func (l *ledger) judgeNext(x *letter, v, again *viewing) {
 	lost := k.client.lostBetween(v.at.Add(-slack), again.at.Add(slack))
 	late := k.timeout > 0 && !again.at.Before(x.sent.Add(k.timeout-grain))
 	back := !v.nacked.IsZero() && !v.nacked.After(again.at)
-	if gone := !k.closed.IsZero() && !k.closed.After(again.at); !gone && !lost && !late && !back {
+	gone := !k.closed.IsZero() && !k.closed.After(again.at)
+	if !gone && !lost && !late && !back {
 		l.h.violation("%s of %s came at %s and again at %s, while %s held it", x.value, v.queue, clock(v.at), clock(again.at), k.client.name)
 	}
-	if again.attempts == 0 && !slices.ContainsFunc(l.h.both, func(s span) bool { return s.touches(v.at.Add(-slack), again.at.Add(slack)) }) {
+	if again.attempts == 0 && !l.h.uncounted(v.at, again.at, gone || lost) {
 		l.h.violation("%s of %s came to %s at %s and again at %s without being flagged", x.value, v.queue, k.client.name, clock(v.at), clock(again.at))
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -149,6 +150,10 @@ func Open(name string, c *Config) (*Process, error) {
 //
 // Two locks are taken: flock, which excludes, and then a POSIX record lock, of which the
 // kernel tells the holder's pid; what is written in the file could be a dead process'.
+//
+// An flock without the other lock is nobody's for long: its process is about to take the other one, or
+// is dead, and a child that it was just making has the file until it runs its own program. That is
+// waited for.
 func TakeLock(path string) (*Lock, error) {
 	if _, ours := held.Load(path); ours {
 		return nil, fmt.Errorf("%w: lock %s is held by this process itself", ErrInUse, path)
@@ -157,8 +162,8 @@ func TakeLock(path string) (*Lock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: lock: %w", ErrUsage, err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		holder := lockPID(f)
+	holder, err := flock(f)
+	if err != nil {
 		f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("%w: lock %s is held by process %d: it is running already; stop it first", ErrInUse, path, holder)
@@ -171,6 +176,24 @@ func TakeLock(path string) (*Lock, error) {
 	}
 	held.Store(path, struct{}{})
 	return &Lock{f}, nil
+}
+
+const (
+	nobodysLock = 2 * time.Second // how long a lock that nobody seems to hold is waited for
+	lockPause   = 2 * time.Millisecond
+)
+
+// flock takes the first lock, or tells whose it is; 0: that is not known.
+func flock(f *os.File) (holder int, err error) {
+	for end := time.Now().Add(nobodysLock); ; time.Sleep(lockPause) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return 0, err
+		}
+		if holder := lockPID(f); holder != 0 || time.Now().After(end) {
+			return holder, err
+		}
+	}
 }
 
 // lockPID asks the kernel who holds the POSIX lock; 0: nobody.

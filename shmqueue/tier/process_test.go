@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestMain lets the test binary play a daemon that holds a lock until it is killed.
@@ -61,6 +64,28 @@ func TestLockEndsWithItsProcess(t *testing.T) {
 	if pid, err := LockHolder(path); pid != 0 || err != nil {
 		t.Fatalf("free lock: holder %d, %v", pid, err)
 	}
+}
+
+// A daemon that dies while it makes a child leaves its flock to that, until it runs its own program:
+// the successor waits for it, but not for ever.
+func TestLockThatAChildStillHas(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.lock")
+	left, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err == nil {
+		err = unix.Flock(int(left.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := TakeLock(path); !errors.Is(err, ErrInUse) {
+		t.Fatalf("lock that stays: %v", err)
+	}
+	time.AfterFunc(20*lockPause, func() { left.Close() })
+	lock, err := TakeLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock.Close()
 }
 
 func TestOpenRefusesUselessDirectories(t *testing.T) {

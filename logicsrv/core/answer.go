@@ -141,6 +141,7 @@ func (c *Core) answerQueueAgain(h ipc.Head, ev journal.Event, g gate) (bool, err
 			m.Runs = append(m.Runs, ipc.PulledRun{Index: r.Index, First: r.Range.First, Count: r.Range.Count, Attempts: c.attemptsAt(e.Queue, r)})
 		}
 		t.sent(g, ipc.TypePulled, m.Append(t.recs))
+		c.answered[asker{h.Epoch, h.Req}] = true
 		return true, err
 	case journal.EvTxnBegun:
 		e, err := journal.DecodeTxnBegun(ev)

@@ -107,6 +107,7 @@ type Core struct {
 	freeWaits *wait
 	pulls     map[uint64]*pull // by request
 	leasedTo  map[asker]bool   // pulls that have had leases when the term began
+	answered  map[asker]bool   // pulls that were answered from the log, though their leases may be over
 	txnGroups map[string]*txnGroup
 	joining   []joiner    // wait for the end of the resync
 	returning []returning // hold what goes back to their queues
@@ -228,6 +229,7 @@ func (c *Core) Begin(term, nonce, written, synced uint64) {
 	c.endedInReplay = nil
 	c.turn.floors = c.turn.floors[:0] // replay has noted them too; the first ack notes them again
 	c.turn.limbos = c.turn.limbos[:0]
+	c.answered = map[asker]bool{}
 	if !c.newRings {
 		c.notePulls()
 	}

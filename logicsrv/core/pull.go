@@ -91,7 +91,7 @@ func (c *Core) decidePull() {
 		c.reject(m.Head, errcode.Locked, fmt.Sprintf("queue %s belongs to another connection", quoted(q.name)))
 		return
 	}
-	if c.pulls[m.Req] != nil {
+	if c.pulls[m.Req] != nil || c.answered[asker{m.Epoch, m.Req}] {
 		return // told twice
 	}
 	c.unused(q)

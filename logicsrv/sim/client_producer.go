@@ -231,7 +231,7 @@ func (p *producer) refused(f *flight, code errcode.Code, text string) {
 	case errcode.NotFound, errcode.AccessRefused:
 		reason = p.curated // the model knows more
 	case errcode.OutOfOrderSequence, errcode.UnknownProducer, errcode.ProducerFenced:
-		reason = p.idempotent && (p.broken || p.w.forgot(p.pid))
+		reason = p.idempotent && (p.broken || p.curated || p.w.forgot(p.pid))
 	}
 	if !reason {
 		p.w.fail("%v is refused without a reason: %v %s", m, code, text)

@@ -177,14 +177,15 @@ func (m *Model) asksBack(a *ipc.Ack) {
 	}
 }
 
-// learns: a consumer lets go what it passes a verdict on, also where that was settled before.
-func (m *Model) learns(h ipc.Head, sub, queue, index uint64, ranges []ipc.Range) {
+// learns: a consumer lets go what it passes a verdict on, also where that was settled before; but
+// not what it puts back without knowing that it has lost it, and got it again.
+func (m *Model) learns(h ipc.Head, sub, queue, index uint64, ranges []ipc.Range, v ipc.Verdict) {
 	k := m.consumers[subID{h.Conn, sub}]
 	if k == nil || h.Epoch != m.epoch || k.queue.id != queue {
 		return
 	}
 	k.unaware = slices.DeleteFunc(k.unaware, func(x *message) bool {
-		return x.lane.index == index && slices.ContainsFunc(ranges, func(r ipc.Range) bool { return x.offset >= r.First && x.offset < r.First+uint64(r.Count) })
+		return x.lane.index == index && !(v == ipc.VerdictRequeue && k.crossing[x]) && slices.ContainsFunc(ranges, func(r ipc.Range) bool { return x.offset >= r.First && x.offset < r.First+uint64(r.Count) })
 	})
 }
 

@@ -256,6 +256,7 @@ func orMax(n int64) int64 {
 func (m *Model) goesTo(targets []journal.Target, count uint32, weight uint64, ttlMS int64, t *letter) {
 	for _, to := range targets {
 		if l := m.lanes[to.Index]; l != nil {
+			l.queue.vague = l.queue.vague || t.vague
 			m.grow(l, to.Base, count, weight, ttlMS, t)
 		} else if m.parts[to.Index] != nil {
 			m.growPartition(to.Index, to.Base, count, t)

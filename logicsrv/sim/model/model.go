@@ -113,6 +113,7 @@ type soft struct {
 	loops                 map[uint32]bool
 	consumers             map[subID]*consumer
 	joining               []joiner
+	again                 map[question]bool // pulls that were answered from the log
 	members               map[string]map[uint64]bool
 	written, synceds      uint64
 	wasWritten, wasSynced uint64 // when the turn began
@@ -140,6 +141,7 @@ func newHard() hard {
 func newSoft(term, ring uint64) soft {
 	return soft{
 		term: term, ring: ring, loops: map[uint32]bool{}, consumers: map[subID]*consumer{}, members: map[string]map[uint64]bool{},
+		again: map[question]bool{},
 	}
 }
 

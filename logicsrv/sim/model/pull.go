@@ -24,6 +24,9 @@ func (m *Model) pullNow(in *Input) {
 	if slices.ContainsFunc(q.pulls, func(o *pull) bool { return o.Req == p.Req }) {
 		return // told twice
 	}
+	if m.again[asks(p.Head)] {
+		return // its answer is on the way
+	}
 	q.unusedMS = m.now()
 	o := m.reply(p.Head)
 	switch {

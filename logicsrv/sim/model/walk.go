@@ -109,7 +109,7 @@ func (m *Model) prepare(in *Input, refused bool) {
 		if !refused {
 			m.asksBack(&a)
 		}
-		m.learns(a.Head, a.Sub, a.Queue, a.Index, a.Ranges)
+		m.learns(a.Head, a.Sub, a.Queue, a.Index, a.Ranges, a.Verdict)
 	case ipc.TypeExtend:
 		x, err := ipc.DecodeExtend(in.Payload)
 		m.must(err, "decode an extension")
@@ -142,7 +142,7 @@ func (m *Model) prepare(in *Input, refused bool) {
 		m.cause = &e
 		for _, v := range e.Verdicts {
 			if e.Commit {
-				m.learns(e.Head, v.Sub, v.Queue, v.Index, []ipc.Range{v.Range})
+				m.learns(e.Head, v.Sub, v.Queue, v.Index, []ipc.Range{v.Range}, v.Verdict)
 			}
 		}
 	case ipc.TypeAdmin:
@@ -155,6 +155,9 @@ func (m *Model) prepare(in *Input, refused bool) {
 // input looks at an input that has left no event.
 func (m *Model) input(in *Input) {
 	if ev, known := m.answers[in.Pos]; known && m.turn.Nonce == m.nonce && leavesEvent(in.Type) {
+		if h, ok := ipc.PeekHead(in.Payload); ok && in.Type == ipc.TypePull {
+			m.again[asks(h)] = true
+		}
 		m.answered(in, ev) // decided before a restart, and answered again
 		return
 	}

@@ -5,6 +5,7 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
@@ -190,7 +191,10 @@ func (w *world) mayRefuse(client, name string, queue uint64, code errcode.Code, 
 	}
 	switch code {
 	case errcode.UnknownIndex, errcode.NotFound:
-		w.forgetQueue(queue)
+		// A verdict may also name an index that the queue had, under this id, before a power cut.
+		if !strings.Contains(text, "has no index") {
+			w.forgetQueue(queue)
+		}
 	case errcode.Locked, errcode.InUse, errcode.LeaseExpired, errcode.Unavailable, errcode.OffsetOutOfRange:
 	default:
 		w.fail("%s is refused: %v %s", client, code, text)

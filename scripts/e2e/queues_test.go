@@ -32,6 +32,7 @@ func TestQueueFeatures(t *testing.T) {
 			{"rollback", playRollback},
 			{"check-back", playCheckBack},
 			{"purge and rewind", playRewind},
+			{"late verdict", playLateVerdict},
 		} {
 			t.Run(f.name+"/"+tier, func(t *testing.T) {
 				f.play(t, &play{b: started(t, nil), t: t, tier: tier, name: strings.ReplaceAll(strings.TrimSpace(f.name+" "+tier), " ", "-")})
@@ -384,4 +385,43 @@ func playRewind(t *testing.T, p *play) {
 	s.publish(native.Publish{RoutingKey: p.name}, "new")
 	s.call(native.CmdCredit, &native.Credit{Sub: 1, Limit: 9})
 	want(t, s.receive(1, 1), "new")
+}
+
+// playLateVerdict: what a consumer is given, and does not read, was held over a connection that broke;
+// now who held it acknowledges it over another. Its bytes go, and the rest comes to a consumer that lives.
+func playLateVerdict(t *testing.T, p *play) {
+	const n = 64
+	s, first, slow := speak(t, p.b), speak(t, p.b), speak(t, p.b)
+	q := s.queue(p.name, admin.QueueSettings{})
+	large := strings.Repeat("x", 256<<10)
+	for range n {
+		s.publish(native.Publish{RoutingKey: p.name}, large)
+	}
+	first.subscribe(1, q, n, 0)
+	held := first.receive(1, n)
+	slow.subscribe(1, q, 2*n, 0)
+	first.conn.Close()
+	p.kill()
+	describe := func() admin.QueueInfo {
+		d, err := admin.DecodeDescription(s.call(native.CmdDescribe, &admin.Describe{Kind: admin.KindQueue, Names: []string{p.name}}))
+		if err != nil || len(d.Queues) != 1 {
+			t.Fatalf("%+v %v", d, err)
+		}
+		return d.Queues[0]
+	}
+	eventually(t, "all is in the hand of the other", func() bool { i := describe(); return i.Consumers == 1 && i.Unacked == n })
+	s.call(native.CmdAck, &native.Ack{Sub: 77, Queue: q, Index: held[0].Index, Verdict: ipc.VerdictAck, Ranges: []ipc.Range{{First: held[0].offset, Count: n}}})
+	eventually(t, "all is done with", func() bool { x := describe().Indexes[0]; return x.Floor == x.Next })
+	s.publish(native.Publish{RoutingKey: p.name}, "last")
+	came := 0
+	for value := ""; value != "last"; came++ {
+		f := slow.until(func(f *native.Frame) bool { return f.Command == native.CmdDeliver || f.Command == native.CmdSubClosed })
+		if f.Command == native.CmdSubClosed {
+			t.Fatal("the consumer was ended")
+		}
+		value = slow.decode(f)[0].value
+	}
+	if came == n+1 {
+		t.Error("all was on its way already: the test shows nothing")
+	}
 }

@@ -23,7 +23,7 @@ type Consumer struct {
 
 	// Lock order: Consumer.mu alone; nothing is called with it held.
 	mu       sync.Mutex
-	topics   []string
+	assigned assignment
 	parts    []*part
 	bySub    map[uint64]*part
 	waiting  map[uint64]asked // fetches and subscriptions by correlation
@@ -63,8 +63,9 @@ const fetchMargin = native.FrameHeaderSize + native.FetchReplySize
 // NewConsumer makes a consumer of all, or some, partitions of topics. It waits until it knows
 // where each of them is to be read from.
 func (c *Client) NewConsumer(ctx context.Context, topics []string, opts ...ConsumerOption) (*Consumer, error) {
+	o := newConsumerOptions(opts)
 	k := &Consumer{
-		c: c, opt: newConsumerOptions(opts), topics: slices.Clone(topics),
+		c: c, opt: o, assigned: &ownAssignment{slices.Clone(topics), o.partitions},
 		notify: make(chan struct{}, 1), stop: make(chan struct{}),
 		bySub: map[uint64]*part{}, waiting: map[uint64]asked{},
 	}
@@ -87,27 +88,13 @@ func (c *Client) NewConsumer(ctx context.Context, topics []string, opts ...Consu
 	return k, nil
 }
 
-// assign finds the partitions and where to begin with each.
+// assign takes the partitions, and finds where to begin with each.
 func (k *Consumer) assign(ctx context.Context) error {
-	for _, name := range k.topics {
-		e, err := k.c.topics.get(ctx, name)
-		if err != nil {
-			return err
-		}
-		chosen := k.opt.partitions
-		if chosen == nil {
-			chosen = make([]uint32, len(e.indexes))
-			for i := range chosen {
-				chosen[i] = uint32(i)
-			}
-		}
-		for _, n := range chosen {
-			if int(n) >= len(e.indexes) {
-				return &PartitionError{Topic: name, Partition: n, Err: ErrNoPartition}
-			}
-			k.parts = append(k.parts, &part{topic: name, number: n, index: e.indexes[n]})
-		}
+	parts, err := k.assigned.begin(ctx, k.c)
+	if err != nil {
+		return err
 	}
+	k.parts = parts
 	committed, err := k.committedByIndex(ctx)
 	if err != nil {
 		return err
@@ -258,14 +245,10 @@ func (k *Consumer) seek(p *part, offset uint64) {
 
 // topicChanged adds partitions that a topic has got; everything in them is new.
 func (k *Consumer) topicChanged(name string, e *topicEntry) {
-	if k.opt.partitions != nil || !slices.Contains(k.topics, name) {
-		return
-	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for n, index := range e.indexes {
-		if k.part(name, uint32(n)) == nil {
-			p := &part{topic: name, number: uint32(n), index: index}
+	for _, p := range k.assigned.grown(name, e) {
+		if k.part(name, p.number) == nil {
 			p.pause = backoff{min: k.c.opt.backoffMin, max: k.c.opt.backoffMax}
 			k.parts = append(k.parts, p)
 			k.want(p)

@@ -37,6 +37,7 @@ type fake struct {
 	lanes     map[fakeLane]*fakeSeq
 	producers map[int64]int16
 	offsets   map[string]map[uint64]ipc.OffsetCommit
+	groups    map[string]*fakeGroup
 	requests  map[native.Command]int
 	published []native.Publish // what stood in front of batches, in order
 	lease     uint64           // the latest
@@ -104,7 +105,7 @@ func newFake(t testing.TB) *fake {
 		indexes: map[uint64]*fakeIndex{}, topics: map[string]*admin.TopicInfo{}, queues: map[string]*fakeQueue{},
 		exchanges: map[string]*admin.ExchangeInfo{}, lanes: map[fakeLane]*fakeSeq{}, producers: map[int64]int16{},
 		offsets: map[string]map[uint64]ipc.OffsetCommit{}, requests: map[native.Command]int{},
-		txns:    map[uint64]*fakeTxn{},
+		txns: map[uint64]*fakeTxn{}, groups: map[string]*fakeGroup{},
 		closing: make(chan struct{}),
 	}
 	f.done.Add(1)
@@ -315,6 +316,10 @@ func (f *fake) do(c *fakeConn, h native.Header, body []byte) ([]byte, error) {
 		return f.listOffsets(body)
 	case native.CmdCommitOffsets, native.CmdFetchOffsets:
 		return f.groupOffsets(h.Command, body)
+	case native.CmdGroupHeartbeat:
+		return f.heartbeat(body)
+	case native.CmdGroupCommit:
+		return f.groupCommit(body)
 	case native.CmdSubscribe, native.CmdUnsubscribe, native.CmdCredit, native.CmdAck:
 		return f.consume(c, h.Command, body)
 	case native.CmdPull:
@@ -591,6 +596,9 @@ func (f *fake) groupOffsets(cmd native.Command, body []byte) ([]byte, error) {
 		m, err := native.DecodeCommitOffsets(body)
 		if err != nil {
 			return nil, err
+		}
+		if g := f.groups[m.Group]; g != nil && len(g.members) > 0 {
+			return nil, errcode.New(errcode.UnknownMember, "group %q has members", m.Group)
 		}
 		if f.offsets[m.Group] == nil {
 			f.offsets[m.Group] = map[uint64]ipc.OffsetCommit{}

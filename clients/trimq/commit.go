@@ -57,12 +57,10 @@ func (k *Consumer) save(ctx context.Context, at func(*part) uint64) error {
 
 // store sends the positions that gather finds, which is called with k.mu held.
 func (k *Consumer) store(ctx context.Context, gather func() []position) error {
-	select {
-	case k.saving <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := k.beginSaving(ctx); err != nil {
+		return err
 	}
-	defer func() { <-k.saving }()
+	defer k.endSaving()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for {
@@ -79,6 +77,18 @@ func (k *Consumer) store(ctx context.Context, gather func() []position) error {
 		}
 	}
 }
+
+// beginSaving waits until no commit is under way; none begins before endSaving.
+func (k *Consumer) beginSaving(ctx context.Context) error {
+	select {
+	case k.saving <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (k *Consumer) endSaving() { <-k.saving }
 
 // sendAll has the broker store positions. REQUIRES: k.mu held; it is not while the broker is waited
 // for.
@@ -198,7 +208,9 @@ func (k *Consumer) logged(what string, err error) {
 	}
 }
 
-// CommitPositions stores the given positions for the consumer's group.
+// CommitPositions stores the given positions for the consumer's group. Those of a member must lie in
+// what it was given of the partition since it has it, or it is ErrNotAssigned: others are about a
+// time before the partition was lost and came back.
 func (k *Consumer) CommitPositions(ctx context.Context, positions ...Position) error {
 	if k.opt.group == "" {
 		return errNoGroup
@@ -217,10 +229,11 @@ func (k *Consumer) CommitPositions(ctx context.Context, positions ...Position) e
 	var lost []error
 	err := k.store(ctx, func() []position {
 		list = slices.DeleteFunc(list, func(at position) bool {
-			if at.p.stage == stageLeft {
-				lost = append(lost, k.noPart(at.p.topic, at.p.number))
+			strange := k.group != nil && (at.p.stage == stageLeft || at.Offset < at.p.least || at.Offset > at.p.pos)
+			if strange {
+				lost = append(lost, &PartitionError{Topic: at.p.topic, Partition: at.p.number, Offset: at.Offset, Err: ErrNotAssigned})
 			}
-			return at.p.stage == stageLeft
+			return strange
 		})
 		return list
 	})

@@ -155,7 +155,7 @@ func (k *Consumer) place(ctx context.Context, p *part, committed map[uint64]ipc.
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	p.committed, p.known = at.Offset, known
-	p.next, p.pos, p.done = at.Offset, at.Offset, at.Offset
+	p.next, p.pos, p.done, p.least = at.Offset, at.Offset, at.Offset, at.Offset
 	p.placed = true
 	p.pause = backoff{min: k.c.opt.backoffMin, max: k.c.opt.backoffMax}
 	return nil
@@ -308,7 +308,7 @@ func (k *Consumer) Seek(ctx context.Context, topic string, partition uint32, fro
 // seek drops what was fetched ahead and goes on at offset. REQUIRES: k.mu held.
 func (k *Consumer) seek(p *part, offset uint64) {
 	k.drop(p)
-	p.next, p.pos, p.done = offset, offset, offset
+	p.next, p.pos, p.done, p.least = offset, offset, offset, min(p.least, offset)
 	p.stopped, p.failed = false, false
 	k.want(p)
 }

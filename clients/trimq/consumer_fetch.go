@@ -36,6 +36,7 @@ type part struct {
 
 	next     uint64 // to be fetched
 	pos      uint64 // to be given out by Poll
+	least    uint64 // where it has begun, or was sought to if that is lower
 	done     uint64 // where pos was before the last Poll that has given something
 	given    uint64 // the number of that Poll
 	gen      uint64 // counts seeks: what was asked for earlier is dropped

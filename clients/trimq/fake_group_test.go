@@ -27,10 +27,10 @@ type fakeGroup struct {
 	name    string
 	epoch   int32
 	members []*fakeMember
-	turn    int           // shifts assignments, so that more moves than must
-	out     map[string]int
-	log     []string // what has become of members
-	rewinds bool     // a test sets positions back on purpose
+	turn    int             // shifts assignments, so that more moves than must
+	kicked  map[string]bool // put out for no reason, and not yet back
+	log     []string        // what has become of members
+	rewinds bool            // a test sets positions back on purpose
 }
 
 type fakeMember struct {
@@ -47,7 +47,7 @@ type fakeMember struct {
 func (f *fake) group(name string) *fakeGroup {
 	g := f.groups[name]
 	if g == nil {
-		g = &fakeGroup{name: name, out: map[string]int{}}
+		g = &fakeGroup{name: name, kicked: map[string]bool{}}
 		if f.groups[name] = g; len(f.groups) == 1 {
 			f.done.Add(1)
 			go f.watchGroups()
@@ -81,7 +81,6 @@ func (f *fake) watchGroups() {
 
 func (f *fake) expel(g *fakeGroup, m *fakeMember, why string) {
 	g.members = slices.DeleteFunc(g.members, func(x *fakeMember) bool { return x == m })
-	g.out[m.id]++
 	g.log = append(g.log, why+" "+m.id)
 	f.retarget(g)
 }
@@ -198,6 +197,7 @@ func (f *fake) join(g *fakeGroup, m *fakeMember, h *native.GroupHeartbeat) (*fak
 	if h.Assignor == "bogus" {
 		return nil, errcode.New(errcode.UnsupportedAssignor, "bogus; there is sticky")
 	}
+	delete(g.kicked, h.Member)
 	fresh := &fakeMember{
 		id: h.Member, instance: h.Instance, topics: h.Topics, heard: time.Now(), urged: time.Now(),
 		session: fakeSession, rebalance: fakeRebalance,
@@ -216,7 +216,6 @@ func (f *fake) join(g *fakeGroup, m *fakeMember, h *native.GroupHeartbeat) (*fak
 		old := g.members[holder]
 		fresh.target, fresh.assigned = old.target, old.assigned
 		g.members[holder] = fresh
-		g.out[old.id]++
 		g.log = append(g.log, "replaced "+old.id)
 		return fresh, nil
 	case m != nil:

@@ -189,6 +189,9 @@ func (f *fake) serve(c *fakeConn) {
 			go func() {
 				defer f.done.Done()
 				time.Sleep(bad.hold)
+				if bad.hold > 0 && f.isGone(c) {
+					return
+				}
 				f.answer(c, fr.Header, body, bad)
 			}()
 			continue
@@ -208,6 +211,12 @@ func (f *fake) gone(c *fakeConn) {
 	f.leaveQueues(c)
 	f.leaveTxns(c)
 	f.pump()
+}
+
+func (f *fake) isGone(c *fakeConn) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return c.ended
 }
 
 // answer carries a request out and writes its response.

@@ -179,10 +179,8 @@ func (m *membership) awaitHands(ctx context.Context, parts []*part, until time.T
 
 // letGo takes partitions out, between two commits, and has the broker told.
 func (m *membership) letGo(ctx context.Context, parts []*part) {
-	select {
-	case m.k.saving <- struct{}{}:
-		defer func() { <-m.k.saving }()
-	case <-ctx.Done():
+	if m.k.beginSaving(ctx) == nil {
+		defer m.k.endSaving()
 	}
 	m.k.mu.Lock()
 	defer m.k.mu.Unlock()
@@ -236,9 +234,13 @@ func (m *membership) welcome(ctx context.Context, parts []*part) {
 	}
 }
 
-// place finds where to begin with partitions, and tells for which that failed.
+// place finds where to begin with partitions, and tells for which that failed. It looks when no
+// commit is under way: one from before the member had lost a partition and got it back may yet count.
 func (m *membership) place(ctx context.Context, parts []*part) []error {
 	failed := make([]error, len(parts))
+	if m.k.beginSaving(ctx) == nil {
+		defer m.k.endSaving()
+	}
 	var committed map[uint64]ipc.OffsetCommit
 	err := m.persist(ctx, func() (err error) {
 		committed, err = m.k.committedByIndex(ctx, parts)

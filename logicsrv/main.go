@@ -76,6 +76,11 @@ func coreConfig(c *tier.Config) core.Config {
 		GroupHeartbeatMS:    int32(c.GroupHeartbeatMS),
 		GroupInitialDelayMS: int64(c.GroupInitialDelayMS),
 		OffsetRetentionMS:   int64(c.OffsetRetentionHours) * 3600 * 1000,
+		MaxDelayed:          c.MaxDelayed,
+		MaxTxns:             c.MaxTransactions,
+		TxnCheckMS:          int64(c.TransactionCheckMS),
+		TxnChecks:           c.TransactionChecks,
+		TxnMaxMS:            int64(c.TransactionMaxHours) * 3600 * 1000,
 	}
 	if c.GroupInitialDelayMS == 0 {
 		cfg.GroupInitialDelayMS = -1

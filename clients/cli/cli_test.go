@@ -12,6 +12,7 @@ import (
 
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/native"
 )
 
@@ -71,6 +72,10 @@ func TestUsage(t *testing.T) {
 		"binding create --exchange x --queue q --header =v", "binding create --exchange x --queue q --to-exchange y", "publish", "publish --topic t --exchange x",
 		"publish --topic t --header k", "publish --topic t --level high", "publish x", "consume", "consume --topic t --queue q",
 		"consume --topic t --from noon", "consume --topic t --partition a", "consume --queue q --ack maybe", "log dump", "shm ls x",
+		"consume --topic t --pull", "consume --topic t --visibility 1s", "consume --queue q --visibility 1s", "consume --queue q --pull --visibility 0s",
+		"consume --queue q --pull --visibility 1s --ack auto", "consume --queue q --pull --exclusive", "queue purge", "queue seek q", "queue seek q --to noon",
+		"queue seek q --to latest --index 4", "publish --topic t --priority 1", "publish --topic t --ttl 0s", "publish --exchange x --priority 256",
+		"publish --exchange x --delay -1s", "publish --exchange x --ttl -1s", "txn commit", "txn commit one", "txn rollback 0", "consumer bogus",
 		"stat x", "ping x", "queue delete", "topic list --timeout",
 	} {
 		code, out, errs := program(t, "", append(strings.Fields(args), "--addr", "127.0.0.1:1")...)
@@ -148,6 +153,131 @@ func TestExchangeOptions(t *testing.T) {
 	}
 }
 
+// TestQueueOptions: every property of a queue has its flag, and a mistake names it.
+func TestQueueOptions(t *testing.T) {
+	s := newStub(t)
+	for args, want := range map[string]admin.CreateQueue{
+		"q --max-priority 9 --auto-delete --single-active --transient": {
+			QueueSettings: admin.QueueSettings{MaxPriority: 9, AutoDelete: true, SingleActive: true},
+		},
+		"q --max-messages 0 --max-bytes 5 --overflow reject-publish-dlx --delivery-limit 3": {
+			QueueSettings: admin.QueueSettings{Durable: true, MaxMessages: admin.Some(0), MaxBytes: admin.Some(5), Overflow: admin.RejectDeadLetter, DeliveryLimit: admin.Some(3)},
+		},
+		"q --message-ttl 0s --expires 1h --rewind 24h --level page": {
+			Level:         2,
+			QueueSettings: admin.QueueSettings{Durable: true, MessageTTLMS: admin.Some(0), ExpiresMS: admin.Some(3_600_000), RewindMS: admin.Some(86_400_000)},
+		},
+		"q --dead-letter-exchange dead":                 {QueueSettings: admin.QueueSettings{Durable: true, DeadLetter: true, DeadLetterExchange: "dead", KeepKey: true}},
+		"q --dead-letter-exchange= --dead-letter-key k": {QueueSettings: admin.QueueSettings{Durable: true, DeadLetter: true, DeadLetterKey: "k"}},
+		"q --topic t":                                             {QueueSettings: admin.QueueSettings{Durable: true, Topic: "t"}},
+		"q --topic t --from latest --tags a||b":                   {From: admin.FromLatest, QueueSettings: admin.QueueSettings{Durable: true, Topic: "t", FilterKind: admin.FilterTags, Filter: "a||b"}},
+		"q --topic t --from 7 --filter n>3 --delivery-limit 1":    {From: admin.FromOffsets, Offsets: []uint64{7, 7}, QueueSettings: admin.QueueSettings{Durable: true, Topic: "t", FilterKind: admin.FilterSelector, Filter: "n>3", DeliveryLimit: admin.Some(1)}},
+		"q --topic t --from 2006-01-02T15:04:05Z --single-active": {From: admin.FromOffsets, Offsets: []uint64{0, 0}, QueueSettings: admin.QueueSettings{Durable: true, Topic: "t", SingleActive: true}},
+	} {
+		want.Name = "q"
+		s.succeed(t, "", append([]string{"queue", "create"}, strings.Fields(args)...)...)
+		if m, err := admin.DecodeCreateQueue(s.asked[native.CmdCreateQueue]); err != nil || !reflect.DeepEqual(m, want) {
+			t.Errorf("%s asked for %+v, %v", args, m, err)
+		}
+	}
+	for args, flag := range map[string]string{
+		"--exclusive": "--exclusive", "--max-priority 256": "--max-priority", "--overflow drop": "--overflow", "--message-ttl -1s": "--message-ttl",
+		"--expires 0s": "--expires", "--rewind 0s": "--rewind", "--expires 1us": "--expires", "--dead-letter-key k": "--dead-letter-key",
+		"--dead-letter-exchange x --dead-letter-key=": "--dead-letter-key", "--from latest": "--from", "--filter a=1": "--filter",
+		"--tags a": "--tags", "--topic t --filter a= ": "--filter", "--topic t --tags a|b": "--tags", "--topic t --tags a --filter b=1": "--filter",
+		"--topic t --max-priority 1": "--max-priority", "--topic t --rewind 1h": "--rewind", "--topic t --message-ttl 1h": "--message-ttl",
+		"--topic t --from noon": "--from", "--max-messages many": "max-messages",
+	} {
+		code, _, errs := program(t, "", append(strings.Fields("queue create q --addr 127.0.0.1:1 --timeout 50ms "), strings.Fields(args)...)...)
+		if code != exitUsage || !strings.Contains(errs, flag) {
+			t.Errorf("%s: exit code %d, %q", args, code, errs)
+		}
+	}
+}
+
+// TestPurgeSeekAndTxns ask for what they say.
+func TestPurgeSeekAndTxns(t *testing.T) {
+	s := newStub(t)
+	if got := s.succeed(t, "", "queue", "purge", "q"); got != "queue q is purged of 12 messages\n" {
+		t.Errorf("purge prints %q", got)
+	}
+	for args, want := range map[string][]admin.SeekTo{
+		"--to 7":                    {{Index: 9, Offset: 7}},
+		"--to earliest":             {{Index: 9}},
+		"--to 2006-01-02T15:04:05Z": {{Index: 9}},
+		"--to 5 --index 44":         {{Index: 44, Offset: 5}},
+	} {
+		s.succeed(t, "", append([]string{"queue", "seek", "q"}, strings.Fields(args)...)...)
+		if m, err := admin.DecodeSeek(s.asked[native.CmdSeek]); err != nil || m.Name != "q" || !reflect.DeepEqual(m.To, want) {
+			t.Errorf("%s asked for %+v, %v", args, m, err)
+		}
+	}
+	for verb, want := range map[string]string{
+		"commit": "transaction 9 is committed: its messages are in 3 queues and partitions\n", "rollback": "transaction 9 is rolled back\n",
+	} {
+		if got := s.succeed(t, "", "txn", verb, "9"); got != want {
+			t.Errorf("txn %s prints %q", verb, got)
+		}
+		if m, err := native.DecodeEndTxn(s.asked[native.CmdEndTxn]); err != nil || m.Txn != 9 || m.Commit != (verb == "commit") {
+			t.Errorf("txn %s asked for %+v, %v", verb, m, err)
+		}
+	}
+}
+
+// TestPublishOptions: when and how queues are to deliver reaches the broker.
+func TestPublishOptions(t *testing.T) {
+	s := newStub(t)
+	for args, want := range map[string]native.Publish{
+		"":                        {TTLMS: ipc.NoTTL},
+		"--ttl 0s --priority 255": {Priority: 255},
+		"--ttl 1m --delay 1h":     {TTLMS: 60_000, DelayMS: 3_600_000},
+	} {
+		s.succeed(t, "abc\n", append([]string{"publish", "--exchange", "x", "--key", "k"}, strings.Fields(args)...)...)
+		want.Exchange, want.RoutingKey, want.Weight = "x", "k", 3
+		if m, _, err := native.DecodePublish(s.asked[native.CmdPublish]); err != nil || !reflect.DeepEqual(m, want) {
+			t.Errorf("%s published %+v, %v", args, m, err)
+		}
+	}
+}
+
+// TestPull prints what it pulls and settles it, gives it back, or lets the broker settle it.
+func TestPull(t *testing.T) {
+	s := newStub(t)
+	for args, want := range map[string]string{
+		"":                          "[{1 0} {1 0}]", // verdict and lease
+		"--visibility 1m":           "[{1 77} {1 77}]",
+		"--ack no":                  "[{2 0} {2 0}]",
+		"--ack no --visibility 10m": "[{2 77} {2 77}]",
+		"--ack auto":                "[]",
+	} {
+		s.verdicts = nil
+		s.succeed(t, "a\n", "publish", "--exchange", "x", "-q")
+		s.succeed(t, "c\n", "publish", "--exchange", "x", "-q")
+		line := append(strings.Fields("consume --queue q --pull --count 2 --idle 5s --json"), strings.Fields(args)...)
+		got := s.succeed(t, "", line...)
+		type verdict struct {
+			V     ipc.Verdict
+			Lease uint64
+		}
+		passed := []verdict{}
+		for _, m := range s.verdicts {
+			passed = append(passed, verdict{m.Verdict, m.Lease})
+		}
+		if strings.Count(got, "\n") != 2 || fmt.Sprint(passed) != want {
+			t.Errorf("%s: %s\nverdicts %v, not %s", args, got, passed, want)
+		}
+	}
+	var l line
+	s.succeed(t, "a\n", "publish", "--exchange", "x", "-q")
+	got := s.succeed(t, "", "consume", "--queue", "q", "--count", "1", "--json")
+	if err := json.Unmarshal([]byte(got), &l); err != nil || l.Exchange != "x" || l.RoutingKey != "r.k" || l.Priority != 4 || l.Index != 9 || len(l.Deaths) != 1 || l.Deaths[0].Reason != "expired" {
+		t.Errorf("%v, %s", err, got)
+	}
+	if got := s.succeed(t, "", "consume", "--queue", "q", "--pull", "--idle", "20ms"); got != "" {
+		t.Errorf("of an empty queue came %q", got)
+	}
+}
+
 func TestBindingOptions(t *testing.T) {
 	s := newStub(t)
 	for args, want := range map[string]string{
@@ -170,13 +300,16 @@ func TestTables(t *testing.T) {
 	for args, want := range map[string]string{
 		"topic list":           "TOPIC  PARTITIONS  LEVEL  RECORDS  RETENTION\nt               2  disk         0  1m0s\n",
 		"topic describe t":     "TOPIC  PARTITION  INDEX  NEXT  VISIBLE\nt              0      1     0        0\nt              1      2     0        0\n",
-		"queue list":           "QUEUE  READY  UNACKED  CONSUMERS  LEVEL    DURABLE  SETTLED  ID\nq         12        0          0  default  true           0   9\n",
+		"queue list":           "QUEUE  READY  UNACKED  LEASED  CONSUMERS  LEVEL    DURABLE  SETTLED  ID  PROPERTIES\nq         12        0       2          0  default  true           0   9  max-priority=4,max-messages=50,overflow=reject-publish,message-ttl=1.5s,dead-letter-exchange=\n",
 		"exchange list":        "EXCHANGE  TYPE    DURABLE  BINDINGS  PROPERTIES\nx         fanout  false           1  auto-delete,alternate=rest\n",
 		"binding list":         "EXCHANGE  TO          KEY  HEADERS\nx         q           a.*  k=v\nx         exchange y       any of k=1,k=2,p with x-\n",
 		"group list":           "GROUP  TOPIC  PARTITION  OFFSET  LAG  METADATA\ng      t              0       1    0\n",
 		"binding describe x":   "EXCHANGE  TO          KEY  HEADERS\nx         q           a.*  k=v\nx         exchange y       any of k=1,k=2,p with x-\n",
 		"group describe g":     "GROUP  TOPIC  PARTITION  OFFSET  LAG  METADATA\ng      t              0       1    0\n",
-		"queue describe q q":   "QUEUE  READY  UNACKED  CONSUMERS  LEVEL    DURABLE  SETTLED  ID\nq         12        0          0  default  true           0   9\n",
+		"queue describe q q":   "QUEUE  READY  UNACKED  LEASED  CONSUMERS  LEVEL    DURABLE  SETTLED  ID  PROPERTIES\nq         12        0       2          0  default  true           0   9  max-priority=4,max-messages=50,overflow=reject-publish,message-ttl=1.5s,dead-letter-exchange=\n",
+		"consumer list":        "QUEUE  CONN  SUB  TAG      PRIORITY  CREDIT  HELD  PROPERTIES\nq       257    1  billing        -3     100     7  ack-timeout=10s\nq       258    1                  0       0     0  auto-ack,exclusive,waits\n",
+		"consumer list q":      "QUEUE  CONN  SUB  TAG      PRIORITY  CREDIT  HELD  PROPERTIES\nq       257    1  billing        -3     100     7  ack-timeout=10s\nq       258    1                  0       0     0  auto-ack,exclusive,waits\n",
+		"txn list":             "TXN  GROUP   KEY      BEGUN                 BATCHES  CHECKS  NEXT CHECK\n  9  orders  order 7  2023-11-14T22:13:20Z        2       1  2023-11-14T22:14:20Z\n 10                   2023-11-14T22:13:21Z        0       0  with its connection\n",
 		"exchange describe x ": "EXCHANGE  TYPE    DURABLE  BINDINGS  PROPERTIES\nx         fanout  false           1  auto-delete,alternate=rest\n",
 	} {
 		if got := s.succeed(t, "", strings.Fields(args)...); got != want {

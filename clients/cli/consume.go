@@ -25,6 +25,8 @@ func consumeCommand() *cli.Command {
 		&cli.BoolFlag{Name: "push", Usage: "have the broker push instead of fetching"},
 		&cli.StringFlag{Name: "queue", Usage: "take from the queue `NAME`"},
 		&cli.StringFlag{Name: "ack", Value: "yes", Usage: "with a queue: yes settles what was printed, no gives it back at the end, auto lets the broker settle what it delivers"},
+		&cli.BoolFlag{Name: "pull", Usage: "with a queue: ask for messages instead of being a consumer"},
+		&cli.DurationFlag{Name: "visibility", Usage: "with --pull: nobody else sees them for so long, even if this command is killed", DefaultText: "until this command ends"},
 		&cli.BoolFlag{Name: "exclusive", Usage: "be the queue's only consumer, or fail"},
 		&cli.Uint64Flag{Name: "count", Aliases: []string{"n"}, Usage: "end after so many messages", DefaultText: "no end"},
 		&cli.DurationFlag{Name: "idle", Usage: "end when for so long nothing has come", DefaultText: "never"},
@@ -83,9 +85,26 @@ func consume(c *cli.Context) (err error) {
 
 // plan reads the options, so that a mistake is told before a broker is asked.
 func (k *consuming) plan(c *cli.Context) (run func(*trimq.Client) error, err error) {
+	for _, name := range []string{"pull", "visibility"} {
+		if c.IsSet(name) && !c.IsSet("queue") {
+			return nil, badUsage("--%s is for --queue", name)
+		}
+	}
+	switch c.String("ack") {
+	case "yes", "no", "auto":
+	default:
+		return nil, badUsage("--ack is %q; it can be yes, no or auto", c.String("ack"))
+	}
+	if c.Bool("pull") {
+		opts, err := k.pullOptions(c)
+		return func(client *trimq.Client) error { return k.pull(c, client, opts) }, err
+	}
+	if c.IsSet("visibility") {
+		return nil, badUsage("--visibility is for --pull")
+	}
 	if c.IsSet("queue") {
-		opts, err := k.queueOptions(c)
-		return func(client *trimq.Client) error { return k.queue(c, client, opts) }, err
+		opts := k.queueOptions(c)
+		return func(client *trimq.Client) error { return k.queue(c, client, opts) }, nil
 	}
 	opts, err := consumerOptions(c)
 	return func(client *trimq.Client) error { return k.topic(c, client, opts) }, err
@@ -149,7 +168,7 @@ func (k *consuming) fetched(c *cli.Context, consumer *trimq.Consumer, f *trimq.F
 }
 
 func consumerOptions(c *cli.Context) ([]trimq.ConsumerOption, error) {
-	from, err := parseFrom(c.String("from"))
+	from, err := parseFrom("from", c.String("from"))
 	if err != nil {
 		return nil, err
 	}
@@ -167,20 +186,26 @@ func consumerOptions(c *cli.Context) ([]trimq.ConsumerOption, error) {
 	return opts, nil
 }
 
-func parseFrom(text string) (trimq.From, error) {
+// parseFrom reads the value of a flag that says where to begin.
+func parseFrom(flag, text string) (trimq.From, error) {
 	switch text {
 	case "earliest":
 		return trimq.Earliest(), nil
 	case "latest":
 		return trimq.Latest(), nil
 	}
-	if n, err := strconv.ParseUint(text, 10, 64); err == nil {
+	if n, ok := parseOffset(text); ok {
 		return trimq.AtOffset(n), nil
 	}
 	if t, err := time.Parse(time.RFC3339, text); err == nil {
 		return trimq.AtTime(t), nil
 	}
-	return trimq.From{}, badUsage("--from is %q; it can be earliest, latest, an offset, or a time like 2006-01-02T15:04:05Z", text)
+	return trimq.From{}, badUsage("--%s is %q; it can be earliest, latest, an offset, or a time like 2006-01-02T15:04:05Z", flag, text)
+}
+
+func parseOffset(text string) (uint64, bool) {
+	n, err := strconv.ParseUint(text, 10, 64)
+	return n, err == nil
 }
 
 func parsePartitions(text string) ([]uint32, error) {
@@ -195,20 +220,19 @@ func parsePartitions(text string) ([]uint32, error) {
 	return list, nil
 }
 
-func (k *consuming) queueOptions(c *cli.Context) ([]trimq.QueueOption, error) {
+func (k *consuming) queueOptions(c *cli.Context) []trimq.QueueOption {
 	const prefetch = 1000
-	opts := []trimq.QueueOption{trimq.WithPrefetch(int(min(prefetch, max(k.left, 1))))}
+	opts := []trimq.QueueOption{trimq.WithPrefetch(int(min(prefetch, max(k.left, 1)))), trimq.WithTag("trimq consume")}
 	switch c.String("ack") {
-	case "yes", "no":
+	case "no":
+		opts = append(opts, trimq.WithAckTimeout(0)) // it holds them to the end
 	case "auto":
 		opts = append(opts, trimq.WithAutoAck())
-	default:
-		return nil, badUsage("--ack is %q; it can be yes, no or auto", c.String("ack"))
 	}
 	if c.Bool("exclusive") {
 		opts = append(opts, trimq.WithExclusive())
 	}
-	return opts, nil
+	return opts
 }
 
 func (k *consuming) queue(c *cli.Context, client *trimq.Client, opts []trimq.QueueOption) error {
@@ -243,7 +267,7 @@ func (k *consuming) delivered(c *cli.Context, consumer *trimq.QueueConsumer, d *
 		if k.left == 0 {
 			break
 		}
-		if err := k.print(&d.Messages[i], &line{Queue: c.String("queue"), Attempts: d.Attempts}); err != nil {
+		if err := k.print(&d.Messages[i], lineOf(&d.Parcel)); err != nil {
 			return err
 		}
 		printed = append(printed, d.Messages[i].Offset)
@@ -251,7 +275,31 @@ func (k *consuming) delivered(c *cli.Context, consumer *trimq.QueueConsumer, d *
 	if err := k.out.Flush(); err != nil || c.String("ack") != "yes" {
 		return err
 	}
-	return consumer.Ack(d.Index, printed...)
+	err := consumer.Ack(d.Index, printed...)
+	if errors.Is(err, trimq.ErrRecalled) { // whoever reads the output is slow
+		fmt.Fprintln(c.App.ErrWriter, "trimq: printed too late, will come again:", err)
+		err = nil
+	}
+	return err
+}
+
+// deathView is a row of a message's deaths as JSON.
+type deathView struct {
+	Queue    string    `json:"queue"`
+	Reason   string    `json:"reason"`
+	Count    uint64    `json:"count"`
+	First    time.Time `json:"first"`
+	Exchange string    `json:"exchange"`
+	Keys     []string  `json:"keys"`
+}
+
+// lineOf is what all messages of a parcel share.
+func lineOf(d *trimq.Parcel) *line {
+	l := &line{Queue: d.Queue, Index: d.Index, Attempts: d.Attempts, Exchange: d.Exchange, RoutingKey: d.RoutingKey, Priority: d.Priority}
+	for _, x := range d.Deaths {
+		l.Deaths = append(l.Deaths, deathView{x.Queue, x.Reason.String(), x.Count, time.UnixMilli(x.FirstMS).UTC(), x.Exchange, x.Keys})
+	}
+	return l
 }
 
 // line is a message as JSON. Text that is not UTF-8 stands in base64.
@@ -259,9 +307,14 @@ type line struct {
 	Topic       string            `json:"topic,omitempty"`
 	Partition   *int64            `json:"partition,omitempty"`
 	Queue       string            `json:"queue,omitempty"`
+	Index       uint64            `json:"index,omitempty"`
 	Offset      uint64            `json:"offset"`
 	Time        time.Time         `json:"time"`
 	Attempts    uint16            `json:"attempts,omitempty"`
+	Exchange    string            `json:"exchange,omitempty"`
+	RoutingKey  string            `json:"routing_key,omitempty"`
+	Priority    uint8             `json:"priority,omitempty"`
+	Deaths      []deathView       `json:"deaths,omitempty"`
 	Key         *string           `json:"key,omitempty"`
 	KeyBase64   []byte            `json:"key_base64,omitempty"`
 	Value       *string           `json:"value,omitempty"`

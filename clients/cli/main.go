@@ -82,7 +82,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 			&cli.DurationFlag{Name: "timeout", Usage: "for reaching the broker and for each answer", Value: defaultTimeout, EnvVars: []string{"TRIMQ_TIMEOUT"}},
 		},
 		Commands: []*cli.Command{
-			topicCommand(), exchangeCommand(), queueCommand(), bindingCommand(), groupCommand(),
+			topicCommand(), exchangeCommand(), queueCommand(), bindingCommand(), groupCommand(), consumerCommand(), txnCommand(),
 			publishCommand(), consumeCommand(), traceCommand(), logCommand(), statCommand(), shmCommand(),
 			{Name: "ping", Usage: "measure round trips to the broker", Flags: []cli.Flag{
 				&cli.IntFlag{Name: "count", Value: 3, Usage: "how many"},

@@ -26,6 +26,9 @@ func publishCommand() *cli.Command {
 		&cli.StringFlag{Name: "key", Usage: "the messages' `KEY` (to a topic) or routing key (through an exchange)"},
 		&cli.StringFlag{Name: "key-separator", Usage: "each line is a key, this `TEXT`, and the message"},
 		&cli.StringSliceFlag{Name: "header", Usage: "`NAME=VALUE` for each message; several are allowed"},
+		&cli.UintFlag{Name: "priority", Usage: "through an exchange: 0 to 255; queues with priorities deliver higher ones first"},
+		&cli.DurationFlag{Name: "delay", Usage: "through an exchange: nobody sees them before"},
+		&cli.DurationFlag{Name: "ttl", Usage: "through an exchange: they expire when they have waited in a queue for so long; 0: unless they can be delivered at once", DefaultText: "never"},
 		&cli.BoolFlag{Name: "mandatory", Usage: "a message that reaches no queue is an error"},
 		levelFlag("what an acknowledgement waits for"),
 		&cli.BoolFlag{Name: "zstd", Usage: "compress"},
@@ -94,6 +97,9 @@ func newPublishing(c *cli.Context) (*publishing, []trimq.ProducerOption, error) 
 	if (m.Topic == "") == !c.IsSet("exchange") {
 		return nil, nil, badUsage("publish: either --topic or --exchange is needed")
 	}
+	if err := parseDelivery(c, m); err != nil {
+		return nil, nil, err
+	}
 	if n := c.Int("partition"); n >= 0 {
 		m.Partition = trimq.ToPartition(uint32(n))
 	}
@@ -119,6 +125,28 @@ func newPublishing(c *cli.Context) (*publishing, []trimq.ProducerOption, error) 
 		opts = append(opts, trimq.WithZstd())
 	}
 	return p, opts, nil
+}
+
+// parseDelivery reads when and how queues are to deliver.
+func parseDelivery(c *cli.Context, m *trimq.Message) error {
+	for _, name := range []string{"priority", "delay", "ttl", "mandatory"} {
+		if c.IsSet(name) && m.Topic != "" {
+			return badUsage("publish: --%s is for --exchange; a topic takes messages as they come", name)
+		}
+	}
+	for _, name := range []string{"delay", "ttl"} {
+		if d := c.Duration(name); d < 0 {
+			return badUsage("--%s is %v; it must not be negative", name, d)
+		}
+	}
+	if n := c.Uint("priority"); n > 255 {
+		return badUsage("--priority is %d; it can be 0 to 255", n)
+	}
+	m.Priority, m.Delay = uint8(c.Uint("priority")), c.Duration("delay")
+	if c.IsSet("ttl") {
+		m.TTL = trimq.ExpireAfter(c.Duration("ttl"))
+	}
+	return nil
 }
 
 // lines sends what r holds, until its end or the first message that is not taken.

@@ -9,13 +9,15 @@ import (
 )
 
 func queueCommand() *cli.Command {
-	return &cli.Command{Name: "queue", Usage: "create, list, describe and delete queues", Subcommands: []*cli.Command{
-		{Name: "create", ArgsUsage: "NAME", Usage: "create a queue", Flags: []cli.Flag{
-			levelFlag("what an acknowledgement waits for"),
-			&cli.BoolFlag{Name: "transient", Usage: "its messages need not survive"},
-		}, Action: withClient(createQueue)},
+	return &cli.Command{Name: "queue", Usage: "create, list, describe, purge, set back and delete queues", Subcommands: []*cli.Command{
+		{
+			Name: "create", ArgsUsage: "NAME", Usage: "create a queue",
+			Flags: append([]cli.Flag{levelFlag("what an acknowledgement waits for")}, settingsFlags()...), Action: withClient(createQueue),
+		},
 		{Name: "list", Usage: "list queues", Flags: []cli.Flag{jsonFlag()}, Action: withClient(describeQueues)},
 		{Name: "describe", ArgsUsage: "NAME...", Usage: "show queues", Flags: []cli.Flag{jsonFlag()}, Action: withClient(describeQueues)},
+		{Name: "purge", ArgsUsage: "NAME", Usage: "drop all messages that are ready", Action: withClient(purgeQueue)},
+		{Name: "seek", ArgsUsage: "NAME", Usage: "go on elsewhere: in a queue over a topic, or in what --rewind keeps", Flags: seekFlags(), Action: withClient(seekQueue)},
 		{Name: "delete", ArgsUsage: "NAME", Usage: "delete a queue and its messages", Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "if-unused", Usage: "only without consumers"},
 			&cli.BoolFlag{Name: "if-empty", Usage: "only without messages"},
@@ -32,7 +34,18 @@ func createQueue(ctx context.Context, c *cli.Context, client *trimq.Client) erro
 	if err != nil {
 		return err
 	}
-	existed, err := client.CreateQueue(ctx, trimq.QueueSpec{Name: name[0], Level: level, QueueSettings: trimq.QueueSettings{Durable: !c.Bool("transient")}})
+	spec := trimq.QueueSpec{Name: name[0], Level: level}
+	if spec.QueueSettings, err = parseSettings(c); err != nil {
+		return err
+	}
+	from, err := parseFrom("from", c.String("from"))
+	if err == nil && spec.Topic != "" {
+		err = client.StartAt(ctx, &spec, from)
+	}
+	if err != nil {
+		return err
+	}
+	existed, err := client.CreateQueue(ctx, spec)
 	if err != nil {
 		return err
 	}
@@ -44,11 +57,36 @@ type queueView struct {
 	Name      string `json:"name"`
 	Queue     uint64 `json:"queue"`
 	Level     string `json:"level"`
-	Durable   bool   `json:"durable"`
 	Ready     uint64 `json:"ready"`
 	Unacked   uint64 `json:"unacked"`
+	Leased    uint64 `json:"leased"`
+	Dead      uint64 `json:"dead"`
 	Settled   uint64 `json:"settled"`
 	Consumers uint32 `json:"consumers"`
+	Pulls     uint32 `json:"pulls"`
+	settingsView
+	Indexes []indexView `json:"indexes"`
+}
+
+// indexView is one index of a queue: of a priority, or of a partition of its topic.
+type indexView struct {
+	Index   uint64 `json:"index"`
+	Number  uint32 `json:"number"`
+	Next    uint64 `json:"next"`
+	Visible uint64 `json:"visible"`
+	Floor   uint64 `json:"floor"`
+	Oldest  uint64 `json:"oldest"`
+}
+
+func viewQueue(q *trimq.QueueInfo) queueView {
+	v := queueView{
+		Name: q.Name, Queue: q.Queue, Level: levelName(q.Level), Ready: q.Ready, Unacked: q.Unacked, Leased: q.Leased, Dead: q.Dead,
+		Settled: q.Settled, Consumers: q.Consumers, Pulls: q.Pulls, settingsView: viewSettings(&q.Settings), Indexes: []indexView{},
+	}
+	for _, ix := range q.Indexes {
+		v.Indexes = append(v.Indexes, indexView(ix))
+	}
+	return v
 }
 
 // describeQueues serves list and describe: the first wants no names, the second at least one.
@@ -62,11 +100,12 @@ func describeQueues(ctx context.Context, c *cli.Context, client *trimq.Client) e
 	if err != nil {
 		return err
 	}
-	t := newTable("QUEUE", "READY", "UNACKED", "CONSUMERS", "LEVEL", "DURABLE", "SETTLED", "ID")
+	t := newTable("QUEUE", "READY", "UNACKED", "LEASED", "CONSUMERS", "LEVEL", "DURABLE", "SETTLED", "ID", "PROPERTIES")
 	views := make([]queueView, len(queues))
-	for i, q := range queues {
-		views[i] = queueView{q.Name, q.Queue, levelName(q.Level), q.Settings.Durable, q.Ready, q.Unacked, q.Settled, q.Consumers}
-		t.add(q.Name, q.Ready, q.Unacked, q.Consumers, levelName(q.Level), q.Settings.Durable, q.Settled, q.Queue)
+	for i := range queues {
+		v := &views[i]
+		*v = viewQueue(&queues[i])
+		t.add(v.Name, v.Ready, v.Unacked, v.Leased, v.Consumers, v.Level, v.Durable, v.Settled, v.Queue, v.traits())
 	}
 	return show(c, views, t)
 }

@@ -24,6 +24,7 @@ type stub struct {
 	queued   [][]byte
 	routed   uint64
 	acked    []ipc.Range
+	verdicts []native.Ack
 	commits  []ipc.OffsetCommit
 	refusing *errcode.Error
 }
@@ -71,8 +72,11 @@ func (s *stub) serve(nc net.Conn) {
 		if f.Flags&native.FlagNoReply != 0 {
 			out = nil
 		}
-		if f.Command == native.CmdSubscribe {
-			out = append(out, s.deliveries()...)
+		switch {
+		case f.Command == native.CmdSubscribe:
+			out = append(out, s.deliveries(0, queueSub)...)
+		case f.Command == native.CmdPull && err == nil:
+			out = append(s.deliveries(f.Correlation, s.puller()), out...)
 		}
 		s.mu.Unlock()
 		if _, err := nc.Write(out); err != nil {
@@ -116,6 +120,15 @@ func (s *stub) answer(cmd native.Command, body []byte) ([]byte, error) {
 		s.queued = append(s.queued, append([]byte(nil), body[off:]...))
 		r := native.PublishReply{Queues: 1}
 		return r.Append(nil), err
+	case native.CmdPurge, native.CmdSeek:
+		m := admin.Created{Name: "q", Messages: 12}
+		return m.Append(nil), nil
+	case native.CmdPull:
+		return s.pull(body)
+	case native.CmdEndTxn:
+		m, err := native.DecodeEndTxn(body)
+		r := native.EndTxnReply{Committed: m.Commit, Queues: 3}
+		return r.Append(nil), err
 	case native.CmdFetch:
 		return s.fetch(body)
 	case native.CmdListOffsets:
@@ -124,6 +137,7 @@ func (s *stub) answer(cmd native.Command, body []byte) ([]byte, error) {
 	case native.CmdAck:
 		m, err := native.DecodeAck(body, nil)
 		s.acked = append(s.acked, m.Ranges...)
+		s.verdicts = append(s.verdicts, m)
 		return nil, err
 	case native.CmdCommitOffsets:
 		m, err := native.DecodeCommitOffsets(body)
@@ -153,7 +167,20 @@ func (s *stub) describe(body []byte) ([]byte, error) {
 			{Index: 1, Next: s.next, Visible: s.next}, {Index: 2},
 		}}}
 	case admin.KindQueue:
-		d.Queues = []admin.QueueInfo{{Name: "q", Queue: 9, Ready: 12, Settings: admin.QueueSettings{Durable: true}}}
+		d.Queues = []admin.QueueInfo{{
+			Name: "q", Queue: 9, Ready: 12, Leased: 2, Indexes: []admin.QueueIndex{{Index: 9, Next: 14, Visible: 14}},
+			Settings: admin.QueueSettings{Durable: true, MaxPriority: 4, MaxMessages: admin.Some(50), Overflow: admin.RejectPublish, MessageTTLMS: admin.Some(1500), DeadLetter: true, KeepKey: true},
+		}}
+	case admin.KindConsumer:
+		d.Consumers = []admin.ConsumerInfo{
+			{Queue: "q", Conn: 257, Sub: 1, Active: true, Credit: 100, Held: 7, Consumer: ipc.Consumer{Tag: "billing", Priority: -3, AckTimeoutMS: 10_000}},
+			{Queue: "q", Conn: 258, Sub: 1, Consumer: ipc.Consumer{AutoAck: true, Exclusive: true}},
+		}
+	case admin.KindTxn:
+		d.Txns = []admin.TxnInfo{
+			{Txn: 9, Group: "orders", Key: "order 7", Begun: 1_700_000_000_000, Batches: 2, Checks: 1, CheckMS: 1_700_000_060_000},
+			{Txn: 10, Begun: 1_700_000_001_000},
+		}
 	case admin.KindExchange:
 		d.Exchanges = []admin.ExchangeInfo{{
 			CreateExchange: admin.CreateExchange{Name: "x", Type: admin.Fanout, AutoDelete: true, Alternate: "rest"}, Bindings: 1,
@@ -185,14 +212,40 @@ func (s *stub) fetch(body []byte) ([]byte, error) {
 	return append(r.Append(nil), out...), nil
 }
 
-func (s *stub) deliveries() []byte {
-	var out []byte
+const queueSub = 1
+
+// pull answers with all that is there. REQUIRES: s.mu held.
+func (s *stub) pull(body []byte) ([]byte, error) {
+	m, err := native.DecodePull(body)
+	r := native.PullReply{}
 	for _, b := range s.queued {
-		n := uint32(batch.Header(b).Count())
-		m := native.Deliver{Sub: 1, Index: 9, Base: s.routed, First: s.routed, Count: n}
-		out = native.AppendHeader(out, native.CmdDeliver, 0, 0, native.DeliverSize+len(b))
-		out = append(m.Append(out), b...)
-		s.routed += uint64(n)
+		r.Count += uint32(batch.Header(b).Count())
+	}
+	if m.InvisibleMS > 0 && r.Count > 0 {
+		r.Lease, r.UntilMS = 77, 1_700_000_000_000
+	}
+	return r.Append(nil), err
+}
+
+// puller is the number by which the latest pull gets messages.
+func (s *stub) puller() uint64 {
+	if m, _ := native.DecodePull(s.asked[native.CmdPull]); m.InvisibleMS > 0 {
+		return 0
+	}
+	return native.PullerBit | 1
+}
+
+// deliveries gives all that is in the queue, once.
+func (s *stub) deliveries(corr, sub uint64) []byte {
+	var out []byte
+	note := ipc.Note{Exchange: "x", Key: "r.k", Priority: 4, Deaths: []ipc.Death{{Queue: "old", Reason: ipc.ReasonExpired, Count: 2, FirstMS: 1000, Keys: []string{"k"}}}}
+	n := note.Append(nil)
+	for _, b := range s.queued {
+		count := uint32(batch.Header(b).Count())
+		m := native.Deliver{Sub: sub, Index: 9, Base: s.routed, First: s.routed, Count: count, NoteBytes: uint32(len(n))}
+		out = native.AppendHeader(out, native.CmdDeliver, 0, corr, native.DeliverSize+len(n)+len(b))
+		out = append(append(m.Append(out), n...), b...)
+		s.routed += uint64(count)
 	}
 	s.queued = nil
 	return out

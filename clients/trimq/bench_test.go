@@ -3,8 +3,10 @@ package trimq
 import (
 	"context"
 	"net"
+	"slices"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/batch"
@@ -195,7 +197,7 @@ func BenchmarkReceive(b *testing.B) {
 }
 
 // benchConsumer is a consumer of queue 1 whose link is never started.
-func benchConsumer(b *testing.B) *QueueConsumer {
+func benchConsumer(testing.TB) *QueueConsumer {
 	c := &Client{addrs: []string{""}, opt: newOptions(nil)}
 	q := &QueueConsumer{
 		c: c, name: "q", queue: 1, opt: newQueueOptions(nil), notify: make(chan struct{}, 1), hands: map[uint64]*hand{},
@@ -203,4 +205,52 @@ func benchConsumer(b *testing.B) *QueueConsumer {
 	}
 	q.link = newLink(c, queueSlab, native.DefaultMaxFrame)
 	return q
+}
+
+// benchAdd is the way of a message into its batch, without a socket.
+func benchAdd(b *testing.B, m Message) {
+	c := &Client{addrs: []string{""}, opt: newOptions(nil)}
+	p := c.newProducer(nil)
+	p.win = newWindow(64 << 20)
+	p.link = newLink(c, producerSlab, 0)
+	t := &topicLanes{name: "t"}
+	p.mu.Lock()
+	t.streams = append(t.streams, p.newPartition("t", 0, 1))
+	x := p.newExchange("x", false)
+	p.mu.Unlock()
+	p.last.Store(t)
+	p.lastEx.Store(x)
+	ctx := context.Background()
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		if err := p.Produce(ctx, &m, nil); err != nil {
+			b.Fatal(err)
+		}
+		if i%1000 == 999 {
+			reportAll(p, t.streams[0])
+			reportAll(p, x)
+		}
+	}
+}
+
+// reportAll closes what is open in a stream, and reports it as stored.
+func reportAll(p *Producer, s *stream) {
+	s.closeOpen()
+	p.mu.Lock()
+	closed := slices.Clone(s.unanswered.all())
+	s.unanswered.reset()
+	p.queue.reset()
+	p.mu.Unlock()
+	for _, b := range closed {
+		p.report(b, Result{}, nil)
+	}
+}
+
+func BenchmarkAddTopic(b *testing.B) { benchAdd(b, Message{Topic: "t", Value: value(250)}) }
+func BenchmarkAddExchange(b *testing.B) {
+	benchAdd(b, Message{Exchange: "x", RoutingKey: "a.routing.key", Value: value(250)})
+}
+func BenchmarkAddShaped(b *testing.B) {
+	benchAdd(b, Message{Exchange: "x", RoutingKey: "a.routing.key", Priority: 7, TTL: ExpireAfter(time.Hour), Delay: time.Second, Value: value(250)})
 }

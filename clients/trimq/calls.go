@@ -117,6 +117,10 @@ func (cs *calls) put(on *conn, cmd native.Command, body native.Body) *call {
 		copied := *m
 		c.pull = &copied
 	}
+	if on != nil && on.isDead() {
+		cs.settle(c, nil, errConnLost)
+		return c
+	}
 	cs.queue = append(cs.queue, c)
 	cs.link.kick()
 	return c

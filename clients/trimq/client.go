@@ -23,6 +23,9 @@ type Client struct {
 	topics *topicTable
 	pulls  pulls
 
+	checkOnce sync.Once
+	checker   *checks // made with the first TxnChecker
+
 	mu     sync.Mutex
 	closed bool
 	parts  []closer // producers and consumers, to be closed with the client

@@ -183,6 +183,12 @@ func TestBadFrames(t *testing.T) {
 		"fetch with more bytes": frame(native.CmdFetch, native.FlagResponse, 1, make([]byte, 33)...),
 		"not asked for":         frame(native.CmdDeliver, 0, 0, make([]byte, 40)...),
 		"delivery of nothing":   frame(native.CmdDeliver, 0, 0, make([]byte, 8)...),
+		"recall cut off":        frame(native.CmdRecall, 0, 0, make([]byte, 16)...),
+		"recall of too much":    frame(native.CmdRecall, 0, 0, append(make([]byte, 16), 1, 255, 255, 255, 255, 255, 255, 255, 255, 1, 0, 0, 0)...),
+		"pull that ends early":  frame(native.CmdPull, native.FlagResponse, 1, make([]byte, 24)...),
+		"pull without messages": frame(native.CmdPull, native.FlagResponse, 1, append(make([]byte, 16), 9, 0, 0, 0, 0, 0, 0, 0)...),
+		"delivery to a pull":    frame(native.CmdDeliver, 0, 1, make([]byte, 80)...),
+		"check of nothing":      frame(native.CmdCheckTxn, 0, 0, 1, 2, 3),
 		"closed what":           frame(native.CmdSubClosed, 0, 0, 1),
 		"a request":             frame(native.CmdFetch, 0, 7),
 		"goodbye cut off":       frame(native.CmdGoodbye, 0, 0, 1),
@@ -193,7 +199,7 @@ func TestBadFrames(t *testing.T) {
 	}
 	r := rand.New(rand.NewPCG(8, 9))
 	for i := range 30 {
-		b := frame(native.Command(r.IntN(45)), native.Flags(r.IntN(4)), r.Uint64N(4), make([]byte, r.IntN(60))...)
+		b := frame(native.Command(r.IntN(50)), native.Flags(r.IntN(4)), r.Uint64N(4), make([]byte, r.IntN(60))...)
 		for j := 16; j < len(b); j++ {
 			b[j] = byte(r.IntN(256))
 		}
@@ -206,6 +212,7 @@ func badFrame(t *testing.T, bytes []byte) {
 	c := dialFake(t, f)
 	newTopic(t, c, "t", 1)
 	newQueue(t, f, c, "q", 10)
+	newQueue(t, f, c, "p", 10)
 	f.fill(t, 1, 10, 10, 0)
 	ctx := testContext(t)
 	hit := map[native.Command]bool{}
@@ -213,7 +220,7 @@ func badFrame(t *testing.T, bytes []byte) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		switch h.Command {
-		case native.CmdProduce, native.CmdFetch, native.CmdSubscribe, native.CmdAck, native.CmdInfo:
+		case native.CmdProduce, native.CmdFetch, native.CmdSubscribe, native.CmdAck, native.CmdInfo, native.CmdPull, native.CmdBeginTxn, native.CmdEndTxn:
 			if !hit[h.Command] {
 				hit[h.Command] = true
 				bad.garbage = bytes
@@ -269,6 +276,17 @@ func badFrame(t *testing.T, bytes []byte) {
 			}
 		}
 		if ctx.Err() != nil {
+			t.Fatal(err)
+		}
+	}
+	for got, err := []*Pulled(nil), error(nil); len(got) == 0; got, err = c.Pull(ctx, "p", 3, time.Second, WithVisibility(50*time.Millisecond)) {
+		if ctx.Err() != nil {
+			t.Fatal(err)
+		}
+	}
+	for done := false; !done; {
+		err := p.InTxn(ctx, func(ctx context.Context, x *Txn) error { return x.Produce(ctx, &Message{Topic: "t"}, nil) })
+		if done = err == nil; ctx.Err() != nil {
 			t.Fatal(err)
 		}
 	}
@@ -332,6 +350,10 @@ func TestContexts(t *testing.T) {
 		t.Fatal(err)
 	}
 	must[*Fetch](t)(k.Poll(ctx))
+	newQueue(t, f, c, "r", 7)
+	leased := must[[]*Pulled](t)(c.Pull(ctx, "r", 1, 0, WithVisibility(time.Hour)))[0]
+	inHand := must[[]*Pulled](t)(c.Pull(ctx, "r", 1, 0))[0]
+	x := begin(t, p)
 	// From here on nothing is answered.
 	hang := make(chan struct{})
 	t.Cleanup(func() { close(hang) })
@@ -359,7 +381,21 @@ func TestContexts(t *testing.T) {
 		"ConsumeQueue": func(ctx context.Context) error { _, err := c.ConsumeQueue(ctx, "q"); return err },
 		"Receive":      func(ctx context.Context) error { _, err := q.Receive(ctx); return err },
 		"queue Flush":  func(ctx context.Context) error { must[struct{}](t)(struct{}{}, q.Ack(q.queue, 0)); return q.Flush(ctx) },
-		"Dial":         func(ctx context.Context) error { _, err := Dial(ctx, []string{f.addr()}); return err },
+		"Pull":         func(ctx context.Context) error { _, err := c.Pull(ctx, "r", 1, time.Hour); return err },
+		"Delete":       leased.Delete,
+		"Return":       inHand.Return,
+		"Extend":       func(ctx context.Context) error { return leased.Extend(ctx, time.Hour) },
+		"Purge":        func(ctx context.Context) error { _, err := c.Purge(ctx, "r"); return err },
+		"queue Seek":   func(ctx context.Context) error { return c.Seek(ctx, "r", Latest()) },
+		"Consumers":    func(ctx context.Context) error { _, err := c.Consumers(ctx); return err },
+		"Subscribe":    func(ctx context.Context) error { _, err := c.Subscribe(ctx, Subscription{Topic: "t"}); return err },
+		"BeginTxn":     func(ctx context.Context) error { _, err := p.BeginTxn(ctx); return err },
+		"Txn Commit":   x.Commit,
+		"TxnChecker":   func(ctx context.Context) error { _, err := c.TxnChecker(ctx, "g", nil); return err },
+		"Serve": func(ctx context.Context) error {
+			return q.Serve(ctx, 2, func(context.Context, *Deliveries, *Record) error { return nil })
+		},
+		"Dial": func(ctx context.Context) error { _, err := Dial(ctx, []string{f.addr()}); return err },
 	} {
 		short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
 		if err := call(short); !errors.Is(err, context.DeadlineExceeded) {
@@ -392,7 +428,11 @@ func TestNoGoroutinesLeft(t *testing.T) {
 		}
 		must[*Consumer](t)(c.NewConsumer(ctx, []string{"t"}))
 		must[*Consumer](t)(c.NewConsumer(ctx, []string{"t"}, WithPush()))
-		must[*QueueConsumer](t)(c.ConsumeQueue(ctx, "q"))
+		q := must[*QueueConsumer](t)(c.ConsumeQueue(ctx, "q"))
+		begin(t, must[*Producer](t)(q.NewProducer()))
+		begin(t, p, WithTxnGroup("g", "k"))
+		must[[]*Pulled](t)(c.Pull(ctx, "q", 1, time.Millisecond))
+		must[*TxnChecker](t)(c.TxnChecker(ctx, "g", func(context.Context, Check) Decision { return TxnUnknown }))
 		if err := c.Close(ctx); err != nil {
 			t.Fatal(err)
 		}

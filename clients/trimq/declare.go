@@ -88,15 +88,24 @@ func (c *Client) queueOf(ctx context.Context, s *Subscription) (spec QueueSpec, 
 	case s.Tags != "":
 		spec.FilterKind, spec.Filter = FilterTags, s.Tags
 	}
-	switch s.From.kind {
-	case 0, fromEarliest:
+	if s.From.kind == 0 {
+		return spec, nil
+	}
+	return spec, c.StartAt(ctx, &spec, s.From)
+}
+
+// StartAt makes the queue over a topic that spec is to create begin there.
+func (c *Client) StartAt(ctx context.Context, spec *QueueSpec, from From) (err error) {
+	spec.From, spec.Offsets = admin.FromEarliest, nil
+	switch from.kind {
+	case fromEarliest:
 	case fromLatest:
 		spec.From = admin.FromLatest
 	default:
 		spec.From = admin.FromOffsets
-		spec.Offsets, err = c.offsetsOf(ctx, s.Topic, s.From)
+		spec.Offsets, err = c.offsetsOf(ctx, spec.Topic, from)
 	}
-	return spec, err
+	return err
 }
 
 // offsetsOf is a position in all partitions of a topic.

@@ -69,10 +69,13 @@ func TestDeclareThroughFaults(t *testing.T) {
 				})
 				spec := QueueSpec{QueueSettings: QueueSettings{Exclusive: true}}
 				q := must[*QueueConsumer](t)(c.DeclareAndConsume(testContext(t), spec))
-				f.mu.Lock()
-				defer f.mu.Unlock()
-				if fq := f.queues[q.Name()]; fq == nil || len(f.queues) != 1 || len(f.describeConsumers(fq)) != 1 || tries.Load() < 3 {
-					t.Fatalf("%s of %d queues is consumed after %d tries", q.Name(), len(f.queues), tries.Load())
+				eventually(t, "the queues of broken connections go", func() bool {
+					f.mu.Lock()
+					defer f.mu.Unlock()
+					return len(f.queues) == 1
+				})
+				if all := must[[]ConsumerInfo](t)(c.Consumers(testContext(t), q.Name())); len(all) != 1 || tries.Load() < 3 {
+					t.Fatalf("%s has %d consumers after %d tries", q.Name(), len(all), tries.Load())
 				}
 			})
 		}
@@ -101,6 +104,9 @@ func TestDeclareRefused(t *testing.T) {
 	}
 	if _, err := c.Subscribe(ctx, Subscription{Name: "s", Topic: "t", Selector: "a = 1", Tags: "b"}); !errors.Is(err, ErrInvalidArgument) {
 		t.Fatalf("two filters: %v", err)
+	}
+	if err := c.StartAt(ctx, &QueueSpec{QueueSettings: QueueSettings{Topic: "none"}}, From{}); !errors.Is(err, ErrNotFound) {
+		t.Fatalf("nowhere in an unknown topic: %v", err)
 	}
 	if _, err := c.Subscribe(ctx, Subscription{Name: "s", Topic: "none", From: AtOffset(1)}); !errors.Is(err, ErrNotFound) {
 		t.Fatalf("an unknown topic: %v", err)

@@ -43,7 +43,8 @@ type fake struct {
 	lease     uint64           // the latest
 	txns      map[uint64]*fakeTxn
 	lastTxn   uint64
-	maxOpen   int // most requests of a connection unanswered at once
+	lateTxns  time.Duration // until it is noticed that the connection of a transaction is gone
+	maxOpen   int           // most requests of a connection unanswered at once
 	fault     func(c *fakeConn, h native.Header, body []byte) fakeFault
 	closing   chan struct{}
 	done      sync.WaitGroup
@@ -129,6 +130,7 @@ func (f *fake) dropAll() {
 	defer f.mu.Unlock()
 	for c := range f.conns {
 		c.nc.Close()
+		clear(c.groups)
 	}
 }
 
@@ -189,7 +191,7 @@ func (f *fake) serve(c *fakeConn) {
 			go func() {
 				defer f.done.Done()
 				time.Sleep(bad.hold)
-				if bad.hold > 0 && f.isGone(c) {
+				if bad.hold > 0 && f.isGone(c, fr.Command) {
 					return
 				}
 				f.answer(c, fr.Header, body, bad)
@@ -209,21 +211,27 @@ func (f *fake) gone(c *fakeConn) {
 	delete(f.conns, c)
 	c.ended = true
 	f.leaveQueues(c)
-	f.leaveTxns(c)
+	if f.lateTxns == 0 {
+		f.leaveTxns(c)
+	} else {
+		f.after(f.lateTxns, func() { f.leaveTxns(c) })
+	}
 	f.pump()
 }
 
-func (f *fake) isGone(c *fakeConn) bool {
+// isGone tells whether a request that was held back comes too late, for its connection is known to
+// be gone.
+func (f *fake) isGone(c *fakeConn, cmd native.Command) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return c.ended
+	return c.ended && (cmd != native.CmdEndTxn || f.lateTxns == 0)
 }
 
 // answer carries a request out and writes its response.
 func (f *fake) answer(c *fakeConn, h native.Header, body []byte, bad fakeFault) {
 	var reply []byte
 	var err error
-	if h.Command == native.CmdPull && !bad.after && bad.refuse == 0 {
+	if h.Command == native.CmdPull && !bad.after && bad.refuse == 0 && bad.garbage == nil {
 		f.pull(c, h, body)
 		return
 	}

@@ -131,13 +131,6 @@ func (f *fake) check(id uint64) bool {
 	return false
 }
 
-// txn gives a copy of what the fake knows of a transaction.
-func (f *fake) txn(id uint64) fakeTxn {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return *f.txns[id]
-}
-
 // describeTxns lists open ones in order of their numbers, two a page.
 func (f *fake) describeTxns(m *admin.Describe, d *admin.Description) {
 	after, _ := strconv.ParseUint(m.After, 10, 64)

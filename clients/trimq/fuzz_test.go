@@ -2,9 +2,12 @@ package trimq
 
 import (
 	"bytes"
+	"errors"
+	"slices"
 	"testing"
 
 	"github.com/trimq/trimq/protocol/batch"
+	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/native"
 )
 
@@ -79,6 +82,76 @@ func FuzzFrames(f *testing.F) {
 			kept[i].release()
 		}
 		mine.close()
+	})
+}
+
+// FuzzQueueFrames shows arbitrary frames to a queue consumer and to calls, between what a user does.
+// Invariants: no panic; an error is ErrProtocol; what is counted as held is held.
+func FuzzQueueFrames(f *testing.F) {
+	var b batch.Builder
+	for i := range 3 {
+		b.Add(int64(i), nil, []byte("value"), nil)
+	}
+	run := bytes.Clone(b.Seal(batch.None, 1, 0, 0))
+	m := native.Deliver{Sub: queueSub, Index: 1, Base: 4, First: 4, Count: 3}
+	deliver := append([]byte{0, byte(native.DeliverSize + len(run))}, append(m.Append(nil), run...)...)
+	recalled := (&native.Recall{Sub: queueSub, Index: 1, Ranges: []ipc.Range{{First: 5, Count: 1}}}).Append(nil)
+	recall := append([]byte{1, byte(len(recalled))}, recalled...)
+	f.Add(slices.Concat(deliver, []byte{6, 0}, recall, []byte{7, 0, 5, 0, 3, 0}))
+	f.Add(slices.Concat(deliver, recall, []byte{6, 0, 7, 0, 5, 0, 8, 0}))
+	f.Fuzz(func(t *testing.T, stream []byte) {
+		q := benchConsumer(t)
+		cs := newCalls(q.link)
+		x := &Txn{}
+		cs.put(nil, native.CmdPull, &native.Pull{Queue: 1, Max: 9})
+		var o outbox
+		c := &conn{hello: native.HelloReply{WindowRequests: 64}}
+		q.gather(c, &o)
+		cs.gather(c, &o)
+		var kept *Deliveries
+		for len(stream) >= 2 {
+			what, n := stream[0]%9, min(int(stream[1]), len(stream)-2)
+			body := stream[2 : 2+n]
+			stream = stream[2+n:]
+			s := newSlab(1)
+			var err error
+			switch what {
+			case 0:
+				err = q.handle(nil, native.Header{Command: native.CmdDeliver}, body, s)
+			case 1:
+				err = q.handle(nil, native.Header{Command: native.CmdRecall}, body, s)
+			case 2:
+				err = q.handle(nil, native.Header{Command: native.CmdSubClosed}, body, s)
+			case 3:
+				err = q.handle(nil, native.Header{Command: native.CmdAck, Flags: native.FlagResponse, Correlation: q.corr}, body, s)
+			case 4:
+				err = cs.handle(nil, native.Header{Command: native.CmdDeliver, Correlation: cs.corr}, body, s)
+			case 5:
+				if kept != nil {
+					q.settle(ipc.VerdictAck, kept.Index, kept.first, kept.next)
+				}
+			case 6:
+				if in, _ := q.take(); in != nil {
+					kept, _ = q.open(in)
+				}
+			case 7:
+				q.gather(c, &o)
+			case 8:
+				if kept != nil {
+					q.bind(x, ipc.VerdictAck, kept.Index, kept.first, kept.next)
+				}
+			}
+			if err != nil && !errors.Is(err, ErrProtocol) {
+				t.Fatal(err)
+			}
+			held := uint64(0)
+			for _, h := range q.hands {
+				held += h.held.count() + h.bound.count()
+			}
+			if held != q.holding {
+				t.Fatalf("%d messages are held, %d are counted", held, q.holding)
+			}
+		}
 	})
 }
 

@@ -162,7 +162,7 @@ func (m *membership) awaitHands(ctx context.Context, parts []*part, until time.T
 	defer cancel()
 	for {
 		m.k.mu.Lock()
-		busy, polled := false, m.polled.next()
+		busy, polled := slices.ContainsFunc(parts, m.k.inHand), m.polled.next()
 		m.k.mu.Unlock()
 		if !busy {
 			return

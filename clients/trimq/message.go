@@ -86,11 +86,12 @@ type Result struct {
 	Partition uint32 // of a topic
 	Full      uint32 // through an exchange: how many queues did not take it, for they are full: the error is ErrQueueFull then, whatever Queues is
 	Queues    uint32 // through an exchange: how many queues and partitions it reached; 0 also for a Duplicate so old that this is forgotten
-	Offset    uint64 // in the partition, or UnknownOffset; 0 through an exchange
+	Offset    uint64 // in the partition, or UnknownOffset, as in a transaction; 0 through an exchange
 	Duplicate bool   // the broker had it already: an earlier try had arrived after all
 }
 
-// UnknownOffset is the offset of a duplicate so old that the broker knows only that it has it.
+// UnknownOffset is the offset of a duplicate so old that the broker knows only that it has it, and
+// of what is part of a transaction: its commit decides.
 const UnknownOffset = math.MaxUint64
 
 // Record is a stored message as a consumer sees it. Key, Value and the headers' values alias

@@ -143,9 +143,10 @@ func WithoutIdempotence() ProducerOption { return func(o *producerOptions) { o.i
 // 0, as what is sent again is overtaken). What cannot reach a broker at all waits until Close.
 func WithRetryFor(d time.Duration) ProducerOption { return func(o *producerOptions) { o.retryFor = d } }
 
-// WithOrderByRoutingKey lets messages for an exchange overtake each other unless they share
-// their routing key. Without it an exchange gets all messages of this producer in order,
-// which makes batches small where routing keys alternate.
+// WithOrderByRoutingKey lets messages for an exchange overtake each other unless they share their
+// routing key, and all else by which they share a batch (priority, delay, time to live, mandatory,
+// headers where they matter). Without it an exchange gets all messages of this producer in order,
+// which makes batches small where these alternate.
 func WithOrderByRoutingKey() ProducerOption { return func(o *producerOptions) { o.byKey = true } }
 
 func newProducerOptions(opts []ProducerOption) producerOptions {

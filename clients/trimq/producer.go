@@ -18,6 +18,7 @@ type Producer struct {
 	opt  producerOptions
 	win  *window
 	link *link
+	host *QueueConsumer // whose link it is; nil: its own
 
 	last      atomic.Pointer[topicLanes] // the topic of the latest message
 	lastEx    atomic.Pointer[stream]     // its exchange
@@ -40,6 +41,7 @@ type Producer struct {
 	corr     uint64
 	retries  fifo[*stream] // stalled, to be taken up again at retryAt
 	flushes  flushTable
+	txns     map[*Txn]struct{} // that have not ended
 
 	// Identity. ready: id and epoch are valid; renew: they must be replaced before anything
 	// new is sent (once nothing is unanswered).
@@ -65,14 +67,7 @@ const producerSlab = 16 << 10
 
 // NewProducer makes a producer and begins to connect; it does not wait for that.
 func (c *Client) NewProducer(opts ...ProducerOption) (*Producer, error) {
-	p := &Producer{
-		c: c, opt: newProducerOptions(opts), inflight: map[uint64]*pending{},
-		id: batch.NoProducer, epoch: -1, stop: make(chan struct{}),
-	}
-	p.win = newWindow(p.opt.bufferBytes)
-	p.limitFrames(native.DefaultMaxFrame)
-	p.ready, p.renew = !p.opt.idempotent, p.opt.idempotent
-	p.flushes.live = map[uint64]int{}
+	p := c.newProducer(opts)
 	p.link = newLink(c, producerSlab, 0)
 	p.link.roles.add(p, &p.corr)
 	if err := c.adopt(p); err != nil {
@@ -81,6 +76,19 @@ func (c *Client) NewProducer(opts ...ProducerOption) (*Producer, error) {
 	c.topics.watch(p)
 	p.link.start()
 	return p, nil
+}
+
+// newProducer makes a producer without a link.
+func (c *Client) newProducer(opts []ProducerOption) *Producer {
+	p := &Producer{
+		c: c, opt: newProducerOptions(opts), inflight: map[uint64]*pending{}, txns: map[*Txn]struct{}{},
+		id: batch.NoProducer, epoch: -1, stop: make(chan struct{}),
+	}
+	p.win = newWindow(p.opt.bufferBytes)
+	p.limitFrames(native.DefaultMaxFrame)
+	p.ready, p.renew = !p.opt.idempotent, p.opt.idempotent
+	p.flushes.live = map[uint64]int{}
+	return p
 }
 
 // limitFrames makes batches fit into the broker's frames.
@@ -98,6 +106,11 @@ func (p *Producer) limitFrames(maxFrame uint32) {
 // and not call Produce, which may. With an error the message was not taken and done is never
 // called. done may be nil.
 func (p *Producer) Produce(ctx context.Context, m *Message, done func(Result, error)) error {
+	return p.produce(ctx, m, nil, done)
+}
+
+// produce takes a message as part of a transaction, or of none.
+func (p *Producer) produce(ctx context.Context, m *Message, x *Txn, done func(Result, error)) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -108,7 +121,7 @@ func (p *Producer) Produce(ctx context.Context, m *Message, done func(Result, er
 	if err != nil {
 		return err
 	}
-	return p.add(ctx, s, m, done)
+	return p.add(ctx, s, m, x, done)
 }
 
 // route finds the stream that a message belongs to.
@@ -132,12 +145,16 @@ func (p *Producer) route(ctx context.Context, m *Message) (*stream, error) {
 // ProduceSync sends a message and waits for its acknowledgement. When ctx ends first, the
 // message may or may not be stored.
 func (p *Producer) ProduceSync(ctx context.Context, m *Message) (Result, error) {
+	return produceSync(ctx, m, p.Produce)
+}
+
+func produceSync(ctx context.Context, m *Message, produce func(context.Context, *Message, func(Result, error)) error) (Result, error) {
 	type outcome struct {
 		r   Result
 		err error
 	}
 	ch := make(chan outcome, 1)
-	if err := p.Produce(ctx, m, func(r Result, err error) { ch <- outcome{r, err} }); err != nil {
+	if err := produce(ctx, m, func(r Result, err error) { ch <- outcome{r, err} }); err != nil {
 		return Result{}, err
 	}
 	select {
@@ -282,8 +299,13 @@ func (p *Producer) Close(ctx context.Context) error {
 		s.kill()
 	}
 	err := p.Flush(ctx)
+	p.endTxns()
 	close(p.stop)
-	p.link.close()
+	if p.host == nil {
+		p.link.close()
+	} else {
+		p.host.producers.remove(p)
+	}
 	p.renewed.Wait()
 	p.abandon(ErrClosed)
 	return err

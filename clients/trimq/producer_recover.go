@@ -74,11 +74,7 @@ func (p *Producer) settle(s *stream) {
 	}
 	if s.shifted {
 		s.shifted = false
-		at := s.shiftAt
-		if s.unanswered.len() > 0 && before(s.unanswered.front().seq, at) {
-			at = s.unanswered.front().seq
-		}
-		p.renumber(s, at)
+		p.moveUp(s)
 	}
 	if !head.Retriable() {
 		p.resume(s)
@@ -87,6 +83,24 @@ func (p *Producer) settle(s *stream) {
 	s.retryAt = time.Now().Add(s.pause.delay())
 	p.retries.push(s)
 	p.link.kick()
+}
+
+// moveUp has the batches behind one that was refused for good take the sequences that it did not
+// use. Those before it keep theirs: one may have been stored over an earlier connection, and those
+// behind it since, though it is refused for now. What has been stored is not used twice. REQUIRES:
+// p.mu held; none of them is on the wire.
+func (p *Producer) moveUp(s *stream) {
+	at := s.shiftAt
+	if before(at, s.stored) {
+		at = s.stored
+	}
+	for _, b := range s.unanswered.all() {
+		if !before(b.seq, s.shiftAt) {
+			b.seq = at
+			at = batch.NextSequence(at, b.count)
+		}
+	}
+	s.next = at
 }
 
 // renumber gives the unanswered batches of a stream consecutive sequences. REQUIRES: p.mu
@@ -153,7 +167,7 @@ func (p *Producer) askIdentity(id int64, epoch int16) {
 	p.queue.reset()
 	p.retries.reset()
 	for _, s := range p.streams {
-		s.shifted = false
+		s.shifted, s.stored = false, 0
 		s.stalled = true
 		p.renumber(s, 0)
 		p.resume(s)
@@ -187,7 +201,7 @@ func (p *Producer) abandon(err error) {
 	for _, s := range p.streams {
 		lost = append(lost, s.unanswered.all()...)
 		s.unanswered.reset()
-		s.stalled, s.shifted, s.next = false, false, 0
+		s.stalled, s.shifted, s.next, s.stored = false, false, 0, 0
 		p.followUp(s)
 	}
 	p.queue.reset()

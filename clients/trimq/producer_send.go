@@ -239,6 +239,9 @@ func (p *Producer) handle(c *conn, h native.Header, body []byte, _ *slab) error 
 	if refusal == nil {
 		s.pause.reset()
 		b.refusal = errcode.OK
+		if end := batch.NextSequence(b.seq, b.count); before(s.stored, end) {
+			s.stored = end
+		}
 	}
 	if s.stalled && s.sent == 0 {
 		p.settle(s)
@@ -292,6 +295,9 @@ func (b *pending) answer(h native.Header, body []byte) (r Result, refusal, err e
 		return r, nil, protocolError("%w", err)
 	}
 	r.Offset, r.Duplicate = m.Base, m.Duplicate
+	if b.ln.shape.txn != nil {
+		r.Offset = UnknownOffset // the commit decides
+	}
 	return r, nil, nil
 }
 
@@ -318,6 +324,7 @@ func (p *Producer) report(b *pending, r Result, err error) {
 	weight := b.weight
 	p.mu.Lock()
 	p.flushes.end(b)
+	b.ln.shape.txn.reported(err)
 	p.mu.Unlock()
 	p.recycle(b)
 	p.win.release(weight)

@@ -251,6 +251,63 @@ func TestRefusedForGood(t *testing.T) {
 	}
 }
 
+// TestRefusedForGoodBehindStored: a batch was stored over a connection that broke, and is refused for
+// now when it is sent again; the one behind it is stored, the third is refused for good. The fourth
+// moves up behind what is stored, not onto it.
+func TestRefusedForGoodBehindStored(t *testing.T) {
+	f := newFake(t)
+	c := dialFake(t, f)
+	newTopic(t, c, "t", 1)
+	ctx := testContext(t)
+	p := must[*Producer](t)(c.NewProducer(WithLinger(time.Minute)))
+	var tries [4]int
+	held := make(chan bool)
+	f.setFault(func(_ *fakeConn, h native.Header, body []byte) (bad fakeFault) {
+		if h.Command != native.CmdProduce {
+			return bad
+		}
+		var value string
+		if err := batch.Iterate(body[native.ProduceSize:], func(r *batch.Record) error { value = string(r.Value); return nil }); err != nil {
+			t.Error(err)
+		}
+		i := int(value[0] - '0')
+		switch tries[i]++; {
+		case i == 0 && tries[i] == 1:
+			<-held // until all four are closed
+			bad.after = true
+		case i == 0 && tries[i] == 2:
+			bad.refuse = errcode.Unavailable
+		case i == 2:
+			bad.refuse = errcode.InvalidBatch
+		}
+		return bad
+	})
+	var failed atomic.Int32
+	for i := range 4 {
+		m := Message{Topic: "t", Value: fmt.Append(nil, i), Tag: uint64(i)}
+		if err := p.Produce(ctx, &m, func(r Result, err error) {
+			if (err != nil) != (r.Tag == 2) {
+				t.Errorf("message %d: %v", r.Tag, err)
+			}
+			if err != nil {
+				failed.Add(1)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range p.takeStreams() {
+			s.closeOpen()
+		}
+	}
+	close(held)
+	if err := p.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(f.values(t, 1)); got != "[0 1 3]" || failed.Load() != 1 {
+		t.Fatalf("stored are %s, %d failed", got, failed.Load())
+	}
+}
+
 // TestForgottenProducer: a broker that has lost a producer's state gets a new epoch or id.
 func TestForgottenProducer(t *testing.T) {
 	for _, lose := range []struct {

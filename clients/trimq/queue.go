@@ -87,6 +87,8 @@ type QueueConsumer struct {
 	first  chan error    // capacity 1: the first subscription's outcome
 	stop   chan struct{} // closed by Close
 
+	producers producers // that share the connection
+
 	// Lock order: QueueConsumer.mu alone.
 	mu        sync.Mutex
 	conn      *conn // nil: not connected
@@ -106,6 +108,7 @@ type QueueConsumer struct {
 	again     time.Time
 	giveUp    time.Time // no longer tries again after it
 	pause     backoff
+	txns      []*Txn // that settle some of what is in hand
 	acks      map[uint64]*ackRequest
 	corr      uint64
 	ackErr    error // the first refusal since the last Flush
@@ -375,9 +378,9 @@ func (q *QueueConsumer) Close(ctx context.Context) error {
 	if closed {
 		return nil
 	}
-	err := q.Flush(ctx)
+	errs := []error{q.closeProducers(ctx), q.Flush(ctx)}
 	q.end()
-	return err
+	return errors.Join(errs...)
 }
 
 func (q *QueueConsumer) end() {
@@ -388,6 +391,7 @@ func (q *QueueConsumer) end() {
 	}
 	q.closed = true
 	q.flushed()
+	q.loseBound()
 	q.mu.Unlock()
 	close(q.stop)
 	q.c.disown(q)

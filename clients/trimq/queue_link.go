@@ -251,8 +251,11 @@ func (q *QueueConsumer) recall(body []byte) error {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !q.subbed || m.Sub != queueSub {
-		return nil // it was another connection's
+	if m.Sub != queueSub {
+		return protocolError("RECALL from subscription %d", m.Sub)
+	}
+	if !q.subbed {
+		return nil
 	}
 	h := q.hand(m.Index)
 	for _, r := range m.Ranges {
@@ -268,6 +271,7 @@ func (q *QueueConsumer) recall(body []byte) error {
 				a.recall(first, next)
 			}
 		}
+		q.recallBound(h, first, next)
 		q.dropReady(h.index, first, next)
 	}
 	q.ring() // who waits in Receive is alive, and gets the credit for it
@@ -292,6 +296,7 @@ func (q *QueueConsumer) dropReady(index, first, next uint64) {
 // forgetDeliveries drops what nobody has received: it will be delivered again. What is
 // settled and not sent is no longer the subscription's. REQUIRES: q.mu held.
 func (q *QueueConsumer) forgetDeliveries() {
+	q.loseBound()
 	q.unsent = q.unsent[:0]
 	for _, h := range q.hands {
 		h.forget()

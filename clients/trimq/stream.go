@@ -34,6 +34,7 @@ type stream struct {
 	unanswered fifo[*pending] // closed, in order of sequence
 	sent       int            // of unanswered, on the wire
 	next       int32          // sequence of the next record
+	stored     int32          // the sequence behind the last batch that is known to be stored
 	stalled    bool           // nothing is sent before what is on the wire is answered
 	shifted    bool           // a batch was refused for good: sequences from shiftAt on are free
 	shiftAt    int32
@@ -148,7 +149,7 @@ func sizeOf(m *Message) int {
 }
 
 // add encodes a message into the open batch of its lane.
-func (p *Producer) add(ctx context.Context, s *stream, m *Message, done func(Result, error)) error {
+func (p *Producer) add(ctx context.Context, s *stream, m *Message, x *Txn, done func(Result, error)) error {
 	size := sizeOf(m)
 	if int64(size) > p.maxBatch.Load() {
 		return ErrTooLarge
@@ -159,7 +160,11 @@ func (p *Producer) add(ctx context.Context, s *stream, m *Message, done func(Res
 			s.mu.Unlock()
 			return ErrClosed
 		}
-		ln := s.laneOf(m)
+		ln := s.laneOf(m, x)
+		if ln == nil {
+			s.mu.Unlock()
+			return x.errTxnClosed()
+		}
 		b := ln.open
 		if b == nil || b.builder.Len()+size > b.room {
 			if err := p.makeRoom(ctx, ln, size); err != nil {
@@ -235,6 +240,12 @@ func (p *Producer) open(ctx context.Context, ln *lane, room int) error {
 		p.win.release(int64(room))
 		return nil
 	}
+	if x := ln.shape.txn; x != nil && x.closing.Load() { // its lanes are about to be dropped
+		s.mu.Unlock()
+		p.recycle(b)
+		p.win.release(int64(room))
+		return x.errTxnClosed()
+	}
 	b.s, b.ln, b.weight, b.room, b.began = s, ln, int64(room), room, time.Now()
 	b.timeMS = b.began.UnixMilli()
 	b.builder.Reserve(native.FrameHeaderSize+len(ln.prefix), room)
@@ -248,6 +259,7 @@ func (p *Producer) begun(s *stream, b *pending) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.flushes.begin(b)
+	b.ln.shape.txn.begun()
 	s.begun++
 	switch {
 	case p.opt.linger > 0:
@@ -288,10 +300,7 @@ func (s *stream) kill() {
 func (s *stream) closeOpen() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.exchange {
-		s.close(&s.lane)
-		return
-	}
+	s.close(&s.lane)
 	for _, ln := range s.lanes {
 		s.close(ln)
 	}

@@ -74,6 +74,7 @@ type Conn struct {
 	txns       map[uint64]txnChange        // what goes with requests about transactions, by number
 	groups     []string                    // producer groups that the connection answers for, in order
 	line       []parcel                    // what waits for the link to drain, oldest first
+	resting    bool                        // … or for others to have their turn
 	told       bool                        // logicsrv knows the connection: it must hear of its end
 
 	direct     native.Header // the PRODUCE whose batch is on its way into slot
@@ -82,7 +83,7 @@ type Conn struct {
 
 	resyncSub   uint64 // all consumers below are told
 	resyncGroup int    // all groups before are told
-	resyncReq   uint64 // all waits and pulls below are told
+	resyncReq   uint64 // all waits below are told; then, all pulls
 }
 
 var _ session.Protocol = (*Conn)(nil)

@@ -30,15 +30,24 @@ type delivery struct {
 	skipped  []ipc.Range
 }
 
-// maxSkips is how many ranges are skipped before the record of that is put.
-const maxSkips = 1024
+const (
+	// maxSkips is how many ranges are skipped before the record of that is put.
+	maxSkips = 1024
+	// siftBytes is what filters may cost at a time, before other connections have their turn.
+	siftBytes = 8 << 20
+)
 
-// sendRun sends what is left of a run, batch by batch; false: the link was crowded before its end.
-// With an error it has come to what cannot be read.
+// sendRun sends what is left of a run, batch by batch; false: the link was crowded before its end,
+// or the filter has cost enough for now. With an error it has come to what cannot be read.
 func (c *Conn) sendRun(d *delivery, run *ipc.PulledRun) (done bool, err error) {
 	d.attempts = run.Attempts
 	first, sent := run.First, d.sent
+	enough := c.lane.Sifted() + siftBytes
 	for run.Count > 0 && err == nil && !c.link.Crowded() {
+		if c.lane.Sifted() >= enough {
+			c.rest()
+			break
+		}
 		if err = c.sendBatch(d, run); len(d.skipped) >= maxSkips {
 			c.settleSent(d, run.Index, first, run.First)
 			first = run.First

@@ -287,6 +287,25 @@ func TestDeliveriesWaitForTheLink(t *testing.T) {
 	}
 }
 
+// What was recalled before it could be skipped is in no hand, nor is what was skipped beside it.
+func TestRecallOfWhatIsSkipped(t *testing.T) {
+	p := newPlay(t)
+	p.log.store(7, words(batch.None, "b", "b", "b"), 0)
+	p.subscribe(native.Subscribe{Sub: 1, Limit: 4}, word("a"))
+	p.link.most = 1
+	p.ask(native.CmdPing, &native.Ping{})
+	p.deliver(7, 0, 3)
+	p.reply(ipc.TypeRecall, &ipc.Recall{Head: p.head(0), Sub: 1, Index: 7, Ranges: []ipc.Range{{First: 1, Count: 1}}})
+	p.frames()
+	p.link.most = 0
+	p.conn.Drained()
+	p.records()
+	p.conn.Resync(ipc.Marker{Term: 2, Ask: 1}, true)
+	if s := one(p, ipc.TypeSubState, ipc.DecodeSubState); len(s.InHand) != 0 || s.Limit != 7 {
+		t.Errorf("%+v", s)
+	}
+}
+
 // What stands in line for a consumer that has ended is not sent any more.
 func TestNothingBehindTheEnd(t *testing.T) {
 	p := newPlay(t)
@@ -330,5 +349,51 @@ func TestRecall(t *testing.T) {
 	p.deliver(7, 0, 1) // once more, as of anybody
 	if got := p.delivered(p.frames(), 0); len(got) != 1 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// A filter that costs much lets others have their turn: what is left goes on a while later, though
+// the link has room.
+func TestCostlyFiltersRest(t *testing.T) {
+	p := newPlay(t)
+	const n = 40
+	large := strings.Repeat("v", 1<<20) // in a frame, compressed
+	for range n {
+		p.log.store(7, words(batch.Zstd, "b", large), 0)
+	}
+	p.log.store(7, words(batch.Zstd, "a"), 0)
+	p.subscribe(native.Subscribe{Sub: 1, Limit: 2*n + 1}, word("a"))
+	p.deliver(7, 0, 2*n+1)
+	steps := 0
+	for ; len(p.conn.line) > 0; steps++ {
+		if v := p.records(); len(v) == 0 || p.link.deadline != p.link.NowMS() || steps > n {
+			t.Fatalf("step %d: %+v, deadline %d", steps, v, p.link.deadline)
+		}
+		if steps == 1 {
+			p.conn.expireParks(p.link.NowMS()) // does not forget it
+		}
+		p.conn.Deadline(p.link.NowMS())
+	}
+	if got := p.delivered(p.frames(), 0); steps < 5 || len(got) != 1 || p.counter(shmqueue.ConnSkipped) != 2*n || p.link.deadline != 0 {
+		t.Errorf("%d steps, %+v, deadline %d", steps, got, p.link.deadline)
+	}
+}
+
+// Batches that are small only as long as they are compressed are not unpacked for a filter.
+func TestFiltersDoNotUnpackBombs(t *testing.T) {
+	p := newPlay(t)
+	var values []string
+	for range 20 {
+		values = append(values, strings.Repeat("v", 1<<20))
+	}
+	bomb := words(batch.Zstd, values...)
+	if len(bomb) > 100<<10 {
+		t.Fatalf("%d bytes", len(bomb))
+	}
+	p.log.store(7, bomb, 0)
+	p.subscribe(native.Subscribe{Sub: 1, Limit: 20}, word("a"))
+	p.deliver(7, 0, 20)
+	if list := p.frames(); len(list) != 1 || list[0].Command != native.CmdDeliver {
+		t.Errorf("%+v", headersOf(list))
 	}
 }

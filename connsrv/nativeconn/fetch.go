@@ -177,14 +177,23 @@ func (c *Conn) endPark(r *session.Request) {
 	c.answerFetch(h, p, reading, end)
 }
 
-// Deadline answers the long polls whose time is over, and has logicsrv answer the pulls.
+// Deadline answers the long polls whose time is over, has logicsrv answer the pulls, and goes on
+// with what was to rest.
 func (c *Conn) Deadline(nowMS int64) {
+	rested := c.resting
+	c.resting = false
 	c.expireParks(nowMS)
+	if rested {
+		c.Drained()
+	}
 	c.closeIfDrained()
 }
 
 func (c *Conn) expireParks(nowMS int64) {
 	c.deadlineMS = 0
+	if c.resting {
+		c.deadlineMS = c.link.NowMS()
+	}
 	var over []uint64
 	c.pending.Each(func(r *session.Request) {
 		at := int64(0)

@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"github.com/trimq/trimq/connsrv/session"
+	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/batch"
 	"github.com/trimq/trimq/protocol/commitlog"
 	"github.com/trimq/trimq/protocol/ipc"
@@ -103,7 +104,7 @@ func openRing(mem []byte) (*shmqueue.Ring, error) {
 
 // feed does with some bytes what the reactor does: it shows them, keeps what was not used,
 // and brings large bodies to their place once they are complete.
-func (r *rig) feed(tb testing.TB, b []byte) {
+func (r *rig) feed(tb failer, b []byte) {
 	r.buf = append(r.buf, b...)
 	for !r.link.closed && len(r.buf) > 0 && len(r.buf) >= r.want.Bytes {
 		if r.want.Direct {
@@ -166,6 +167,7 @@ func FuzzAnySplit(f *testing.F) {
 	good = native.AppendFrame(good, native.CmdSubscribe, 0, 5, &native.Subscribe{Sub: 1, Index: 1, Limit: 10, Kind: native.SubQueue})
 	good = native.AppendFrame(good, native.CmdPull, 0, 6, &native.Ping{})
 	f.Add(good, uint64(1))
+	f.Add(queueStream(append([]byte(nil), hello...)), uint64(5))
 	f.Add(good[:len(good)-3], uint64(7))
 	f.Add(append(append([]byte(nil), hello...), 0xff, 0xff, 0xff, 0xff, 1, 2, 3), uint64(3))
 	bad := append([]byte(nil), good...)
@@ -199,6 +201,31 @@ func FuzzAnySplit(f *testing.F) {
 	})
 }
 
+// queueStream appends one of each request about queues, transactions and their messages.
+func queueStream(b []byte) []byte {
+	ranges := []ipc.Range{{First: 1, Count: 2}}
+	for i, r := range []struct {
+		cmd  native.Command
+		body native.Body
+	}{
+		{native.CmdSubscribe, &native.Subscribe{Sub: 1, Index: 7, Limit: 10, Kind: native.SubQueue, Priority: 3, AckTimeoutMS: 5, Tag: "me"}},
+		{native.CmdPull, &native.Pull{Queue: 7, Max: 3}},
+		{native.CmdPull, &native.Pull{Queue: 7, Max: 3, WaitMS: 9, InvisibleMS: 7}},
+		{native.CmdAck, &native.Ack{Sub: 1, Queue: 7, Index: 7, Verdict: ipc.VerdictReject, Ranges: ranges}},
+		{native.CmdAck, &native.Ack{Queue: 7, Index: 7, Lease: 3, Verdict: ipc.VerdictAck, Ranges: ranges}},
+		{native.CmdExtend, &native.Extend{Queue: 7, Index: 7, Offset: 1, Lease: 3, InvisibleMS: 9}},
+		{native.CmdBeginTxn, &native.BeginTxn{Group: "g", Key: "k"}},
+		{native.CmdEndTxn, &native.EndTxn{Txn: 1, Commit: true, Verdicts: []ipc.TxnVerdict{{Sub: 1, Queue: 7, Index: 7, Verdict: ipc.VerdictAck, Range: ranges[0]}}}},
+		{native.CmdTxnMember, &native.TxnMember{Group: "g", Join: true}},
+		{native.CmdPurge, &admin.Purge{Name: "q"}},
+		{native.CmdSeek, &admin.Seek{Name: "q", To: []admin.SeekTo{{Index: 7, Offset: 1}}}},
+		{native.CmdListOffsets, &native.ListOffsets{Index: 7, TimeMS: 5}},
+	} {
+		b = native.AppendFrame(b, r.cmd, 0, uint64(10+i), r.body)
+	}
+	return b
+}
+
 func appendBody(b []byte, cmd native.Command, body []byte) []byte {
 	b = native.AppendHeader(b, cmd, 0, 3, len(body))
 	return append(b, body...)
@@ -220,9 +247,17 @@ func FuzzReply(f *testing.F) {
 	f.Add(uint16(ipc.TypeDeliver), (&ipc.Deliver{Head: head, Sub: 1, Index: 1, First: 0, Count: 3}).Append(nil))
 	f.Add(uint16(ipc.TypeError), (&ipc.Error{Head: head, Code: 13, Text: "x"}).Append(nil))
 	f.Add(uint16(ipc.TypeSubClosed), (&ipc.SubClosed{Sub: 1, Code: 13}).Append(nil))
+	f.Add(uint16(ipc.TypeRecall), (&ipc.Recall{Head: head, Sub: 1, Index: 7, Ranges: []ipc.Range{{First: 0, Count: 9}}}).Append(nil))
+	f.Add(uint16(ipc.TypePulled), (&ipc.Pulled{Head: ipc.Head{Epoch: 1, Conn: 0x100, Req: 2 << 8}, Queue: 7, Filter: word("a"), Runs: []ipc.PulledRun{{Index: 7, First: 0, Count: 9}}}).Append(nil))
+	f.Add(uint16(ipc.TypeTxnEnded), (&ipc.TxnEnded{Head: head, Committed: true}).Append(nil))
+	f.Add(uint16(ipc.TypeCheckTxn), (&ipc.CheckTxn{Head: head, Txn: 1, Group: "g"}).Append(nil))
 	f.Fuzz(func(t *testing.T, typ uint16, payload []byte) {
 		r := newRig(t)
+		log := newTestLog(t, r.dir)
+		log.store(7, words(batch.None, "a", "b", "c"), log.note(ipc.Note{Key: "k"}))
 		stream := native.AppendFrame(nil, native.CmdHello, 0, 1, &native.Hello{MinVersion: native.Version, MaxVersion: native.Version})
+		stream = native.AppendFrame(stream, native.CmdSubscribe, 0, 5, &native.Subscribe{Sub: 3, Index: 7, Limit: 10, Kind: native.SubQueue})
+		stream = native.AppendFrame(stream, native.CmdPull, 0, 6, &native.Pull{Queue: 7, Max: 9, WaitMS: 50})
 		stream = native.AppendFrame(stream, native.CmdFetch, 0, 2, &native.Fetch{Index: 1, MaxBytes: 100, MaxWaitMS: 50})
 		stream = native.AppendFrame(stream, native.CmdSubscribe, 0, 5, &native.Subscribe{Sub: 1, Index: 1, Limit: 10, Kind: native.SubQueue})
 		stream = native.AppendFrame(stream, native.CmdSubscribe, 0, 6, &native.Subscribe{Sub: 2, Index: 1, Limit: 10, Kind: native.SubTopic})
@@ -230,6 +265,7 @@ func FuzzReply(f *testing.F) {
 		r.conn.Reply(ipc.Type(typ), payload)
 		r.conn.Broadcast(ipc.Type(typ), payload)
 		r.conn.Resync(ipc.Marker{Term: 1, Ask: 1}, true)
+		r.conn.AskAgain(true)
 		r.conn.Deadline(1 << 40)
 		r.conn.Drained()
 		r.conn.Shutdown()

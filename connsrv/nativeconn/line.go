@@ -8,7 +8,8 @@ import (
 )
 
 // What a connection is given by logicsrv is sent at once, unless too much waits to be sent already.
-// Then it stands in line, as offsets, which cost next to nothing, until the link has drained.
+// Then it stands in line, as offsets, which cost next to nothing, until the link has drained. So it
+// does where a filter costs much, for a while.
 //
 //	Deliver, Pulled, Recall ──► dispatch ──► DELIVER, …
 //	                               │            ▲
@@ -43,8 +44,14 @@ func (c *Conn) advance() bool {
 	return true
 }
 
-// carry sends what is left of a parcel; false: the link was crowded before all was sent. What is
-// not for the client any more is done with.
+// rest lets the line stand until others have had their turn.
+func (c *Conn) rest() {
+	c.resting = true
+	c.deadline(c.link.NowMS())
+}
+
+// carry sends what is left of a parcel; false: the link was crowded before all was sent, or it is
+// to rest. What is not for the client any more is done with.
 func (c *Conn) carry(p *parcel) (done bool) {
 	switch {
 	case p.pull != nil:

@@ -50,6 +50,14 @@ func (l *testLog) create(name string, header []byte) *os.File {
 	return f
 }
 
+// close closes the files before the test ends.
+func (l *testLog) close() {
+	l.seg.Close()
+	for _, ix := range l.indexes {
+		ix.file.Close()
+	}
+}
+
 // write appends bytes to the log and returns their position.
 func (l *testLog) write(b []byte) uint64 {
 	if _, err := l.seg.WriteAt(b, l.end); err != nil {

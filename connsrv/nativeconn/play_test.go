@@ -15,9 +15,17 @@ import (
 // frames out.
 type play struct {
 	*rig
-	t    *testing.T
+	t    failer
 	log  *testLog
 	next uint64 // correlation
+}
+
+// failer is a test, or a history of one.
+type failer interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
 }
 
 // newPlay is a connection that has said HELLO.

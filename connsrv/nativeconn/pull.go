@@ -225,13 +225,11 @@ func (c *Conn) pullAgain(p *session.Pulling, now int64) {
 	if p.Waits() {
 		c.deadline(p.DeadlineMS)
 	}
-	c.lane.AfterResync(func() {
-		if c.pulls[p.Req] == p && !p.Told {
-			p.Told = true
-			record := p.Pull(c.head(p.Req))
-			c.lane.PutLater(ipc.TypePull, record.Append(c.lane.Scratch()))
-		}
-	})
+	if !c.lane.Answering() { // else it is told behind the answer: in front of its end it would be void
+		p.Told = true
+		record := p.Pull(c.head(p.Req))
+		c.lane.PutLater(ipc.TypePull, record.Append(c.lane.Scratch()))
+	}
 }
 
 // pullFailed answers a PULL of which something cannot be read, and gives back what was not sent:

@@ -5,7 +5,7 @@ import (
 	"github.com/trimq/trimq/protocol/ipc"
 )
 
-// Resync tells consumers, groups, waits and pulls again, in answer to a marker.
+// Resync tells consumers, groups and waits again, in answer to a marker.
 func (c *Conn) Resync(m ipc.Marker, first bool) bool {
 	if c.state == stateClosed || c.lane == nil {
 		return true
@@ -13,7 +13,18 @@ func (c *Conn) Resync(m ipc.Marker, first bool) bool {
 	if first {
 		c.resyncSub, c.resyncGroup, c.resyncReq = 0, 0, 0
 	}
-	return c.tellSubs(m) && c.tellGroups() && c.tellRequests()
+	return c.tellSubs(m) && c.tellGroups() && c.tellRequests(c.tellWait)
+}
+
+// AskAgain tells the pulls again that were not answered.
+func (c *Conn) AskAgain(first bool) bool {
+	if c.state == stateClosed {
+		return true
+	}
+	if first {
+		c.resyncReq = 0
+	}
+	return c.tellRequests(c.tellPull)
 }
 
 // tellSubs tells the consumers that were not told yet, and pullers that hold something; false: the
@@ -49,27 +60,29 @@ func (c *Conn) tellGroups() bool {
 }
 
 // tellRequests tells what is parked in logicsrv: the records of other requests are in the ring.
-func (c *Conn) tellRequests() bool {
+// tell returns false, and sets done so, where that is full.
+func (c *Conn) tellRequests(tell func(r *session.Request, done *bool) bool) bool {
 	done := true
 	c.pending.Each(func(r *session.Request) {
-		if done && r.Req > c.resyncReq && c.tellRequest(r, &done) {
+		if done && r.Req > c.resyncReq && tell(r, &done) {
 			c.resyncReq = r.Req
 		}
 	})
 	return done
 }
 
-// tellRequest tells a request again if it is a Wait or a Pull; done becomes false when the ring
-// is full.
-func (c *Conn) tellRequest(r *session.Request, done *bool) bool {
-	if p := c.pullOf(r); p != nil {
-		if !p.Answered {
-			record := p.Pull(c.head(p.Req))
-			*done = c.lane.Put(nil, ipc.TypePull, record.Append(c.lane.Scratch()))
-			p.Told = *done
-		}
-		return *done
+// tellPull tells a request again if it is a Pull without an answer.
+func (c *Conn) tellPull(r *session.Request, done *bool) bool {
+	if p := c.pullOf(r); p != nil && !p.Answered {
+		record := p.Pull(c.head(p.Req))
+		*done = c.lane.Put(nil, ipc.TypePull, record.Append(c.lane.Scratch()))
+		p.Told = p.Told || *done
 	}
+	return *done
+}
+
+// tellWait tells a request again if it is a Wait.
+func (c *Conn) tellWait(r *session.Request, done *bool) bool {
 	beyond := uint64(0)
 	index := uint64(0)
 	switch {

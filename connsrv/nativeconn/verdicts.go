@@ -19,11 +19,14 @@ func (c *Conn) ack(h native.Header, body []byte) bool {
 		return true
 	}
 	s, err := c.holder(&m)
-	if err == nil && ipc.AckSize(len(m.Ranges)) > c.lane.MaxRecord {
-		err = errcode.New(errcode.LimitExceeded, "%d ranges in one ACK", len(m.Ranges))
+	if most := c.maxRanges(); err == nil && len(m.Ranges) > most {
+		err = errcode.New(errcode.LimitExceeded, "%d ranges in one ACK, at most %d are allowed", len(m.Ranges), most)
 	}
 	if err == nil {
 		err = c.takeFromHand(s, &m)
+	}
+	if err != nil && h.Flags&native.FlagNoReply != 0 {
+		err = c.takeWhatIsThere(s, &m, err)
 	}
 	if err != nil {
 		c.refuse(h, err)
@@ -49,6 +52,32 @@ func (c *Conn) ack(h native.Header, body []byte) bool {
 	}
 	c.lane.Counters.Add(shmqueue.ConnAcked, countOf(m.Ranges))
 	return true
+}
+
+// maxRanges is how many ranges logicsrv takes in one Ack.
+func (c *Conn) maxRanges() int {
+	return min(ipc.MaxRanges, (c.lane.MaxRecord-ipc.AckSize(0))/(ipc.AckSize(1)-ipc.AckSize(0)))
+}
+
+// takeWhatIsThere lets a verdict hold for what of it is in hand, as who wants no answer would never
+// know that it did not: some of it may have been recalled while it was on its way. why says what is
+// wrong with it as it is, and comes back where nothing is in hand.
+func (c *Conn) takeWhatIsThere(s *session.Sub, m *native.Ack, why error) error {
+	if s == nil {
+		return why
+	}
+	before := s.Gaps()
+	var held []ipc.Range
+	for _, r := range m.Ranges {
+		held = s.InHand.Take(held, m.Index, r)
+	}
+	switch err := c.checkGaps(s, before); {
+	case err != nil, len(held) == 0, len(held) > c.maxRanges():
+		putBack(s, m.Index, held)
+		return why
+	}
+	m.Ranges = held
+	return nil
 }
 
 // holder is the consumer that a verdict is of; nil: it holds without one.
@@ -120,7 +149,9 @@ func (c *Conn) putVerdict(s *session.Sub, index, lease uint64, v ipc.Verdict, ra
 	c.lane.PutLater(ipc.TypeAck, record.Append(c.lane.Scratch()))
 	if lease == 0 {
 		for _, r := range ranges {
-			s.InHand.Remove(index, r)
+			if !s.InHand.Remove(index, r) { // some of it has been recalled since
+				s.InHand.Take(nil, index, r)
+			}
 		}
 	}
 }

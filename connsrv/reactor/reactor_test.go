@@ -102,6 +102,7 @@ func (r *testRoom) Drained()                     { r.env.drained.Add(1) }
 func (r *testRoom) Ended()                       { r.link.Close() }
 func (r *testRoom) Shutdown()                    { r.env.shutdown.Add(1); r.link.Close() }
 func (r *testRoom) Resync(ipc.Marker, bool) bool { return true }
+func (r *testRoom) AskAgain(bool) bool           { return true }
 func (r *testRoom) Closed()                      { r.env.closed.Add(1) }
 
 // testFile is a mapped file.

@@ -19,4 +19,5 @@ func (refusedRoom) Drained()                           {}
 func (refusedRoom) Ended()                             {}
 func (refusedRoom) Shutdown()                          {}
 func (refusedRoom) Resync(ipc.Marker, bool) bool       { return true }
+func (refusedRoom) AskAgain(bool) bool                 { return true }
 func (refusedRoom) Closed()                            {}

@@ -42,6 +42,7 @@ type stubLogic struct {
 	retold  []ipc.Wait
 	ends    int // ResyncEnds
 	acks    []ipc.Ack
+	stubQueues
 	lastOut [][]byte // replies of the current term, to be repeated by a restart
 	lastTyp []ipc.Type
 }
@@ -212,7 +213,7 @@ func (s *stubLogic) takeConsumer(typ ipc.Type, b []byte) {
 			return
 		}
 		s.subs[[2]uint64{m.Conn, m.Sub}] = &stubSub{Subscribe: m}
-		s.put(ipc.TypeSubscribed, (&ipc.Subscribed{Head: m.Head, Sub: m.Sub}).Append(nil))
+		s.put(ipc.TypeSubscribed, (&ipc.Subscribed{Head: m.Head, Sub: m.Sub, Filter: s.filter}).Append(nil))
 		s.deliverAll()
 	case ipc.TypeCredit:
 		m, err := ipc.DecodeCredit(b)
@@ -247,6 +248,8 @@ func (s *stubLogic) takeConsumer(typ ipc.Type, b []byte) {
 				delete(s.subs, k)
 			}
 		}
+	default:
+		s.takeQueue(typ, b)
 	}
 }
 
@@ -335,6 +338,7 @@ func (s *stubLogic) restart() {
 	s.hold = false
 	s.term++
 	s.waits, s.subs = nil, map[[2]uint64]*stubSub{}
+	s.pulls, s.members = nil, nil
 	s.told, s.retold, s.ends = nil, nil, 0
 	out, typ := s.lastOut, s.lastTyp
 	s.lastOut, s.lastTyp = nil, nil

@@ -17,7 +17,8 @@
 //  3. An offset is in hand from the Deliver until its verdict stands in the ring: there is
 //     no instant at which a Marker's answer would leave it out and no verdict says why.
 //  4. A Marker is answered with everything that is soft: consumers with what they have in
-//     hand, and parked waits. Requests are not repeated: their records are in the ring.
+//     hand, producer groups that are answered for, parked waits and, behind its end, parked
+//     pulls. Requests are not repeated otherwise: their records are in the ring.
 //  5. Who waits for room in the ring is served in order; records that nobody waits for (end
 //     of a connection, end of a wait, a marker's answer) go before all requests.
 //  6. A visible end never falls; to know an old one is safe.

@@ -45,7 +45,8 @@ const (
 // batch in parts, so it remembers how far it has come in one: where the next record begins
 // or, if the batch is compressed, the verdict on each record. The zero Sieve is ready.
 type Sieve struct {
-	Limit int // bytes that a batch may decompress to; 0: batch.DefaultLimit
+	Limit int    // bytes that a batch may decompress to; 0: batch.DefaultLimit
+	Work  uint64 // bytes that were summed up or decompressed so far: what an evaluation costs
 
 	reader   batch.Reader
 	unpacked contents // the compressed batch that reader still holds; zero: none
@@ -110,6 +111,9 @@ func (s *Sieve) read(dst []Run, f *selector.Filter, c contents, b []byte, r ipc.
 	m := s.find(f, c)
 	s.unpacked = contents{}
 	s.reader.SkipCRC = m != nil
+	if m == nil {
+		s.Work += uint64(len(b))
+	}
 	if err := s.reader.Reset(b); err != nil {
 		return dst, err
 	}
@@ -167,9 +171,11 @@ func (s *Sieve) hold(c contents, b []byte) error {
 	}
 	s.unpacked = contents{}
 	s.reader.Limit, s.reader.SkipCRC = s.Limit, false
+	s.Work += uint64(len(b))
 	if err := s.reader.Reset(b); err != nil {
 		return err
 	}
+	s.Work += uint64(s.reader.Size())
 	s.unpacked = c
 	return nil
 }

@@ -36,6 +36,13 @@ func (l *Lane) Filter(m ipc.Filter) (*selector.Filter, error) {
 	return f, nil
 }
 
+// siftLimit is how large a batch may be, decompressed, to be put through a filter: an event loop
+// has others to serve.
+const siftLimit = 16 << 20
+
+// Sifted is how many bytes filters have cost so far.
+func (l *Lane) Sifted() uint64 { return l.sieve.Work }
+
 // Sift puts a part of a batch of an index, as read, through a filter. The runs are the lane's
 // until the next call. Errors are those of Sieve.Runs; or the log is not mapped.
 func (l *Lane) Sift(f *selector.Filter, s *commitlog.Span, index uint64, r ipc.Range) ([]Run, error) {
@@ -44,6 +51,7 @@ func (l *Lane) Sift(f *selector.Filter, s *commitlog.Span, index uint64, r ipc.R
 		return nil, errcode.New(errcode.Internal, "the log is not mapped")
 	}
 	var err error
+	l.sieve.Limit = siftLimit
 	l.runs, err = l.sieve.Runs(l.runs[:0], f, BatchID{index, s.Base}, b, r)
 	return l.runs, err
 }

@@ -127,12 +127,26 @@ func TestLaneBacklogGoesFirst(t *testing.T) {
 	}
 }
 
-// tellingRoom tells so many records in a resync.
+// tellingRoom tells so many records in a resync, and asks as many again behind it.
 type tellingRoom struct {
 	Protocol
-	lane *Lane
-	n    int
-	told int
+	lane  *Lane
+	n     int
+	told  int
+	asked int
+}
+
+func (p *tellingRoom) AskAgain(first bool) bool {
+	if first {
+		p.asked = 0
+	}
+	for ; p.asked < p.n; p.asked++ {
+		record := ipc.Pull{Max: uint32(p.asked)}
+		if p.lane.Answering() || !p.lane.Put(nil, ipc.TypePull, record.Append(nil)) {
+			return false
+		}
+	}
+	return true
 }
 
 func (p *tellingRoom) Resync(m ipc.Marker, first bool) bool {
@@ -148,8 +162,8 @@ func (p *tellingRoom) Resync(m ipc.Marker, first bool) bool {
 	return true
 }
 
-// A marker's answer larger than the ring comes in pieces, whole, and ends with ResyncEnd;
-// a newer marker replaces it.
+// A marker's answer larger than the ring comes in pieces, whole, and ends with ResyncEnd; what is
+// asked again follows; a newer marker replaces it.
 func TestResyncLargerThanTheRing(t *testing.T) {
 	r := newLaneRig(t, 4096)
 	rooms := []Protocol{&tellingRoom{lane: r.Lane, n: 60}, &tellingRoom{lane: r.Lane, n: 0}, &tellingRoom{lane: r.Lane, n: 40}}
@@ -159,7 +173,8 @@ func TestResyncLargerThanTheRing(t *testing.T) {
 		t.Error("a request overtook the resync")
 	}
 	r.Marked(ipc.Marker{Term: 2, Ask: 1}, append([]Protocol(nil), rooms...))
-	var subs []uint64
+	var subs, pulls []uint64
+	ended := false
 	for range 100 {
 		for {
 			rec, ok := r.in.Next()
@@ -181,49 +196,21 @@ func TestResyncLargerThanTheRing(t *testing.T) {
 					t.Fatalf("%+v %v", m, err)
 				}
 				checkTold(t, subs, 60, 40)
-				r.Advance()
-				if a.resumed == 0 {
-					t.Error("the request was not resumed")
+				ended = true
+			case ipc.TypePull:
+				m, err := ipc.DecodePull(rec.Payload)
+				if err != nil || !ended {
+					t.Fatalf("%+v in front of the end %v, %v", m, !ended, err)
 				}
-				return
+				pulls = append(pulls, uint64(m.Max))
 			}
 		}
 		r.releaseAll()
 		r.Advance()
 	}
-	t.Fatal("no ResyncEnd")
-}
-
-// What is to come behind the answer to a marker does so, and only once, though a newer one replaces
-// the answer; without an answer under way it comes at once.
-func TestAfterResync(t *testing.T) {
-	r := newLaneRig(t, 4096)
-	called := 0
-	r.AfterResync(func() { called++ })
-	if called != 1 {
-		t.Fatal("not called at once")
-	}
-	rooms := []Protocol{&tellingRoom{lane: r.Lane, n: 60}}
-	r.Marked(ipc.Marker{Term: 1, Ask: 1}, append([]Protocol(nil), rooms...))
-	r.AfterResync(func() {
-		called++
-		r.PutLater(ipc.TypePull, []byte{7})
-	})
-	r.Marked(ipc.Marker{Term: 2, Ask: 1}, append([]Protocol(nil), rooms...))
-	var last ipc.Type
-	for range 100 {
-		for rec, ok := r.in.Next(); ok; rec, ok = r.in.Next() {
-			if typ := ipc.Type(rec.Type); typ != ipc.TypePull || last == ipc.TypeResyncEnd {
-				last = typ
-			} else {
-				t.Fatalf("a Pull behind a record of type %d", last)
-			}
-		}
-		r.releaseAll()
-		r.Advance()
-	}
-	if last != ipc.TypePull || called != 2 {
-		t.Errorf("called %d times, the last record is of type %d", called, last)
+	checkTold(t, pulls, 60, 40)
+	if a.resumed != 1 || !ended {
+		t.Errorf("the request was resumed %d times, ended %v", a.resumed, ended)
 	}
 }
 

@@ -38,6 +38,10 @@ type Protocol interface {
 	// Resync puts the connection's soft state into the ring again, from where the last
 	// call stopped (first: from the start). False: the ring is full, call again.
 	Resync(m ipc.Marker, first bool) (done bool)
+	// AskAgain puts the requests into the ring again that logicsrv ignores until the answer to
+	// its Marker has ended: what it may have given to one that it read before, nobody would
+	// know. Otherwise as Resync, which comes before.
+	AskAgain(first bool) (done bool)
 	// Closed says that the connection is gone. It is the last call.
 	Closed()
 }

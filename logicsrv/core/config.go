@@ -48,12 +48,12 @@ type Config struct {
 
 // Limits that are no matter of configuration, with their units.
 const (
-	maxNameBytes     = 255       // names of queues, exchanges, groups; routing keys
-	maxTopicName     = 249       // bytes, as Kafka's
-	maxHeaders       = 64        // headers of a binding
-	maxHeaderBytes   = 1024      // key and value of one together
-	maxMetadataBytes = 4096      // of a committed offset
-	maxRanges        = 4096      // ranges of one Ack
+	maxNameBytes     = 255  // names of queues, exchanges, groups; routing keys
+	maxTopicName     = 249  // bytes, as Kafka's
+	maxHeaders       = 64   // headers of a binding
+	maxHeaderBytes   = 1024 // key and value of one together
+	maxMetadataBytes = 4096 // of a committed offset
+	maxRanges        = ipc.MaxRanges
 	maxCommits       = 4096      // offsets of one commit
 	maxCount         = 1 << 24   // records of a batch
 	maxOffset        = 1 << 62   // no index grows beyond

@@ -234,6 +234,7 @@ func (c *Core) Step(nowMS int64, in Input) {
 	invariant.Check(c.begun, "step before begin")
 	c.openTurn(nowMS)
 	c.in = in
+	c.learnEpoch()
 	c.stats.Inputs++
 	// What is decided is applied before the next input is looked at: within a turn each input
 	// sees what the ones before it have done, as if every input were a turn of its own.

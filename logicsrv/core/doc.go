@@ -59,8 +59,9 @@
 // 280, to a topic exchange 440, to a headers exchange with two headers 540; an acknowledged
 // offset above the floor 1/8 at most, 16 for a full run of 1,024; messages that came back 24
 // for a run of equal ones; a producer with one lane 210, 96 for each further one; a committed
-// offset 40; a consumer with its connection 590; a parked wait 110; a group 290; a member of
-// one 460, and 50 for each partition that it has (TestMemory measures).
+// offset 40; a consumer with its connection 590; a parked wait 110; a delayed batch 80; an
+// open transaction with one batch 450; a group 290; a member of one 460, and 50 for each
+// partition that it has (TestMemory measures).
 // 10,000 queues with 100,000 bindings, to exchanges of all types, are 50 MB (TestMemoryOfMany).
 //
 // Goroutines: none; a Core is used by one. If the process dies here, nothing is lost: the

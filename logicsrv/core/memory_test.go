@@ -83,6 +83,25 @@ func TestMemory(t *testing.T) {
 			m := g.members[i/(n/100)]
 			apply(&journal.GroupAssigned{Group: g.name, Member: m.id, Epoch: 1, Assigned: m.target})
 		}},
+		{"delayed batch", 80, func(i int) {
+			if i == 0 {
+				apply(&journal.LimboAdded{Pos: journal.NoInput, Index: next(), Class: 3})
+			}
+			apply(&journal.Delayed{
+				Sent: journal.Sent{Count: 1, ProducerID: journal.NoProducer, TTLMS: ipc.NoTTL}, Dests: []uint64{first},
+				Later: journal.Later{Limbo: id, Offset: uint64(i), DueMS: int64(1_000_000 + i*7919%1_000_000)},
+			})
+		}},
+		{"open transaction with one batch", 450, func(i int) {
+			if i == 0 {
+				apply(&journal.LimboAdded{Pos: journal.NoInput, Index: next(), Class: txnClass})
+			}
+			apply(&journal.TxnBegun{Txn: uint64(i + 1), Group: "payers", Key: fmt.Sprintf("order-%07d", i), CheckMS: 60_000})
+			apply(&journal.TxnHeld{
+				Txn: uint64(i + 1), Sent: journal.Sent{Count: 1, ProducerID: journal.NoProducer, TTLMS: ipc.NoTTL},
+				Later: journal.Later{Limbo: id, Offset: uint64(i)}, Note: ipc.Note{Key: "orders"},
+			})
+		}},
 		{"parked wait", 110, func(i int) {
 			ix, _ := c.indexes.get(first + uint64(i))
 			c.park(&ipc.Wait{Head: head(i)}, ix)

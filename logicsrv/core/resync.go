@@ -40,15 +40,21 @@ func (c *Core) sendMarker() {
 	c.turn.sent(atOnce, ipc.TypeMarker, m.Append(c.turn.recs))
 }
 
-// current tells whether soft state of this epoch counts. After a restart the epoch is not
-// known; the ring is in order, so the oldest record in it bears the lowest, and a Hello of
-// each later one comes before all else of it.
-func (c *Core) current(epoch uint64) bool {
-	if c.epoch == 0 {
-		c.epoch = epoch
+// learnEpoch takes connsrv's epoch from the first input behind a restart, whatever it is: who owns
+// a queue or a transaction has to be known before anything is decided. The ring is in order, so
+// the oldest record in it bears the lowest epoch, and a Hello of each later one comes before all
+// else of it.
+func (c *Core) learnEpoch() {
+	if c.epoch != 0 || c.in.Type == ipc.TypeSkip {
+		return
 	}
-	return epoch == c.epoch && epoch != 0
+	if h, ok := ipc.PeekHead(c.in.Payload); ok {
+		c.epoch = h.Epoch
+	}
 }
+
+// current tells whether soft state of this epoch counts.
+func (c *Core) current(epoch uint64) bool { return epoch == c.epoch && epoch != 0 }
 
 // decideHello: a connsrv has attached. What its predecessor's connections held goes back.
 func (c *Core) decideHello() {

@@ -101,6 +101,9 @@ func (r *Reader) Rebase(base uint64) { r.base = base }
 // Count is the number of records of the batch.
 func (r *Reader) Count() int { return r.count }
 
+// Size is how many bytes the records of the batch have, decompressed.
+func (r *Reader) Size() int { return len(r.all) }
+
 // Err tells why Next gave false; nil after the last record.
 func (r *Reader) Err() error { return r.err }
 

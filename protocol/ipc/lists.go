@@ -6,6 +6,7 @@ import "github.com/trimq/trimq/protocol/wire"
 const (
 	MaxHeaders = 1 << 12 // of one Publish or one binding
 	MaxOffsets = 1 << 16 // of one CommitOffsets, FetchOffsets or OffsetList
+	MaxRanges  = 1 << 12 // of one Ack
 )
 
 // AppendHeaders appends a list of headers; package admin's bindings use it too.

@@ -178,6 +178,7 @@ var selfTests = []struct {
 
 	{"map", "none", files("README.md", ""), "ARCHITECTURE.md: is missing"},
 	{"map", "a package without a place", files("ARCHITECTURE.md", "| `a` | it |\n", "a/a.go", "package a\n", "b/b.go", "package b\n"), "b: has no place"},
+	{"map", "a package in another one's folder", files("ARCHITECTURE.md", "| `a` | it |\n", "a/a.go", "package a\n", "a/b/b.go", "package b\n"), "a/b: has no place"},
 	{"map", "a place without a package", files("ARCHITECTURE.md", "| word | `b` |\n| `a`, `b` | it |\n", "a/a.go", "package a\n"), "ARCHITECTURE.md:2: b is not there"},
 	{"map", "all of them, and a folder of documents", files(
 		"ARCHITECTURE.md", "| word | `b` |\n| `a`, `a/b` | both |\n| `docs` | words |\n", "docs/a.md", "",

@@ -84,6 +84,12 @@ type Config struct {
 	GroupInitialDelayMS      int `toml:"group_initial_delay_ms" help:"so long a classic consumer group that is empty waits for more members before the first generation; 0: not at all"`
 	OffsetRetentionHours     int `toml:"offset_retention_hours" help:"committed offsets of a group that nobody has been a member of for so long are forgotten; 0: never"`
 
+	MaxDelayed          int `toml:"max_delayed" help:"batches of delayed messages that wait at most; each costs about 80 bytes of logicsrv's memory"`
+	MaxTransactions     int `toml:"max_transactions" help:"open transactions at most"`
+	TransactionCheckMS  int `toml:"transaction_check_ms" help:"time until a producer group is asked what has become of a transaction, where the transaction asks for no other, and between two such checks"`
+	TransactionChecks   int `toml:"transaction_checks" help:"after so many checks without a decision the transaction is rolled back"`
+	TransactionMaxHours int `toml:"transaction_max_hours" help:"a transaction is rolled back after that time although nobody could be asked"`
+
 	SegmentBytes     Bytes `toml:"segment_bytes" help:"a log segment is closed at that size"`
 	SegmentSeconds   int   `toml:"segment_seconds" help:"… or at that age"`
 	IndexEntries     int   `toml:"index_entries" help:"entries (batches) in an index file"`
@@ -123,6 +129,12 @@ func Default() *Config {
 		GroupHeartbeatMS:         5_000,
 		GroupInitialDelayMS:      3_000,
 		OffsetRetentionHours:     7 * 24,
+
+		MaxDelayed:          5_000_000,
+		MaxTransactions:     10_000,
+		TransactionCheckMS:  60_000,
+		TransactionChecks:   15,
+		TransactionMaxHours: 72,
 
 		SegmentBytes:     256 << 20,
 		SegmentSeconds:   3600,
@@ -197,6 +209,11 @@ func (c *Config) check() error {
 		{"group_heartbeat_ms", int64(c.GroupHeartbeatMS), 10, maxMS},
 		{"group_initial_delay_ms", int64(c.GroupInitialDelayMS), 0, maxMS},
 		{"offset_retention_hours", int64(c.OffsetRetentionHours), 0, 1 << 20},
+		{"max_delayed", int64(c.MaxDelayed), 1, 1 << 30},
+		{"max_transactions", int64(c.MaxTransactions), 1, 1 << 24},
+		{"transaction_check_ms", int64(c.TransactionCheckMS), 10, maxMS},
+		{"transaction_checks", int64(c.TransactionChecks), 1, 1 << 16},
+		{"transaction_max_hours", int64(c.TransactionMaxHours), 1, 1 << 16},
 		{"segment_bytes", int64(c.SegmentBytes), 1 << 16, 1 << 36},
 		{"segment_seconds", int64(c.SegmentSeconds), 1, math.MaxInt32},
 		{"index_entries", int64(c.IndexEntries), 16, 1 << 24},

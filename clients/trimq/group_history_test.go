@@ -57,7 +57,6 @@ type groupHistory struct {
 type actor struct {
 	h      *groupHistory
 	name   string
-	k      *Consumer
 	cut    atomic.Bool // its machine is off the net
 	conns  sync.Map    // net.Conn → nothing
 	online context.Context

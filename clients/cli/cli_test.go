@@ -76,7 +76,7 @@ func TestUsage(t *testing.T) {
 		"consume --queue q --pull --visibility 1s --ack auto", "consume --queue q --pull --exclusive", "queue purge", "queue seek q", "queue seek q --to noon",
 		"queue seek q --to latest --index 4", "publish --topic t --priority 1", "publish --topic t --ttl 0s", "publish --exchange x --priority 256",
 		"publish --exchange x --delay -1s", "publish --exchange x --ttl -1s", "txn commit", "txn commit one", "txn rollback 0", "consumer bogus",
-		"consume --topic t --group g --positions h", "consume --topic t --group g --partition 0", "group describe", "group list g", "group delete",
+		"consume --topic t --group g --positions h", "consume --topic t --session-timeout 1s", "consume --topic t --group g --partition 0", "group describe", "group list g", "group delete",
 		"group reset-offsets g", "group reset-offsets g --to noon", "group reset-offsets g --by 0", "group reset-offsets g --by 1 --to latest",
 		"group reset-offsets g --to latest --partition a", "group delete-offsets g", "group describe g --interval -1s", "queue list --interval -1s",
 		"stat x", "ping x", "queue delete", "topic list --timeout",

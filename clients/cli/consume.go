@@ -22,6 +22,7 @@ func consumeCommand() *cli.Command {
 		&cli.StringFlag{Name: "partition", Usage: "only these `PARTITIONS` of it, separated by commas", DefaultText: "all"},
 		&cli.StringFlag{Name: "from", Value: "earliest", Usage: "earliest, latest, an offset, or a time (RFC 3339); where the group has committed, from there"},
 		&cli.StringFlag{Name: "group", Usage: "be a member of the group `NAME`: share the partitions with others, and commit what was printed"},
+		&cli.DurationFlag{Name: "session-timeout", Usage: "with --group: others get the partitions after so long a silence of this command", DefaultText: "the broker's"},
 		&cli.StringFlag{Name: "positions", Usage: "read everything, whoever else does, and commit for the group `NAME` without being its member"},
 		&cli.BoolFlag{Name: "push", Usage: "have the broker push instead of fetching"},
 		&cli.StringFlag{Name: "queue", Usage: "take from the queue `NAME`"},
@@ -186,6 +187,11 @@ func consumerOptions(c *cli.Context) ([]trimq.ConsumerOption, error) {
 		return nil, badUsage("--partition: a group's members are assigned theirs; with --positions instead of --group they can be named")
 	case c.IsSet("group"):
 		opts = append(opts, trimq.WithGroup(c.String("group")))
+		if c.IsSet("session-timeout") {
+			opts = append(opts, trimq.WithSessionTimeout(c.Duration("session-timeout")))
+		}
+	case c.IsSet("session-timeout"):
+		return nil, badUsage("--session-timeout is for members of a group: name it with --group")
 	case c.IsSet("positions"):
 		opts = append(opts, trimq.WithPositions(c.String("positions")))
 	}

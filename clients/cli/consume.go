@@ -147,6 +147,14 @@ func (k *consuming) topic(c *cli.Context, client *trimq.Client, opts []trimq.Con
 	return nil
 }
 
+// lingering ends only when the program has been told to end and the time-out has passed since: what
+// was printed is to be committed, however long the broker, or this process, was stopped meanwhile.
+func lingering(c *cli.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(c.Context))
+	stop := context.AfterFunc(c.Context, func() { time.AfterFunc(c.Duration("timeout"), cancel) })
+	return ctx, func() { stop(); cancel() }
+}
+
 // fetched prints the records of a fetch and commits them.
 func (k *consuming) fetched(c *cli.Context, consumer *trimq.Consumer, f *trimq.Fetch) error {
 	defer f.Release()
@@ -164,7 +172,7 @@ func (k *consuming) fetched(c *cli.Context, consumer *trimq.Consumer, f *trimq.F
 	if err := k.out.Flush(); err != nil || !c.IsSet("group") && !c.IsSet("positions") || next == 0 {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context), c.Duration("timeout"))
+	ctx, cancel := lingering(c)
 	defer cancel()
 	err := consumer.CommitPositions(ctx, trimq.Position{Topic: f.Topic, Partition: f.Partition, Offset: next})
 	if errors.Is(err, trimq.ErrNotAssigned) { // the broker has not heard from here for too long

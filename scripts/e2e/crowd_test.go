@@ -109,11 +109,33 @@ func isMember(g *trimq.Membership, name string) bool {
 	return false
 }
 
+// until waits for a state of the group.
+func (w *crowd) until(what string, ok func(g *trimq.Membership) bool) {
+	w.t.Helper()
+	var g *trimq.Membership
+	for deadline := time.Now().Add(patience / 2); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if g = w.look(); ok(g) {
+			return
+		}
+	}
+	w.t.Fatalf("never: %s; the group: %+v; what members have: %v", what, g, w.runs())
+}
+
+// runs tells what members in this process have, for a test that has failed.
+func (w *crowd) runs() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var b strings.Builder
+	for s, m := range w.holder {
+		fmt.Fprintf(&b, "%s has %v up to %d, since %v; ", m.name, s, m.runs[s], time.Since(m.latest[s]).Round(time.Millisecond))
+	}
+	return b.String() + strings.Join(w.faults, "; ")
+}
+
 // settled waits until there are so many members, and they have all partitions.
 func (w *crowd) settled(members, partitions int) {
 	w.t.Helper()
-	eventually(w.t, fmt.Sprintf("%d members have all partitions", members), func() bool {
-		g := w.look()
+	w.until(fmt.Sprintf("%d members have all partitions", members), func(g *trimq.Membership) bool {
 		has := 0
 		for _, m := range g.Members {
 			has += len(m.Assigned)
@@ -191,7 +213,7 @@ func (m *crowdMember) silence(die bool) {
 func (m *crowdMember) outInTime() {
 	m.w.t.Helper()
 	last := m.wire.lastBeat()
-	eventually(m.w.t, m.name+" is out", func() bool { return !isMember(m.w.look(), m.name) })
+	m.w.until(m.name+" is out", func(g *trimq.Membership) bool { return !isMember(g, m.name) })
 	if after := time.Since(last); after < crowdSession {
 		m.w.t.Errorf("%s is out %v after its last heartbeat; its session is %v", m.name, after, crowdSession)
 	} else {

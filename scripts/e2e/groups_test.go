@@ -38,6 +38,11 @@ func TestGroups(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := begin(t, b, root, "bin/trimq consume --topic orders --json --group "+crowdGroup+" --session-timeout "+crowdSession.String())
+	t.Cleanup(func() {
+		if t.Failed() {
+			w.printed(other) // and what it has to say
+		}
+	})
 	var members []*crowdMember
 	for i := range 4 {
 		members = append(members, w.join(fmt.Sprintf("member%d", i), i%2 == 1, crowdTopics...))
@@ -53,7 +58,7 @@ func TestGroups(t *testing.T) {
 	members = append(members[1:], w.join("member7", true, crowdTopics...), w.join("member8", false, crowdTopics...))
 	w.settled(8, 36)
 	calm()
-	eventually(t, "everything is committed", func() bool { return w.caughtUp(w.look()) })
+	w.until("everything is committed", w.caughtUp)
 	for _, m := range members {
 		m.leave()
 	}
@@ -121,15 +126,12 @@ func (w *crowd) silences(dies, freezes *crowdMember, other *running) {
 	eventually(w.t, "persistsrv is there to be killed", func() bool { return w.b.Kill("persistsrv") == nil })
 	dies.outInTime()
 	freezes.outInTime()
-	eventually(w.t, "the stopped process is out", func() bool { return !isMember(w.look(), "trimq-cli") })
+	w.until("the stopped process is out", func(g *trimq.Membership) bool { return !isMember(g, "trimq-cli") })
 	freezes.wire.thaw()
 	if err := other.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		w.t.Fatal(err)
 	}
-	eventually(w.t, "both are back", func() bool {
-		g := w.look()
-		return isMember(g, freezes.name) && isMember(g, "trimq-cli")
-	})
+	w.until("both are back", func(g *trimq.Membership) bool { return isMember(g, freezes.name) && isMember(g, "trimq-cli") })
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !freezes.lost {

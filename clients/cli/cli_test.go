@@ -302,7 +302,7 @@ func TestTables(t *testing.T) {
 	s := newStub(t)
 	for args, want := range map[string]string{
 		"topic list":                        "TOPIC  PARTITIONS  LEVEL  RECORDS  RETENTION\nt               2  disk         0  1m0s\n",
-		"topic describe t":                  "TOPIC  PARTITION  INDEX  NEXT  VISIBLE\nt              0      1     0        0\nt              1      2     0        0\n",
+		"topic describe t --interval 1ms":   "TOPIC  PARTITION  INDEX  NEXT  VISIBLE  IN/S\nt              0      1     0        0   0.0\nt              1      2     0        0   0.0\n",
 		"queue list":                        "QUEUE  READY  UNACKED  LEASED  CONSUMERS  IN/S  DONE/S  OLDEST  LEVEL    DURABLE  SETTLED  ID  PROPERTIES\nq         12        0       2          0     -       -       -  default  true           0   9  max-priority=4,max-messages=50,overflow=reject-publish,message-ttl=1.5s,dead-letter-exchange=\n",
 		"exchange list":                     "EXCHANGE  TYPE    DURABLE  BINDINGS  PROPERTIES\nx         fanout  false           1  auto-delete,alternate=rest\n",
 		"binding list":                      "EXCHANGE  TO          KEY  HEADERS\nx         q           a.*  k=v\nx         exchange y       any of k=1,k=2,p with x-\n",

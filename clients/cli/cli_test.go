@@ -76,6 +76,9 @@ func TestUsage(t *testing.T) {
 		"consume --queue q --pull --visibility 1s --ack auto", "consume --queue q --pull --exclusive", "queue purge", "queue seek q", "queue seek q --to noon",
 		"queue seek q --to latest --index 4", "publish --topic t --priority 1", "publish --topic t --ttl 0s", "publish --exchange x --priority 256",
 		"publish --exchange x --delay -1s", "publish --exchange x --ttl -1s", "txn commit", "txn commit one", "txn rollback 0", "consumer bogus",
+		"consume --topic t --group g --positions h", "consume --topic t --session-timeout 1s", "consume --topic t --group g --partition 0", "group describe", "group list g", "group delete",
+		"group reset-offsets g", "group reset-offsets g --to noon", "group reset-offsets g --by 0", "group reset-offsets g --by 1 --to latest",
+		"group reset-offsets g --to latest --partition a", "group delete-offsets g", "group describe g --interval -1s", "queue list --interval -1s",
 		"stat x", "ping x", "queue delete", "topic list --timeout",
 	} {
 		code, out, errs := program(t, "", append(strings.Fields(args), "--addr", "127.0.0.1:1")...)
@@ -298,19 +301,18 @@ func TestBindingOptions(t *testing.T) {
 func TestTables(t *testing.T) {
 	s := newStub(t)
 	for args, want := range map[string]string{
-		"topic list":           "TOPIC  PARTITIONS  LEVEL  RECORDS  RETENTION\nt               2  disk         0  1m0s\n",
-		"topic describe t":     "TOPIC  PARTITION  INDEX  NEXT  VISIBLE\nt              0      1     0        0\nt              1      2     0        0\n",
-		"queue list":           "QUEUE  READY  UNACKED  LEASED  CONSUMERS  LEVEL    DURABLE  SETTLED  ID  PROPERTIES\nq         12        0       2          0  default  true           0   9  max-priority=4,max-messages=50,overflow=reject-publish,message-ttl=1.5s,dead-letter-exchange=\n",
-		"exchange list":        "EXCHANGE  TYPE    DURABLE  BINDINGS  PROPERTIES\nx         fanout  false           1  auto-delete,alternate=rest\n",
-		"binding list":         "EXCHANGE  TO          KEY  HEADERS\nx         q           a.*  k=v\nx         exchange y       any of k=1,k=2,p with x-\n",
-		"group list":           "GROUP  TOPIC  PARTITION  OFFSET  LAG  METADATA\ng      t              0       1    0\n",
-		"binding describe x":   "EXCHANGE  TO          KEY  HEADERS\nx         q           a.*  k=v\nx         exchange y       any of k=1,k=2,p with x-\n",
-		"group describe g":     "GROUP  TOPIC  PARTITION  OFFSET  LAG  METADATA\ng      t              0       1    0\n",
-		"queue describe q q":   "QUEUE  READY  UNACKED  LEASED  CONSUMERS  LEVEL    DURABLE  SETTLED  ID  PROPERTIES\nq         12        0       2          0  default  true           0   9  max-priority=4,max-messages=50,overflow=reject-publish,message-ttl=1.5s,dead-letter-exchange=\n",
-		"consumer list":        "QUEUE  CONN  SUB  TAG      PRIORITY  CREDIT  HELD  PROPERTIES\nq       257    1  billing        -3     100     7  ack-timeout=10s\nq       258    1                  0       0     0  auto-ack,exclusive,waits\n",
-		"consumer list q":      "QUEUE  CONN  SUB  TAG      PRIORITY  CREDIT  HELD  PROPERTIES\nq       257    1  billing        -3     100     7  ack-timeout=10s\nq       258    1                  0       0     0  auto-ack,exclusive,waits\n",
-		"txn list":             "TXN  GROUP   KEY      BEGUN                 BATCHES  CHECKS  NEXT CHECK\n  9  orders  order 7  2023-11-14T22:13:20Z        2       1  2023-11-14T22:14:20Z\n 10                   2023-11-14T22:13:21Z        0       0  with its connection\n",
-		"exchange describe x ": "EXCHANGE  TYPE    DURABLE  BINDINGS  PROPERTIES\nx         fanout  false           1  auto-delete,alternate=rest\n",
+		"topic list":                        "TOPIC  PARTITIONS  LEVEL  RECORDS  RETENTION\nt               2  disk         0  1m0s\n",
+		"topic describe t --interval 1ms":   "TOPIC  PARTITION  INDEX  NEXT  VISIBLE  IN/S\nt              0      1     0        0   0.0\nt              1      2     0        0   0.0\n",
+		"queue list":                        "QUEUE  READY  UNACKED  LEASED  CONSUMERS  IN/S  DONE/S  OLDEST  LEVEL    DURABLE  SETTLED  ID  PROPERTIES\nq         12        0       2          0     -       -       -  default  true           0   9  max-priority=4,max-messages=50,overflow=reject-publish,message-ttl=1.5s,dead-letter-exchange=\n",
+		"exchange list":                     "EXCHANGE  TYPE    DURABLE  BINDINGS  PROPERTIES\nx         fanout  false           1  auto-delete,alternate=rest\n",
+		"binding list":                      "EXCHANGE  TO          KEY  HEADERS\nx         q           a.*  k=v\nx         exchange y       any of k=1,k=2,p with x-\n",
+		"binding describe x":                "EXCHANGE  TO          KEY  HEADERS\nx         q           a.*  k=v\nx         exchange y       any of k=1,k=2,p with x-\n",
+		"queue describe q q --interval 1ms": "QUEUE  READY  UNACKED  LEASED  CONSUMERS  IN/S  DONE/S  OLDEST  LEVEL    DURABLE  SETTLED  ID  PROPERTIES\nq         12        0       2          0   0.0     0.0       -  default  true           0   9  max-priority=4,max-messages=50,overflow=reject-publish,message-ttl=1.5s,dead-letter-exchange=\n",
+		"group list":                        "GROUP  TYPE    STATE        EPOCH  ASSIGNOR  MEMBERS  POSITIONS  LAG\ng      modern  reconciling      3  sticky          1          1   55\nold    simple  empty            0                  0          2    6\n",
+		"consumer list":                     "QUEUE  CONN  SUB  TAG      PRIORITY  CREDIT  HELD  PROPERTIES\nq       257    1  billing        -3     100     7  ack-timeout=10s\nq       258    1                  0       0     0  auto-ack,exclusive,waits\n",
+		"consumer list q":                   "QUEUE  CONN  SUB  TAG      PRIORITY  CREDIT  HELD  PROPERTIES\nq       257    1  billing        -3     100     7  ack-timeout=10s\nq       258    1                  0       0     0  auto-ack,exclusive,waits\n",
+		"txn list":                          "TXN  GROUP   KEY      BEGUN                 BATCHES  CHECKS  NEXT CHECK\n  9  orders  order 7  2023-11-14T22:13:20Z        2       1  2023-11-14T22:14:20Z\n 10                   2023-11-14T22:13:21Z        0       0  with its connection\n",
+		"exchange describe x ":              "EXCHANGE  TYPE    DURABLE  BINDINGS  PROPERTIES\nx         fanout  false           1  auto-delete,alternate=rest\n",
 	} {
 		if got := s.succeed(t, "", strings.Fields(args)...); got != want {
 			t.Errorf("%s prints\n%s", args, got)
@@ -352,9 +354,16 @@ func TestPublishAndConsume(t *testing.T) {
 	if err := json.Unmarshal([]byte(got), &l); err != nil || *l.Value != "four" || *l.Key != "k" || l.Headers["h"] != "v" || l.Offset != 3 || *l.Partition != 0 {
 		t.Fatalf("consumed %s, %v", got, err)
 	}
-	if fmt.Sprint(s.commits) != "[{1 4 }]" {
-		t.Fatalf("committed %v", s.commits)
+	// First where it begins, so that nobody begins elsewhere.
+	if fmt.Sprint(s.commits) != "[{1 3 } {2 3 } {1 4 }]" || s.heard[0] != ipc.EpochJoin || s.heard[len(s.heard)-1] != ipc.EpochLeave {
+		t.Fatalf("committed %v, heard %v", s.commits, s.heard)
 	}
+	s.commits, s.heard = nil, nil
+	s.succeed(t, "", "consume", "--topic", "t", "--count", "2", "--positions", "h", "--partition", "0")
+	if fmt.Sprint(s.commits) != "[{1 2 }]" || s.heard != nil {
+		t.Fatalf("committed %v, heard %v", s.commits, s.heard)
+	}
+	s.commits = nil
 	// Keys from the lines; where they go is the key's business, so the partition is named.
 	s.succeed(t, "a:1\nb:2:3\n", "publish", "--topic", "t", "--partition", "0", "--key-separator", ":")
 	if got := s.succeed(t, "", "consume", "--topic", "t", "--from", "4", "--count", "2", "--with-key"); got != "a\t1\nb\t2:3\n" {

@@ -20,8 +20,10 @@ func consumeCommand() *cli.Command {
 	return &cli.Command{Name: "consume", Usage: "print messages of a topic or queue, a line each", Flags: []cli.Flag{
 		&cli.StringFlag{Name: "topic", Usage: "read the topic `NAME`"},
 		&cli.StringFlag{Name: "partition", Usage: "only these `PARTITIONS` of it, separated by commas", DefaultText: "all"},
-		&cli.StringFlag{Name: "from", Value: "earliest", Usage: "earliest, latest, an offset, or a time (RFC 3339); where --group has committed, from there"},
-		&cli.StringFlag{Name: "group", Usage: "commit what was printed for the group `NAME`"},
+		&cli.StringFlag{Name: "from", Value: "earliest", Usage: "earliest, latest, an offset, or a time (RFC 3339); where the group has committed, from there"},
+		&cli.StringFlag{Name: "group", Usage: "be a member of the group `NAME`: share the partitions with others, and commit what was printed"},
+		&cli.DurationFlag{Name: "session-timeout", Usage: "with --group: others get the partitions after so long a silence of this command", DefaultText: "the broker's"},
+		&cli.StringFlag{Name: "positions", Usage: "read everything, whoever else does, and commit for the group `NAME` without being its member"},
 		&cli.BoolFlag{Name: "push", Usage: "have the broker push instead of fetching"},
 		&cli.StringFlag{Name: "queue", Usage: "take from the queue `NAME`"},
 		&cli.StringFlag{Name: "ack", Value: "yes", Usage: "with a queue: yes settles what was printed, no gives it back at the end, auto lets the broker settle what it delivers"},
@@ -145,6 +147,14 @@ func (k *consuming) topic(c *cli.Context, client *trimq.Client, opts []trimq.Con
 	return nil
 }
 
+// lingering ends only when the program has been told to end and the time-out has passed since: what
+// was printed is to be committed, however long the broker, or this process, was stopped meanwhile.
+func lingering(c *cli.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(c.Context))
+	stop := context.AfterFunc(c.Context, func() { time.AfterFunc(c.Duration("timeout"), cancel) })
+	return ctx, func() { stop(); cancel() }
+}
+
 // fetched prints the records of a fetch and commits them.
 func (k *consuming) fetched(c *cli.Context, consumer *trimq.Consumer, f *trimq.Fetch) error {
 	defer f.Release()
@@ -159,12 +169,17 @@ func (k *consuming) fetched(c *cli.Context, consumer *trimq.Consumer, f *trimq.F
 		}
 		next = f.Records[i].Offset + 1
 	}
-	if err := k.out.Flush(); err != nil || c.String("group") == "" || next == 0 {
+	if err := k.out.Flush(); err != nil || !c.IsSet("group") && !c.IsSet("positions") || next == 0 {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context), c.Duration("timeout"))
+	ctx, cancel := lingering(c)
 	defer cancel()
-	return consumer.CommitPositions(ctx, trimq.Position{Topic: f.Topic, Partition: f.Partition, Offset: next})
+	err := consumer.CommitPositions(ctx, trimq.Position{Topic: f.Topic, Partition: f.Partition, Offset: next})
+	if errors.Is(err, trimq.ErrNotAssigned) { // the broker has not heard from here for too long
+		fmt.Fprintln(c.App.ErrWriter, "trimq: printed too late, another member has it too:", err)
+		err = nil
+	}
+	return err
 }
 
 func consumerOptions(c *cli.Context) ([]trimq.ConsumerOption, error) {
@@ -172,7 +187,22 @@ func consumerOptions(c *cli.Context) ([]trimq.ConsumerOption, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts := []trimq.ConsumerOption{trimq.WithFrom(from), trimq.WithGroup(c.String("group"))}
+	opts := []trimq.ConsumerOption{trimq.WithFrom(from)}
+	switch {
+	case c.IsSet("group") && c.IsSet("positions"):
+		return nil, badUsage("--group or --positions: a consumer either shares partitions with a group's members, or reads everything")
+	case c.IsSet("group") && c.IsSet("partition"):
+		return nil, badUsage("--partition: a group's members are assigned theirs; with --positions instead of --group they can be named")
+	case c.IsSet("group"):
+		opts = append(opts, trimq.WithGroup(c.String("group")))
+		if c.IsSet("session-timeout") {
+			opts = append(opts, trimq.WithSessionTimeout(c.Duration("session-timeout")))
+		}
+	case c.IsSet("session-timeout"):
+		return nil, badUsage("--session-timeout is for members of a group: name it with --group")
+	case c.IsSet("positions"):
+		opts = append(opts, trimq.WithPositions(c.String("positions")))
+	}
 	if c.Bool("push") {
 		opts = append(opts, trimq.WithPush())
 	}

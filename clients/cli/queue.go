@@ -14,8 +14,8 @@ func queueCommand() *cli.Command {
 			Name: "create", ArgsUsage: "NAME", Usage: "create a queue",
 			Flags: append([]cli.Flag{levelFlag("what an acknowledgement waits for")}, settingsFlags()...), Action: withClient(createQueue),
 		},
-		{Name: "list", Usage: "list queues", Flags: []cli.Flag{jsonFlag()}, Action: withClient(describeQueues)},
-		{Name: "describe", ArgsUsage: "NAME...", Usage: "show queues", Flags: []cli.Flag{jsonFlag()}, Action: withClient(describeQueues)},
+		{Name: "list", Usage: "list queues", Flags: []cli.Flag{intervalFlag(0), ageFlag(), jsonFlag()}, Action: withClient(describeQueues)},
+		{Name: "describe", ArgsUsage: "NAME...", Usage: "show queues, with rates and the oldest message's age", Flags: []cli.Flag{intervalFlag(describeInterval), jsonFlag()}, Action: withClient(describeQueues)},
 		{Name: "purge", ArgsUsage: "NAME", Usage: "drop all messages that are ready", Action: withClient(purgeQueue)},
 		{Name: "seek", ArgsUsage: "NAME", Usage: "go on elsewhere: in a queue over a topic, or in what --rewind keeps", Flags: seekFlags(), Action: withClient(seekQueue)},
 		{Name: "delete", ArgsUsage: "NAME", Usage: "delete a queue and its messages", Flags: []cli.Flag{
@@ -64,6 +64,9 @@ type queueView struct {
 	Settled   uint64 `json:"settled"`
 	Consumers uint32 `json:"consumers"`
 	Pulls     uint32 `json:"pulls"`
+	In        rate   `json:"in_per_second,omitempty"`   // messages that have come
+	Done      rate   `json:"done_per_second,omitempty"` // that were settled, dropped or dead-lettered
+	Oldest    age    `json:"oldest_seconds,omitempty"`
 	settingsView
 	Indexes []indexView `json:"indexes"`
 }
@@ -90,24 +93,73 @@ func viewQueue(q *trimq.QueueInfo) queueView {
 }
 
 // describeQueues serves list and describe: the first wants no names, the second at least one.
-func describeQueues(ctx context.Context, c *cli.Context, client *trimq.Client) error {
+func describeQueues(_ context.Context, c *cli.Context, client *trimq.Client) error {
 	least, most := bounds(c)
 	wanted, err := names(c, "the queue's name", least, most)
 	if err != nil {
 		return err
 	}
-	queues, err := client.Queues(ctx, wanted...)
+	l, err := lookTwice(c, func(ctx context.Context) ([]trimq.QueueInfo, error) { return client.Queues(ctx, wanted...) })
 	if err != nil {
 		return err
 	}
-	t := newTable("QUEUE", "READY", "UNACKED", "LEASED", "CONSUMERS", "LEVEL", "DURABLE", "SETTLED", "ID", "PROPERTIES")
-	views := make([]queueView, len(queues))
-	for i := range queues {
+	views := make([]queueView, len(l.last))
+	for i := range l.last {
+		views[i] = viewQueue(&l.last[i])
+	}
+	rateQueues(views, l)
+	if c.Command.Name == "describe" || c.Bool("oldest") {
+		if err := ageQueues(c, client, views); err != nil {
+			return err
+		}
+	}
+	t := newTable("QUEUE", "READY", "UNACKED", "LEASED", "CONSUMERS", "IN/S", "DONE/S", "OLDEST", "LEVEL", "DURABLE", "SETTLED", "ID", "PROPERTIES")
+	for i := range views {
 		v := &views[i]
-		*v = viewQueue(&queues[i])
-		t.add(v.Name, v.Ready, v.Unacked, v.Leased, v.Consumers, v.Level, v.Durable, v.Settled, v.Queue, v.traits())
+		t.add(v.Name, v.Ready, v.Unacked, v.Leased, v.Consumers, rateText(v.In), rateText(v.Done), ageText(v.Oldest), v.Level, v.Durable, v.Settled, v.Queue, v.traits())
 	}
 	return show(c, views, t)
+}
+
+// rateQueues fills in the rates of queues that were there at both looks.
+func rateQueues(views []queueView, l looks[[]trimq.QueueInfo]) {
+	before := map[uint64]*trimq.QueueInfo{}
+	for i := range l.first {
+		before[l.first[i].Queue] = &l.first[i]
+	}
+	for i := range views {
+		if q := before[views[i].Queue]; q != nil {
+			views[i].In = ratePer(arrived(q), arrived(&l.last[i]), l.apart)
+			views[i].Done = ratePer(q.Settled, l.last[i].Settled, l.apart)
+		}
+	}
+}
+
+// arrived counts all messages that have ever come into a queue.
+func arrived(q *trimq.QueueInfo) (n uint64) {
+	for _, ix := range q.Indexes {
+		n += ix.Next
+	}
+	return n
+}
+
+// ageQueues finds how old the oldest message of each queue is that is not done with.
+func ageQueues(c *cli.Context, client *trimq.Client, views []queueView) error {
+	ctx, cancel := limit(c)
+	defer cancel()
+	for i := range views {
+		for _, ix := range views[i].Indexes {
+			if ix.Oldest >= ix.Visible {
+				continue
+			}
+			old, err := ageOf(ctx, client, ix.Index, ix.Oldest)
+			if err != nil {
+				return err
+			}
+			views[i].Oldest = elder(views[i].Oldest, old)
+		}
+	}
+	return nil
 }
 
 // bounds is how many names list and describe take.
@@ -128,59 +180,4 @@ func deleteQueue(ctx context.Context, c *cli.Context, client *trimq.Client) erro
 		return err
 	}
 	return said(c, false, "queue %s is deleted", name[0])
-}
-
-func groupCommand() *cli.Command {
-	return &cli.Command{Name: "group", Usage: "show committed offsets of consumer groups", Subcommands: []*cli.Command{
-		{Name: "list", Usage: "list groups", Flags: []cli.Flag{jsonFlag()}, Action: withClient(describeGroups)},
-		{Name: "describe", ArgsUsage: "NAME...", Usage: "show groups", Flags: []cli.Flag{jsonFlag()}, Action: withClient(describeGroups)},
-	}}
-}
-
-// commitView is a committed offset as JSON. Topic is empty where its partition is gone.
-type commitView struct {
-	Group     string `json:"group"`
-	Topic     string `json:"topic"`
-	Partition int    `json:"partition"`
-	Offset    uint64 `json:"offset"`
-	Lag       uint64 `json:"lag"`
-	Metadata  string `json:"metadata,omitempty"`
-}
-
-func describeGroups(ctx context.Context, c *cli.Context, client *trimq.Client) error {
-	least, most := bounds(c)
-	wanted, err := names(c, "the group's name", least, most)
-	if err != nil {
-		return err
-	}
-	groups, err := client.Groups(ctx, wanted...)
-	if err != nil {
-		return err
-	}
-	topics, err := client.Topics(ctx)
-	if err != nil {
-		return err
-	}
-	type place struct {
-		topic     string
-		partition int
-		visible   uint64
-	}
-	places := map[uint64]place{}
-	for _, t := range topics {
-		for n, p := range t.Partitions {
-			places[p.Index] = place{t.Name, n, p.Visible}
-		}
-	}
-	t := newTable("GROUP", "TOPIC", "PARTITION", "OFFSET", "LAG", "METADATA")
-	views := []commitView{}
-	for _, g := range groups {
-		for _, o := range g.Offsets {
-			at := places[o.Index]
-			v := commitView{g.Name, at.topic, at.partition, o.Offset, at.visible - min(o.Offset, at.visible), o.Metadata}
-			views = append(views, v)
-			t.add(v.Group, v.Topic, v.Partition, v.Offset, v.Lag, v.Metadata)
-		}
-	}
-	return show(c, views, t)
 }

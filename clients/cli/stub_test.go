@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"net"
 	"sync"
 	"testing"
@@ -27,6 +28,10 @@ type stub struct {
 	verdicts []native.Ack
 	commits  []ipc.OffsetCommit
 	refusing *errcode.Error
+	heard    []int32 // epochs of heartbeats
+	looked   uint64  // how often memberships were asked for
+	// queueIndex is that of q; 0: one that nobody can fetch.
+	queueIndex uint64
 }
 
 func newStub(t *testing.T) *stub {
@@ -132,8 +137,12 @@ func (s *stub) answer(cmd native.Command, body []byte) ([]byte, error) {
 	case native.CmdFetch:
 		return s.fetch(body)
 	case native.CmdListOffsets:
+		m, err := native.DecodeListOffsets(body)
 		r := native.ListOffsetsReply{Visible: s.next}
-		return r.Append(nil), nil
+		if m.TimeMS == native.TimeLatest {
+			r.Offset = s.next
+		}
+		return r.Append(nil), err
 	case native.CmdAck:
 		m, err := native.DecodeAck(body, nil)
 		s.acked = append(s.acked, m.Ranges...)
@@ -147,7 +156,7 @@ func (s *stub) answer(cmd native.Command, body []byte) ([]byte, error) {
 		r := native.OffsetsReply{Offsets: s.commits}
 		return r.Append(nil), nil
 	}
-	return nil, nil
+	return s.ofGroups(cmd, body)
 }
 
 func (s *stub) describe(body []byte) ([]byte, error) {
@@ -157,7 +166,7 @@ func (s *stub) describe(body []byte) ([]byte, error) {
 	}
 	d := admin.Description{Kind: m.Kind}
 	for _, n := range m.Names {
-		if n != "t" && n != "q" && n != "x" && n != "g" {
+		if n != "t" && n != "q" && n != "x" && n != "g" && n != "old" {
 			d.Missing = append(d.Missing, n)
 		}
 	}
@@ -168,7 +177,7 @@ func (s *stub) describe(body []byte) ([]byte, error) {
 		}}}
 	case admin.KindQueue:
 		d.Queues = []admin.QueueInfo{{
-			Name: "q", Queue: 9, Ready: 12, Leased: 2, Indexes: []admin.QueueIndex{{Index: 9, Next: 14, Visible: 14}},
+			Name: "q", Queue: 9, Ready: 12, Leased: 2, Indexes: []admin.QueueIndex{{Index: cmp.Or(s.queueIndex, 9), Next: 14, Visible: 14}},
 			Settings: admin.QueueSettings{Durable: true, MaxPriority: 4, MaxMessages: admin.Some(50), Overflow: admin.RejectPublish, MessageTTLMS: admin.Some(1500), DeadLetter: true, KeepKey: true},
 		}}
 	case admin.KindConsumer:
@@ -191,7 +200,9 @@ func (s *stub) describe(body []byte) ([]byte, error) {
 			{Exchange: "x", Queue: "y", ToExchange: true, MatchAny: true, WithX: true, Headers: []ipc.Header{{Key: "k", Value: "1"}, {Key: "k", Value: "2"}}, Present: []string{"p"}},
 		}
 	case admin.KindGroup:
-		d.Groups = []admin.GroupInfo{{Name: "g", Offsets: []ipc.OffsetCommit{{Index: 1, Offset: 1}}}}
+		d.Groups = []admin.GroupInfo{{Name: "g", Offsets: []ipc.OffsetCommit{{Index: 1, Offset: 1, Metadata: "note"}}}}
+	case admin.KindMembership:
+		d.Memberships = s.memberships(m.Names)
 	}
 	return d.Append(nil), nil
 }

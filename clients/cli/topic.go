@@ -20,7 +20,7 @@ func topicCommand() *cli.Command {
 			&cli.DurationFlag{Name: "retention", Usage: "how long records are kept; 0: no limit"},
 		}, Action: withClient(createTopic)},
 		{Name: "list", Usage: "list topics", Flags: []cli.Flag{jsonFlag()}, Action: withClient(listTopics)},
-		{Name: "describe", ArgsUsage: "NAME...", Usage: "show the partitions of topics", Flags: []cli.Flag{jsonFlag()}, Action: withClient(describeTopics)},
+		{Name: "describe", ArgsUsage: "NAME...", Usage: "show the partitions of topics, with rates", Flags: []cli.Flag{intervalFlag(describeInterval), jsonFlag()}, Action: withClient(describeTopics)},
 		{Name: "delete", ArgsUsage: "NAME", Usage: "delete a topic and its records", Action: withClient(deleteTopic)},
 		{Name: "add-partitions", ArgsUsage: "NAME TOTAL", Usage: "raise the number of partitions to TOTAL", Action: withClient(addPartitions)},
 	}}
@@ -61,6 +61,7 @@ type partitionView struct {
 	Index     uint64 `json:"index"`
 	Next      uint64 `json:"next"`
 	Visible   uint64 `json:"visible"`
+	In        rate   `json:"in_per_second,omitempty"`
 }
 
 func viewTopics(topics []trimq.TopicInfo) []topicView {
@@ -71,7 +72,7 @@ func viewTopics(topics []trimq.TopicInfo) []topicView {
 			RetentionBytes: t.RetentionBytes, RetentionMS: t.RetentionMS, Created: time.UnixMilli(t.CreatedMS).UTC(),
 		}
 		for n, p := range t.Partitions {
-			all[i].Partitions = append(all[i].Partitions, partitionView{n, p.Index, p.Next, p.Visible})
+			all[i].Partitions = append(all[i].Partitions, partitionView{Partition: n, Index: p.Index, Next: p.Next, Visible: p.Visible})
 		}
 	}
 	return all
@@ -113,22 +114,33 @@ func retention(t trimq.TopicInfo) string {
 	return text
 }
 
-func describeTopics(ctx context.Context, c *cli.Context, client *trimq.Client) error {
+func describeTopics(_ context.Context, c *cli.Context, client *trimq.Client) error {
 	wanted, err := names(c, "the topic's name", 1, -1)
 	if err != nil {
 		return err
 	}
-	topics, err := client.Topics(ctx, wanted...)
+	l, err := lookTwice(c, func(ctx context.Context) ([]trimq.TopicInfo, error) { return client.Topics(ctx, wanted...) })
 	if err != nil {
 		return err
 	}
-	t := newTable("TOPIC", "PARTITION", "INDEX", "NEXT", "VISIBLE")
-	for _, topic := range topics {
-		for n, p := range topic.Partitions {
-			t.add(topic.Name, n, p.Index, p.Next, p.Visible)
+	before := map[uint64]uint64{} // visible ends by index
+	for _, topic := range l.first {
+		for _, p := range topic.Partitions {
+			before[p.Index] = p.Visible
 		}
 	}
-	return show(c, viewTopics(topics), t)
+	t := newTable("TOPIC", "PARTITION", "INDEX", "NEXT", "VISIBLE", "IN/S")
+	views := viewTopics(l.last)
+	for _, topic := range views {
+		for i := range topic.Partitions {
+			p := &topic.Partitions[i]
+			if end, ok := before[p.Index]; ok {
+				p.In = ratePer(end, p.Visible, l.apart)
+			}
+			t.add(topic.Name, p.Partition, p.Index, p.Next, p.Visible, rateText(p.In))
+		}
+	}
+	return show(c, views, t)
 }
 
 func deleteTopic(ctx context.Context, c *cli.Context, client *trimq.Client) error {

@@ -139,7 +139,7 @@ func (s *settings) consumerOptions(i int, group string) []trimq.ConsumerOption {
 		o = append(o, trimq.WithBuffer(s.readAhead))
 	}
 	if group != "" {
-		o = append(o, trimq.WithGroup(group))
+		o = append(o, trimq.WithPositions(group))
 	}
 	if s.push {
 		o = append(o, trimq.WithPush())

@@ -77,7 +77,7 @@ func TestBrokerTopic(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	for _, opts := range [][]ConsumerOption{{WithGroup(name)}, {WithPush()}} {
+	for _, opts := range [][]ConsumerOption{{WithPositions(name)}, {WithPush()}} {
 		wg.Go(func() {
 			k, err := c.NewConsumer(ctx, []string{name}, opts...)
 			if err != nil {

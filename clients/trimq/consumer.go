@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/native"
 )
 
@@ -17,13 +18,16 @@ type Consumer struct {
 	opt  consumerOptions
 	link *link
 
-	notify chan struct{} // capacity 1: there is something for Poll
-	stop   chan struct{} // closed by Close
-	work   sync.WaitGroup
+	assigned assignment
+	group    *membership   // nil: it is a member of no group
+	notify   chan struct{} // capacity 1: there is something for Poll
+	saving   chan struct{} // capacity 1: whoever commits holds it, so that no position goes back
+	closing  chan struct{} // closed when Close begins
+	stop     chan struct{} // closed when there is nothing more to be told to the broker
+	work     sync.WaitGroup
 
 	// Lock order: Consumer.mu alone; nothing is called with it held.
 	mu       sync.Mutex
-	assigned assignment
 	parts    []*part
 	bySub    map[uint64]*part
 	waiting  map[uint64]asked // fetches and subscriptions by correlation
@@ -36,8 +40,10 @@ type Consumer struct {
 	decoding fifo[*part] // have chunks and no worker yet
 	workers  int
 	commit   commitState
+	polls    polls
 	fatal    error
-	closed   bool
+	ended    bool // Close has begun
+	closed   bool // nothing can be asked for any more
 }
 
 // asked is a request on the wire.
@@ -60,56 +66,98 @@ type item struct {
 // fetchMargin is what a fetch's frame has beside the batches.
 const fetchMargin = native.FrameHeaderSize + native.FetchReplySize
 
-// NewConsumer makes a consumer of all, or some, partitions of topics. It waits until it knows
-// where each of them is to be read from.
+// NewConsumer makes a consumer of topics: of all partitions, or some, and then it waits until it
+// knows where each of them is to be read from; or, with WithGroup, a member of a group, and then it
+// waits until the broker has taken it in.
 func (c *Client) NewConsumer(ctx context.Context, topics []string, opts ...ConsumerOption) (*Consumer, error) {
 	o := newConsumerOptions(opts)
-	k := &Consumer{
-		c: c, opt: o, assigned: &ownAssignment{slices.Clone(topics), o.partitions},
-		notify: make(chan struct{}, 1), stop: make(chan struct{}),
-		bySub: map[uint64]*part{}, waiting: map[uint64]asked{},
-	}
 	if len(topics) == 0 {
 		return nil, errors.New("trimq: a consumer of no topic")
 	}
-	if err := k.assign(ctx); err != nil {
+	if err := o.check(); err != nil {
 		return nil, err
 	}
-	for _, p := range k.parts {
-		k.want(p)
+	k := newConsumer(c, topics, o)
+	err := k.assign(ctx)
+	if err == nil {
+		err = c.adopt(k)
 	}
-	k.link = newLink(c, min(k.opt.fetchBytes+fetchMargin, 1<<20), k.opt.fetchBytes+frameMargin)
-	k.link.roles.add(k, &k.corr)
-	if err := c.adopt(k); err != nil {
+	if err != nil {
+		k.abandon()
 		return nil, err
 	}
 	c.topics.watch(k)
 	k.link.start()
+	if o.autoCommit > 0 {
+		k.work.Go(k.commitByItself)
+	}
 	return k, nil
 }
 
-// assign takes the partitions, and finds where to begin with each.
+func newConsumer(c *Client, topics []string, o consumerOptions) *Consumer {
+	k := &Consumer{
+		c: c, opt: o, assigned: &ownAssignment{slices.Clone(topics), o.partitions},
+		notify: make(chan struct{}, 1), saving: make(chan struct{}, 1), closing: make(chan struct{}), stop: make(chan struct{}),
+		bySub: map[uint64]*part{}, waiting: map[uint64]asked{},
+	}
+	if o.member.joins {
+		k.group = newMembership(k, topics)
+		k.assigned = k.group
+	}
+	k.link = newLink(c, min(o.fetchBytes+fetchMargin, 1<<20), o.fetchBytes+frameMargin)
+	k.link.roles.add(k, &k.corr)
+	return k
+}
+
+// abandon ends a consumer that was never begun.
+func (k *Consumer) abandon() {
+	close(k.closing)
+	if k.group != nil {
+		k.group.abandon()
+	}
+	close(k.stop)
+	k.work.Wait()
+}
+
+// assign takes the partitions to begin with, and finds where to begin with each.
 func (k *Consumer) assign(ctx context.Context) error {
 	parts, err := k.assigned.begin(ctx, k.c)
+	if err != nil || len(parts) == 0 {
+		return err
+	}
+	committed, err := k.committedByIndex(ctx, parts)
 	if err != nil {
 		return err
 	}
-	k.parts = parts
-	committed, err := k.committedByIndex(ctx)
-	if err != nil {
-		return err
-	}
-	for _, p := range k.parts {
-		at, ok := committed[p.index]
-		p.committed, p.known = at.Offset, ok
-		if !ok {
-			if at.Offset, err = k.c.resolve(ctx, p.index, k.opt.from); err != nil {
-				return &PartitionError{Topic: p.topic, Partition: p.number, Err: err}
-			}
+	for _, p := range parts {
+		if err := k.place(ctx, p, committed, k.opt.from); err != nil {
+			return err
 		}
-		p.next, p.pos = at.Offset, at.Offset
-		p.pause = backoff{min: k.c.opt.backoffMin, max: k.c.opt.backoffMax}
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.parts = append(k.parts, parts...)
+	for _, p := range parts {
+		k.want(p)
+	}
+	return nil
+}
+
+// place finds where a partition is to be read from: where the group has committed, else from.
+func (k *Consumer) place(ctx context.Context, p *part, committed map[uint64]ipc.OffsetCommit, from From) error {
+	at, known := committed[p.index]
+	if !known {
+		var err error
+		if at.Offset, err = k.c.resolve(ctx, p.index, from); err != nil {
+			return &PartitionError{Topic: p.topic, Partition: p.number, Err: err}
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	p.committed, p.known = at.Offset, known
+	p.next, p.pos, p.done, p.least = at.Offset, at.Offset, at.Offset, at.Offset
+	p.placed = true
+	p.pause = backoff{min: k.c.opt.backoffMin, max: k.c.opt.backoffMax}
 	return nil
 }
 
@@ -117,6 +165,10 @@ func (k *Consumer) assign(ctx context.Context) error {
 // owns the Fetch until it releases it. A *PartitionError concerns one partition, which then
 // waits for a Seek; Poll may go on with the others.
 func (k *Consumer) Poll(ctx context.Context) (*Fetch, error) {
+	if k.group != nil || k.opt.autoCommit > 0 {
+		k.pollBegins()
+		defer k.pollEnds()
+	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -127,7 +179,7 @@ func (k *Consumer) Poll(ctx context.Context) (*Fetch, error) {
 		}
 		select {
 		case <-k.notify:
-		case <-k.stop:
+		case <-k.closing:
 			return nil, ErrClosed
 		case <-ctx.Done():
 			return nil, ctx.Err()
@@ -139,6 +191,14 @@ func (k *Consumer) Poll(ctx context.Context) (*Fetch, error) {
 func (k *Consumer) take() (*Fetch, error, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.ended {
+		return nil, ErrClosed, true
+	}
+	if k.group != nil {
+		if err := k.group.look(); err != nil {
+			return nil, err, true
+		}
+	}
 	for k.ready.len() > 0 {
 		it := k.ready.pop()
 		p := it.p
@@ -154,17 +214,15 @@ func (k *Consumer) take() (*Fetch, error, bool) {
 			return nil, it.err, true
 		}
 		p.buffered -= it.bytes
-		p.pos = it.end
 		p.taken += uint64(it.bytes)
 		k.want(p)
 		if len(it.fetch.Records) == 0 { // nothing was left of its batches
+			p.pos = it.end
 			it.fetch.Release()
 			continue
 		}
+		p.done, p.pos, p.given = p.pos, it.end, k.polls.begun
 		return it.fetch, nil, true
-	}
-	if k.closed {
-		return nil, ErrClosed, true
 	}
 	if k.fatal != nil {
 		return nil, k.fatal, true
@@ -192,11 +250,18 @@ type Position struct {
 func (k *Consumer) Positions() []Position {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	all := make([]Position, len(k.parts))
-	for i, p := range k.parts {
-		all[i] = Position{Topic: p.topic, Partition: p.number, Offset: p.pos}
+	all := make([]Position, 0, len(k.parts))
+	for _, p := range k.parts {
+		if p.placed && p.stage != stageLeaving {
+			all = append(all, p.at(p.pos))
+		}
 	}
 	return all
+}
+
+// at is a position in the partition.
+func (p *part) at(offset uint64) Position {
+	return Position{Topic: p.topic, Partition: p.number, Offset: offset}
 }
 
 // part finds a partition. REQUIRES: k.mu held.
@@ -209,6 +274,15 @@ func (k *Consumer) part(topic string, partition uint32) *part {
 	return nil
 }
 
+// noPart is the error about a partition that is not the consumer's.
+func (k *Consumer) noPart(topic string, partition uint32) error {
+	err := ErrNoPartition
+	if k.group != nil {
+		err = ErrNotAssigned
+	}
+	return &PartitionError{Topic: topic, Partition: partition, Err: err}
+}
+
 // Seek makes Poll continue elsewhere in a partition, and takes one up again that an error
 // had stopped. What was fetched ahead is dropped.
 func (k *Consumer) Seek(ctx context.Context, topic string, partition uint32, from From) error {
@@ -216,7 +290,7 @@ func (k *Consumer) Seek(ctx context.Context, topic string, partition uint32, fro
 	p := k.part(topic, partition)
 	k.mu.Unlock()
 	if p == nil {
-		return &PartitionError{Topic: topic, Partition: partition, Err: ErrNoPartition}
+		return k.noPart(topic, partition)
 	}
 	offset, err := k.c.resolve(ctx, p.index, from)
 	if err != nil {
@@ -233,14 +307,20 @@ func (k *Consumer) Seek(ctx context.Context, topic string, partition uint32, fro
 
 // seek drops what was fetched ahead and goes on at offset. REQUIRES: k.mu held.
 func (k *Consumer) seek(p *part, offset uint64) {
+	k.drop(p)
+	p.next, p.pos, p.done, p.least = offset, offset, offset, min(p.least, offset)
+	p.stopped, p.failed = false, false
+	k.want(p)
+}
+
+// drop forgets what was fetched ahead of a partition. REQUIRES: k.mu held.
+func (k *Consumer) drop(p *part) {
 	p.gen++
 	for p.undecoded.len() > 0 {
 		p.undecoded.pop().s.release()
 	}
-	p.next, p.pos, p.buffered = offset, offset, 0
-	p.stopped, p.failed = false, false
+	p.buffered = 0
 	k.endSub(p)
-	k.want(p)
 }
 
 // topicChanged adds partitions that a topic has got; everything in them is new.
@@ -250,26 +330,50 @@ func (k *Consumer) topicChanged(name string, e *topicEntry) {
 	for _, p := range k.assigned.grown(name, e) {
 		if k.part(name, p.number) == nil {
 			p.pause = backoff{min: k.c.opt.backoffMin, max: k.c.opt.backoffMax}
+			p.placed = true
 			k.parts = append(k.parts, p)
 			k.want(p)
 		}
 	}
 }
 
-// Close ends the consumer. It commits nothing.
-func (k *Consumer) Close(context.Context) error {
+// Close ends the consumer. It waits for the commits that are under way, and commits nothing itself
+// unless WithAutoCommit is set. A member gives up its partitions, which OnRevoked is told of, and
+// leaves its group: a static one for the time of its session. What ctx leaves undone the broker
+// finds out by itself, after that time.
+func (k *Consumer) Close(ctx context.Context) error {
 	k.mu.Lock()
-	if k.closed {
+	if k.ended {
 		k.mu.Unlock()
 		return nil
 	}
+	k.ended = true
+	k.mu.Unlock()
+	close(k.closing)
+	k.c.disown(k)
+	k.c.topics.unwatch(k)
+	err := k.finish(ctx)
+	k.mu.Lock()
 	k.closed = true
 	k.mu.Unlock()
 	close(k.stop)
-	k.c.disown(k)
-	k.c.topics.unwatch(k)
 	k.link.close()
 	k.work.Wait()
+	return err
+}
+
+// finish does what is owed to the group.
+func (k *Consumer) finish(ctx context.Context) error {
+	if k.opt.group == "" {
+		return nil
+	}
+	k.awaitCommits(ctx)
+	if k.group != nil {
+		return k.group.leave(ctx)
+	}
+	if k.opt.autoCommit > 0 {
+		return k.save(ctx, k.worked)
+	}
 	return nil
 }
 

@@ -13,14 +13,32 @@ import (
 // leaves as soon as the answer's batch headers have told where it begins, before anything is
 // decoded. With push, the broker sends on its own within the credit that Poll renews.
 
+// stage is how far a partition has come. Those that a consumer has chosen itself are always read; a
+// member's are given and taken (group_settle.go).
+type stage uint8
+
+const (
+	stageReading stage = iota
+	stageComing        // it is being found out where to begin, and told to the user
+	stageLeaving       // to be given up: nothing of it is given out any more
+	stageLeft          // it is not the consumer's any longer
+)
+
 // part is a partition that is read. Guarded by Consumer.mu.
 type part struct {
 	topic  string
 	number uint32
 	index  uint64
+	stage  stage
+	placed bool      // it is known where to begin
+	told   told      // which of a member's callbacks have heard of it
+	urged  time.Time // when it was to be given up
 
 	next     uint64 // to be fetched
 	pos      uint64 // to be given out by Poll
+	least    uint64 // where it has begun, or was sought to if that is lower
+	done     uint64 // where pos was before the last Poll that has given something
+	given    uint64 // the number of that Poll
 	gen      uint64 // counts seeks: what was asked for earlier is dropped
 	buffered int    // bytes that are here and not given out
 	asking   bool   // a fetch is on the wire, or its offset is being asked for
@@ -43,7 +61,7 @@ type part struct {
 
 // want lets the writer look at what p has to send. REQUIRES: k.mu held.
 func (k *Consumer) want(p *part) {
-	if p.queued || p.stopped || p.failed || p.asking {
+	if p.queued || p.stopped || p.failed || p.asking || p.stage != stageReading {
 		return
 	}
 	if k.opt.push {
@@ -79,7 +97,7 @@ func (k *Consumer) gather(c *conn, o *outbox) time.Duration {
 		p := k.wants.pop()
 		p.queued = false
 		switch {
-		case p.stopped || p.failed || p.asking:
+		case p.stopped || p.failed || p.asking || p.stage != stageReading:
 		case k.opt.push:
 			k.pushFrame(p, o)
 		default:
@@ -305,10 +323,14 @@ func (k *Consumer) resetPart(p *part, gen uint64) {
 	offset, err := k.c.resolve(ctx, p.index, k.opt.reset)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if gen != p.gen || k.closed {
+	p.asking = false
+	if k.closed {
 		return
 	}
-	p.asking = false
+	if gen != p.gen { // a Seek came between
+		k.want(p)
+		return
+	}
 	if err != nil {
 		k.failPart(p, err)
 		return
@@ -326,7 +348,7 @@ func (k *Consumer) deliver(body []byte, s *slab) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	p := k.bySub[m.Sub]
-	if p == nil || p.stopped || p.failed || len(batches) == 0 {
+	if p == nil || p.stopped || p.failed || p.stage != stageReading || len(batches) == 0 {
 		return nil // of a subscription that has been ended
 	}
 	if m.Index != p.index {

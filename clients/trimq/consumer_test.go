@@ -270,7 +270,7 @@ func TestCommit(t *testing.T) {
 	f.fill(t, 1, 100, 10, batch.None)
 	f.fill(t, 2, 100, 10, batch.None)
 	ctx := testContext(t)
-	k := must[*Consumer](t)(c.NewConsumer(ctx, []string{"t"}, WithGroup("g"), WithFetchBytes(1<<10)))
+	k := must[*Consumer](t)(c.NewConsumer(ctx, []string{"t"}, WithPositions("g"), WithFetchBytes(1<<10)))
 	var calls sync.WaitGroup
 	half := 0
 	for half < 100 {
@@ -296,7 +296,7 @@ func TestCommit(t *testing.T) {
 	if err := k.Close(ctx); err != nil {
 		t.Fatal(err)
 	}
-	k = must[*Consumer](t)(c.NewConsumer(ctx, []string{"t"}, WithGroup("g"), WithFrom(Latest())))
+	k = must[*Consumer](t)(c.NewConsumer(ctx, []string{"t"}, WithPositions("g"), WithFrom(Latest())))
 	pollAll(t, k, 200-half, nil)
 	if err := k.CommitPositions(ctx, Position{Topic: "t", Partition: 1, Offset: 5, Metadata: "five"}); err != nil {
 		t.Fatal(err)

@@ -29,7 +29,9 @@
 //     routing key and headers where they matter, priority, delay, time to live, transaction
 //     (lane.go). A delay is counted once, however often its batch is sent.
 //  5. Poll gives the records of a partition in the order of their offsets, without a gap or
-//     a repetition, through reconnections. Their CRC has been checked.
+//     a repetition, through reconnections. Their CRC has been checked. A member of a group never
+//     gives out records of a partition that may be another member's, and tells the broker that it
+//     has given one up only when it no longer uses it (group.go).
 //  6. Of a queue, a verdict is repeated until the broker confirms it. A message comes again
 //     only when it was put back, or its connection broke before it was settled, or it was held
 //     for longer than the acknowledgement time-out: then it is no longer given out, and a verdict
@@ -55,7 +57,8 @@
 // to the socket in one vectored write; batching emerges from its being busy. Beside them: one
 // goroutine for each Client that describes known topics every 30 s; decoders of a Consumer,
 // at most GOMAXPROCS, while there is something to decode; one for a Consumer's asynchronous
-// commits while there are any; one that asks for a producer's identity; the workers of Serve; one
+// commits while there are any, one with WithAutoCommit, one for a member's heartbeats, and one that
+// takes and gives up partitions, with the user's callbacks, while there is something to do; one that asks for a producer's identity; the workers of Serve; one
 // for each question that a TxnChecker decides, at most 64. Close ends those that belong to what it
 // closes, and waits for them.
 //

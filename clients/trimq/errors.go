@@ -27,6 +27,12 @@ var (
 	ErrRecalled = errors.New("trimq: recalled")
 	// ErrBadHandle: a text is no receipt handle.
 	ErrBadHandle = errors.New("trimq: not a receipt handle")
+	// ErrNotAssigned: the partition is not, or no longer, this member's: what was read of it and not
+	// committed is read again by whoever has it.
+	ErrNotAssigned = errors.New("trimq: the partition is not assigned to this member")
+	// ErrMaxPollInterval: Poll was not called for longer than WithMaxPollInterval, and the member
+	// has left its group.
+	ErrMaxPollInterval = errors.New("trimq: Poll was not called in time, and the member has left its group")
 	// ErrCorrupt: a batch's checksum does not fit, or it cannot be decoded.
 	ErrCorrupt = errors.New("trimq: corrupt batch")
 )
@@ -53,6 +59,13 @@ var (
 	ErrQueueFull        error = &Error{Code: errcode.QueueFull}
 	ErrUnknownTxn       error = &Error{Code: errcode.UnknownTxn}
 	ErrTxnEnded         error = &Error{Code: errcode.TxnEnded}
+
+	ErrUnknownMember        error = &Error{Code: errcode.UnknownMember}
+	ErrFencedMemberEpoch    error = &Error{Code: errcode.FencedMemberEpoch}
+	ErrFencedInstanceID     error = &Error{Code: errcode.FencedInstanceID}
+	ErrUnreleasedInstanceID error = &Error{Code: errcode.UnreleasedInstanceID}
+	ErrInconsistentProtocol error = &Error{Code: errcode.InconsistentProtocol}
+	ErrUnsupportedAssignor  error = &Error{Code: errcode.UnsupportedAssignor}
 )
 
 // Error is a refusal by the broker.

@@ -45,6 +45,8 @@ func (f *fake) administer(c *fakeConn, cmd native.Command, body []byte) ([]byte,
 		return nil, nil
 	case native.CmdDeleteTopic, native.CmdDeleteQueue, native.CmdDeleteExchange:
 		return f.delete(c, cmd, body)
+	case native.CmdDeleteGroup, native.CmdResetOffsets, native.CmdDeleteOffsets:
+		return f.governGroup(cmd, body)
 	case native.CmdCreateQueue:
 		return f.createQueue(c, body)
 	case native.CmdPurge, native.CmdSeek:
@@ -84,6 +86,9 @@ func (f *fake) grow(t *admin.TopicInfo, total uint32) {
 	for uint32(len(t.Partitions)) < total {
 		t.Partitions = append(t.Partitions, admin.PartitionInfo{Index: f.newIndex()})
 	}
+	for _, g := range f.groups {
+		f.retarget(g)
+	}
 }
 
 func (f *fake) delete(c *fakeConn, cmd native.Command, body []byte) ([]byte, error) {
@@ -97,6 +102,9 @@ func (f *fake) delete(c *fakeConn, cmd native.Command, body []byte) ([]byte, err
 			f.indexes[p.Index] = nil
 		}
 		delete(f.topics, m.Name)
+		for _, g := range f.groups {
+			f.retarget(g)
+		}
 	case cmd == native.CmdDeleteQueue && f.queues[m.Name] != nil:
 		if f.queues[m.Name].locked(c) {
 			return nil, errcode.New(errcode.Locked, "%s", m.Name)
@@ -130,6 +138,8 @@ func (f *fake) describe(m *admin.Describe) *admin.Description {
 		names = keys(f.queues)
 	case admin.KindExchange:
 		names = keys(f.exchanges)
+	case admin.KindGroup, admin.KindMembership, admin.KindGroupSummary:
+		names = f.groupNames()
 	}
 	if len(m.Names) > 0 {
 		all := names
@@ -163,6 +173,8 @@ func (f *fake) describe(m *admin.Describe) *admin.Description {
 			d.Consumers = append(d.Consumers, f.describeConsumers(f.queues[n])...)
 		case admin.KindExchange:
 			d.Exchanges = append(d.Exchanges, *f.exchanges[n])
+		case admin.KindGroup, admin.KindMembership, admin.KindGroupSummary:
+			f.describeGroup(m.Kind, n, d)
 		}
 	}
 	return d

@@ -37,6 +37,7 @@ type fake struct {
 	lanes     map[fakeLane]*fakeSeq
 	producers map[int64]int16
 	offsets   map[string]map[uint64]ipc.OffsetCommit
+	groups    map[string]*fakeGroup
 	requests  map[native.Command]int
 	published []native.Publish // what stood in front of batches, in order
 	lease     uint64           // the latest
@@ -105,7 +106,7 @@ func newFake(t testing.TB) *fake {
 		indexes: map[uint64]*fakeIndex{}, topics: map[string]*admin.TopicInfo{}, queues: map[string]*fakeQueue{},
 		exchanges: map[string]*admin.ExchangeInfo{}, lanes: map[fakeLane]*fakeSeq{}, producers: map[int64]int16{},
 		offsets: map[string]map[uint64]ipc.OffsetCommit{}, requests: map[native.Command]int{},
-		txns:    map[uint64]*fakeTxn{},
+		txns: map[uint64]*fakeTxn{}, groups: map[string]*fakeGroup{},
 		closing: make(chan struct{}),
 	}
 	f.done.Add(1)
@@ -190,6 +191,9 @@ func (f *fake) serve(c *fakeConn) {
 			go func() {
 				defer f.done.Done()
 				time.Sleep(bad.hold)
+				if bad.hold > 0 && f.isGone(c, fr.Command) {
+					return
+				}
 				f.answer(c, fr.Header, body, bad)
 			}()
 			continue
@@ -213,6 +217,14 @@ func (f *fake) gone(c *fakeConn) {
 		f.after(f.lateTxns, func() { f.leaveTxns(c) })
 	}
 	f.pump()
+}
+
+// isGone tells whether a request that was held back comes too late, for its connection is known to
+// be gone.
+func (f *fake) isGone(c *fakeConn, cmd native.Command) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return c.ended && (cmd != native.CmdEndTxn || f.lateTxns == 0)
 }
 
 // answer carries a request out and writes its response.
@@ -321,6 +333,10 @@ func (f *fake) do(c *fakeConn, h native.Header, body []byte) ([]byte, error) {
 		return f.listOffsets(body)
 	case native.CmdCommitOffsets, native.CmdFetchOffsets:
 		return f.groupOffsets(h.Command, body)
+	case native.CmdGroupHeartbeat:
+		return f.heartbeat(body)
+	case native.CmdGroupCommit:
+		return f.groupCommit(body)
 	case native.CmdSubscribe, native.CmdUnsubscribe, native.CmdCredit, native.CmdAck:
 		return f.consume(c, h.Command, body)
 	case native.CmdPull:
@@ -597,6 +613,9 @@ func (f *fake) groupOffsets(cmd native.Command, body []byte) ([]byte, error) {
 		m, err := native.DecodeCommitOffsets(body)
 		if err != nil {
 			return nil, err
+		}
+		if g := f.groups[m.Group]; g != nil && len(g.members) > 0 {
+			return nil, errcode.New(errcode.UnknownMember, "group %q has members", m.Group)
 		}
 		if f.offsets[m.Group] == nil {
 			f.offsets[m.Group] = map[uint64]ipc.OffsetCommit{}

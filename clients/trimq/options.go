@@ -197,8 +197,11 @@ func AtTime(t time.Time) From { return From{kind: fromTime, timeMS: t.UnixMilli(
 // consumerOptions of a Consumer.
 type consumerOptions struct {
 	from       From
-	reset      From // kind 0: an offset out of range is an error
-	group      string
+	reset      From   // kind 0: an offset out of range is an error
+	group      string // under which positions are stored; empty: under none
+	positions  bool   // … without being its member
+	member     memberOptions
+	autoCommit time.Duration // 0: only the user commits
 	partitions []uint32
 	fetchBytes int
 	buffer     int
@@ -216,10 +219,6 @@ func WithFrom(f From) ConsumerOption { return func(o *consumerOptions) { o.from 
 // WithReset sets where to go on when the consumer's offset is no longer, or not yet, there.
 // Without it, Poll reports ErrOffsetOutOfRange and the partition waits for a Seek.
 func WithReset(f From) ConsumerOption { return func(o *consumerOptions) { o.reset = f } }
-
-// WithGroup sets the group under which offsets are committed, and from whose offsets the
-// consumer begins.
-func WithGroup(name string) ConsumerOption { return func(o *consumerOptions) { o.group = name } }
 
 // WithPartitions limits the consumer to these partitions (default: all, later ones included).
 func WithPartitions(p ...uint32) ConsumerOption {
@@ -242,6 +241,7 @@ func WithPush() ConsumerOption { return func(o *consumerOptions) { o.push = true
 
 func newConsumerOptions(opts []ConsumerOption) consumerOptions {
 	o := consumerOptions{from: Earliest(), fetchBytes: defaultFetchBytes, wait: defaultFetchWait}
+	o.member.maxPoll = defaultMaxPoll
 	for _, set := range opts {
 		set(&o)
 	}

@@ -238,7 +238,7 @@ func (w *world) follow(group, topic string, r *rand.Rand, push bool) {
 		return
 	}
 	defer party.leave(false)
-	opts := []trimq.ConsumerOption{trimq.WithGroup(group), trimq.WithFetchBytes(64 << 10), trimq.WithFetchWait(200 * time.Millisecond)}
+	opts := []trimq.ConsumerOption{trimq.WithPositions(group), trimq.WithFetchBytes(64 << 10), trimq.WithFetchWait(200 * time.Millisecond)}
 	if push {
 		opts = append(opts, trimq.WithPush())
 	}

@@ -47,7 +47,7 @@ func TestReadme(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for line, times := range map[string]int{"hello": 2, "disk on fire": 1, "logicsrv ended": 1, "stopped": 1} {
+	for line, times := range map[string]int{"hello": 3, "disk on fire": 1, "logicsrv ended": 1, "stopped": 1} {
 		if n := strings.Count("\n"+string(out), "\n"+line+"\n"); n != times {
 			t.Errorf("%q is printed %d times, should be %d\n%s", line, n, times, out)
 		}

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"testing"
+	"time"
+)
+
+func TestRatesAndAges(t *testing.T) {
+	for _, x := range []struct {
+		before, now uint64
+		apart       time.Duration
+		want        string
+	}{
+		{5, 10, 0, "-"},
+		{5, 10, time.Second, "5.0"},
+		{5, 10, 2 * time.Second, "2.5"},
+		{0, 123456, time.Second, "123456"},
+		{10, 5, time.Second, "0.0"}, // it was set back
+	} {
+		if got := rateText(ratePer(x.before, x.now, x.apart)); got != x.want {
+			t.Errorf("from %d to %d in %v: %s, want %s", x.before, x.now, x.apart, got, x.want)
+		}
+	}
+	young, old := 1.26, 3661.4
+	for _, x := range []struct {
+		a, b age
+		want string
+	}{{nil, nil, "-"}, {&young, nil, "1.3s"}, {nil, &young, "1.3s"}, {&young, &old, "1h1m1s"}, {&old, &young, "1h1m1s"}} {
+		if got := ageText(elder(x.a, x.b)); got != x.want {
+			t.Errorf("the age is %s, want %s", got, x.want)
+		}
+	}
+}

@@ -686,3 +686,34 @@ func TestGroupUnreachable(t *testing.T) {
 		t.Fatalf("nobody there: %v", err)
 	}
 }
+
+// TestGroupStrangePositions: a member stores only what lies in what it was given since it has the
+// partition; other positions are of an earlier time, and others may have got further.
+func TestGroupStrangePositions(t *testing.T) {
+	f := newFake(t)
+	c := dialFake(t, f)
+	newTopic(t, c, "t", 1)
+	f.fill(t, 1, 100, 10, batch.None)
+	ctx := testContext(t)
+	if err := c.SetOffsets(ctx, "g", Position{Topic: "t", Offset: 50}); err != nil {
+		t.Fatal(err)
+	}
+	k := newMember(t, c)
+	for n := 0; n < 50; {
+		got := must[*Fetch](t)(k.Poll(ctx))
+		n += len(got.Records)
+		got.Release()
+	}
+	f.mu.Lock()
+	f.group("g").rewinds = true // a user may go back in what it was given
+	f.mu.Unlock()
+	for offset, ok := range map[uint64]bool{49: false, 101: false, 50: true, 100: true} {
+		err := k.CommitPositions(ctx, Position{Topic: "t", Offset: offset})
+		if ok && (err != nil || f.committed(1) != offset) || !ok && !errors.Is(err, ErrNotAssigned) {
+			t.Errorf("position %d: %v, committed is %d", offset, err, f.committed(1))
+		}
+	}
+	if err := k.CommitPositions(ctx, Position{Topic: "t", Partition: 7}); !errors.Is(err, ErrNotAssigned) {
+		t.Errorf("a partition that it has not: %v", err)
+	}
+}

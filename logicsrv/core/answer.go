@@ -149,6 +149,9 @@ func (c *Core) answerQueueAgain(h ipc.Head, ev journal.Event, g gate) (bool, err
 		return true, err
 	case journal.EvTxnEnded:
 		e, err := journal.DecodeTxnEnded(ev)
+		if m, err := ipc.DecodeEndTxn(c.in.Payload); err == nil {
+			c.redeem(&m)
+		}
 		c.answerEnd(h, e.Committed, e.Queues, g)
 		return true, err
 	case journal.EvUnchanged:
@@ -159,6 +162,7 @@ func (c *Core) answerQueueAgain(h ipc.Head, ev journal.Event, g gate) (bool, err
 			return true, err
 		case ipc.TypeEndTxn:
 			m, _ := ipc.DecodeEndTxn(c.in.Payload)
+			c.redeem(&m)
 			c.answerEnd(h, m.Commit, uint32(e.Index), g)
 			return true, err
 		}

@@ -108,6 +108,7 @@ type Core struct {
 	pulls     map[uint64]*pull // by request
 	leasedTo  map[asker]bool   // pulls that have had leases when the term began
 	answered  map[asker]bool   // pulls that were answered from the log, though their leases may be over
+	redeemed  []redeemed       // settled by commits that connsrv does not know of yet
 	txnGroups map[string]*txnGroup
 	joining   []joiner    // wait for the end of the resync
 	returning []returning // hold what goes back to their queues

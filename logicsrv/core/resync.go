@@ -101,6 +101,7 @@ func (c *Core) dropSoft() {
 	clear(c.waits)
 	clear(c.pulls)
 	clear(c.txnGroups)
+	c.redeemed = nil
 	c.freeWaits = nil
 	c.joining = c.joining[:0]
 	c.dropParked()
@@ -140,8 +141,10 @@ func (c *Core) decideSubState() {
 	}
 	for _, h := range m.InHand {
 		if cur := q.cursor(h.Index); cur != nil {
-			c.holdAgain(k, cur, h.Range)
-			c.leasedMeanwhile(k, cur, h.Range)
+			c.unredeemed(id, h.Index, h.Range, func(r ipc.Range) {
+				c.holdAgain(k, cur, r)
+				c.leasedMeanwhile(k, cur, r)
+			})
 		}
 	}
 }
@@ -228,7 +231,7 @@ func (c *Core) decideResyncEnd() {
 	if c.toldLoops < m.Loops {
 		return // each loop speaks for its own connections
 	}
-	c.resynced = true
+	c.resynced, c.redeemed = true, nil
 	for _, q := range c.queues.all {
 		c.keepAlone(q)
 	}

@@ -432,6 +432,7 @@ func (c *Core) commitTxn(x *txn, m *ipc.EndTxn) {
 		}
 	}
 	c.endTxn(x, c.in.Pos, true, queues, level)
+	c.redeem(m)
 	c.answerEnd(m.Head, true, queues, c.ownGate(level))
 }
 

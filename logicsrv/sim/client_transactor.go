@@ -322,9 +322,8 @@ func (x *transactor) consume() {
 	queue := w.queueOf(x.queue)
 	switch {
 	case queue == 0 && x.sub == nil || x.entering:
-	case x.sub == nil && !x.stopped:
-		x.subscribe(queue)
 	case x.sub == nil:
+		x.subscribe(queue)
 	case x.sub.limit < x.sub.delivered+2:
 		x.sub.limit = x.sub.delivered + 3
 		w.tellCredit(x.conn, x.sub)

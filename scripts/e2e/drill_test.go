@@ -104,7 +104,7 @@ func dice(value string, n uint32) uint32 {
 
 // employ starts the clients.
 func (d *drill) employ(seed uint64) *sync.WaitGroup {
-	all, run := crowd(seed)
+	all, run := runners(seed)
 	for scene, next := range map[string]func(r *rand.Rand) (letter, trimq.Message){
 		"prio": toPriorities, "work": toQueue("work"), "short": toShort, "later": toLater, "leased": toQueue("leased"),
 		"slow": toQueue("slow"), "txn-in": toQueue("txn-in"), "feed": toFeed,

@@ -230,8 +230,8 @@ func smallSettings(r *rand.Rand) map[string]string {
 	}
 }
 
-// crowd starts clients, each with random numbers of its own, which follow from the seed.
-func crowd(seed uint64) (all *sync.WaitGroup, run func(f func(r *rand.Rand))) {
+// runners starts clients, each with random numbers of its own, which follow from the seed.
+func runners(seed uint64) (all *sync.WaitGroup, run func(f func(r *rand.Rand))) {
 	all = &sync.WaitGroup{}
 	n := uint64(0)
 	return all, func(f func(r *rand.Rand)) {
@@ -247,7 +247,7 @@ func crowd(seed uint64) (all *sync.WaitGroup, run func(f func(r *rand.Rand))) {
 
 // employ starts the clients.
 func (w *world) employ(seed uint64) *sync.WaitGroup {
-	all, run := crowd(seed)
+	all, run := runners(seed)
 	forever := time.Hour
 	for _, p := range []struct {
 		name       string

@@ -275,6 +275,18 @@ func (m *Model) answeredEnd(c *ipc.EndTxn, o *Output, ev journal.Event) {
 	if ev.Type == journal.EvUnchanged {
 		m.saw(RuleTxnEndAgain)
 	}
+	if c.Commit && !m.synced {
+		m.redeem(c)
+	}
+}
+
+// redeem notes what connsrv will say is in hand, for it does not know yet that a commit has settled it.
+func (m *Model) redeem(c *ipc.EndTxn) {
+	for _, v := range c.Verdicts {
+		for o := v.Range.First; o < v.Range.First+uint64(v.Range.Count); o++ {
+			m.redeemed[redeemed{subID{c.Conn, v.Sub}, place{v.Index, o}}] = true
+		}
+	}
 }
 
 func (m *Model) refusedEnd(c *ipc.EndTxn, code errcode.Code) {

@@ -114,10 +114,17 @@ type soft struct {
 	consumers             map[subID]*consumer
 	joining               []joiner
 	again                 map[question]bool // pulls that were answered from the log
+	redeemed              map[redeemed]bool
 	members               map[string]map[uint64]bool
 	written, synceds      uint64
 	wasWritten, wasSynced uint64 // when the turn began
 	booted                bool   // the rings are new, and no turn was seen since
+}
+
+// redeemed is a message that a commit has settled for a consumer.
+type redeemed struct {
+	of subID
+	at place
 }
 
 // subID names a consumer within an epoch.
@@ -141,7 +148,7 @@ func newHard() hard {
 func newSoft(term, ring uint64) soft {
 	return soft{
 		term: term, ring: ring, loops: map[uint32]bool{}, consumers: map[subID]*consumer{}, members: map[string]map[uint64]bool{},
-		again: map[question]bool{},
+		again: map[question]bool{}, redeemed: map[redeemed]bool{},
 	}
 }
 

@@ -45,6 +45,7 @@ func (m *Model) hello(in *Input) {
 			m.queues[id].pulls = nil
 		}
 		clear(m.members)
+		clear(m.redeemed)
 		m.joining = nil
 		m.epoch = h.Epoch
 	}
@@ -276,7 +277,9 @@ func (m *Model) subState(in *Input) {
 	for _, h := range s.InHand {
 		if l := q.lane(h.Index); l != nil {
 			for o := h.Range.First; o < h.Range.First+uint64(h.Range.Count) && o < uint64(len(l.messages)); o++ {
-				m.takeAgain(l.messages[o], k)
+				if !m.redeemed[redeemed{subID{k.conn, k.sub}, place{h.Index, o}}] {
+					m.takeAgain(l.messages[o], k)
+				}
 			}
 		}
 	}

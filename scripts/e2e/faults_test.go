@@ -130,13 +130,18 @@ func (n *nemesis) killBesideFrozen() {
 // supervisor kills the supervisor, and perhaps a tier that nobody restarts then.
 func (n *nemesis) supervisor() {
 	began := time.Now()
-	pid, err := tier.LockHolder(tier.PathsOf(n.w.b.Config, "supervisor").Lock)
+	lock := tier.PathsOf(n.w.b.Config, "supervisor").Lock
+	pid, err := tier.LockHolder(lock)
 	if err != nil || pid == 0 {
 		n.w.h.report("supervisor: %d, %v", pid, err)
 		return
 	}
 	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
 		n.w.h.report("supervisor: %v", err)
+	}
+	// It may take a moment to die, and would seem to be healthy.
+	for end := began.Add(patience); err == nil && pid != 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		pid, err = tier.LockHolder(lock)
 	}
 	time.Sleep(time.Duration(n.r.IntN(100)) * time.Millisecond)
 	victim := tier.Daemons[n.r.IntN(3)]

@@ -301,18 +301,18 @@ func TestBindingOptions(t *testing.T) {
 func TestTables(t *testing.T) {
 	s := newStub(t)
 	for args, want := range map[string]string{
-		"topic list":                        "TOPIC  PARTITIONS  LEVEL  RECORDS  RETENTION\nt               2  disk         0  1m0s\n",
-		"topic describe t --interval 1ms":   "TOPIC  PARTITION  INDEX  NEXT  VISIBLE  IN/S\nt              0      1     0        0   0.0\nt              1      2     0        0   0.0\n",
-		"queue list":                        "QUEUE  READY  UNACKED  LEASED  CONSUMERS  IN/S  DONE/S  OLDEST  LEVEL    DURABLE  SETTLED  ID  PROPERTIES\nq         12        0       2          0     -       -       -  default  true           0   9  max-priority=4,max-messages=50,overflow=reject-publish,message-ttl=1.5s,dead-letter-exchange=\n",
-		"exchange list":                     "EXCHANGE  TYPE    DURABLE  BINDINGS  PROPERTIES\nx         fanout  false           1  auto-delete,alternate=rest\n",
-		"binding list":                      "EXCHANGE  TO          KEY  HEADERS\nx         q           a.*  k=v\nx         exchange y       any of k=1,k=2,p with x-\n",
-		"binding describe x":                "EXCHANGE  TO          KEY  HEADERS\nx         q           a.*  k=v\nx         exchange y       any of k=1,k=2,p with x-\n",
-		"queue describe q q --interval 1ms": "QUEUE  READY  UNACKED  LEASED  CONSUMERS  IN/S  DONE/S  OLDEST  LEVEL    DURABLE  SETTLED  ID  PROPERTIES\nq         12        0       2          0   0.0     0.0       -  default  true           0   9  max-priority=4,max-messages=50,overflow=reject-publish,message-ttl=1.5s,dead-letter-exchange=\n",
-		"group list":                        "GROUP  TYPE    STATE        EPOCH  ASSIGNOR  MEMBERS  POSITIONS  LAG\ng      modern  reconciling      3  sticky          1          1   55\nold    simple  empty            0                  0          2    6\n",
-		"consumer list":                     "QUEUE  CONN  SUB  TAG      PRIORITY  CREDIT  HELD  PROPERTIES\nq       257    1  billing        -3     100     7  ack-timeout=10s\nq       258    1                  0       0     0  auto-ack,exclusive,waits\n",
-		"consumer list q":                   "QUEUE  CONN  SUB  TAG      PRIORITY  CREDIT  HELD  PROPERTIES\nq       257    1  billing        -3     100     7  ack-timeout=10s\nq       258    1                  0       0     0  auto-ack,exclusive,waits\n",
-		"txn list":                          "TXN  GROUP   KEY      BEGUN                 BATCHES  CHECKS  NEXT CHECK\n  9  orders  order 7  2023-11-14T22:13:20Z        2       1  2023-11-14T22:14:20Z\n 10                   2023-11-14T22:13:21Z        0       0  with its connection\n",
-		"exchange describe x ":              "EXCHANGE  TYPE    DURABLE  BINDINGS  PROPERTIES\nx         fanout  false           1  auto-delete,alternate=rest\n",
+		"topic list":                         "TOPIC  PARTITIONS  LEVEL  RECORDS  RETENTION\nt               2  disk         0  1m0s\n",
+		"topic describe t --interval 1ms":    "TOPIC  PARTITION  INDEX  NEXT  VISIBLE  IN/S\nt              0      1     0        0   0.0\nt              1      2     0        0   0.0\n",
+		"queue list":                         "QUEUE  READY  UNACKED  LEASED  CONSUMERS  IN/S  DONE/S  OLDEST  LEVEL    DURABLE  SETTLED  ID  PROPERTIES\nq         12        0       2          0     -       -       -  default  true           0   9  max-priority=4,max-messages=50,overflow=reject-publish,message-ttl=1.5s,dead-letter-exchange=\n",
+		"exchange list":                      "EXCHANGE  TYPE    DURABLE  BINDINGS  IN/S  OUT/S  PROPERTIES\nx         fanout  false           1     -      -  auto-delete,alternate=rest\n",
+		"binding list":                       "EXCHANGE  TO          KEY  HEADERS\nx         q           a.*  k=v\nx         exchange y       any of k=1,k=2,p with x-\n",
+		"binding describe x":                 "EXCHANGE  TO          KEY  HEADERS\nx         q           a.*  k=v\nx         exchange y       any of k=1,k=2,p with x-\n",
+		"queue describe q q --interval 1ms":  "QUEUE  READY  UNACKED  LEASED  CONSUMERS  IN/S  DONE/S  OLDEST  LEVEL    DURABLE  SETTLED  ID  PROPERTIES\nq         12        0       2          0   0.0     0.0       -  default  true           0   9  max-priority=4,max-messages=50,overflow=reject-publish,message-ttl=1.5s,dead-letter-exchange=\n",
+		"group list":                         "GROUP  TYPE    STATE        EPOCH  ASSIGNOR  MEMBERS  POSITIONS  LAG\ng      modern  reconciling      3  sticky          1          1   55\nold    simple  empty            0                  0          2    6\n",
+		"consumer list":                      "QUEUE  CONN  SUB  TAG      PRIORITY  CREDIT  HELD  DELIVERED  RATE/S  PROPERTIES\nq       257    1  billing        -3     100     7         42       -  ack-timeout=10s\nq       258    1                  0       0     0          0       -  auto-ack,exclusive,waits\n",
+		"consumer list q":                    "QUEUE  CONN  SUB  TAG      PRIORITY  CREDIT  HELD  DELIVERED  RATE/S  PROPERTIES\nq       257    1  billing        -3     100     7         42       -  ack-timeout=10s\nq       258    1                  0       0     0          0       -  auto-ack,exclusive,waits\n",
+		"txn list":                           "TXN  GROUP   KEY      BEGUN                 BATCHES  CHECKS  NEXT CHECK\n  9  orders  order 7  2023-11-14T22:13:20Z        2       1  2023-11-14T22:14:20Z\n 10                   2023-11-14T22:13:21Z        0       0  with its connection\n",
+		"exchange describe x --interval 1ms": "EXCHANGE  TYPE    DURABLE  BINDINGS  IN/S  OUT/S  PROPERTIES\nx         fanout  false           1   0.0    0.0  auto-delete,alternate=rest\n",
 	} {
 		if got := s.succeed(t, "", strings.Fields(args)...); got != want {
 			t.Errorf("%s prints\n%s", args, got)

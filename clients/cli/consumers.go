@@ -12,7 +12,7 @@ import (
 
 func consumerCommand() *cli.Command {
 	return &cli.Command{Name: "consumer", Usage: "show the consumers of queues", Subcommands: []*cli.Command{
-		{Name: "list", ArgsUsage: "[QUEUE...]", Usage: "list consumers, of these queues or of all", Flags: []cli.Flag{jsonFlag()}, Action: withClient(listConsumers)},
+		{Name: "list", ArgsUsage: "[QUEUE...]", Usage: "list consumers, of these queues or of all", Flags: []cli.Flag{intervalFlag(0), jsonFlag()}, Action: withClient(listConsumers)},
 	}}
 }
 
@@ -29,6 +29,8 @@ type consumerView struct {
 	Active       bool   `json:"active"`
 	Credit       uint64 `json:"credit"`
 	Held         uint64 `json:"held"`
+	Delivered    uint64 `json:"delivered"`
+	Rate         rate   `json:"delivered_per_second,omitempty"`
 }
 
 // traits are the properties that most consumers do not have, in a line.
@@ -49,20 +51,29 @@ func (v *consumerView) traits() string {
 	return strings.Join(has, ",")
 }
 
-func listConsumers(ctx context.Context, c *cli.Context, client *trimq.Client) error {
-	consumers, err := client.Consumers(ctx, c.Args().Slice()...)
+func listConsumers(_ context.Context, c *cli.Context, client *trimq.Client) error {
+	wanted := c.Args().Slice()
+	l, err := lookTwice(c, func(ctx context.Context) ([]trimq.ConsumerInfo, error) { return client.Consumers(ctx, wanted...) })
 	if err != nil {
 		return err
 	}
-	t := newTable("QUEUE", "CONN", "SUB", "TAG", "PRIORITY", "CREDIT", "HELD", "PROPERTIES")
-	views := make([]consumerView, len(consumers))
-	for i, k := range consumers {
+	type id struct{ conn, sub uint64 }
+	before := map[id]uint64{}
+	for _, k := range l.first {
+		before[id{k.Conn, k.Sub}] = k.Delivered
+	}
+	t := newTable("QUEUE", "CONN", "SUB", "TAG", "PRIORITY", "CREDIT", "HELD", "DELIVERED", "RATE/S", "PROPERTIES")
+	views := make([]consumerView, len(l.last))
+	for i, k := range l.last {
 		v := &views[i]
 		*v = consumerView{
-			k.Queue, k.Conn, k.Sub, k.Consumer.Tag, k.Consumer.Priority, k.Consumer.AckTimeoutMS, k.Consumer.AutoAck, k.Consumer.Exclusive,
-			k.Active, k.Credit, k.Held,
+			Queue: k.Queue, Conn: k.Conn, Sub: k.Sub, Tag: k.Consumer.Tag, Priority: k.Consumer.Priority, AckTimeoutMS: k.Consumer.AckTimeoutMS,
+			AutoAck: k.Consumer.AutoAck, Exclusive: k.Consumer.Exclusive, Active: k.Active, Credit: k.Credit, Held: k.Held, Delivered: k.Delivered,
 		}
-		t.add(v.Queue, v.Conn, v.Sub, v.Tag, v.Priority, v.Credit, v.Held, v.traits())
+		if was, there := before[id{k.Conn, k.Sub}]; there {
+			v.Rate = ratePer(was, k.Delivered, l.apart)
+		}
+		t.add(v.Queue, v.Conn, v.Sub, v.Tag, v.Priority, v.Credit, v.Held, v.Delivered, rateText(v.Rate), v.traits())
 	}
 	return show(c, views, t)
 }

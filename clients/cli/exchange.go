@@ -20,8 +20,8 @@ func exchangeCommand() *cli.Command {
 			&cli.StringFlag{Name: "alternate", Usage: "the `NAME` of the exchange that gets what no binding matches"},
 			&cli.StringFlag{Name: "hash-header", Usage: "the `NAME` of the header that x-consistent-hash hashes, instead of the routing key"},
 		}, Action: withClient(createExchange)},
-		{Name: "list", Usage: "list exchanges", Flags: []cli.Flag{jsonFlag()}, Action: withClient(describeExchanges)},
-		{Name: "describe", ArgsUsage: "NAME...", Usage: "show exchanges", Flags: []cli.Flag{jsonFlag()}, Action: withClient(describeExchanges)},
+		{Name: "list", Usage: "list exchanges", Flags: []cli.Flag{intervalFlag(0), jsonFlag()}, Action: withClient(describeExchanges)},
+		{Name: "describe", ArgsUsage: "NAME...", Usage: "show exchanges, with rates", Flags: []cli.Flag{intervalFlag(describeInterval), jsonFlag()}, Action: withClient(describeExchanges)},
 		{Name: "delete", ArgsUsage: "NAME", Usage: "delete an exchange", Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "if-unused", Usage: "only without bindings"},
 		}, Action: withClient(deleteExchange)},
@@ -64,6 +64,10 @@ type exchangeView struct {
 	Alternate  string `json:"alternate,omitempty"`
 	HashHeader string `json:"hash_header,omitempty"`
 	Bindings   uint32 `json:"bindings"`
+	Published  uint64 `json:"published"`
+	Reached    uint64 `json:"reached"`
+	In         rate   `json:"in_per_second,omitempty"`
+	Out        rate   `json:"out_per_second,omitempty"`
 }
 
 // traits are the properties that most exchanges do not have, in a line.
@@ -85,22 +89,32 @@ func (v *exchangeView) traits() string {
 	return strings.Join(has, ",")
 }
 
-func describeExchanges(ctx context.Context, c *cli.Context, client *trimq.Client) error {
+func describeExchanges(_ context.Context, c *cli.Context, client *trimq.Client) error {
 	least, most := bounds(c)
 	wanted, err := names(c, "the exchange's name", least, most)
 	if err != nil {
 		return err
 	}
-	exchanges, err := client.Exchanges(ctx, wanted...)
+	l, err := lookTwice(c, func(ctx context.Context) ([]trimq.ExchangeInfo, error) { return client.Exchanges(ctx, wanted...) })
 	if err != nil {
 		return err
 	}
-	t := newTable("EXCHANGE", "TYPE", "DURABLE", "BINDINGS", "PROPERTIES")
-	views := make([]exchangeView, len(exchanges))
-	for i, x := range exchanges {
-		v := &views[i]
-		*v = exchangeView{x.Name, x.Type.String(), x.Durable, x.AutoDelete, x.Internal, x.Alternate, x.HashHeader, x.Bindings}
-		t.add(v.Name, v.Type, v.Durable, v.Bindings, v.traits())
+	before := map[string]*trimq.ExchangeInfo{}
+	for i := range l.first {
+		before[l.first[i].Name] = &l.first[i]
+	}
+	t := newTable("EXCHANGE", "TYPE", "DURABLE", "BINDINGS", "IN/S", "OUT/S", "PROPERTIES")
+	views := make([]exchangeView, len(l.last))
+	for i := range l.last {
+		x, v := &l.last[i], &views[i]
+		*v = exchangeView{
+			Name: x.Name, Type: x.Type.String(), Durable: x.Durable, AutoDelete: x.AutoDelete, Internal: x.Internal, Alternate: x.Alternate,
+			HashHeader: x.HashHeader, Bindings: x.Bindings, Published: x.Published, Reached: x.Reached,
+		}
+		if was := before[x.Name]; was != nil {
+			v.In, v.Out = ratePer(was.Published, x.Published, l.apart), ratePer(was.Reached, x.Reached, l.apart)
+		}
+		t.add(v.Name, v.Type, v.Durable, v.Bindings, rateText(v.In), rateText(v.Out), v.traits())
 	}
 	return show(c, views, t)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 )
@@ -29,5 +30,27 @@ func TestRatesAndAges(t *testing.T) {
 		if got := ageText(elder(x.a, x.b)); got != x.want {
 			t.Errorf("the age is %s, want %s", got, x.want)
 		}
+	}
+}
+
+// TestRatesOfExchangesAndConsumers: what two looks find tells the rates, whatever they are.
+func TestRatesOfExchangesAndConsumers(t *testing.T) {
+	s := newStub(t)
+	s.busy = 1000
+	var exchanges []exchangeView
+	out := s.succeed(t, "", "exchange", "list", "--interval", "5ms", "--json")
+	if err := json.Unmarshal([]byte(out), &exchanges); err != nil || len(exchanges) != 1 {
+		t.Fatalf("%s: %v", out, err)
+	}
+	if x := &exchanges[0]; x.In == nil || x.Out == nil || *x.In <= 0 || *x.Out < 1.99**x.In || *x.Out > 2.01**x.In {
+		t.Errorf("the rates of an exchange: %s", out)
+	}
+	var consumers []consumerView
+	out = s.succeed(t, "", "consumer", "list", "--interval", "5ms", "--json")
+	if err := json.Unmarshal([]byte(out), &consumers); err != nil || len(consumers) != 2 {
+		t.Fatalf("%s: %v", out, err)
+	}
+	if a, b := consumers[0].Rate, consumers[1].Rate; a == nil || *a <= 0 || b == nil || *b != 0 {
+		t.Errorf("the rates of consumers: %s", out)
 	}
 }

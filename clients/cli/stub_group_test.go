@@ -16,7 +16,7 @@ func (s *stub) ofGroups(cmd native.Command, body []byte) ([]byte, error) {
 	case native.CmdGroupHeartbeat:
 		m, err := native.DecodeGroupHeartbeat(body)
 		s.heard = append(s.heard, m.Epoch)
-		r := native.GroupAssignment{Member: m.Member, Epoch: 1, HeartbeatMS: 50}
+		r := native.GroupAssignment{Member: m.Member, Epoch: 1, HeartbeatMS: 50, SessionMS: 10_000}
 		if m.Epoch < 0 {
 			r.Epoch = m.Epoch
 		}

@@ -30,6 +30,8 @@ type stub struct {
 	refusing *errcode.Error
 	heard    []int32 // epochs of heartbeats
 	looked   uint64  // how often memberships were asked for
+	busy     uint64  // how many messages more each look at exchanges and consumers finds
+	passed   uint64
 	// queueIndex is that of q; 0: one that nobody can fetch.
 	queueIndex uint64
 }
@@ -164,6 +166,7 @@ func (s *stub) describe(body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.passed += s.busy
 	d := admin.Description{Kind: m.Kind}
 	for _, n := range m.Names {
 		if n != "t" && n != "q" && n != "x" && n != "g" && n != "old" {
@@ -182,7 +185,7 @@ func (s *stub) describe(body []byte) ([]byte, error) {
 		}}
 	case admin.KindConsumer:
 		d.Consumers = []admin.ConsumerInfo{
-			{Queue: "q", Conn: 257, Sub: 1, Active: true, Credit: 100, Held: 7, Consumer: ipc.Consumer{Tag: "billing", Priority: -3, AckTimeoutMS: 10_000}},
+			{Queue: "q", Conn: 257, Sub: 1, Active: true, Credit: 100, Held: 7, Delivered: 42 + s.passed, Consumer: ipc.Consumer{Tag: "billing", Priority: -3, AckTimeoutMS: 10_000}},
 			{Queue: "q", Conn: 258, Sub: 1, Consumer: ipc.Consumer{AutoAck: true, Exclusive: true}},
 		}
 	case admin.KindTxn:
@@ -192,7 +195,7 @@ func (s *stub) describe(body []byte) ([]byte, error) {
 		}
 	case admin.KindExchange:
 		d.Exchanges = []admin.ExchangeInfo{{
-			CreateExchange: admin.CreateExchange{Name: "x", Type: admin.Fanout, AutoDelete: true, Alternate: "rest"}, Bindings: 1,
+			CreateExchange: admin.CreateExchange{Name: "x", Type: admin.Fanout, AutoDelete: true, Alternate: "rest"}, Bindings: 1, Published: s.passed, Reached: 2 * s.passed,
 		}}
 	case admin.KindBinding:
 		d.Bindings = []admin.BindingInfo{

@@ -278,7 +278,7 @@ func (f *fake) reconcile(g *fakeGroup, m *fakeMember, owned []uint64, known bool
 }
 
 func (f *fake) assignment(m *fakeMember, all bool) ([]byte, error) {
-	r := native.GroupAssignment{Member: m.id, Epoch: m.epoch, HeartbeatMS: int32(fakeBeat.Milliseconds()), HasTopics: all}
+	r := native.GroupAssignment{Member: m.id, Epoch: m.epoch, HeartbeatMS: int32(fakeBeat.Milliseconds()), SessionMS: int32(m.session.Milliseconds()), HasTopics: all}
 	for _, name := range keys(f.topics) {
 		t := ipc.AssignedTopic{Topic: name, UUID: f.topics[name].UUID}
 		for n, p := range f.topics[name].Partitions {

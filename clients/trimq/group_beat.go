@@ -193,7 +193,7 @@ func (m *membership) final(asked standing, err error) bool {
 
 // answered: the broker has heard from the member. REQUIRES: k.mu held.
 func (m *membership) answered(sent time.Time, body *native.GroupHeartbeat, reply *native.GroupAssignment) {
-	session := m.k.opt.member.sessionLimit()
+	session := time.Duration(reply.SessionMS) * time.Millisecond
 	m.standing, m.full, m.epoch = belonging, false, reply.Epoch
 	m.pause.reset()
 	if body.HasOwned {

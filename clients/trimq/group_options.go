@@ -8,7 +8,6 @@ import (
 
 // Defaults of members, with their units.
 const (
-	defaultSession    = 45 * time.Second // what a broker that is configured no other way gives
 	defaultRebalance  = time.Minute      // likewise
 	defaultMaxPoll    = 5 * time.Minute
 	defaultAutoCommit = 5 * time.Second
@@ -172,15 +171,7 @@ func badTimeout(d time.Duration) bool {
 	return d < 0 || d > maxGroupTimeout || d > 0 && d < time.Millisecond
 }
 
-// sessionLimit is the session time-out, as far as it is known here.
-func (o *memberOptions) sessionLimit() time.Duration {
-	if o.session > 0 {
-		return o.session
-	}
-	return defaultSession
-}
-
-// rebalanceLimit is likewise the rebalance time-out.
+// rebalanceLimit is the rebalance time-out, as far as it is known here.
 func (o *memberOptions) rebalanceLimit() time.Duration {
 	if o.rebalance > 0 {
 		return o.rebalance

@@ -52,7 +52,7 @@ func (c *Conn) groupReply(payload []byte) error {
 	m, err := ipc.DecodeGroupAssignment(payload)
 	if err == nil {
 		c.plain(m.Head, &native.GroupAssignment{
-			Member: m.Member, Epoch: m.Epoch, HeartbeatMS: m.HeartbeatMS, HasTopics: m.HasTopics, Topics: m.Topics,
+			Member: m.Member, Epoch: m.Epoch, HeartbeatMS: m.HeartbeatMS, SessionMS: m.SessionMS, HasTopics: m.HasTopics, Topics: m.Topics,
 		})
 	}
 	return err

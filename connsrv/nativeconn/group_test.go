@@ -26,9 +26,9 @@ func TestGroupHeartbeat(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 	topics := []ipc.AssignedTopic{{Topic: "t", UUID: [16]byte{1}, Partitions: []ipc.AssignedPartition{{Partition: 2, Index: 9}}}}
-	p.reply(ipc.TypeGroupAssignment, &ipc.GroupAssignment{Head: m.Head, Member: "m", Epoch: 4, HeartbeatMS: 5000, HasTopics: true, Topics: topics})
+	p.reply(ipc.TypeGroupAssignment, &ipc.GroupAssignment{Head: m.Head, Member: "m", Epoch: 4, HeartbeatMS: 5000, SessionMS: 9000, HasTopics: true, Topics: topics})
 	r, err := native.DecodeGroupAssignment(p.frame(native.CmdGroupHeartbeat).Body)
-	if err != nil || !reflect.DeepEqual(r, native.GroupAssignment{Member: "m", Epoch: 4, HeartbeatMS: 5000, HasTopics: true, Topics: topics}) {
+	if err != nil || !reflect.DeepEqual(r, native.GroupAssignment{Member: "m", Epoch: 4, HeartbeatMS: 5000, SessionMS: 9000, HasTopics: true, Topics: topics}) {
 		t.Errorf("%+v %v", r, err)
 	}
 }

@@ -127,11 +127,12 @@ func (c *Core) describeTopic(p *page, name string, t *topic) bool {
 
 // describeExchange adds an exchange; the default one has the empty name.
 func (c *Core) describeExchange(p *page, name string, x *exchange) bool {
-	if !p.take(24 + len(name) + len(x.spec.Alternate) + len(x.spec.HashHeader)) {
+	if !p.take(40 + len(name) + len(x.spec.Alternate) + len(x.spec.HashHeader)) {
 		return false
 	}
 	p.out.Exchanges = append(p.out.Exchanges, admin.ExchangeInfo{
 		CreateExchange: x.spec, Bindings: uint32(len(x.bindings)), Exchanges: uint32(x.onward),
+		Published: x.published, Reached: x.reached,
 	})
 	return true
 }
@@ -161,7 +162,7 @@ func (c *Core) describeQueue(p *page, name string, q *queue) bool {
 func (c *Core) describeConsumers(p *page, name string, q *queue) bool {
 	size := 0
 	for _, k := range q.consumers {
-		size += 80 + len(name) + len(k.wants.Tag)
+		size += 88 + len(name) + len(k.wants.Tag)
 	}
 	if len(q.consumers) == 0 {
 		return true
@@ -171,7 +172,7 @@ func (c *Core) describeConsumers(p *page, name string, q *queue) bool {
 	}
 	for _, k := range q.consumers {
 		p.out.Consumers = append(p.out.Consumers, admin.ConsumerInfo{
-			Queue: q.name, Conn: k.conn, Sub: k.sub, Consumer: k.wants, Active: q.serves(k), Credit: k.credit(), Held: k.holding(),
+			Queue: q.name, Conn: k.conn, Sub: k.sub, Consumer: k.wants, Active: q.serves(k), Credit: k.credit(), Held: k.holding(), Delivered: k.delivered,
 		})
 	}
 	return true

@@ -93,6 +93,7 @@ func (c *Core) routeBatch(m *ipc.Publish, bodyOff int, x *exchange) {
 	if level == ipc.LevelUnset {
 		level = p.level
 	}
+	x.count(m.Batch.Count, len(p.targets)-len(p.newborn))
 	t.raise(max(level, p.level))
 	note := journal.NoteAt(len(t.events))
 	t.events = ev.Append(t.events)

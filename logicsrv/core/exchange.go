@@ -17,6 +17,16 @@ type exchange struct {
 	bindings    []*binding           // that lead from it, in no order that means anything
 	onward      int                  // how many of them lead to exchanges
 	dest        destination          // where bindings to it lead
+
+	// Soft state, counted from the start of the term: messages that were published to it or came as
+	// dead letters, and how often one of them has reached a queue or topic.
+	published, reached uint64
+}
+
+// count counts a batch that the exchange was given, and how many queues and topics it has reached.
+func (x *exchange) count(records uint32, reached int) {
+	x.published += uint64(records)
+	x.reached += uint64(records) * uint64(reached)
 }
 
 // newExchange makes one without bindings. REQUIRES: the type is known.

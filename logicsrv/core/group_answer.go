@@ -89,7 +89,9 @@ func (o *groupOutcome) left(l *ipc.GroupLeaver) bool {
 
 // answerHeartbeatAgain repeats what a member was told.
 func (c *Core) answerHeartbeatAgain(m *ipc.GroupHeartbeat, o *groupOutcome) {
-	reply := ipc.GroupAssignment{Head: m.Head, Member: m.Member, Epoch: m.Epoch, HeartbeatMS: c.cfg.GroupHeartbeatMS}
+	reply := ipc.GroupAssignment{
+		Head: m.Head, Member: m.Member, Epoch: m.Epoch, HeartbeatMS: c.cfg.GroupHeartbeatMS, SessionMS: c.session(m.SessionMS),
+	}
 	if o.member != "" {
 		reply.Member = o.member
 	}

@@ -57,7 +57,7 @@ func (c *Core) gain(g *group, m *member) (out []uint64) {
 
 // tellAssignment answers a heartbeat from the state; told: with what the member has.
 func (c *Core) tellAssignment(h ipc.Head, m *member, told bool) {
-	reply := ipc.GroupAssignment{Head: h, Member: m.id, Epoch: m.epoch, HeartbeatMS: c.cfg.GroupHeartbeatMS, HasTopics: told}
+	reply := ipc.GroupAssignment{Head: h, Member: m.id, Epoch: m.epoch, HeartbeatMS: c.cfg.GroupHeartbeatMS, SessionMS: m.sessionMS, HasTopics: told}
 	if told {
 		reply.Topics = c.byTopic(m.assigned)
 	}

@@ -139,6 +139,7 @@ func (c *Core) delayBatch(m *ipc.Publish, bodyOff int, x *exchange) {
 	if answer == ipc.LevelUnset {
 		answer = level
 	}
+	x.count(m.Batch.Count, len(ev.Dests))
 	t.raise(max(level, answer))
 	note := journal.NoteAt(len(t.events))
 	t.events = ev.Append(t.events)

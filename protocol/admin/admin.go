@@ -139,6 +139,8 @@ type ExchangeInfo struct {
 	CreateExchange
 	Bindings  uint32
 	Exchanges uint32 // how many of the bindings lead to exchanges
+	Published uint64 // messages that it was given since logicsrv began, by publishers or as dead letters
+	Reached   uint64 // how often one of them has reached a queue or topic
 }
 
 // ByHeaders tells whether headers of a message may take part in its routing: here, or in an
@@ -182,6 +184,8 @@ type ConsumerInfo struct {
 	Active   bool   // gets messages: not one that waits behind a single active consumer
 	Credit   uint64 // messages that it may still be given
 	Held     uint64 // messages in its hand
+
+	Delivered uint64 // messages that it was given in all
 }
 
 // TxnInfo describes a transaction that has not ended.

@@ -87,14 +87,14 @@ func codecs() []codec {
 		body("description_topic", described+"name:s topics:v name:s uuid:16 level:1 retentionBytes:8 retentionMS:8 "+
 			"createdMS:8 partitions:v index:8 next:8 visible:8 index:8 next:8 visible:8",
 			Description{Kind: KindTopic, More: true, Topics: []TopicInfo{topic}, Missing: []string{"x"}}, DecodeDescription),
-		body("description_exchange", described+"exchanges:v "+exchangeLayout+"bindings:4 exchanges:4",
-			Description{Kind: KindExchange, Exchanges: []ExchangeInfo{{exchange, 3, 1}}}, DecodeDescription),
+		body("description_exchange", described+"exchanges:v "+exchangeLayout+"bindings:4 exchanges:4 published:8 reached:8",
+			Description{Kind: KindExchange, Exchanges: []ExchangeInfo{{exchange, 3, 1, 70, 90}}}, DecodeDescription),
 		body("description_queue", described+"queues:v name:s queue:8 level:1 "+settingsLayout+
 			"ready:8 unacked:8 leased:8 dead:8 settled:8 consumers:4 pulls:4 indexes:v index:8 number:4 next:8 visible:8 floor:8 oldest:8",
 			Description{Kind: KindQueue, Queues: []QueueInfo{{"eu", 9, ipc.LevelDisk, settings, 5, 6, 7, 8, 89, 2, 1, []QueueIndex{{9, 3, 100, 99, 80, 81}}}}},
 			DecodeDescription),
-		body("description_consumer", described+"consumers:v queue:s conn:8 sub:8 autoAck:1 exclusive:1 puller:1 priority:4 ackTimeoutMS:8 tag:s active:1 credit:8 held:8",
-			Description{Kind: KindConsumer, Consumers: []ConsumerInfo{{"eu", 256, 1, ipc.Consumer{Priority: 3, AckTimeoutMS: 10_000, Tag: "w"}, true, 40, 60}}},
+		body("description_consumer", described+"consumers:v queue:s conn:8 sub:8 autoAck:1 exclusive:1 puller:1 priority:4 ackTimeoutMS:8 tag:s active:1 credit:8 held:8 delivered:8",
+			Description{Kind: KindConsumer, Consumers: []ConsumerInfo{{"eu", 256, 1, ipc.Consumer{Priority: 3, AckTimeoutMS: 10_000, Tag: "w"}, true, 40, 60, 100}}},
 			DecodeDescription),
 		body("description_txn", described+"txns:v txn:8 group:s key:s begun:8 batches:4 checks:4 checkMS:8",
 			Description{Kind: KindTxn, Txns: []TxnInfo{{6, "payers", "order-7", 1_700_000_000_000, 3, 1, 1_700_000_060_000}}}, DecodeDescription),

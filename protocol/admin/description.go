@@ -151,11 +151,12 @@ func readTopic(c *wire.Cursor) TopicInfo {
 }
 
 func (x *ExchangeInfo) append(b []byte) []byte {
-	return wire.AppendU32(wire.AppendU32(x.CreateExchange.Append(b), x.Bindings), x.Exchanges)
+	b = wire.AppendU32(wire.AppendU32(x.CreateExchange.Append(b), x.Bindings), x.Exchanges)
+	return wire.AppendU64(wire.AppendU64(b, x.Published), x.Reached)
 }
 
 func readExchange(c *wire.Cursor) ExchangeInfo {
-	return ExchangeInfo{ReadExchange(c), c.U32(), c.U32()}
+	return ExchangeInfo{ReadExchange(c), c.U32(), c.U32(), c.U64(), c.U64()}
 }
 
 func (q *QueueInfo) append(b []byte) []byte {
@@ -193,13 +194,13 @@ func readQueue(c *wire.Cursor) QueueInfo {
 func (k *ConsumerInfo) append(b []byte) []byte {
 	b = wire.AppendU64(wire.AppendU64(wire.AppendString(b, k.Queue), k.Conn), k.Sub)
 	b = wire.AppendBool(k.Consumer.Append(b), k.Active)
-	return wire.AppendU64(wire.AppendU64(b, k.Credit), k.Held)
+	return wire.AppendU64(wire.AppendU64(wire.AppendU64(b, k.Credit), k.Held), k.Delivered)
 }
 
 func readConsumer(c *wire.Cursor) ConsumerInfo {
 	return ConsumerInfo{
 		Queue: c.String(), Conn: c.U64(), Sub: c.U64(), Consumer: ipc.ReadConsumer(c), Active: c.Bool(),
-		Credit: c.U64(), Held: c.U64(),
+		Credit: c.U64(), Held: c.U64(), Delivered: c.U64(),
 	}
 }
 

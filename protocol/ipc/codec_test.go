@@ -223,7 +223,7 @@ func TestRecordsRefuseBadValues(t *testing.T) {
 		{"configure", "count", set(16, 0x7f)},
 		{"group_heartbeat", "bool", set(34, 2)},
 		{"group_heartbeat", "optional list", set(67, 2)},
-		{"group_assignment", "count", set(35, 0x7f)},
+		{"group_assignment", "count", set(39, 0x7f)},
 		{"group_commit", "level", set(34, 9)},
 	} {
 		b := find(t, c.record)

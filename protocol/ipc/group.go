@@ -59,6 +59,7 @@ type GroupAssignment struct {
 	Member      string
 	Epoch       int32 // that the next heartbeat bears; EpochLeave or EpochAway: it has left
 	HeartbeatMS int32 // time until the next one
+	SessionMS   int32 // after so long without one the member is out
 	HasTopics   bool  // Topics is all that it shall have; otherwise that has not changed
 	Topics      []AssignedTopic
 }

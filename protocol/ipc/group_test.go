@@ -15,9 +15,9 @@ func groupCodecs() []codec {
 		record("group_heartbeat_short", headLayout+"group:s member:s epoch:4 instance:s takeOver:1 clientID:s clientHost:s "+
 			"sessionMS:4 rebalanceMS:4 assignor:s hasTopics:1 hasOwned:1",
 			GroupHeartbeat{Head: head, Group: "g", Member: "m", Epoch: EpochLeave}, DecodeGroupHeartbeat),
-		record("group_assignment", headLayout+"member:s epoch:4 heartbeatMS:4 hasTopics:1 topics:v topic:s uuid:16 "+
+		record("group_assignment", headLayout+"member:s epoch:4 heartbeatMS:4 sessionMS:4 hasTopics:1 topics:v topic:s uuid:16 "+
 			"partitions:v partition:4 index:8 partition:4 index:8",
-			GroupAssignment{head, "m", 5, 5000, true, []AssignedTopic{
+			GroupAssignment{head, "m", 5, 5000, 45_000, true, []AssignedTopic{
 				{"a", [16]byte{1, 15: 16}, []AssignedPartition{{0, 9}, {3, 12}}},
 			}}, DecodeGroupAssignment),
 		record("group_join", headLayout+"group:s member:s instance:s clientID:s clientHost:s requireID:1 sessionMS:4 rebalanceMS:4 "+

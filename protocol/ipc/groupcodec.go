@@ -6,7 +6,7 @@ package ipc
 //	GroupHeartbeat  | head | group string | member string | epoch i32 | instance string | takeOver bool
 //	                | clientID string | clientHost string | sessionMS i32 | rebalanceMS i32 | assignor string
 //	                | optional list of topic string | optional list of index u64 |
-//	GroupAssignment | head | member string | epoch i32 | heartbeatMS i32
+//	GroupAssignment | head | member string | epoch i32 | heartbeatMS i32 | sessionMS i32
 //	                | optional list of (topic string | uuid 16 | list of (partition u32 | index u64)) |
 //	GroupJoin       | head | group string | member string | instance string | clientID string | clientHost string
 //	                | requireID bool | sessionMS i32 | rebalanceMS i32 | protocolType string
@@ -109,7 +109,7 @@ func DecodeGroupHeartbeat(b []byte) (GroupHeartbeat, error) {
 // Append appends the record.
 func (m *GroupAssignment) Append(b []byte) []byte {
 	b = appendI32(wire.AppendString(m.append(b), m.Member), m.Epoch)
-	b = wire.AppendBool(appendI32(b, m.HeartbeatMS), m.HasTopics)
+	b = wire.AppendBool(appendI32(appendI32(b, m.HeartbeatMS), m.SessionMS), m.HasTopics)
 	if m.HasTopics {
 		b = AppendAssignedTopics(b, m.Topics)
 	}
@@ -119,7 +119,7 @@ func (m *GroupAssignment) Append(b []byte) []byte {
 // DecodeGroupAssignment reads the record.
 func DecodeGroupAssignment(b []byte) (GroupAssignment, error) {
 	c := wire.Read(b)
-	m := GroupAssignment{Head: readHead(&c), Member: c.String(), Epoch: c.I32(), HeartbeatMS: c.I32(), HasTopics: c.Bool()}
+	m := GroupAssignment{Head: readHead(&c), Member: c.String(), Epoch: c.I32(), HeartbeatMS: c.I32(), SessionMS: c.I32(), HasTopics: c.Bool()}
 	if m.HasTopics {
 		m.Topics = ReadAssignedTopics(&c)
 	}

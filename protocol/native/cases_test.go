@@ -236,9 +236,9 @@ var bodyCases = []bodyCase{
 	},
 	{
 		name:   "group_assignment",
-		layout: "member:s epoch:4 heartbeatMS:4 hasTopics:1 topics=1:v topic:s uuid:16 partitions=1:v partition:4 index:8",
+		layout: "member:s epoch:4 heartbeatMS:4 sessionMS:4 hasTopics:1 topics=1:v topic:s uuid:16 partitions=1:v partition:4 index:8",
 		body: &native.GroupAssignment{
-			Member: "m-1", Epoch: 8, HeartbeatMS: 5000, HasTopics: true,
+			Member: "m-1", Epoch: 8, HeartbeatMS: 5000, SessionMS: 45_000, HasTopics: true,
 			Topics: []ipc.AssignedTopic{{Topic: "t", UUID: [16]byte{1}, Partitions: []ipc.AssignedPartition{{Partition: 3, Index: 9}}}},
 		},
 		redo: redo(native.DecodeGroupAssignment),

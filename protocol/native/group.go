@@ -61,12 +61,13 @@ func DecodeGroupHeartbeat(b []byte) (GroupHeartbeat, error) {
 
 // GroupAssignment answers GroupHeartbeat.
 //
-//	| member string | epoch i32 | heartbeatMS i32 | hasTopics bool
+//	| member string | epoch i32 | heartbeatMS i32 | sessionMS i32 | hasTopics bool
 //	| topics list of (topic string, uuid 16, list of (partition u32, index u64)) |
 type GroupAssignment struct {
 	Member      string
 	Epoch       int32 // that the next heartbeat bears; EpochLeave or EpochAway: it has left
 	HeartbeatMS int32 // time until the next one
+	SessionMS   int32 // after so long without one the member is out
 	HasTopics   bool  // Topics is all that it shall have; otherwise that has not changed
 	Topics      []ipc.AssignedTopic
 }
@@ -74,7 +75,8 @@ type GroupAssignment struct {
 // Append encodes the body.
 func (m *GroupAssignment) Append(b []byte) []byte {
 	b = wire.AppendU32(wire.AppendString(b, m.Member), uint32(m.Epoch))
-	if b = wire.AppendBool(wire.AppendU32(b, uint32(m.HeartbeatMS)), m.HasTopics); m.HasTopics {
+	b = wire.AppendU32(wire.AppendU32(b, uint32(m.HeartbeatMS)), uint32(m.SessionMS))
+	if b = wire.AppendBool(b, m.HasTopics); m.HasTopics {
 		b = ipc.AppendAssignedTopics(b, m.Topics)
 	}
 	return b
@@ -83,7 +85,7 @@ func (m *GroupAssignment) Append(b []byte) []byte {
 // DecodeGroupAssignment decodes it.
 func DecodeGroupAssignment(b []byte) (GroupAssignment, error) {
 	c := wire.Read(b)
-	m := GroupAssignment{Member: c.String(), Epoch: c.I32(), HeartbeatMS: c.I32(), HasTopics: c.Bool()}
+	m := GroupAssignment{Member: c.String(), Epoch: c.I32(), HeartbeatMS: c.I32(), SessionMS: c.I32(), HasTopics: c.Bool()}
 	if m.HasTopics {
 		m.Topics = ipc.ReadAssignedTopics(&c)
 	}

@@ -333,12 +333,15 @@ func traceAdminReply(who string, record []byte) string {
 		if x.Exchanges > 0 {
 			s += fmt.Sprintf(" to-exchanges=%d", x.Exchanges)
 		}
+		if x.Published > 0 {
+			s += fmt.Sprintf(" published=%d reached=%d", x.Published, x.Reached)
+		}
 	}
 	for _, q := range d.Queues {
 		s += fmt.Sprintf("\n     queue %s id=%d ready=%d unacked=%d leased=%d dead=%d settled=%d consumers=%d pulls=%d %v", q.Name, q.Queue, q.Ready, q.Unacked, q.Leased, q.Dead, q.Settled, q.Consumers, q.Pulls, q.Indexes)
 	}
 	for _, k := range d.Consumers {
-		s += fmt.Sprintf("\n     consumer of %s %d/%d %q active=%t credit=%d held=%d", k.Queue, k.Conn, k.Sub, k.Consumer.Tag, k.Active, k.Credit, k.Held)
+		s += fmt.Sprintf("\n     consumer of %s %d/%d %q active=%t credit=%d held=%d delivered=%d", k.Queue, k.Conn, k.Sub, k.Consumer.Tag, k.Active, k.Credit, k.Held, k.Delivered)
 	}
 	for _, x := range d.Txns {
 		s += fmt.Sprintf("\n     txn %d of %q key=%q batches=%d checks=%d next=%d", x.Txn, x.Group, x.Key, x.Batches, x.Checks, x.CheckMS)

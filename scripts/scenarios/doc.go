@@ -5,7 +5,7 @@
 //
 //	make bench-scenarios
 //	go run ./scripts/scenarios -list
-//	go run ./scripts/scenarios -only filters -seconds 20
+//	go run ./scripts/scenarios -only filters -time 20s
 //
 // Each scenario gets a broker of its own in a scratch directory. What is wanted of a scenario is
 // printed beside what was measured; the exit code is 1 if messages were lost, not if the machine

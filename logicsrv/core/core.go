@@ -110,14 +110,15 @@ type Core struct {
 	answered  map[asker]bool   // pulls that were answered from the log, though their leases may be over
 	redeemed  []redeemed       // settled by commits that connsrv does not know of yet
 	txnGroups map[string]*txnGroup
-	joining   []joiner    // wait for the end of the resync
-	returning []returning // hold what goes back to their queues
-	notes     []Noted     // have been read and wait for the end of the turn
-	dirty     []*queue    // may have something to deliver
-	over      []*queue    // hold more than they may
-	late      []*cursor   // something that has expired may have become visible
-	begunMS   int64       // time of the term's first turn
-	newRings  bool        // since the last entry: what is not durable is to go
+	joining   []joiner         // wait for the end of the resync
+	joined    []journal.Joined // of whom the log is to tell yet
+	returning []returning      // hold what goes back to their queues
+	notes     []Noted          // have been read and wait for the end of the turn
+	dirty     []*queue         // may have something to deliver
+	over      []*queue         // hold more than they may
+	late      []*cursor        // something that has expired may have become visible
+	begunMS   int64            // time of the term's first turn
+	newRings  bool             // since the last entry: what is not durable is to go
 	stats     Stats
 
 	lobbies       registry[string, *lobby] // of classic groups, by name
@@ -348,6 +349,7 @@ func (c *Core) EndTurn(nowMS int64, nonce, pos uint64) (entry *journal.Entry, ou
 	// is handed out, and what is still too much, or too late, goes.
 	c.room = c.roomLeft()
 	c.readTo = pos
+	c.tellJoined()
 	c.expireProducers()
 	c.deleteDoomed()
 	c.applyReturns()
@@ -362,7 +364,7 @@ func (c *Core) EndTurn(nowMS int64, nonce, pos uint64) (entry *journal.Entry, ou
 
 // Busy says that a turn without any input would still have something to do.
 func (c *Core) Busy() bool {
-	return c.topicsChanged || len(c.returning) > 0 || len(c.notes) > 0 || len(c.doomed) > 0 || len(c.doomedTxns) > 0 ||
+	return c.topicsChanged || len(c.returning) > 0 || len(c.notes) > 0 || len(c.doomed) > 0 || len(c.doomedTxns) > 0 || len(c.joined) > 0 ||
 		c.resynced && (len(c.dirty) > 0 || len(c.timers.late) > 0 || len(c.over) > 0)
 }
 

@@ -156,7 +156,7 @@ func (c *Core) letterDead(n *Noted) bool {
 			continue
 		}
 		next := min(run.next, end)
-		if c.room <= 0 || !c.letterRun(k, at, next, run.v.reason, n) {
+		if !c.hasRoom() || !c.letterRun(k, at, next, run.v.reason, n) {
 			n.Weight = uint32(uint64(n.Weight) * (end - at) / uint64(n.Count))
 			n.First, n.Count = at, uint32(end-at)
 			return false
@@ -198,7 +198,7 @@ func (c *Core) letterRun(k *cursor, first, next uint64, reason ipc.Reason, n *No
 	for _, to := range ev.Targets {
 		t.addRef(to, k.ix.id, first, ev.Count, note)
 	}
-	c.room.take(1 + len(ev.Targets))
+	c.takeRoom(1 + len(ev.Targets))
 	c.stats.DeadLettered += next - first
 	c.applyNew()
 	if len(ev.Targets) > 0 {

@@ -61,7 +61,7 @@ func (c *Core) decidePublish() {
 	switch n := len(c.targets); {
 	case n == 0 && m.Mandatory:
 		c.reject(m.Head, errcode.Unroutable, fmt.Sprintf("no queue is bound to exchange %s for key %s", quoted(m.Exchange), quoted(m.RoutingKey)))
-	case n > c.cfg.MaxTargets:
+	case n > c.cfg.MaxTargets, n > c.cfg.MaxTargets/4 && c.placeBytes(m.Priority) > c.cfg.MaxEntryBytes/2:
 		c.reject(m.Head, errcode.LimitExceeded, fmt.Sprintf("a batch reaches %d queues; at most %d are allowed", n, c.cfg.MaxTargets))
 	case n > 0 && m.DueMS > c.turn.timeMS:
 		c.delayBatch(m, bodyOff, x)

@@ -90,10 +90,30 @@ func (c *Core) joinLate(m *ipc.Subscribe) {
 // welcome makes a consumer, and has the log tell of it.
 func (c *Core) welcome(m *ipc.Subscribe, q *queue) {
 	c.join(&consumer{subID: subID{m.Conn, m.Sub}, queue: q, limit: m.Limit, wants: m.Consumer})
-	ev := journal.Joined{Pos: journal.NoInput, Queue: q.id, Conn: m.Conn, Sub: m.Sub, Tag: m.Consumer.Tag}
-	c.turn.raise(ipc.LevelPage)
-	c.turn.events = ev.Append(c.turn.events)
+	c.joined = append(c.joined, journal.Joined{Pos: journal.NoInput, Queue: q.id, Conn: m.Conn, Sub: m.Sub, Tag: m.Consumer.Tag})
+	c.tellJoined()
 }
+
+// tellJoined has the log tell of who has become a consumer, as far as the entry takes it: with the end
+// of a resync any number does, and then it takes some turns.
+func (c *Core) tellJoined() {
+	done := 0
+	for i := range c.joined {
+		ev := &c.joined[i]
+		if !c.fits(joinedBytes + len(ev.Tag)) {
+			break
+		}
+		if c.queueByID[ev.Queue] != nil {
+			c.turn.raise(ipc.LevelPage)
+			c.turn.events = ev.Append(c.turn.events)
+		}
+		done++
+	}
+	c.joined = slices.Delete(c.joined, 0, done)
+}
+
+// joinedBytes is what the event takes besides the tag, and more.
+const joinedBytes = 64
 
 // dropJoining takes Subscribes back that wait for the end of the resync.
 func (c *Core) dropJoining(gone func(*joiner) bool) {

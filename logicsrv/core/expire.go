@@ -75,7 +75,7 @@ func (c *Core) expireIn(k *cursor, below uint64) {
 		if !ok || due > now {
 			break
 		}
-		if c.room <= 0 {
+		if !c.hasRoom() {
 			break // goes on with the next turn, for which the timer is set
 		}
 		run, ok := k.expiry.popDue()
@@ -91,7 +91,7 @@ func (c *Core) expireIn(k *cursor, below uint64) {
 	for _, run := range later {
 		k.expiry.again(run)
 	}
-	if c.room <= 0 {
+	if !c.hasRoom() {
 		c.arm(k, now)
 	}
 	c.touch(k.queue)
@@ -129,7 +129,7 @@ func (c *Core) expireRun(k *cursor, first, next uint64) (all bool) {
 	all = true
 	k.readyIn(first, next, func(first, next uint64) bool {
 		for ; first < next; first = min(next, first+maxCount) {
-			if all = c.room.take(1); !all {
+			if all = c.takeRoom(1); !all {
 				return false
 			}
 			ranges = append(ranges, ipc.Range{First: first, Count: uint32(min(next, first+maxCount) - first)})

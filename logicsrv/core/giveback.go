@@ -24,6 +24,7 @@ type giver struct {
 
 // giving begins to give back what the turn itself has found, within its room.
 func (c *Core) giving(cur *cursor, reason ipc.Reason) *giver {
+	c.room = min(c.room, c.roomLeft())
 	return c.givingFor(cur, journal.NoInput, reason, ipc.LevelPage, int(c.room))
 }
 

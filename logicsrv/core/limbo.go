@@ -223,7 +223,7 @@ func (l *limbo) due(c *Core) {
 		slices.Reverse(due)
 	}
 	for _, d := range due {
-		if b := d.limbo.find(d.offset); c.room <= 0 || !c.fits(releasedBytes+len(b.dests.ids)*placedBytes) {
+		if b := d.limbo.find(d.offset); !c.hasRoom() || !c.fits(releasedBytes+len(b.dests.ids)*placedBytes) {
 			c.room = 0 // in order of time: what comes behind it waits as well
 			d.limbo.wheel.add(d.due, d.offset)
 		} else {
@@ -294,7 +294,7 @@ func (c *Core) releaseTo(l *limbo, ev journal.Released, priority uint8) *placing
 	for _, to := range p.targets {
 		t.addRef(to, l.ix.id, ev.Offset, ev.Count, 0)
 	}
-	c.room.take(1 + len(p.targets))
+	c.takeRoom(1 + len(p.targets))
 	c.stats.Released++
 	c.applyNew()
 	c.killNewborn(p.newborn)

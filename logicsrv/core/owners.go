@@ -52,7 +52,7 @@ func (c *Core) ownerGone(conn uint64) {
 func (c *Core) deleteDoomed() {
 	done := 0
 	for _, q := range c.doomed {
-		if c.room <= 0 {
+		if !c.hasRoom() {
 			break
 		}
 		if !q.gone {
@@ -100,7 +100,7 @@ func (q *queue) due(c *Core) {
 	default:
 		return
 	}
-	if !c.room.take(1 + len(q.cursors)) {
+	if !c.takeRoom(1 + len(q.cursors)) {
 		c.arm(q, 1)
 		return
 	}
@@ -127,7 +127,7 @@ func (c *Core) endQueue(q *queue, pos uint64) (messages uint64) {
 			c.endIndex(k.ix)
 		}
 	}
-	c.room.take(1 + len(q.cursors))
+	c.takeRoom(1 + len(q.cursors))
 	c.applyNew()
 	return messages
 }

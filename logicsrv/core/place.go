@@ -66,15 +66,15 @@ func (c *Core) place(priority uint8, count, weight uint32, promised bool) *placi
 }
 
 // placedBytes is what an entry takes at most for a batch in one of its targets: there, a reference, and
-// perhaps an index that has to be made.
-const placedBytes = targetBytes + journal.RefSize + 80
+// perhaps an index that has to be made, or its death there at once.
+const placedBytes = targetBytes + journal.RefSize + roomBytes
 
 // placeBytes is what an entry takes for references to a batch of a priority in all of c.targets.
 func (c *Core) placeBytes(priority uint8) (n int) {
 	for _, ix := range c.targets {
 		n += targetBytes + journal.RefSize
-		if q := ix.owner(); q != nil && q.lane(q.clip(priority)) == nil {
-			n += placedBytes - targetBytes - journal.RefSize
+		if q := ix.owner(); q != nil && (q.lane(q.clip(priority)) == nil || q.set.Overflow == admin.RejectDeadLetter) {
+			n += roomBytes
 		}
 	}
 	return n
@@ -173,7 +173,7 @@ func (c *Core) dropHead(q *queue) bool {
 			if n == 0 {
 				break
 			}
-			if !c.room.take(1) {
+			if !c.takeRoom(1) {
 				return false
 			}
 			first := k.nextFree(k.floor)

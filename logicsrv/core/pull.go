@@ -98,7 +98,7 @@ func (c *Core) decidePull() {
 	p := &pull{Pull: m, queue: q}
 	c.expireFirst(q)
 	switch {
-	case !c.resynced || c.overdue(q):
+	case !c.resynced || c.overdue(q) || !c.leaseFits(p):
 		// Until all loops have told what is in hand, and what has expired is dead, nobody can be
 		// given anything.
 		c.parkPull(p)
@@ -181,6 +181,11 @@ func (c *Core) serve(p *pull, pos uint64, most int) int {
 	return len(runs)
 }
 
+// leaseFits tells whether the entry takes the event of a lease, if it is to be one.
+func (c *Core) leaseFits(p *pull) bool {
+	return p.InvisibleMS == 0 || c.fits(80+20*int(min(uint64(p.Max), uint64(c.cfg.turnPulled()))))
+}
+
 // pullReady takes up to most ready messages of a queue, in maxRuns runs at most and in the order
 // of deliveries.
 func (c *Core) pullReady(q *queue, most uint64, maxRuns int) (runs []ipc.PulledRun) {
@@ -253,7 +258,7 @@ func (c *Core) unparkPull(p *pull) {
 // in runs, came first.
 func (c *Core) servePulls(q *queue, left *int) bool {
 	for p := q.pulls.first; p != nil && !c.overdue(q); p = q.pulls.first {
-		if *left <= 0 {
+		if *left <= 0 || !c.leaseFits(p) {
 			return false
 		}
 		runs := 1

@@ -49,7 +49,7 @@ func (k *consumer) due(c *Core) {
 		now += 1000
 	}
 	for len(k.late) > 0 && k.late[0].due <= now && c.consumers[k.subID] == k {
-		if c.room <= 0 || !c.recall(k) {
+		if !c.hasRoom() || !c.recall(k) {
 			break // goes on with the next turn
 		}
 		k.late = k.late[1:]

@@ -41,6 +41,10 @@ func (c *Core) fire() {
 		// An entry that is not the one the timer speaks of is of an earlier setting.
 		if k := t.clock(); k.at != 0 && k.at <= c.turn.timeMS {
 			k.at = 0
+			if !c.hasRoom() {
+				c.arm(t, 1) // in the next turn
+				return
+			}
 			t.due(c)
 		}
 	})
@@ -58,19 +62,26 @@ func (c *Core) NextTimer() (ms int64, ok bool) {
 // a limit, and what becomes due at one time has none.
 type room int
 
-// roomBytes is more than a range of an event takes, with its share of the event.
-const roomBytes = 80
+// roomBytes is more than an event of one range takes, with the floor that it may move.
+const roomBytes = 120
 
 // roomLeft is what the turn may still decide by itself, beside what its entry holds already.
 func (c *Core) roomLeft() room {
 	return room(max(0, min(c.cfg.turnReturns(), (c.cfg.MaxEntryBytes-c.turn.entrySize())/roomBytes)))
 }
 
-// take takes n of the room; false: it is used up, and who asked is to come again.
-func (r *room) take(n int) bool {
-	if *r <= 0 {
+// hasRoom tells whether the turn may still decide something by itself. What was decided may have
+// taken more of the entry than was said.
+func (c *Core) hasRoom() bool {
+	c.room = min(c.room, c.roomLeft())
+	return c.room > 0
+}
+
+// takeRoom takes n of the room; false: it is used up, and who asked is to come again.
+func (c *Core) takeRoom(n int) bool {
+	if !c.hasRoom() {
 		return false
 	}
-	*r -= room(n)
+	c.room -= room(n)
 	return true
 }

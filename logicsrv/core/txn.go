@@ -377,14 +377,14 @@ func (c *Core) checkEnd(x *txn, m *ipc.EndTxn) (errcode.Code, string) {
 	size := 0
 	for i := range x.parts {
 		c.targetsOf(&x.parts[i])
-		size += 80 + len(c.targets)*(targetBytes+journal.RefSize)
+		size += roomBytes + c.placeBytes(x.parts[i].note.Priority)
 	}
 	for i := range m.Verdicts {
 		v := &m.Verdicts[i]
 		if _, code, text := c.cursorFor(v.Queue, v.Index, []ipc.Range{v.Range}); code != errcode.OK {
 			return code, text
 		}
-		size += 80
+		size += roomBytes
 	}
 	if size > c.cfg.MaxEntryBytes/2 {
 		return errcode.LimitExceeded, fmt.Sprintf("the commit of %d batches takes %d bytes of the log's heads; at most %d are allowed", len(x.parts), size, c.cfg.MaxEntryBytes/2)
@@ -465,13 +465,13 @@ func (c *Core) endTxn(x *txn, pos uint64, committed bool, queues uint32, level i
 	ev := journal.TxnEnded{Pos: pos, Txn: x.id, Committed: committed, Queues: queues}
 	c.turn.raise(level)
 	c.turn.events = ev.Append(c.turn.events)
-	c.room.take(1 + len(x.parts))
+	c.takeRoom(1 + len(x.parts))
 	c.applyNew()
 }
 
 // abortDoomed rolls back what belonged to connections that are gone.
 func (c *Core) abortDoomed() {
-	for len(c.doomedTxns) > 0 && c.room > 0 {
+	for len(c.doomedTxns) > 0 && c.hasRoom() {
 		x := c.doomedTxns[0]
 		c.doomedTxns[0] = nil
 		c.doomedTxns = c.doomedTxns[1:]
@@ -513,7 +513,7 @@ func (c *Core) check(x *txn) {
 	t.raise(ipc.LevelPage)
 	t.events = ev.Append(t.events)
 	t.sent(c.ownGate(ipc.LevelPage), ipc.TypeCheckTxn, m.Append(t.recs))
-	c.room.take(1)
+	c.takeRoom(1)
 	c.stats.TxnChecks++
 	c.applyNew()
 }

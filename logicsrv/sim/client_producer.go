@@ -169,6 +169,7 @@ func (p *producer) askID() {
 func (p *producer) send(f *flight) {
 	m := f.m
 	f.sent, f.again = true, m.offered
+	m.again = m.again || f.again && p.curated
 	typ, encode := ipc.TypeAppend, func(h ipc.Head) []byte {
 		a := ipc.Append{Head: h, Index: m.index, Level: m.level, Batch: m.meta}
 		return a.Append(nil)

@@ -145,7 +145,7 @@ func (w *world) absorb(r *commitlog.Reader, e *journal.Entry, at commitlog.Place
 	bodies := make([]*message, len(e.Bodies))
 	for i := range e.Bodies {
 		m := w.messageOf(w.body(r, i, e.LSN), e.LSN)
-		if m.lsn != 0 {
+		if m.lsn != 0 && !m.again {
 			w.fail("%v is stored twice: in entry lsn=%d and again in lsn=%d", m, m.lsn, e.LSN)
 		}
 		if m.refused {
@@ -177,7 +177,7 @@ func (w *world) absorbItem(it *journal.IndexItem, m *message, lsn uint64) {
 	}
 	for i := len(x.batches) - 1; i >= 0 && i >= len(x.batches)-32; i-- {
 		if before := x.batches[i].m; before.owner == m.owner && !x.batches[i].ref {
-			if before.order >= m.order {
+			if before.order >= m.order && !m.again && !before.again {
 				w.fail("index %d: %v comes behind %v", it.Index, m, before)
 			}
 			break

@@ -31,6 +31,7 @@ type message struct {
 	apart bool         // it is held back first, and where it comes to is not told
 
 	offered bool // it may stand in ring 12345
+	again   bool // it was sent once more to an exchange that may have gone in between, with what it knew of producers
 	acked   bool
 	refused bool
 	lost    bool // acknowledged below disk, and gone in a power cut

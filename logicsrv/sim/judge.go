@@ -60,7 +60,7 @@ func (w *world) turned(t *shell.Turn) {
 	w.model.Turn(s)
 }
 
-// noteDecided notes in which entry messages of the theme were routed. One whose queues go in the same
+// noteDecided notes what has been sought, and in which entry messages of the theme were routed. One whose queues go in the same
 // turn is acknowledged, and in no index any more.
 func (w *world) noteDecided(t *shell.Turn) {
 	if w.theme == nil || t.Entry == nil {
@@ -70,6 +70,13 @@ func (w *world) noteDecided(t *shell.Turn) {
 	events := journal.Events(t.Entry.Events)
 	for ev, ok := events.Next(); ok; ev, ok = events.Next() {
 		routed[ev.Pos] = routed[ev.Pos] || ev.Type == journal.EvRouted
+		if ev.Type == journal.EvSought {
+			e, err := journal.DecodeSought(ev)
+			w.must(err, "decode a seek")
+			for _, to := range e.To {
+				w.sought(e.Queue, to)
+			}
+		}
 	}
 	for i := range t.Inputs {
 		var p ipc.Publish

@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
-
-	"github.com/trimq/trimq/protocol/journal"
 )
 
 // Severity of a Finding.
@@ -43,7 +41,7 @@ type Summary struct {
 func Verify(fsys FS, report func(Finding)) (Summary, error) {
 	v := &verifier{fs: fsys, tell: report, cursors: map[uint64]*indexCursor{}, lost: map[uint64]bool{}, bytes: logBytes{fs: fsys}}
 	defer v.bytes.close()
-	for _, part := range []func() error{v.indexCheckpoint, v.segments, v.log, v.indexes, v.checkpoints} {
+	for _, part := range []func() error{v.marker, v.indexCheckpoint, v.segments, v.log, v.indexes, v.checkpoints} {
 		if err := part(); err != nil {
 			return v.sum, err
 		}
@@ -85,6 +83,42 @@ func (v *verifier) segments() error {
 		if s.HeaderErr != nil {
 			v.found(Error, s.Name, s.Position, "%v", s.HeaderErr)
 		}
+	}
+	return v.missing(segs)
+}
+
+// missing finds segments that are not there, though indexes lead into them. The index checkpoint is
+// read after the directory: one that is removed because nothing needs it has lost its references in
+// an index checkpoint before.
+func (v *verifier) missing(segs []SegmentFile) error {
+	c, err := ReadIndexCheckpoint(v.fs)
+	if err != nil {
+		return nil // told by indexCheckpoint
+	}
+	there := map[uint64]bool{}
+	for i := range segs {
+		there[segs[i].Position] = true
+	}
+	for i := range c.Segments {
+		if s := &c.Segments[i]; s.Refs > 0 && !there[s.Position] {
+			v.found(Error, SegmentName(s.Position), s.Position, "is missing: lsn %d to %d, into which %d index entries lead", s.BaseLSN, s.LastLSN, s.Refs)
+		}
+	}
+	return nil
+}
+
+// marker reads the file that says whose the directory is.
+func (v *verifier) marker() error {
+	text, err := readWhole(v.fs, MarkerName)
+	if errors.Is(err, fs.ErrNotExist) {
+		v.found(Note, MarkerName, 0, "is missing; persistsrv makes it anew at its next start")
+		return nil
+	}
+	if err == nil {
+		err = CheckMarker(text)
+	}
+	if err != nil {
+		v.found(Error, MarkerName, 0, "%v", err)
 	}
 	return nil
 }
@@ -191,7 +225,7 @@ func (v *verifier) checkpoints() error {
 			continue // replaced by a newer one while we read
 		}
 		if err == nil {
-			_, _, _, err = journal.DecodeCheckpoint(b)
+			_, _, _, err = openCheckpoint(b, lsn)
 		}
 		if err != nil {
 			v.found(Error, CheckpointName(lsn), 0, "%v", err)
@@ -203,7 +237,9 @@ func (v *verifier) checkpoints() error {
 // indexCheckpoint reads index.ckpt.
 func (v *verifier) indexCheckpoint() error {
 	c, err := ReadIndexCheckpoint(v.fs)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) {
+		v.found(Note, IndexCheckpointName, 0, "is missing; persistsrv reads the whole log at its next start")
+	} else if err != nil {
 		v.found(Error, IndexCheckpointName, 0, "%v", err)
 	}
 	if err == nil {

@@ -58,7 +58,8 @@ const (
 	MarkerName          = "TRIMQ"
 	LockName            = "LOCK"
 	IndexCheckpointName = "index.ckpt"
-	TmpSuffix           = ".tmp" // of files that are not finished; removed at start
+	BeforeRepairDir     = "before-repair" // what repairs have set aside, as it was
+	TmpSuffix           = ".tmp"          // of files that are not finished; removed at start
 )
 
 // MarkerText is the content of the marker file.

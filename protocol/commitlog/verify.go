@@ -41,7 +41,7 @@ type Summary struct {
 func Verify(fsys FS, report func(Finding)) (Summary, error) {
 	v := &verifier{fs: fsys, tell: report, cursors: map[uint64]*indexCursor{}, lost: map[uint64]bool{}, bytes: logBytes{fs: fsys}}
 	defer v.bytes.close()
-	for _, part := range []func() error{v.marker, v.indexCheckpoint, v.segments, v.log, v.indexes, v.checkpoints} {
+	for _, part := range []func() error{v.marker, v.knownDamage, v.indexCheckpoint, v.segments, v.log, v.indexes, v.checkpoints} {
 		if err := part(); err != nil {
 			return v.sum, err
 		}
@@ -56,6 +56,7 @@ type verifier struct {
 	cursors map[uint64]*indexCursor
 	lost    map[uint64]bool // indexes that the log speaks of and that are not there
 	holes   []*Damage
+	known   []KnownDamage
 	bytes   logBytes // for what references lead to
 	// noteless is the LSN of the last entry with a note that fails its check.
 	noteless uint64
@@ -101,8 +102,25 @@ func (v *verifier) missing(segs []SegmentFile) error {
 	}
 	for i := range c.Segments {
 		if s := &c.Segments[i]; s.Refs > 0 && !there[s.Position] {
-			v.found(Error, SegmentName(s.Position), s.Position, "is missing: lsn %d to %d, into which %d index entries lead", s.BaseLSN, s.LastLSN, s.Refs)
+			v.found(v.severity(s.BaseLSN, s.LastLSN), SegmentName(s.Position), s.Position,
+				"is missing: lsn %d to %d, into which %d index entries lead", s.BaseLSN, s.LastLSN, s.Refs)
 		}
+	}
+	return nil
+}
+
+// severity of the loss of entries: a note where it is known.
+func (v *verifier) severity(first, last uint64) Severity {
+	if Covers(v.known, first, last) {
+		return Note
+	}
+	return Error
+}
+
+// knownDamage reads damage.known.
+func (v *verifier) knownDamage() (err error) {
+	if v.known, err = ReadKnownDamage(v.fs); err != nil {
+		v.found(Error, KnownDamageName, 0, "%v", err)
 	}
 	return nil
 }
@@ -139,11 +157,11 @@ func (v *verifier) log() error {
 			if t := r.Torn(); t != nil {
 				severity := Note
 				if v.sum.LastLSN < v.synced {
-					severity = Error
+					severity = v.severity(v.sum.LastLSN+1, v.synced)
 				}
 				v.found(severity, t.Segment, t.Position, "the log ends before the file does: %v", t.Why)
 			} else if v.sum.LastLSN < v.synced {
-				v.found(Error, LogDir, v.end, "ends at lsn %d; lsn %d had been synced", v.sum.LastLSN, v.synced)
+				v.found(v.severity(v.sum.LastLSN+1, v.synced), LogDir, v.end, "ends at lsn %d; lsn %d had been synced", v.sum.LastLSN, v.synced)
 			}
 			return nil
 		case errors.As(err, &d):
@@ -172,7 +190,7 @@ func (v *verifier) damage(d *Damage) {
 	case !d.Proven && d.LSN > v.synced:
 		v.found(Note, d.Segment, d.Position, "torn end with whole entries behind it, or damage: lsn %d to %d: %s", d.LSN, d.NextLSN-1, d.Why)
 	default:
-		v.found(Error, d.Segment, d.Position, "damaged up to position %d, lsn %d to %d: %s", d.End, d.LSN, d.NextLSN-1, d.Why)
+		v.found(v.severity(d.LSN, d.NextLSN-1), d.Segment, d.Position, "damaged up to position %d, lsn %d to %d: %s", d.End, d.LSN, d.NextLSN-1, d.Why)
 	}
 }
 

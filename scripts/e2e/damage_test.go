@@ -89,11 +89,10 @@ func (r *ruin) copy(from, to string) {
 // restore puts the data back as they were.
 func (r *ruin) restore() {
 	r.t.Helper()
-	if err := os.RemoveAll(r.b.Config.DataDir); err != nil {
-		r.t.Fatal(err)
-	}
-	for _, tier := range []string{"persistsrv", "logicsrv", "connsrv"} {
-		_ = os.Remove(logOf(r.b, tier))
+	for _, dir := range []string{r.b.Config.DataDir, r.b.Config.LogDir} {
+		if err := os.RemoveAll(dir); err != nil {
+			r.t.Fatal(err)
+		}
 	}
 	r.copy(r.whole, r.b.Config.DataDir)
 }
@@ -152,38 +151,159 @@ func (r *ruin) readAll() (f found) {
 	return f
 }
 
-func TestExplore(t *testing.T) {
+// TestDamage harms each kind of file in each way. The broker starts, or says which file is the matter
+// and what to do; it serves all that is whole, and of what is not it says so, to who reads and in
+// its log; then the directory is repaired, and bears the closest look. TRIMQ_TEST_DAMAGE is how many
+// rounds there are, of other seeds each.
+func TestDamage(t *testing.T) {
+	rounds, seed := 1, uint64(1)
+	if text := os.Getenv("TRIMQ_TEST_DAMAGE"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatalf("TRIMQ_TEST_DAMAGE: %v", err)
+		}
+		rounds, seed = n, rand.Uint64N(1<<32)
+	}
 	r := newRuin(t)
-	for class := range damage.Classes {
-		for _, kind := range damage.Kinds {
-			r.restore()
-			h, err := damage.Plan(r.b.Config.DataDir, class, kind, rand.New(rand.NewPCG(1, 0)))
-			if err != nil {
-				continue
-			}
-			if err := h.Do(r.b.Config.DataDir); err != nil {
-				t.Fatal(err)
-			}
-			fmt.Printf("\n=== %v\n", h)
-			out, err := r.b.Run("log", "verify", r.b.Config.DataDir)
-			fmt.Printf("verify: %v\n%.1500s", err != nil, out)
-			began := time.Now()
-			if err := r.b.Start(); err != nil {
-				fmt.Printf("START: %.1500v\n", err)
-			} else {
-				fmt.Printf("read: %+v\n", r.readAll())
-			}
-			fmt.Println("took", time.Since(began))
-			for _, tier := range []string{"persistsrv", "logicsrv"} {
-				text, _ := os.ReadFile(logOf(r.b, tier))
-				for line := range strings.Lines(string(text)) {
-					if strings.Contains(line, "level=ERROR") || strings.Contains(line, "level=WARN") || strings.Contains(line, `"level":"ERROR"`) || strings.Contains(line, `"level":"WARN"`) {
-						fmt.Printf("%s: %.300s\n", tier, line)
-					}
+	for i := range uint64(rounds) {
+		for _, class := range []damage.Class{"log", "index", "checkpoint", "index-checkpoint", "marker", "identity"} {
+			for _, kind := range damage.Kinds {
+				rnd := rand.New(rand.NewPCG(seed+i, uint64(len(class))))
+				r.restore()
+				h, err := damage.Plan(r.b.Config.DataDir, class, kind, rnd)
+				if errors.Is(err, damage.ErrNothing) {
+					continue
+				}
+				if err == nil {
+					err = h.Do(r.b.Config.DataDir)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Run(fmt.Sprintf("%d/%s/%s", seed+i, class, kind), func(t *testing.T) {
+					t.Log(h)
+					r.t = t
+					r.suffer(h)
+				})
+				if r.t = t; t.Failed() {
+					return
 				}
 			}
-			_ = r.b.Signal("9")
-			_ = r.b.Cleanup()
 		}
+	}
+}
+
+// suffer lets a broker with a harmed file start, serve, be repaired, and serve again.
+func (r *ruin) suffer(h damage.Harm) {
+	defer r.end()
+	before, verified := r.verify()
+	if err := r.b.Start(); err != nil {
+		r.names(h, err.Error(), "repair", "restore it", "remove it")
+		_ = r.b.Signal("15") // fails where no daemon was left
+	} else {
+		f := r.readAll()
+		r.judge(f)
+		if whole := f.read == wholesale; !whole {
+			if verified {
+				r.t.Errorf("%d of %d messages are there, and verify found nothing:\n%s", f.read, wholesale, before)
+			}
+			r.names(h, before)
+			r.names(h, r.errorsLogged())
+		}
+		if out, err := r.b.Run("log", "repair", "--yes", r.b.Config.DataDir); err == nil || !strings.Contains(err.Error(), "a broker works on this data directory") {
+			r.t.Errorf("repair beside a broker: %v %s", err, out)
+		}
+		r.halt()
+	}
+	if h.File == "broker.id" && h.Kind != damage.Remove { // as the message says
+		if err := os.Remove(filepath.Join(r.b.Config.DataDir, h.File)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			r.t.Fatal(err)
+		}
+	}
+	would, _ := r.b.Run("log", "repair", r.b.Config.DataDir)
+	did, err := r.b.Run("log", "repair", "--yes", r.b.Config.DataDir)
+	if err != nil {
+		r.t.Fatalf("repair: %v", err)
+	}
+	if strings.Count(would, "would:") > strings.Count(did, "done:") {
+		r.t.Errorf("it would do\n%s\nand did\n%s", would, did)
+	}
+	if err := r.b.Start(); err != nil {
+		r.t.Fatalf("after the repair: %v\n%s", err, did)
+	}
+	r.judge(r.readAll())
+	r.halt()
+	if text, ok := r.verify(); !ok {
+		r.t.Errorf("after the repair\n%s\n%s", did, text)
+	}
+}
+
+// verify is `trimq log verify`; ok says that it found nothing wrong.
+func (r *ruin) verify() (text string, ok bool) {
+	text, err := r.b.Run("log", "verify", r.b.Config.DataDir)
+	if err != nil {
+		text += err.Error()
+	}
+	return text, err == nil
+}
+
+// names wants the harmed file, or its index, named in a text, and one of the words.
+func (r *ruin) names(h damage.Harm, text string, words ...string) {
+	r.t.Helper()
+	name := h.File
+	if strings.HasPrefix(name, "index/") {
+		name = filepath.Dir(name)
+	}
+	if !strings.Contains(text, name) && (h.Other == "" || !strings.Contains(text, h.Other)) {
+		r.t.Errorf("%s is not named in\n%s", name, text)
+	}
+	for _, w := range words {
+		if strings.Contains(text, w) {
+			return
+		}
+	}
+	if len(words) > 0 {
+		r.t.Errorf("none of %q is in\n%s", words, text)
+	}
+}
+
+// judge wants no message lost without a word, and none changed.
+func (r *ruin) judge(f found) {
+	r.t.Helper()
+	if len(f.missing) > 0 || len(f.wrong) > 0 {
+		r.t.Errorf("%d messages are there, %d places told as damaged; missing without a word: %v; wrong: %v", f.read, f.told, f.missing, f.wrong)
+	}
+}
+
+// errorsLogged are the lines of error in the log of persistsrv.
+func (r *ruin) errorsLogged() string {
+	text, err := os.ReadFile(logOf(r.b, "persistsrv"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var found strings.Builder
+	for line := range strings.Lines(string(text)) {
+		if strings.Contains(line, "level=ERROR") {
+			found.WriteString(line)
+		}
+	}
+	return found.String()
+}
+
+// halt stops the broker in order.
+func (r *ruin) halt() {
+	r.t.Helper()
+	if err := r.b.Signal("15"); err != nil {
+		r.t.Errorf("stop: %v", err)
+	}
+}
+
+// end ends whatever is left of it.
+func (r *ruin) end() {
+	if r.t.Failed() {
+		r.t.Log(r.b.Logs())
+	}
+	if err := r.b.Cleanup(); err != nil {
+		r.t.Error(err)
 	}
 }

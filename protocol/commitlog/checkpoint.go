@@ -44,6 +44,18 @@ func LatestCheckpoint(fsys FS) (blob []byte, lsn, resultsFrom uint64, err error)
 	return nil, 0, 0, ErrNoCheckpoint
 }
 
+// ReadCheckpoint reads one of logicsrv's checkpoints.
+func ReadCheckpoint(fsys FS, lsn uint64) (blob []byte, resultsFrom uint64, err error) {
+	b, err := readWhole(fsys, CheckpointName(lsn))
+	if err == nil {
+		_, resultsFrom, blob, err = openCheckpoint(b, lsn)
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("%s: %w", CheckpointName(lsn), err)
+	}
+	return blob, resultsFrom, nil
+}
+
 // openCheckpoint reads the content of the file that is named for an LSN.
 func openCheckpoint(b []byte, at uint64) (lsn, resultsFrom uint64, blob []byte, err error) {
 	lsn, resultsFrom, blob, err = journal.DecodeCheckpoint(b)

@@ -74,7 +74,7 @@ func TestVerify(t *testing.T) {
 		"checkpoint lsn=8: checkpoint/checkpoint-00000000000000000008.ckpt: checkpoint: lsn 5 in a file named 8": func(h *history) {
 			h.files[commitlog.CheckpointName(8)] = h.files[commitlog.CheckpointName(5)]
 		},
-		"checkpoint lsn=8 and the rest of the log give the state lsn=8": func(h *history) {
+		"from checkpoint lsn=8 and the rest of the log: ": func(h *history) {
 			name := commitlog.SegmentName(h.segment.Position)
 			b := h.files[name]
 			at := bytes.LastIndex(b, []byte(journal.DiskMagic))

@@ -73,7 +73,7 @@ func verifyChain(fs commitlog.FS, lsns []uint64) (checked []Checked, err error) 
 		from = fmt.Sprintf("checkpoint lsn=%d and the rest of the log", last.LSN())
 	}
 	wrong := follow(last, fs, End)
-	tell(wrong, "%s give the state lsn=%d digest=%016x", from, last.LSN(), last.Digest())
+	tell(wrong, "state lsn=%d digest=%016x, from %s", last.LSN(), last.Digest(), from)
 	return checked, nil
 }
 

@@ -14,8 +14,10 @@ import (
 	"time"
 
 	"github.com/trimq/trimq/clients/trimq"
+	"github.com/trimq/trimq/protocol/commitlog"
 	"github.com/trimq/trimq/scripts/broker"
 	"github.com/trimq/trimq/scripts/damage"
+	"github.com/trimq/trimq/shmqueue"
 )
 
 // wholesale is what the broker of the damage tests holds: messages enough for several segments of
@@ -306,4 +308,93 @@ func (r *ruin) end() {
 	if err := r.b.Cleanup(); err != nil {
 		r.t.Error(err)
 	}
+}
+
+// TestRepairGivesUpOnlyWhereToldTo: a damaged place that logicsrv would have to replay is not passed
+// over. Repair says so, changes nothing by itself, and only if it is told to ends the log there.
+func TestRepairGivesUpOnlyWhereToldTo(t *testing.T) {
+	b := started(t, map[string]string{"segment_bytes": `"64Ki"`})
+	dir := b.Config.DataDir
+	c := dial(t, b)
+	topicOf(t, c, "t", trimq.LevelDisk)
+	for from := 0; from < 300; from += 20 {
+		send(t, c, "t", from, from+20)
+	}
+	if err := b.Signal("9"); err != nil { // no checkpoint
+		t.Fatal(err)
+	}
+	out, err := b.Run("log", "dump", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &ruin{t: t, b: b}
+	lsn := strings.Count(out, "\nlsn=") / 2
+	h := damage.Harm{Kind: damage.Flip, Bit: 3}
+	for line := range strings.Lines(out) {
+		var at, position int64
+		if strings.HasPrefix(line, "commitlog/") {
+			h.File = strings.TrimSpace(line)
+		} else if n, _ := fmt.Sscanf(line, "lsn=%d position=%d", &at, &position); n == 2 && at == int64(lsn) {
+			var base int64
+			if _, err := fmt.Sscanf(filepath.Base(h.File), "%d.log", &base); err != nil {
+				t.Fatal(err)
+			}
+			h.At = commitlog.SegmentHeaderSize + position - base + 20 // in its head
+			break
+		}
+	}
+	if err := h.Do(dir); err != nil {
+		t.Fatal(err)
+	}
+	before := sums(t, dir)
+	for _, args := range [][]string{{"log", "repair", dir}, {"log", "repair", "--give-up", dir}} {
+		if out, err := b.Run(args...); err == nil || !strings.Contains(out+err.Error(), h.File) || !strings.Contains(out+err.Error(), fmt.Sprintf("lsn %d and all that follow", lsn)) {
+			t.Errorf("%v: %v\n%s", args, err, out)
+		}
+	}
+	if after := sums(t, dir); after != before {
+		t.Errorf("without --yes it has changed\n%s\ninto\n%s", before, after)
+	}
+	if out, err := b.Run("log", "repair", "--give-up", "--yes", dir); err != nil || !strings.Contains(out, "GIVEN UP") || !strings.Contains(out, commitlog.BeforeRepairDir) {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for k := b.KeyBase; k < b.KeyBase+4; k++ { // as it says: the rings of the killed broker
+		if err := shmqueue.Remove(k); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := b.Start(); err != nil {
+		t.Fatal(err)
+	}
+	c = dial(t, b)
+	kept := endOf(t, c)
+	if kept == 0 || kept >= 300 {
+		t.Fatalf("%d messages are left", kept)
+	}
+	send(t, c, "t", kept, kept+50)
+	expect(t, c, "t", kept+50)
+	r.halt()
+	if text, ok := r.verify(); !ok {
+		t.Error(text)
+	}
+}
+
+// endOf is how many messages the topic holds.
+func endOf(t *testing.T, c *trimq.Client) int {
+	t.Helper()
+	topics, err := c.Topics(testContext(t), "t")
+	if err != nil || len(topics) != 1 {
+		t.Fatal(topics, err)
+	}
+	return int(topics[0].Partitions[0].Next)
+}
+
+// sums are the checksums of all files of the log, its indexes and checkpoints.
+func sums(t *testing.T, dir string) string {
+	t.Helper()
+	out, err := exec.Command("bash", "-c", "cd "+dir+" && find . -type f -not -path './run/*' -not -path './log/*' -not -name LOCK | sort | xargs sha256sum").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	return string(out)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/trimq/trimq/clients/trimq"
+	"github.com/trimq/trimq/protocol/commitlog"
 	"github.com/trimq/trimq/scripts/broker"
 )
 
@@ -81,4 +82,46 @@ func lookAround(ctx context.Context, t *testing.T, b *broker.Broker) (looks int)
 		looks++
 	}
 	return looks
+}
+
+// TestStatesOfABrokerAtWork checks the checkpoints of a broker that makes new ones all the while: each
+// with the log behind it gives the next; and what a message has changed is seen in the states.
+func TestStatesOfABrokerAtWork(t *testing.T) {
+	b := started(t, map[string]string{"checkpoint_events": "100", "checkpoint_seconds": "1", "checkpoint_bytes": `"64Ki"`, "segment_bytes": `"64Ki"`})
+	c := dial(t, b)
+	topicOf(t, c, "t", trimq.LevelPage)
+	dir, sent := b.Config.DataDir, 0
+	for deadline := time.Now().Add(patience); metric(t, b, "trimq_logic_checkpoints_total") < 6; {
+		if time.Now().After(deadline) {
+			t.Fatal("too few checkpoints")
+		}
+		send(t, c, "t", sent, sent+500)
+		sent += 500
+		out, err := b.Run("state", "verify", dir)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	out, err := b.Run("state", "dump", dir)
+	if err != nil || !strings.HasPrefix(out, "state lsn=") || !strings.Contains(out, `topic "t" partition 0 index=`) {
+		t.Errorf("dump: %v\n%s", err, out)
+	}
+	if err := b.Signal("15"); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := b.Run("state", "verify", dir); err != nil || strings.Count(out, " give checkpoint ") != 1 {
+		t.Errorf("verify of a stopped one: %v\n%s", err, out)
+	}
+	newest, first := uint64(0), uint64(0)
+	lsns, err := commitlog.ListCheckpoints(commitlog.DirFS(dir))
+	if err == nil && len(lsns) > 1 {
+		first, newest = lsns[0], lsns[len(lsns)-1]
+	}
+	if out, err := b.Run("state", "diff", dir, fmt.Sprint(newest)); err != nil || out != "" {
+		t.Errorf("after an orderly stop the log holds more than the newest checkpoint: %v\n%s", err, out)
+	}
+	next := fmt.Sprintf("next=%d\n", sent)
+	if out, err := b.Run("state", "diff", dir, fmt.Sprint(first), fmt.Sprint(newest)); err == nil || !strings.Contains(out, "+ topic \"t\" partition 0 index=") || !strings.Contains(out, next) {
+		t.Errorf("diff: %v\n%s", err, out)
+	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/trimq/trimq/persistsrv/shell"
 	"github.com/trimq/trimq/persistsrv/vfs"
+	"github.com/trimq/trimq/protocol/commitlog"
 	"github.com/trimq/trimq/shmqueue"
 	"github.com/trimq/trimq/shmqueue/tier"
 )
@@ -58,6 +59,8 @@ func openShell(ctx context.Context, p *tier.Process, o shell.Options) (*shell.Sh
 		switch {
 		case errors.Is(err, vfs.ErrLocked):
 			return nil, fmt.Errorf("%w: %w", tier.ErrInUse, err)
+		case errors.Is(err, commitlog.ErrVersion): // no better at the next try
+			return nil, fmt.Errorf("%w: %w", tier.ErrUsage, err)
 		case !errors.Is(err, shell.ErrFull):
 			return s, err
 		}

@@ -30,6 +30,7 @@ func fuzzRing(t testing.TB) []byte {
 func tryAll(t *testing.T, r *Ring) {
 	t.Helper()
 	_ = r.Snapshot()
+	_ = r.look()
 	area := r.bytes
 	inside := func(payload []byte) {
 		if len(payload) == 0 {

@@ -1,6 +1,9 @@
 package shmqueue
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // Owner is who holds an end of a ring.
 type Owner struct {
@@ -69,36 +72,71 @@ func (o *owner) load() Owner {
 	}
 }
 
-// Walk shows the published records from head on, with copies of their payloads, and changes
-// nothing. It works on a ring in use: a record that was released while it was copied is left
-// out. It ends at the first unpublished record, at a damaged one (with a *RecordError), or
-// when show returns false.
+// ErrPassed says that a record's place has been claimed again: what it held is gone.
+var ErrPassed = errors.New("the record's place in the ring was claimed again")
+
+// Look copies the record at pos into buf and changes nothing. It works on a ring in use, and on
+// records that are released already, as long as nobody has claimed their place again (ErrPassed).
+// false without an error: nothing is published there now. A record that cannot be right is a
+// *RecordError. A pad is a record of type 0.
+func (r *Ring) Look(pos uint64, buf []byte) (rec Record, ok bool, err error) {
+	if pos%RecordAlign != 0 || pos > maxPosition {
+		return Record{}, false, &RecordError{Pos: pos, Head: r.Head(), Tail: r.Tail(), Why: "no record begins at this position"}
+	}
+	epoch := r.h.producer.epoch.Load()
+	if pos >= r.h.tail.Load() || !r.published(pos) {
+		return Record{}, false, r.passed(pos)
+	}
+	meta := *metaAt(r.at(pos))
+	n, size := uint64(uint32(meta)), RecordSize(int(uint32(meta)))
+	tail := r.h.tail.Load()
+	fits := size <= r.capacity-pos&r.mask && size <= tail-min(pos, tail)
+	if fits {
+		off := pos&r.mask + RecordHeader
+		buf = append(buf[:0], r.bytes[off:off+n]...)
+	}
+	// What was read counts only if nobody has claimed, or cut, the place meanwhile.
+	if err := r.passed(pos); err != nil {
+		return Record{}, false, err
+	}
+	if r.h.producer.epoch.Load() != epoch || !r.published(pos) {
+		return Record{}, false, nil
+	}
+	if !fits {
+		return Record{}, false, damaged(pos, meta, r.h.head.Load(), tail)
+	}
+	return Record{
+		Pos: pos, End: pos + size, PayloadPos: pos + RecordHeader,
+		Type: uint16(meta >> 32), Flags: uint16(meta >> 48), Payload: buf[:n:n],
+	}, true, nil
+}
+
+// passed is ErrPassed where the place of pos has been claimed again.
+func (r *Ring) passed(pos uint64) error {
+	if r.h.tail.Load() > pos+r.capacity {
+		return ErrPassed
+	}
+	return nil
+}
+
+// Walk shows the published records from head on, with copies of their payloads that are good until
+// show returns, and changes nothing. It works on a ring in use: a record whose place was claimed
+// again is left out. It ends at the first unpublished record, at a damaged one (with a
+// *RecordError), or when show returns false.
 func (r *Ring) Walk(show func(Record) bool) error {
-	for pos := r.h.head.Load(); pos < r.h.tail.Load() && r.published(pos); {
-		meta := *metaAt(r.at(pos))
-		n, size := int(uint32(meta)), RecordSize(int(uint32(meta)))
-		tail := r.h.tail.Load()
-		fits := size <= r.capacity-pos&r.mask && size <= tail-pos
-		var payload []byte
-		if fits {
-			off := pos&r.mask + RecordHeader
-			payload = append(payload, r.bytes[off:off+uint64(n)]...)
-		}
-		if head := r.h.head.Load(); head > pos { // what we read may have been overwritten
-			pos = head
+	var buf []byte
+	for pos := r.h.head.Load(); ; {
+		rec, ok, err := r.Look(pos, buf)
+		switch {
+		case err != nil && r.h.head.Load() > pos: // released while we read: no longer of interest
+			pos = r.h.head.Load()
 			continue
+		case err != nil || !ok:
+			return err
 		}
-		if !fits {
-			return damaged(pos, meta, r.h.head.Load(), tail)
-		}
-		rec := Record{
-			Pos: pos, End: pos + size, PayloadPos: pos + RecordHeader,
-			Type: uint16(meta >> 32), Flags: uint16(meta >> 48), Payload: payload,
-		}
+		buf, pos = rec.Payload, rec.End
 		if rec.Type != padType && !show(rec) {
 			return nil
 		}
-		pos = rec.End
 	}
-	return nil
 }

@@ -52,26 +52,7 @@ func TestWalkInUse(t *testing.T) {
 	shown := 0
 	done := make(chan error, 1)
 	stop := make(chan struct{})
-	go func() {
-		for seq := uint64(0); ; {
-			select {
-			case <-stop:
-				done <- nil
-				return
-			default:
-			}
-			for range 3 {
-				if _, err := p.Put(1, 0, testRecord(seq)); err == nil {
-					seq++
-				}
-			}
-			if _, ok := c.Next(); !ok && c.Err() != nil {
-				done <- c.Err()
-				return
-			}
-			c.Release(c.Read())
-		}
-	}()
+	go func() { done <- traffic(p, c, stop) }()
 	for shown < 20000 && !t.Failed() {
 		last := uint64(0)
 		err := r.Walk(func(rec Record) bool {

@@ -58,7 +58,16 @@ type Counters struct {
 
 // AttachMetrics attaches to the metrics segment as Attach does to a ring.
 func AttachMetrics(key int, create bool) (*Metrics, error) {
-	m, err := attach(key, purpose{magic: metricsMagic, size: metricsSize, setting: "shm_key_base"}, create)
+	return openMetrics(key, purpose{magic: metricsMagic, size: metricsSize, setting: "shm_key_base"}, create)
+}
+
+// InspectMetrics attaches for looking only, as Inspect does to a ring.
+func InspectMetrics(key int) (*Metrics, error) {
+	return openMetrics(key, purpose{magic: metricsMagic, size: metricsSize, setting: "shm_key_base", readOnly: true}, false)
+}
+
+func openMetrics(key int, p purpose, create bool) (*Metrics, error) {
+	m, err := attach(key, p, create)
 	if err != nil {
 		return nil, err
 	}

@@ -72,6 +72,8 @@ func TestUsage(t *testing.T) {
 		"binding create --exchange x --queue q --header =v", "binding create --exchange x --queue q --to-exchange y", "publish", "publish --topic t --exchange x",
 		"publish --topic t --header k", "publish --topic t --level high", "publish x", "consume", "consume --topic t --queue q",
 		"consume --topic t --from noon", "consume --topic t --partition a", "consume --queue q --ack maybe", "log dump", "shm ls x",
+		"shm show bogus", "shm tail", "shm tail metrics", "shm tail log --most 0", "shm watch x", "shm watch --interval 0s", "shm verify a b", "log repair", "log repair a b",
+		"state", "state dump", "state dump . 1 2", "state diff .", "state bogus", "state verify . 1",
 		"consume --topic t --pull", "consume --topic t --visibility 1s", "consume --queue q --visibility 1s", "consume --queue q --pull --visibility 0s",
 		"consume --queue q --pull --visibility 1s --ack auto", "consume --queue q --pull --exclusive", "queue purge", "queue seek q", "queue seek q --to noon",
 		"queue seek q --to latest --index 4", "publish --topic t --priority 1", "publish --topic t --ttl 0s", "publish --exchange x --priority 256",
@@ -82,6 +84,12 @@ func TestUsage(t *testing.T) {
 		"stat x", "ping x", "queue delete", "topic list --timeout",
 	} {
 		code, out, errs := program(t, "", append(strings.Fields(args), "--addr", "127.0.0.1:1")...)
+		if args == "state" {
+			if code != 0 || !strings.Contains(out, "verify") {
+				t.Errorf("state: exit code %d, %s", code, out)
+			}
+			continue
+		}
 		if args == "topic" { // shows the help
 			if code != 0 || !strings.Contains(out, "add-partitions") {
 				t.Errorf("topic: exit code %d, %s", code, out)

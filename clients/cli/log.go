@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -20,6 +21,7 @@ func logCommand() *cli.Command {
 			&cli.BoolFlag{Name: "items", Usage: "print each entry's index items and bodies"},
 		}, Action: dumpLog},
 		{Name: "verify", ArgsUsage: "DIR", Usage: "read everything and check it; exit code 1 says that something is damaged", Action: verifyLog},
+		repairCommand(),
 	}}
 }
 
@@ -57,18 +59,20 @@ func dumpLog(c *cli.Context) error {
 	return err
 }
 
+func printFinding(w io.Writer, f commitlog.Finding) {
+	word := "note"
+	if f.Severity == commitlog.Error {
+		word = "ERROR"
+	}
+	fmt.Fprintf(w, "%-5s  %s at %d: %s\n", word, f.File, f.Position, f.What)
+}
+
 func verifyLog(c *cli.Context) error {
 	fs, err := dataDir(c)
 	if err != nil {
 		return err
 	}
-	sum, err := commitlog.Verify(fs, func(f commitlog.Finding) {
-		word := "note"
-		if f.Severity == commitlog.Error {
-			word = "ERROR"
-		}
-		fmt.Fprintf(c.App.Writer, "%-5s  %s at %d: %s\n", word, f.File, f.Position, f.What)
-	})
+	sum, err := commitlog.Verify(fs, func(f commitlog.Finding) { printFinding(c.App.Writer, f) })
 	if err != nil {
 		return err
 	}

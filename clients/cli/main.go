@@ -83,7 +83,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 		},
 		Commands: []*cli.Command{
 			topicCommand(), exchangeCommand(), queueCommand(), bindingCommand(), groupCommand(), consumerCommand(), txnCommand(),
-			publishCommand(), consumeCommand(), traceCommand(), logCommand(), statCommand(), shmCommand(),
+			publishCommand(), consumeCommand(), traceCommand(), logCommand(), stateCommand(), statCommand(), shmCommand(),
 			{Name: "ping", Usage: "measure round trips to the broker", Flags: []cli.Flag{
 				&cli.IntFlag{Name: "count", Value: 3, Usage: "how many"},
 			}, Action: ping},

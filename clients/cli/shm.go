@@ -3,8 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os/user"
-	"strconv"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -17,82 +15,106 @@ func keyFlag() cli.Flag {
 	return &cli.IntFlag{Name: "shm-key-base", Aliases: []string{"key-base"}, Usage: "the broker's setting shm_key_base", EnvVars: []string{"TRIMQ_SHM_KEY_BASE"}}
 }
 
+// shmCommand is all that looks at shared memory. It attaches for reading only, so that nothing it
+// does can harm a broker at work; but for rm, which refuses what is in use.
 func shmCommand() *cli.Command {
+	segment := "[SEGMENT]"
 	return &cli.Command{Name: "shm", Usage: "look at a broker's shared memory on this machine", Subcommands: []*cli.Command{
 		{Name: "ls", Aliases: []string{"list"}, Usage: "list the segments", Flags: []cli.Flag{keyFlag(), jsonFlag()}, Action: listSegments},
+		{
+			Name: "show", ArgsUsage: segment, Usage: "show all that stands in the segments' headers; of one ring (requests, responses or log) also the records in flight",
+			Flags: []cli.Flag{
+				keyFlag(), jsonFlag(),
+				&cli.IntFlag{Name: "records", Aliases: []string{"n"}, Value: 50, Usage: "show so many records in flight at most; 0: all"},
+			}, Action: showSegments,
+		},
+		{
+			Name: "tail", ArgsUsage: "RING", Usage: "show the records of a ring as they come: requests, responses or log; says what it has missed",
+			Flags: []cli.Flag{
+				keyFlag(),
+				&cli.IntFlag{Name: "count", Aliases: []string{"n"}, Usage: "end after so many records", DefaultText: "never"},
+				&cli.DurationFlag{Name: "interval", Value: 50 * time.Millisecond, Usage: "time between two looks"},
+				&cli.IntFlag{Name: "most", Value: 500, Usage: "show so many records of a look at most and pass over the rest"},
+			}, Action: tailRing,
+		},
+		{
+			Name: "watch", Usage: "show rates of the rings in a table, again and again",
+			Flags: []cli.Flag{
+				keyFlag(),
+				&cli.IntFlag{Name: "count", Aliases: []string{"n"}, Usage: "end after so many tables", DefaultText: "never"},
+				&cli.DurationFlag{Name: "interval", Value: time.Second, Usage: "time between two tables"},
+			}, Action: watchSegments,
+		},
+		{
+			Name: "verify", ArgsUsage: segment, Usage: "check every invariant of the segments; exit code 1 says that something is wrong",
+			Flags: []cli.Flag{keyFlag()}, Action: verifySegments,
+		},
 		{Name: "rm", Usage: "remove the segments of a broker that is stopped; what is in use, or not TriMQ's, stays", Flags: []cli.Flag{keyFlag()}, Action: removeSegments},
 	}}
 }
 
-// segment names one of a broker's segments.
+// segment names one of a broker's segments, and who is at its ends; of the metrics nobody is.
 type segment struct {
-	name string
-	key  int
+	name     string
+	key      int
+	producer string // daemon
+	consumer string // daemon; its bell is in the ring
 }
 
 func segments(base int) []segment {
 	request, response, log, metrics := tier.Keys(base)
-	return []segment{{"requests", request}, {"responses", response}, {"log", log}, {"metrics", metrics}}
+	return []segment{
+		{"requests", request, "connsrv", "logicsrv"},
+		{"responses", response, "logicsrv", "connsrv"},
+		{"log", log, "logicsrv", "persistsrv"},
+		{"metrics", metrics, "", ""},
+	}
 }
 
-// segmentView is a segment as JSON.
-type segmentView struct {
-	Name       string    `json:"name"`
-	Key        int       `json:"key"`
-	ID         int       `json:"id"`
-	Kind       string    `json:"kind"`
-	Bytes      uint64    `json:"bytes"`
-	Owner      string    `json:"owner"`
-	Mode       string    `json:"mode"`
-	Attached   int       `json:"attached"`
-	LastPID    int       `json:"last_pid"`
-	LastAttach time.Time `json:"last_attach"`
-	UsedBytes  uint64    `json:"used_bytes"`
+// ring says whether the segment is to hold a ring.
+func (s segment) ring() bool { return s.producer != "" }
+
+// chosen are the segments that the arguments name; all where they name none.
+func chosen(c *cli.Context, most int) ([]segment, error) {
+	args, err := names(c, "", 0, most)
+	if err != nil {
+		return nil, err
+	}
+	all := segments(c.Int("shm-key-base"))
+	if len(args) == 0 {
+		return all, nil
+	}
+	for _, s := range all {
+		if s.name == args[0] {
+			return []segment{s}, nil
+		}
+	}
+	return nil, badUsage("there is no segment %q; there are requests, responses, log and metrics", args[0])
 }
 
 func listSegments(c *cli.Context) error {
 	if _, err := names(c, "", 0, 0); err != nil {
 		return err
 	}
-	t := newTable("SEGMENT", "KEY", "ID", "KIND", "BYTES", "USED", "OWNER", "MODE", "ATTACHED", "LAST PID")
+	t := newTable("SEGMENT", "KEY", "ID", "KIND", "BYTES", "USED", "FILL", "OWNER", "MODE", "ATTACHED", "LAST PID", "PRODUCER", "CONSUMER", "NOTE")
 	views := []segmentView{}
 	for _, s := range segments(c.Int("shm-key-base")) {
-		in, err := shmqueue.Stat(s.key)
+		v, err := viewSegment(s)
 		if errors.Is(err, shmqueue.ErrNoSegment) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		v := segmentView{
-			Name: s.name, Key: s.key, ID: in.ID, Kind: in.Kind, Bytes: in.Size, Owner: userName(in.UID),
-			Mode: fmt.Sprintf("%04o", in.Mode), Attached: in.Attached, LastPID: in.LastPID, LastAttach: in.Attach.UTC(),
-		}
-		if in.Kind == "ring" {
-			v.UsedBytes = used(s.key)
-		}
 		views = append(views, v)
-		t.add(v.Name, v.Key, v.ID, v.Kind, v.Bytes, v.UsedBytes, v.Owner, v.Mode, v.Attached, v.LastPID)
+		producer, consumer, used, fill := "-", "-", "-", "-"
+		if r := v.Ring; r != nil {
+			producer, consumer = r.Producer.short(), r.Consumer.short()
+			used, fill = fmt.Sprint(r.Used), r.fill()
+		}
+		t.add(v.Name, v.Key, v.ID, v.Kind, v.Bytes, used, fill, v.Owner, v.Mode, v.Attached, v.LastPID, producer, consumer, v.Trouble)
 	}
 	return show(c, views, t)
-}
-
-// used is how many bytes of a ring are not released; 0 where it cannot be looked into.
-func used(key int) uint64 {
-	s, err := shmqueue.Inspect(key)
-	if err != nil {
-		return 0
-	}
-	defer s.Detach()
-	snap := s.Ring().Snapshot()
-	return snap.Used()
-}
-
-func userName(uid int) string {
-	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
-		return u.Username
-	}
-	return strconv.Itoa(uid)
 }
 
 func removeSegments(c *cli.Context) error {

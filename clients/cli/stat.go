@@ -163,7 +163,7 @@ func printShared(c *cli.Context, v *statView, pairs []native.Pair) {
 // readShared reads the counters of all tiers and the rings' headers.
 func readShared(base int) ([]native.Pair, []ringView, error) {
 	_, _, _, key := tier.Keys(base)
-	m, err := shmqueue.AttachMetrics(key, false)
+	m, err := shmqueue.InspectMetrics(key)
 	if err != nil {
 		return nil, nil, err
 	}

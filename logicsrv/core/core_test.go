@@ -370,3 +370,42 @@ func TestSmallEntries(t *testing.T) {
 		t.Fatalf("the largest entry has %d bytes", largest)
 	}
 }
+
+// TestTextTellsAll: states whose checkpoints differ have different texts, byte by byte of a state
+// that has something of everything.
+func TestTextTellsAll(t *testing.T) {
+	blob := smallState(t).Checkpoint(nil)
+	text := func(c *Core) string { return string(c.Text(nil)) }
+	whole, err := Load(Config{}, blob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text(whole) != text(smallState(t)) {
+		t.Error("the state as it was loaded, and as it lived, read differently")
+	}
+	loaded := 0
+	for i := range blob {
+		for _, flip := range []byte{1, 2, 0x20, 0x80} {
+			other := append([]byte(nil), blob...)
+			other[i] ^= flip
+			c, err := Load(Config{}, other)
+			if err != nil {
+				continue
+			}
+			loaded++
+			if again := c.Checkpoint(nil); string(again) != string(blob) && text(c) == text(whole) {
+				t.Errorf("byte %d, %#x: the text does not show it", i, flip)
+			}
+		}
+	}
+	if loaded < 100 {
+		t.Fatalf("only %d states were compared", loaded)
+	}
+	seen := map[string]bool{}
+	for line := range strings.Lines(text(whole)) {
+		if seen[line] {
+			t.Errorf("twice: %s", line)
+		}
+		seen[line] = true
+	}
+}

@@ -89,7 +89,7 @@ type Shell struct {
 }
 
 // ErrDamagedLog is wrapped by errors of recovery that a human has to look at.
-var ErrDamagedLog = errors.New("the commit log cannot be replayed")
+var ErrDamagedLog = errors.New("the commit log cannot be replayed (trimq log verify says what is wrong, trimq log repair what can be done)")
 
 // New takes over logicsrv's ends of the three rings. The caller holds logicsrv's lock, which
 // proves that its predecessor is dead. The recovery itself happens in the first calls of Step.

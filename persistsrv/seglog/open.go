@@ -63,7 +63,7 @@ func (l *Log) open(o Options) error {
 // ours are the names that a data directory has.
 var ours = []string{
 	commitlog.LogDir, commitlog.IndexDir, commitlog.CheckpointDir, commitlog.MarkerName, commitlog.LockName,
-	commitlog.IndexCheckpointName,
+	commitlog.IndexCheckpointName, commitlog.KnownDamageName, commitlog.BeforeRepairDir,
 	// Of the other daemons, of the operator, and of the file system.
 	"broker.id", "parked", "run", "log", "trimq.toml", "lost+found",
 }

@@ -28,10 +28,7 @@ func LatestCheckpoint(fsys FS) (blob []byte, lsn, resultsFrom uint64, err error)
 	for _, at := range slices.Backward(lsns) {
 		b, err := readWhole(fsys, CheckpointName(at))
 		if err == nil {
-			lsn, resultsFrom, blob, err = journal.DecodeCheckpoint(b)
-		}
-		if err == nil && lsn != at {
-			err = formatErrorf("checkpoint", "lsn %d in a file named %d", lsn, at)
+			lsn, resultsFrom, blob, err = openCheckpoint(b, at)
 		}
 		if err == nil {
 			if blob == nil {
@@ -45,6 +42,27 @@ func LatestCheckpoint(fsys FS) (blob []byte, lsn, resultsFrom uint64, err error)
 		return nil, 0, 0, why
 	}
 	return nil, 0, 0, ErrNoCheckpoint
+}
+
+// ReadCheckpoint reads one of logicsrv's checkpoints.
+func ReadCheckpoint(fsys FS, lsn uint64) (blob []byte, resultsFrom uint64, err error) {
+	b, err := readWhole(fsys, CheckpointName(lsn))
+	if err == nil {
+		_, resultsFrom, blob, err = openCheckpoint(b, lsn)
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("%s: %w", CheckpointName(lsn), err)
+	}
+	return blob, resultsFrom, nil
+}
+
+// openCheckpoint reads the content of the file that is named for an LSN.
+func openCheckpoint(b []byte, at uint64) (lsn, resultsFrom uint64, blob []byte, err error) {
+	lsn, resultsFrom, blob, err = journal.DecodeCheckpoint(b)
+	if err == nil && lsn != at {
+		err = formatErrorf("checkpoint", "lsn %d in a file named %d", lsn, at)
+	}
+	return lsn, resultsFrom, blob, err
 }
 
 // ListCheckpoints returns the LSNs of logicsrv's checkpoints, oldest first.

@@ -58,7 +58,8 @@ const (
 	MarkerName          = "TRIMQ"
 	LockName            = "LOCK"
 	IndexCheckpointName = "index.ckpt"
-	TmpSuffix           = ".tmp" // of files that are not finished; removed at start
+	BeforeRepairDir     = "before-repair" // what repairs have set aside, as it was
+	TmpSuffix           = ".tmp"          // of files that are not finished; removed at start
 )
 
 // MarkerText is the content of the marker file.
@@ -68,6 +69,7 @@ const MarkerText = "TriMQ data directory, format 2\n"
 const (
 	oldVersion    = 1
 	oldMarkerText = "TriMQ data directory, format 1\n"
+	markerMend    = "start the build that made it, or, if it is damaged, run: trimq log repair"
 	oldMend       = "this data directory was written by an unreleased build of format 1: start with an empty one"
 )
 
@@ -83,7 +85,7 @@ func CheckMarker(text []byte) error {
 	case oldMarkerText:
 		return fmt.Errorf("%w: %s", ErrVersion, oldMend)
 	}
-	return fmt.Errorf("%w: %s says %q, this program knows %q", ErrVersion, MarkerName, text, MarkerText)
+	return fmt.Errorf("%w: file %s says %q, this program knows %q; %s", ErrVersion, MarkerName, text[:min(len(text), 2*len(MarkerText))], MarkerText, markerMend)
 }
 
 // checkVersion refuses a version. An old one is refused by its name, where the checksum bears

@@ -49,6 +49,7 @@ type Segment struct {
 	fd       int
 	inode    uint64
 	capacity int64 // bytes that are mapped at once
+	misnamed bool  // its header is that of another segment: it holds nothing that is looked for here
 	size     atomic.Int64
 	refs     atomic.Int64
 
@@ -85,6 +86,7 @@ func openSegment(root string, f SegmentFile, known *Segment) (*Segment, error) {
 		file.Close()
 		return nil, nil // just being made
 	}
+	s.misnamed = err == nil && h.Position != f.Position
 	if err == nil && h.Capacity < maxSegmentMap {
 		s.capacity = max(st.Size, int64(h.Capacity))
 	}
@@ -102,6 +104,9 @@ func (s *Segment) holds(position uint64, n int) bool { return s.holdsAt(s.offset
 // holdsAt is holds for an offset in the file.
 func (s *Segment) holdsAt(off int64, n int) bool {
 	end := off + int64(n)
+	if s.misnamed {
+		return false
+	}
 	if end <= s.size.Load() {
 		return true
 	}

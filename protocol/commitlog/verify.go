@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
-
-	"github.com/trimq/trimq/protocol/journal"
 )
 
 // Severity of a Finding.
@@ -43,7 +41,7 @@ type Summary struct {
 func Verify(fsys FS, report func(Finding)) (Summary, error) {
 	v := &verifier{fs: fsys, tell: report, cursors: map[uint64]*indexCursor{}, lost: map[uint64]bool{}, bytes: logBytes{fs: fsys}}
 	defer v.bytes.close()
-	for _, part := range []func() error{v.indexCheckpoint, v.segments, v.log, v.indexes, v.checkpoints} {
+	for _, part := range []func() error{v.marker, v.knownDamage, v.indexCheckpoint, v.segments, v.log, v.indexes, v.checkpoints} {
 		if err := part(); err != nil {
 			return v.sum, err
 		}
@@ -58,6 +56,7 @@ type verifier struct {
 	cursors map[uint64]*indexCursor
 	lost    map[uint64]bool // indexes that the log speaks of and that are not there
 	holes   []*Damage
+	known   []KnownDamage
 	bytes   logBytes // for what references lead to
 	// noteless is the LSN of the last entry with a note that fails its check.
 	noteless uint64
@@ -86,6 +85,59 @@ func (v *verifier) segments() error {
 			v.found(Error, s.Name, s.Position, "%v", s.HeaderErr)
 		}
 	}
+	return v.missing(segs)
+}
+
+// missing finds segments that are not there, though indexes lead into them. The index checkpoint is
+// read after the directory: one that is removed because nothing needs it has lost its references in
+// an index checkpoint before.
+func (v *verifier) missing(segs []SegmentFile) error {
+	c, err := ReadIndexCheckpoint(v.fs)
+	if err != nil {
+		return nil // told by indexCheckpoint
+	}
+	there := map[uint64]bool{}
+	for i := range segs {
+		there[segs[i].Position] = true
+	}
+	for i := range c.Segments {
+		if s := &c.Segments[i]; s.Refs > 0 && !there[s.Position] {
+			v.found(v.severity(s.BaseLSN, s.LastLSN), SegmentName(s.Position), s.Position,
+				"is missing: lsn %d to %d, into which %d index entries lead", s.BaseLSN, s.LastLSN, s.Refs)
+		}
+	}
+	return nil
+}
+
+// severity of the loss of entries: a note where it is known.
+func (v *verifier) severity(first, last uint64) Severity {
+	if Covers(v.known, first, last) {
+		return Note
+	}
+	return Error
+}
+
+// knownDamage reads damage.known.
+func (v *verifier) knownDamage() (err error) {
+	if v.known, err = ReadKnownDamage(v.fs); err != nil {
+		v.found(Error, KnownDamageName, 0, "%v", err)
+	}
+	return nil
+}
+
+// marker reads the file that says whose the directory is.
+func (v *verifier) marker() error {
+	text, err := readWhole(v.fs, MarkerName)
+	if errors.Is(err, fs.ErrNotExist) {
+		v.found(Note, MarkerName, 0, "is missing; persistsrv makes it anew at its next start")
+		return nil
+	}
+	if err == nil {
+		err = CheckMarker(text)
+	}
+	if err != nil {
+		v.found(Error, MarkerName, 0, "%v", err)
+	}
 	return nil
 }
 
@@ -105,11 +157,11 @@ func (v *verifier) log() error {
 			if t := r.Torn(); t != nil {
 				severity := Note
 				if v.sum.LastLSN < v.synced {
-					severity = Error
+					severity = v.severity(v.sum.LastLSN+1, v.synced)
 				}
 				v.found(severity, t.Segment, t.Position, "the log ends before the file does: %v", t.Why)
 			} else if v.sum.LastLSN < v.synced {
-				v.found(Error, LogDir, v.end, "ends at lsn %d; lsn %d had been synced", v.sum.LastLSN, v.synced)
+				v.found(v.severity(v.sum.LastLSN+1, v.synced), LogDir, v.end, "ends at lsn %d; lsn %d had been synced", v.sum.LastLSN, v.synced)
 			}
 			return nil
 		case errors.As(err, &d):
@@ -138,7 +190,7 @@ func (v *verifier) damage(d *Damage) {
 	case !d.Proven && d.LSN > v.synced:
 		v.found(Note, d.Segment, d.Position, "torn end with whole entries behind it, or damage: lsn %d to %d: %s", d.LSN, d.NextLSN-1, d.Why)
 	default:
-		v.found(Error, d.Segment, d.Position, "damaged up to position %d, lsn %d to %d: %s", d.End, d.LSN, d.NextLSN-1, d.Why)
+		v.found(v.severity(d.LSN, d.NextLSN-1), d.Segment, d.Position, "damaged up to position %d, lsn %d to %d: %s", d.End, d.LSN, d.NextLSN-1, d.Why)
 	}
 }
 
@@ -191,7 +243,7 @@ func (v *verifier) checkpoints() error {
 			continue // replaced by a newer one while we read
 		}
 		if err == nil {
-			_, _, _, err = journal.DecodeCheckpoint(b)
+			_, _, _, err = openCheckpoint(b, lsn)
 		}
 		if err != nil {
 			v.found(Error, CheckpointName(lsn), 0, "%v", err)
@@ -203,7 +255,9 @@ func (v *verifier) checkpoints() error {
 // indexCheckpoint reads index.ckpt.
 func (v *verifier) indexCheckpoint() error {
 	c, err := ReadIndexCheckpoint(v.fs)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) {
+		v.found(Note, IndexCheckpointName, 0, "is missing; persistsrv reads the whole log at its next start")
+	} else if err != nil {
 		v.found(Error, IndexCheckpointName, 0, "%v", err)
 	}
 	if err == nil {

@@ -1,0 +1,93 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/trimq/trimq/clients/trimq"
+	"github.com/trimq/trimq/scripts/broker"
+	"github.com/trimq/trimq/shmqueue/tier"
+)
+
+// ownPrograms gives a broker a directory of programs of its own, in which a test may replace some.
+func ownPrograms(t *testing.T, b *broker.Broker) {
+	t.Helper()
+	dir := filepath.Join(b.Dir, "bin")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range append([]string{"mq_server", "trimq"}, tier.Daemons...) {
+		text, err := os.ReadFile(filepath.Join(b.Bin, name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), text, 0o755)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.Bin = dir
+}
+
+// install puts another program in the place of a daemon's, as an operator does: the running one
+// keeps its file.
+func install(t *testing.T, b *broker.Broker, name string, text []byte) {
+	t.Helper()
+	path := filepath.Join(b.Bin, name)
+	err := os.WriteFile(path+".new", text, 0o755)
+	if err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A program on the disk that does not start is refused, and the old one goes on.
+func TestHandOverToABrokenProgramIsRefused(t *testing.T) {
+	b := prepare(t, nil)
+	ownPrograms(t, b)
+	if err := b.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lost := 0
+	c := dial(t, b, trimq.WithLogger(countLost(&lost)))
+	topicOf(t, c, "t", trimq.LevelDisk)
+	before, err := b.States()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, name := range tier.Daemons {
+		good, err := os.ReadFile(filepath.Join(b.Bin, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, broken := range [][]byte{[]byte("#!/bin/sh\nexit 1\n"), good[:len(good)/2], []byte("#!/bin/sh\necho persistsrv 1 2 0\n")} {
+			install(t, b, name, broken)
+			if err := b.Signal("12", name); err == nil || !strings.Contains(err.Error(), "refused") {
+				t.Errorf("%s: hand-over to a broken program: %v", name, err)
+			}
+			send(t, c, "t", n, n+100)
+			n += 100
+		}
+		install(t, b, name, good)
+	}
+	if err := b.Signal("12", "logicsrv"); err != nil {
+		t.Errorf("with the good program back: %v", err)
+	}
+	expect(t, c, "t", n)
+	after, err := b.States()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, s := range before {
+		if after[name].PID != s.PID || after[name].Restarts != 0 {
+			t.Errorf("%s was process %d and is %+v", name, s.PID, after[name])
+		}
+	}
+	if lost != 0 {
+		t.Errorf("%d connections lost", lost)
+	}
+}

@@ -91,3 +91,25 @@ func TestHandOverToABrokenProgramIsRefused(t *testing.T) {
 		t.Errorf("%d connections lost", lost)
 	}
 }
+
+// Ten hand-overs of each daemon while producers and a consumer are at work: no connection is
+// closed, nothing is lost or doubled.
+func TestHandOverKeepsConnections(t *testing.T) {
+	b := started(t, nil)
+	lost := 0
+	c := dial(t, b, trimq.WithLogger(countLost(&lost)))
+	topicOf(t, c, "t", trimq.LevelDisk)
+	n := 0
+	for round := range 10 {
+		name := tier.Daemons[round%3]
+		send(t, c, "t", n, n+300)
+		n += 300
+		if err := b.Signal("12", name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect(t, c, "t", n)
+	if lost != 0 {
+		t.Errorf("%d connections lost", lost)
+	}
+}

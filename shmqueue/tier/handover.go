@@ -264,14 +264,18 @@ func (p *Process) noteHandedOver() error {
 	return os.WriteFile(p.paths.Outcome, fmt.Appendln(nil, "done:", Version, Commit), 0o644)
 }
 
-// programPath is where this program was started from; another one may have its name by now.
+// programPath is the name by which this program was started, in full: another one may have it by
+// now. A link is not followed, as its change is how some install another version.
 func programPath() string {
-	path, err := os.Executable()
-	if err != nil {
-		path = os.Args[0]
+	path, err := exec.LookPath(os.Args[0])
+	if err == nil {
+		path, err = filepath.Abs(path)
 	}
-	if abs, err := filepath.Abs(path); err == nil {
-		return abs
+	if err == nil {
+		return path
+	}
+	if path, err = os.Executable(); err != nil {
+		return os.Args[0]
 	}
 	return path
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/trimq/trimq/connsrv/handover"
 	"github.com/trimq/trimq/connsrv/session"
+	"github.com/trimq/trimq/protocol/golden"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/native"
 )
@@ -143,6 +144,11 @@ func TestPassEveryField(t *testing.T) {
 	if next.line[1].pull != next.pulls[6<<8] || next.pending.Get(2<<8).Sub != next.subs[0] || next.pulls[6<<8].Sub != next.subs[1] {
 		t.Error("what was one thing is two")
 	}
+}
+
+// The format of a room is frozen.
+func TestGoldenPass(t *testing.T) {
+	golden.Check(t, "handover_v1_room", "room:*", written(sample(newRig(t))))
 }
 
 // The answer to a pull that nobody waits for any more is left out.

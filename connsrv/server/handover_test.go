@@ -77,7 +77,7 @@ func TestRestless(t *testing.T) {
 // rest comes.
 func TestHandOverInTheMiddleOfFrames(t *testing.T) {
 	for _, loops := range []int{1, 2} {
-		b := start(t, func(c *tier.Config) { c.EventLoops = loops })
+		b := start(t, func(c *tier.Config) { c.EventLoops, c.DrainTimeoutMS = loops, 50 })
 		large := native.AppendFrame(nil, native.CmdProduce, 0, 7, produceBody(1, makeBatch(1500, 250)))
 		small := native.AppendFrame(nil, native.CmdProduce, 0, 7, produceBody(1, makeBatch(10, 10)))
 		huge := makeBatch(500, 1000)
@@ -154,7 +154,7 @@ func TestHandOverOfUnreadOutput(t *testing.T) {
 // go on behind the hand-over: nothing is lost, and nothing is there twice.
 func TestHandOverWithAFullRing(t *testing.T) {
 	for _, loops := range []int{1, 2} {
-		b := start(t, func(c *tier.Config) { c.EventLoops = loops })
+		b := start(t, func(c *tier.Config) { c.EventLoops, c.DrainTimeoutMS = loops, 50 })
 		consumer := b.connect()
 		consumer.call(native.CmdSubscribe, &native.Subscribe{Sub: 3, Index: 5, Limit: 9, Kind: native.SubQueue})
 		b.stub.set(func() { b.stub.hold = true })

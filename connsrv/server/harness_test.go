@@ -66,6 +66,9 @@ func start(t *testing.T, change func(*tier.Config)) *broker {
 	c.RingRequestBytes, c.RingResponseBytes = 4<<20, 1<<20
 	c.MaxFrameBytes, c.WindowBytes = 512<<10, 1<<20
 	c.DrainTimeoutMS = 2000
+	if restless {
+		c.DrainTimeoutMS = 50
+	}
 	if change != nil {
 		change(c)
 	}

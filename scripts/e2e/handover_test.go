@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/trimq/trimq/clients/trimq"
 	"github.com/trimq/trimq/scripts/broker"
@@ -112,4 +113,24 @@ func TestHandOverKeepsConnections(t *testing.T) {
 	if lost != 0 {
 		t.Errorf("%d connections lost", lost)
 	}
+}
+
+// Everything that clients do, while daemons are upgraded over and over: the checkers of TestNemesis
+// look at it, and no connection may be lost. TRIMQ_TEST_NEMESIS_SECONDS and TRIMQ_TEST_NEMESIS_SEED are
+// as there.
+func TestHandOverUnderLoad(t *testing.T) {
+	seed, d := howLong(t, 8*time.Second)
+	w := newWorld(t, seed, d, false, nil)
+	w.run(seed, d, func(n *nemesis) []fault { return []fault{{"hand-over", 1, n.handOver}} })
+	w.verdict()
+}
+
+// The same with all that queues can do.
+func TestHandOverOfQueueFeatures(t *testing.T) {
+	seed, long := howLong(t, 8*time.Second)
+	d := &drill{world: newWorld(t, seed, long, false, map[string]string{"transaction_checks": "1000"})}
+	d.l = newLedger(d.h)
+	d.perform(d, seed, long, func(n *nemesis) []fault { return []fault{{"hand-over", 1, n.handOver}} })
+	d.l.judge()
+	d.verdict()
 }

@@ -2,12 +2,15 @@ package e2e
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/trimq/trimq/clients/trimq"
+	"github.com/trimq/trimq/protocol/native"
 	"github.com/trimq/trimq/scripts/broker"
 	"github.com/trimq/trimq/shmqueue/tier"
 )
@@ -91,6 +94,89 @@ func TestHandOverToABrokenProgramIsRefused(t *testing.T) {
 	if lost != 0 {
 		t.Errorf("%d connections lost", lost)
 	}
+}
+
+// What serves behind a hand-over is the program that was installed, as the status says.
+func TestHandOverToAnotherVersion(t *testing.T) {
+	b := prepare(t, nil)
+	ownPrograms(t, b)
+	if err := b.Start(); err != nil {
+		t.Fatal(err)
+	}
+	c := dial(t, b)
+	for _, name := range tier.Daemons {
+		cmd := exec.Command("go", "build", "-buildvcs=false", "-ldflags", "-X github.com/trimq/trimq/shmqueue/tier.Version=v99-"+name, "-o", filepath.Join(b.Bin, name+".next"), "./"+name)
+		cmd.Dir = "../.."
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		if err := os.Rename(filepath.Join(b.Bin, name+".next"), filepath.Join(b.Bin, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Signal("12"); err != nil {
+		t.Fatal(err)
+	}
+	out, err := b.Program("mq_server", "status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range tier.Daemons {
+		if !strings.Contains(out, "v99-"+name) {
+			t.Errorf("the status does not show the new version of %s:\n%s", name, out)
+		}
+	}
+	if _, err := c.Ping(testContext(t)); err != nil {
+		t.Error(err)
+	}
+}
+
+// Requests that logicsrv cannot answer, as it stands still, are answered behind any number of
+// hand-overs of connsrv; and two hand-overs at once are one, or two.
+func TestHandOverWhileNobodyAnswers(t *testing.T) {
+	b := started(t, nil)
+	lost := 0
+	c := dial(t, b, trimq.WithLogger(countLost(&lost)))
+	topicOf(t, c, "t", trimq.LevelDisk)
+	for _, name := range []string{"logicsrv", "persistsrv"} {
+		if err := b.Signal("STOP", name); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		s := speak(t, b)
+		go func() {
+			_, err := c.CreateTopic(testContext(t), trimq.TopicSpec{Name: "made-beside-" + name, Partitions: 1})
+			ended <- err
+		}()
+		for range 3 {
+			if err := b.Signal("12", "connsrv"); err != nil {
+				t.Error(err)
+			}
+		}
+		s.call(native.CmdPing, &native.Ping{})
+		if err := b.Signal("CONT", name); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		s.topic("second-" + name)
+	}
+	var both sync.WaitGroup
+	for range 2 {
+		both.Go(func() {
+			if err := b.Signal("12"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	both.Wait()
+	send(t, c, "t", 0, 300)
+	expect(t, c, "t", 300)
+	if lost != 0 {
+		t.Errorf("%d connections lost", lost)
+	}
+	wantOneLife(t, b)
 }
 
 // Ten hand-overs of each daemon while producers and a consumer are at work: no connection is

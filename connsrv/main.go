@@ -29,12 +29,14 @@ func run(ctx context.Context, p *tier.Process) error {
 	s, err := server.New(server.Options{
 		Config: p.Config, Requests: memory.Request.Ring(), Responses: memory.Response.Ring(),
 		Metrics: memory.Metrics, Log: p.Log, Cluster: cluster,
+		Legacy: p.Legacy(), CloseStray: p.CloseStray, Replace: p.Replace, Refuse: p.Refuse,
 	})
 	if err != nil {
 		return err
 	}
 	p.OnReload(s.Reload)
 	p.OnState(s.WriteState)
+	p.OnHandOver(s.HandOver)
 	if p.Config.AdminListen != "" {
 		admin, err := adminhttp.Listen(adminhttp.Options{
 			Address: p.Config.AdminListen, Metrics: memory.Metrics, Ready: s.Ready, Log: p.Log,

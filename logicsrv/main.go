@@ -59,9 +59,12 @@ func run(ctx context.Context, p *tier.Process) error {
 		fmt.Fprint(w, "standing follows in a line of its own")
 		s.DumpState()
 	})
+	p.OnHandOver(s.Leave)
 	stopNotes := readNotes(s, p.Log)
 	defer context.AfterFunc(ctx, s.Stop)()
-	err = s.Run()
+	if err = s.Run(); errors.Is(err, shell.ErrLeft) {
+		err = tier.ErrHandOver
+	}
 	stopNotes()
 	return errors.Join(err, notReady, memory.Detach())
 }

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/trimq/trimq/persistsrv/shell"
@@ -46,7 +47,15 @@ func run(ctx context.Context, p *tier.Process) error {
 	if err := p.Ready(); err != nil {
 		return err
 	}
-	if err := loop(ctx, s, memory.Log.Ring().Bell()); err != nil {
+	var leave atomic.Bool
+	p.OnHandOver(func() {
+		leave.Store(true)
+		memory.Log.Ring().Bell().Ring()
+	})
+	switch err := loop(ctx, s, memory.Log.Ring().Bell(), &leave); {
+	case errors.Is(err, tier.ErrHandOver):
+		return errors.Join(err, s.Close(), memory.Detach())
+	case err != nil:
 		return err
 	}
 	return errors.Join(s.Finish(), s.Close(), memory.Detach())
@@ -88,11 +97,18 @@ func settings(c *tier.Config) shell.Settings {
 	}
 }
 
-// loop steps until ctx ends and everything that stands in the ring is done with. A failed
-// sync ends it with that error: the process exits, and what was not synced stays unsaid.
-func loop(ctx context.Context, s *shell.Shell, bell *shmqueue.Bell) error {
+// loop steps until ctx ends and everything that stands in the ring is done with, or, unless ctx has
+// ended, until it is to leave: then the successor goes on as after a death, but no sync is broken
+// off, of which nobody would know how it ended. A failed sync ends it with that error: the process
+// exits, and what was not synced stays unsaid.
+func loop(ctx context.Context, s *shell.Shell, bell *shmqueue.Bell, leave *atomic.Bool) (err error) {
 	w := startWorkers(s, bell)
-	defer w.stop()
+	defer func() {
+		w.stop()
+		if failed := w.err(); err == tier.ErrHandOver && failed != nil {
+			err = failed
+		}
+	}()
 	defer context.AfterFunc(ctx, func() { bell.Ring() })()
 	for {
 		progress, err := s.Step()
@@ -101,6 +117,9 @@ func loop(ctx context.Context, s *shell.Shell, bell *shmqueue.Bell) error {
 		}
 		if err != nil {
 			return err
+		}
+		if leave.Load() && ctx.Err() == nil {
+			return tier.ErrHandOver
 		}
 		if s.SyncDue() {
 			w.sync.kick()
@@ -114,6 +133,6 @@ func loop(ctx context.Context, s *shell.Shell, bell *shmqueue.Bell) error {
 		if ctx.Err() != nil && s.Idle() {
 			return nil
 		}
-		bell.Sleep(func() bool { return s.Idle() && ctx.Err() == nil && w.err() == nil }, s.NextWake())
+		bell.Sleep(func() bool { return s.Idle() && ctx.Err() == nil && !leave.Load() && w.err() == nil }, s.NextWake())
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
 	"github.com/trimq/trimq/shmqueue"
+	"github.com/trimq/trimq/shmqueue/tier"
 	"golang.org/x/sys/unix"
 )
 
@@ -66,7 +69,7 @@ func TestLoop(t *testing.T) {
 	d := newDaemon(t)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- loop(ctx, d.s, d.c.Bell()) }()
+	go func() { ended <- loop(ctx, d.s, d.c.Bell(), new(atomic.Bool)) }()
 	synced := d.c.Word(shmqueue.WordSynced)
 	for lsn := uint64(1); lsn <= 20; lsn++ {
 		d.put(t, lsn)
@@ -94,7 +97,7 @@ func TestLoopEndsAtFailedSync(t *testing.T) {
 		return nil
 	})
 	d.put(t, 1)
-	err := loop(context.Background(), d.s, d.c.Bell())
+	err := loop(context.Background(), d.s, d.c.Bell(), new(atomic.Bool))
 	if !errors.Is(err, seglog.ErrSync) || !errors.Is(err, unix.EIO) {
 		t.Fatal(err)
 	}
@@ -103,5 +106,59 @@ func TestLoopEndsAtFailedSync(t *testing.T) {
 	}
 	if d.c.Word(shmqueue.WordStatus).Load()&shmqueue.StatusSyncFailed == 0 {
 		t.Fatal("the status does not say it")
+	}
+}
+
+// TestLoopLeaves shows that a loop which is to leave does so in the middle of the work, but not in
+// that of a sync, and that the successor finds nothing to doubt.
+func TestLoopLeaves(t *testing.T) {
+	d := newDaemon(t)
+	var leave atomic.Bool
+	began, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	d.mem.SetFault(func(c vfs.Call) error {
+		if c.Op == "sync" && strings.HasPrefix(c.Name, commitlog.LogDir) {
+			once.Do(func() {
+				close(began)
+				<-goOn
+			})
+		}
+		return nil
+	})
+	ended := make(chan error, 1)
+	go func() { ended <- loop(context.Background(), d.s, d.c.Bell(), &leave) }()
+	d.put(t, 1)
+	<-began
+	leave.Store(true)
+	d.c.Bell().Ring()
+	select {
+	case err := <-ended:
+		t.Fatalf("left in the middle of a sync: %v", err)
+	case <-time.After(20 * time.Millisecond):
+	}
+	close(goOn)
+	if err := <-ended; !errors.Is(err, tier.ErrHandOver) {
+		t.Fatal(err)
+	}
+	if synced, status := d.c.Word(shmqueue.WordSynced).Load(), d.c.Word(shmqueue.WordStatus).Load(); synced != 1 || status&shmqueue.StatusSyncFailed != 0 {
+		t.Fatalf("synced is %d, status %#x", synced, status)
+	}
+}
+
+// TestLoopThatStopsDoesNotLeave: what stops the broker removes the rings, so all must be done.
+func TestLoopThatStopsDoesNotLeave(t *testing.T) {
+	d := newDaemon(t)
+	ctx, stop := context.WithCancel(context.Background())
+	stop()
+	var leave atomic.Bool
+	leave.Store(true)
+	for lsn := uint64(1); lsn <= 20; lsn++ {
+		d.put(t, lsn)
+	}
+	if err := errors.Join(loop(ctx, d.s, d.c.Bell(), &leave), d.s.Finish()); err != nil {
+		t.Fatal(err)
+	}
+	if d.c.Head() != d.c.Tail() {
+		t.Fatalf("the ring still holds %d bytes", d.c.Tail()-d.c.Head())
 	}
 }

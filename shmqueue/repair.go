@@ -1,6 +1,7 @@
 package shmqueue
 
 import (
+	"fmt"
 	"os"
 	"time"
 
@@ -20,6 +21,12 @@ func (r *Ring) Producer() (*Producer, error) {
 			return nil, err
 		}
 	}
+	return r.produce(epoch), nil
+}
+
+// produce makes the writing end, and rings: the predecessor may have died between publishing and
+// ringing.
+func (r *Ring) produce(epoch uint64) *Producer {
 	p := &Producer{
 		r:        r,
 		area:     r.area,
@@ -33,9 +40,24 @@ func (r *Ring) Producer() (*Producer, error) {
 	}
 	p.limit.Store(r.h.head.Load() + r.capacity)
 	if !mutantNoRing {
-		r.bell.Ring() // the predecessor may have died between publishing and ringing
+		r.bell.Ring()
 	}
-	return p, nil
+	return p
+}
+
+// ContinueProducer takes the writing end over from an earlier program of this very process, which
+// has left no claim unpublished: the epoch goes on. Another epoch than that is refused.
+// REQUIRES: as Producer; the process has held the lock all the while.
+func (r *Ring) ContinueProducer(epoch uint64) (*Producer, error) {
+	if now := r.h.producer.epoch.Load(); now != epoch {
+		return nil, &FormatError{Field: "producer's epoch", Got: now, Want: fmt.Sprint(epoch), Mend: "start anew"}
+	}
+	if err := r.cut(); err != nil {
+		return nil, err
+	}
+	r.h.producer.since.Store(uint64(time.Now().UnixMilli()))
+	failpoint.Hit("ring.owner")
+	return r.produce(epoch), nil
 }
 
 // Consumer takes the reading end over; it starts at head. Ring the producer's bell once

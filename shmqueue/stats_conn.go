@@ -41,6 +41,8 @@ const (
 	ConnClosedSlow       CounterID = 36
 	ConnClosedWrite      CounterID = 37
 	ConnClosedDrain      CounterID = 38
+	ConnClosedHandOver   CounterID = 39
+	ConnHandOvers        CounterID = 40
 )
 
 var connStats = [...]Row{
@@ -83,6 +85,8 @@ var connStats = [...]Row{
 	ConnClosedSlow:       {Name: "trimq_conn_closed_total", Help: closedHelp, Kind: KindCounter, Label: "reason", Value: "slow"},
 	ConnClosedWrite:      {Name: "trimq_conn_closed_total", Help: closedHelp, Kind: KindCounter, Label: "reason", Value: "write_error"},
 	ConnClosedDrain:      {Name: "trimq_conn_closed_total", Help: closedHelp, Kind: KindCounter, Label: "reason", Value: "drain_timeout"},
+	ConnClosedHandOver:   {Name: "trimq_conn_closed_total", Help: closedHelp, Kind: KindCounter, Label: "reason", Value: "hand_over"},
+	ConnHandOvers:        {Name: "trimq_conn_hand_overs_total", Help: "Times that connsrv took its connections over from the program before it.", Kind: KindCounter},
 }
 
 const closedHelp = "Connections closed, by reason."

@@ -100,7 +100,7 @@ func (c *Conn) subscribed(m *ipc.Subscribed) {
 		return
 	}
 	r.Sub.Answered = true
-	r.Sub.Filter = c.filter(r.Sub.Index, m.Filter)
+	c.filter(r.Sub, m.Filter)
 	c.respond(header(&r), native.Empty{})
 }
 

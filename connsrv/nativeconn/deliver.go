@@ -221,13 +221,12 @@ func (c *Conn) putDeliver(d *delivery, m *native.Deliver, size int) {
 	c.lane.Counters.Add(shmqueue.ConnPushedBytes, uint64(size))
 }
 
-// filter compiles a queue's filter. One that cannot be read, which logicsrv lets nobody make, keeps
-// no message from its consumer.
-func (c *Conn) filter(queue uint64, m ipc.Filter) *selector.Filter {
+// filter gives a consumer its queue's filter. One that cannot be read, which logicsrv lets nobody
+// make, keeps no message from it.
+func (c *Conn) filter(s *session.Sub, m ipc.Filter) {
 	f, err := c.lane.Filter(m)
 	if err != nil {
-		c.settings.Log.Error("a queue's filter cannot be read; everything passes", "queue", queue, "err", err)
-		return nil
+		c.settings.Log.Error("a queue's filter cannot be read; everything passes", "queue", s.Index, "err", err)
 	}
-	return f
+	s.Filter, s.Wanted = f, m
 }

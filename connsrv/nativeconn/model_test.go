@@ -100,7 +100,7 @@ func (g *game) matches(o uint64) bool { return g.filter.Kind == 0 || g.values[o]
 
 // step does one thing on one side.
 func (g *game) step() {
-	switch rapid.IntRange(0, 15).Draw(g.rt, "what") {
+	switch rapid.IntRange(0, 17).Draw(g.rt, "what") {
 	case 0:
 		g.subscribe()
 	case 1, 2, 3:
@@ -126,6 +126,8 @@ func (g *game) step() {
 	case 15:
 		g.link.laterMS += rapid.Int64Range(0, 80).Draw(g.rt, "later")
 		g.conn.Deadline(g.link.NowMS())
+	case 16, 17:
+		g.handOver(g.t)
 	}
 }
 

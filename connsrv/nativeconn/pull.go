@@ -158,7 +158,7 @@ func (c *Conn) pulled(m *ipc.Pulled) {
 		return
 	}
 	p.Answer(m)
-	p.Sub.Filter = c.filter(m.Queue, m.Filter)
+	c.filter(p.Sub, m.Filter)
 	if m.Lease == 0 {
 		for _, x := range m.Runs {
 			if !p.Sub.InHand.Add(x.Index, x.First, x.Count) {

@@ -62,6 +62,14 @@ func (g *Group) Listen(address string) (port uint16, err error) {
 	return uint16(p), nil
 }
 
+// Port is that of the listening sockets that there are; 0: there are none.
+func (g *Group) Port() uint16 {
+	if len(g.listeners) == 0 {
+		return 0
+	}
+	return g.listeners[0].addr.Port()
+}
+
 func onlyNoFamily(errs []error) bool {
 	for _, err := range errs {
 		if !errors.Is(err, unix.EADDRNOTAVAIL) && !errors.Is(err, unix.EAFNOSUPPORT) {

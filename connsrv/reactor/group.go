@@ -22,14 +22,15 @@ const (
 	reasonDone                    // we closed it, after saying why
 	reasonHandshake               // no handshake in time
 	reasonIdle
-	reasonSlow  // no progress, reading or writing
-	reasonWrite // an error while sending
-	reasonDrain // still there when the time to drain was over
+	reasonSlow     // no progress, reading or writing
+	reasonWrite    // an error while sending
+	reasonDrain    // still there when the time to drain was over
+	reasonHandOver // what was passed on of it could not be read
 	reasonCount
 )
 
 // ReasonNames are the words for reasons in metrics and logs, in their order.
-var ReasonNames = [reasonCount]string{"peer", "done", "handshake_timeout", "idle_timeout", "slow", "write_error", "drain_timeout"}
+var ReasonNames = [reasonCount]string{"peer", "done", "handshake_timeout", "idle_timeout", "slow", "write_error", "drain_timeout", "hand_over"}
 
 func (r Reason) String() string { return ReasonNames[r] }
 
@@ -51,7 +52,14 @@ type Options struct {
 	Room func(l *Loop, link session.Link) session.Protocol
 	// Refusal is what a connection beyond the limit is sent before it is closed.
 	Refusal func() []byte
+	// Frozen is called after Freeze, while all loops stand. If it returns they go on.
+	Frozen func()
+	// Source is a file of which a predecessor had ranges to be sent; it is released once.
+	Source func(fd int) (session.Source, error)
 }
+
+// maxLoops is how many numbers a connection's id has for its loop.
+const maxLoops = 255
 
 // Group is the event loops of a process and its listening sockets.
 type Group struct {
@@ -67,7 +75,7 @@ type Group struct {
 
 // New makes the loops. Each needs its Service set before Run.
 func New(o Options) (*Group, error) {
-	invariant.Check(o.Loops >= 1 && o.Loops <= 255, "%d event loops", o.Loops)
+	invariant.Check(o.Loops >= 1 && o.Loops <= maxLoops, "%d event loops", o.Loops)
 	g := &Group{options: o, log: o.Log, counters: o.Counters}
 	g.limits.Store(&o.Limits)
 	for i := range o.Loops {
@@ -105,24 +113,59 @@ func (g *Group) Run(ctx context.Context, drain func() time.Duration) error {
 	}
 	stop := context.AfterFunc(ctx, func() { g.drain(drain()) })
 	defer stop()
+	for {
+		err := g.runLoops()
+		if err != nil || !g.loops[0].frozen {
+			return err
+		}
+		g.options.Frozen()
+		for _, l := range g.loops {
+			l.frozen = false
+		}
+	}
+}
+
+// runLoops returns when all loops have ended, or stand.
+func (g *Group) runLoops() error {
 	g.running.Store(int32(len(g.loops) - 1))
 	errs := make([]error, len(g.loops))
 	var wg sync.WaitGroup
-	for i, l := range g.loops {
+	for i, l := range g.loops[1:] {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			if errs[i] = l.run(); errs[i] != nil {
+			if errs[i+1] = l.run(); errs[i+1] != nil {
 				g.drain(0)
 			}
-			if i > 0 {
-				g.running.Add(-1)
-				g.loops[0].Nudge()
-			}
+			g.running.Add(-1)
+			g.loops[0].Nudge()
 		}()
+	}
+	if errs[0] = g.loops[0].run(); errs[0] != nil {
+		g.drain(0)
+	}
+	// Where the first loop stands nobody gives the others anything more: what they have been given
+	// they take in before they stand.
+	for _, l := range g.loops[1:] {
+		if g.loops[0].frozen {
+			l.Call(func() { l.frozen = true })
+		}
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// Freeze has all loops stand between two turns, and Options.Frozen called then; not where they
+// drain: refused is called. Safe from any goroutine.
+func (g *Group) Freeze(refused func()) {
+	first := g.loops[0]
+	first.Call(func() {
+		if first.drainMS != 0 {
+			refused()
+			return
+		}
+		first.frozen = true
+	})
 }
 
 // drain has every loop stop accepting and say goodbye.

@@ -66,14 +66,18 @@ type Loop struct {
 	calls    []func() // from other goroutines
 	sleeping atomic.Bool
 	drainMS  int64 // until when connections may finish; 0: not draining
+	frozen   bool  // it stands, and goes on when Group.Run says so
 }
 
 const scratchBytes = 64 << 10
 
 var clockStart = time.Now()
 
+// clockAhead is what the clock had shown before this program took over.
+var clockAhead atomic.Int64
+
 // monotonicMS never is 0, so that 0 can mean unset.
-func monotonicMS() int64 { return time.Since(clockStart).Milliseconds() + 1 }
+func monotonicMS() int64 { return time.Since(clockStart).Milliseconds() + 1 + clockAhead.Load() }
 
 func newLoop(g *Group, number int) (*Loop, error) {
 	p, err := newPoller()
@@ -147,9 +151,9 @@ func (l *Loop) NowMS() int64 { return l.nowMS }
 // Turns is how often the loop has gone round. Called in the loop.
 func (l *Loop) Turns() uint64 { return l.turns }
 
-// run is the loop. It returns once it is drained.
+// run is the loop. It returns once it is drained, or frozen.
 func (l *Loop) run() error {
-	for !l.drained() {
+	for !l.frozen && !l.drained() {
 		events, err := l.wait()
 		if err != nil {
 			return fmt.Errorf("event loop %d: %w", l.Number, err)

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/trimq/trimq/connsrv/handover"
 	"github.com/trimq/trimq/connsrv/session"
 	"github.com/trimq/trimq/protocol/ipc"
 )
@@ -104,6 +105,7 @@ func (r *testRoom) Shutdown()                    { r.env.shutdown.Add(1); r.link
 func (r *testRoom) Resync(ipc.Marker, bool) bool { return true }
 func (r *testRoom) AskAgain(bool) bool           { return true }
 func (r *testRoom) Closed()                      { r.env.closed.Add(1) }
+func (r *testRoom) Pass(*handover.Codec)         {}
 
 // testFile is a mapped file.
 type testFile struct {

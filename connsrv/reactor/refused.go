@@ -1,6 +1,7 @@
 package reactor
 
 import (
+	"github.com/trimq/trimq/connsrv/handover"
 	"github.com/trimq/trimq/connsrv/session"
 	"github.com/trimq/trimq/protocol/ipc"
 )
@@ -20,4 +21,5 @@ func (refusedRoom) Ended()                             {}
 func (refusedRoom) Shutdown()                          {}
 func (refusedRoom) Resync(ipc.Marker, bool) bool       { return true }
 func (refusedRoom) AskAgain(bool) bool                 { return true }
+func (refusedRoom) Pass(*handover.Codec)               {}
 func (refusedRoom) Closed()                            {}

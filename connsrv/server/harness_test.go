@@ -10,6 +10,8 @@ import (
 	"time"
 	"unsafe"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/trimq/trimq/protocol/batch"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/native"
@@ -26,7 +28,20 @@ type broker struct {
 	b       *shmqueue.Ring // the stub's view of ring 54321
 	cancel  context.CancelFunc
 	stopped chan error
+	options Options
+	leaving chan leaving // what a server passes on that hands over
+	refused chan error
+	sends   int // of all clients
 }
+
+// leaving is what a server passes on.
+type leaving struct {
+	state int
+	fds   []int
+}
+
+// restless brokers hand over with every third request.
+var restless bool
 
 // heapRing makes a ring in plain memory and returns two views of it.
 func heapRing(t *testing.T, capacity uint64) (a, b *shmqueue.Ring) {
@@ -51,21 +66,59 @@ func start(t *testing.T, change func(*tier.Config)) *broker {
 	c.RingRequestBytes, c.RingResponseBytes = 4<<20, 1<<20
 	c.MaxFrameBytes, c.WindowBytes = 512<<10, 1<<20
 	c.DrainTimeoutMS = 2000
+	if restless {
+		c.DrainTimeoutMS = 50
+	}
 	if change != nil {
 		change(c)
 	}
 	a1, a2 := heapRing(t, uint64(c.RingRequestBytes))
 	b1, b2 := heapRing(t, uint64(c.RingResponseBytes))
 	stub := newStub(t, c.DataDir, filepath.Join(c.RunDir, "conn.bell"), a2, b2)
-	s, err := New(Options{Config: c, Requests: a1, Responses: b1, Metrics: shmqueue.HeapMetrics(), Log: slog.New(slog.DiscardHandler), Cluster: "test"})
-	must(t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	br := &broker{Server: s, t: t, stub: stub, config: c, b: b2, cancel: cancel, stopped: make(chan error, 1)}
-	ready := make(chan struct{})
-	go func() { br.stopped <- s.Run(ctx, func() error { close(ready); return nil }) }()
-	<-ready
-	t.Cleanup(br.stop)
+	br := &broker{t: t, stub: stub, config: c, b: b2, leaving: make(chan leaving, 1), refused: make(chan error, 1)}
+	br.options = Options{
+		Config: c, Requests: a1, Responses: b1, Metrics: shmqueue.HeapMetrics(), Log: slog.New(slog.DiscardHandler), Cluster: "test",
+		CloseStray: func() int { return 0 },
+		Replace: func(state int, fds []int) error {
+			state, err := unix.Dup(state)
+			must(t, err)
+			br.leaving <- leaving{state, fds}
+			select {} // exec does not return either
+		},
+		Refuse: func(err error) { br.refused <- err },
+	}
+	br.run(br.options)
+	t.Cleanup(func() { br.stop() })
 	return br
+}
+
+// run makes a server and lets it serve.
+func (b *broker) run(o Options) {
+	b.t.Helper()
+	s, err := New(o)
+	must(b.t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	b.Server, b.cancel, b.stopped = s, cancel, make(chan error, 1)
+	ready, stopped := make(chan struct{}), b.stopped
+	go func() { stopped <- s.Run(ctx, func() error { close(ready); return nil }) }()
+	<-ready
+}
+
+// handOver puts another server in the place of this one, as exec does in the daemon. The old
+// one's goroutines stand for ever.
+func (b *broker) handOver() {
+	b.t.Helper()
+	b.HandOver()
+	o := b.options
+	select {
+	case l := <-b.leaving:
+		o.Legacy = l.state
+	case err := <-b.refused:
+		b.t.Fatalf("hand-over refused: %v", err)
+	case <-time.After(20 * time.Second):
+		b.t.Fatal("the server does not leave")
+	}
+	b.run(o)
 }
 
 // stop ends the server and waits for it.
@@ -87,6 +140,7 @@ func (b *broker) counter(id shmqueue.CounterID) uint64 { return b.counters.Load(
 // client is a connection that speaks frames.
 type client struct {
 	t    *testing.T
+	b    *broker
 	conn net.Conn
 	dec  *native.Decoder
 	next uint64
@@ -99,7 +153,7 @@ func (b *broker) dial() *client {
 	must(b.t, err)
 	b.t.Cleanup(func() { conn.Close() })
 	must(b.t, conn.SetDeadline(time.Now().Add(60*time.Second)))
-	return &client{t: b.t, conn: conn, dec: native.NewDecoder(conn, 64<<10, 64<<20)}
+	return &client{t: b.t, b: b, conn: conn, dec: native.NewDecoder(conn, 64<<10, 64<<20)}
 }
 
 // connect dials and says hello.
@@ -121,6 +175,9 @@ func (c *client) hello() native.HelloReply {
 // send writes a request and returns its correlation.
 func (c *client) send(cmd native.Command, body native.Body) uint64 {
 	c.t.Helper()
+	if c.b.sends++; restless && c.b.sends%3 == 0 {
+		c.b.handOver()
+	}
 	c.next++
 	c.write(native.AppendFrame(nil, cmd, 0, c.next, body))
 	return c.next

@@ -31,10 +31,16 @@ type Options struct {
 	Metrics   *shmqueue.Metrics
 	Log       *slog.Logger
 	Cluster   string // the broker's id
+
+	Legacy     int                              // descriptor of what a predecessor has passed on; 0 or less: none
+	CloseStray func() (closed int)              // closes what it has left open and nobody has taken over
+	Replace    func(state int, fds []int) error // replaces the program; it returns where it cannot
+	Refuse     func(error)                      // ends a hand-over that cannot be
 }
 
 // Server is a connsrv.
 type Server struct {
+	options   Options
 	config    atomic.Pointer[tier.Config]
 	log       *slog.Logger
 	counters  *shmqueue.Counters
@@ -50,6 +56,7 @@ type Server struct {
 	cluster   string
 	started   time.Time
 	port      uint16
+	continues bool // the epoch of a predecessor that has passed its connections on
 	markers   atomic.Uint64
 	failure   atomic.Pointer[error]
 	stop      context.CancelFunc
@@ -58,7 +65,7 @@ type Server struct {
 // New takes over connsrv's ends of the rings and listens. Nobody is served before Run.
 func New(o Options) (*Server, error) {
 	c := o.Config
-	s := &Server{log: o.Log, metrics: o.Metrics, counters: o.Metrics.Tier(shmqueue.TierConn), cluster: o.Cluster, started: time.Now(), bellFd: -1}
+	s := &Server{options: o, log: o.Log, metrics: o.Metrics, counters: o.Metrics.Tier(shmqueue.TierConn), cluster: o.Cluster, started: time.Now(), bellFd: -1}
 	s.config.Store(c)
 	if most := o.Requests.MaxRecord(); int(c.MaxFrameBytes)+ipc.AppendSize > most {
 		return nil, fmt.Errorf("%w: max_frame_bytes = %d, and a record of ring_request_bytes holds %d", tier.ErrUsage, c.MaxFrameBytes, most)
@@ -67,12 +74,13 @@ func New(o Options) (*Server, error) {
 	if s.secret, err = readSecret(c.AuthSecretFile); err != nil {
 		return nil, err
 	}
-	if err := s.attach(o); err != nil {
+	legacy := s.readState(o)
+	if legacy, err = s.attach(o, legacy); err != nil {
 		return nil, err
 	}
 	s.setConfig(c)
 	if s.bellFd, err = openBell(tier.BellPath(c)); err == nil {
-		err = s.makeLoops(c)
+		err = s.makeLoops(c, legacy)
 	}
 	if err != nil {
 		s.close()
@@ -81,18 +89,33 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-// attach takes over our ends of the rings.
-func (s *Server) attach(o Options) error {
-	requests, err := o.Requests.Producer()
+// produce takes over the writing end of ring 12345, in the predecessor's epoch where its
+// connections are there.
+func (s *Server) produce(o Options, legacy *passed) (*shmqueue.Producer, *passed, error) {
+	if legacy != nil {
+		p, err := o.Requests.ContinueProducer(legacy.epoch)
+		if err == nil {
+			s.continues = true
+			return p, legacy, nil
+		}
+		s.giveUp(o, err)
+	}
+	p, err := o.Requests.Producer()
+	return p, nil, err
+}
+
+// attach takes over our ends of the rings. It returns what of the predecessor is to be adopted.
+func (s *Server) attach(o Options, legacy *passed) (*passed, error) {
+	requests, legacy, err := s.produce(o, legacy)
 	if err != nil {
-		return fmt.Errorf("take over the end of ring 12345: %w", err)
+		return nil, fmt.Errorf("take over the end of ring 12345: %w", err)
 	}
 	if s.responses, err = o.Responses.Consumer(); err != nil {
-		return fmt.Errorf("take over the end of ring 54321: %w", err)
+		return nil, fmt.Errorf("take over the end of ring 54321: %w", err)
 	}
 	view, err := commitlog.OpenView(o.Config.DataDir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.bell = o.Responses.Bell()
 	s.rings = &session.Rings{
@@ -101,10 +124,13 @@ func (s *Server) attach(o Options) error {
 		Bell:     o.Requests.Bell(), Status: o.Responses.Word(shmqueue.WordStatus), View: view,
 		Counters: s.counters, Loops: uint32(loopsFor(o.Config)),
 	}
+	if legacy != nil { // the ids of its connections name its loops
+		s.rings.Loops = uint32(len(legacy.lanes))
+	}
 	s.counters.Add(shmqueue.ConnStarts, 1)
 	s.counters.Set(shmqueue.ConnEpoch, requests.Epoch())
 	s.counters.Set(shmqueue.ConnOpen, 0)
-	return nil
+	return legacy, nil
 }
 
 // loopsFor is how many event loops to run. One loop moves more than logicsrv and persistsrv
@@ -116,7 +142,10 @@ func loopsFor(c *tier.Config) int {
 	return max(1, min(runtime.GOMAXPROCS(0)/3, 8))
 }
 
-func (s *Server) makeLoops(c *tier.Config) error {
+func (s *Server) makeLoops(c *tier.Config, legacy *passed) error {
+	if legacy != nil {
+		legacy.loops.ContinueClock()
+	}
 	group, err := reactor.New(reactor.Options{
 		Loops: int(s.rings.Loops), Limits: limitsOf(c), Counters: counting{s.counters}, Log: s.log,
 		Room: func(l *reactor.Loop, link session.Link) session.Protocol {
@@ -125,6 +154,7 @@ func (s *Server) makeLoops(c *tier.Config) error {
 		Refusal: func() []byte {
 			return nativeconn.Refusal(errcode.New(errcode.TooManyConnections, "the server has its maximum of %d connections", s.config.Load().MaxConnections))
 		},
+		Frozen: s.frozen, Source: openSource,
 	})
 	if err != nil {
 		return err
@@ -138,7 +168,12 @@ func (s *Server) makeLoops(c *tier.Config) error {
 	if err := group.Loops()[0].Watch(s.bellFd, func() { emptyBell(s.bellFd) }); err != nil {
 		return err
 	}
-	s.port, err = group.Listen(c.Listen)
+	if legacy != nil {
+		s.adopt(legacy)
+	}
+	if s.port = group.Port(); s.port == 0 {
+		s.port, err = group.Listen(c.Listen)
+	}
 	return err
 }
 
@@ -174,7 +209,9 @@ func (s *Server) sayHello(ctx context.Context) error {
 // in the ring.
 func (s *Server) Run(ctx context.Context, ready func() error) error {
 	defer s.close()
-	if err := s.sayHello(ctx); err != nil {
+	if s.continues {
+		s.rings.Bell.Ring()
+	} else if err := s.sayHello(ctx); err != nil {
 		if errors.Is(err, context.Canceled) {
 			return nil
 		}

@@ -1,6 +1,9 @@
 package session
 
-import "github.com/trimq/trimq/protocol/ipc"
+import (
+	"github.com/trimq/trimq/connsrv/handover"
+	"github.com/trimq/trimq/protocol/ipc"
+)
 
 // Protocol is the room of one connection: a state machine of one wire protocol, without
 // I/O. Bytes go in and commands come out on the ring; replies go in and bytes come out on
@@ -42,6 +45,9 @@ type Protocol interface {
 	// its Marker has ended: what it may have given to one that it read before, nobody would
 	// know. Otherwise as Resync, which comes before.
 	AskAgain(first bool) (done bool)
+	// Pass goes over all that the room is, between two turns of the loop: to write it for the
+	// program that replaces this one, or to read it into a new room of that.
+	Pass(c *handover.Codec)
 	// Closed says that the connection is gone. It is the last call.
 	Closed()
 }

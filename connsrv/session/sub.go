@@ -20,6 +20,7 @@ type Sub struct {
 	Consumer ipc.Consumer // queue: what it wants to be. With AutoAck connsrv acknowledges what it has sent
 
 	Filter *selector.Filter // queue: what it wants of the messages; nil: all
+	Wanted ipc.Filter       // queue: what Filter was compiled from
 
 	Limit     uint64 // what the client lets us deliver in all: messages of a queue, bytes of a partition
 	Told      uint64 // queue: the limit that logicsrv knows; never above Limit and Skipped

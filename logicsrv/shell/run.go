@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"errors"
 	"runtime"
 	"time"
 
@@ -45,6 +46,9 @@ func (s *Shell) Run() error {
 				return nil
 			}
 		}
+		if s.leave.Load() && !s.stop.Load() {
+			return ErrLeft
+		}
 		s.publishCounters()
 		if progress {
 			idle = 0
@@ -62,6 +66,16 @@ func (s *Shell) Run() error {
 // Stop makes Run return after it has drained. Safe from any goroutine.
 func (s *Shell) Stop() {
 	s.stop.Store(true)
+	s.bell.Ring()
+}
+
+// ErrLeft is what Run returns after Leave.
+var ErrLeft = errors.New("left in the middle of the work")
+
+// Leave makes Run return ErrLeft behind the step that it is in, for a successor that goes on as
+// after a death: what is taken in is in the rings. A Stop comes first. Safe from any goroutine.
+func (s *Shell) Leave() {
+	s.leave.Store(true)
 	s.bell.Ring()
 }
 
@@ -116,7 +130,7 @@ func (s *Shell) turnBlocked() bool { return s.entryLSN != 0 || !s.gateHasRoom() 
 // A ring counts as still full only if nothing was released since before the put that failed:
 // the wish for room may have been granted, and taken away, before the flag was set.
 func (s *Shell) stillIdle() bool {
-	if s.stop.Load() || s.dump.Load() {
+	if s.stop.Load() || s.leave.Load() || s.dump.Load() {
 		return false
 	}
 	if s.phase != running {

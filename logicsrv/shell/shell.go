@@ -84,6 +84,7 @@ type Shell struct {
 	n          counts
 	shown      core.Stats // what publishStats has shown
 	stop       atomic.Bool
+	leave      atomic.Bool
 	dump       atomic.Bool
 	reload     atomic.Pointer[CheckpointLimits]
 }

@@ -95,6 +95,22 @@ func openSegment(root string, f SegmentFile, known *Segment) (*Segment, error) {
 	return s, nil
 }
 
+// AdoptSegment is a segment that another program has left open in this process, for ranges of its
+// file that wait to be sent; the caller calls Release. No View knows it.
+func AdoptSegment(fd int) (*Segment, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, fmt.Errorf("adopt segment: descriptor %d: %w", fd, err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size > maxSegmentMap {
+		return nil, fmt.Errorf("adopt segment: descriptor %d is not that of one", fd)
+	}
+	s := &Segment{file: os.NewFile(uintptr(fd), "segment"), fd: fd, inode: st.Ino, capacity: st.Size}
+	s.size.Store(st.Size)
+	s.refs.Store(1)
+	return s, nil
+}
+
 // maxSegmentMap bounds what a damaged header can make a reader map.
 const maxSegmentMap = 1 << 37
 

@@ -1,7 +1,7 @@
 // Package wire reads and writes the small parts that TriMQ's own formats are made of:
 // little-endian integers, strings with a length, counts.
 //
-// Called by the codecs of package protocol/… and by nothing else. A leaf of the leaves.
+// Called by the codecs of package protocol/… and by connsrv/handover. A leaf of the leaves.
 //
 // Invariants:
 //  1. A Cursor never reads past its slice, and after its first error it yields zero values

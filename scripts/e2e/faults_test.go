@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -38,6 +39,7 @@ func (n *nemesis) usual() []fault {
 		{"stopped", 4, n.freeze}, {"killed while another is stopped", 3, n.killBesideFrozen},
 		{"supervisor", 2, n.supervisor}, {"reboot", 2, n.reboot}, {"orderly restart", 1, n.restart},
 		{"client cut", 6, n.cut}, {"signals", 1, n.signals},
+		{"hand-over", 6, n.handOver}, {"hand-over beside a death", 3, n.handOverBesideDeath},
 	}
 }
 
@@ -184,6 +186,41 @@ func (n *nemesis) cut() {
 	p := n.w.parties[n.r.IntN(len(n.w.parties))]
 	n.w.mu.Unlock()
 	p.cut()
+}
+
+// handOver upgrades a tier, or all: no connection may be lost by it.
+func (n *nemesis) handOver() {
+	names, began := tier.Daemons, time.Now()
+	if at := n.r.IntN(4); at < len(names) {
+		names = names[at : at+1]
+	}
+	for _, name := range names {
+		if err := n.w.b.Signal("12", name); err != nil {
+			n.w.h.report("hand-over of %s: %v", name, err)
+		}
+	}
+	n.heal()
+	n.w.h.wereDown(began, time.Now(), slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == "connsrv" })...)
+}
+
+// handOverBesideDeath kills a tier while one, perhaps itself, is upgraded.
+func (n *nemesis) handOverBesideDeath() {
+	began, order := time.Now(), n.r.Perm(3)
+	leaver, victim, pause := tier.Daemons[order[0]], tier.Daemons[order[1]], time.Duration(n.r.IntN(80))*time.Millisecond
+	if n.r.IntN(3) == 0 {
+		victim = leaver
+	}
+	var handed sync.WaitGroup
+	handed.Go(func() { _ = n.w.b.Signal("12", leaver) }) // it may die, or be refused for that nobody serves yet
+	time.Sleep(pause)
+	_ = n.w.b.Kill(victim)
+	handed.Wait()
+	n.heal()
+	down := []string{victim}
+	if leaver != "connsrv" {
+		down = append(down, leaver)
+	}
+	n.w.h.wereDown(began, time.Now(), down...)
 }
 
 // signals that must disturb nobody.

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -130,8 +129,8 @@ func outputPath(c *tier.Config, name string) string {
 
 // isReady tells whether the daemon with that pid has said that it serves.
 func isReady(c *tier.Config, name string, pid int) bool {
-	b, err := os.ReadFile(tier.PathsOf(c, name).Ready)
-	return err == nil && strings.TrimSpace(string(b)) == strconv.Itoa(pid)
+	said, _ := tier.ReadReady(c, name)
+	return pid != 0 && said == pid
 }
 
 // tail returns the last lines of a file, for an error message.

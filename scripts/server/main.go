@@ -19,6 +19,7 @@ const usage = `usage: mq_server COMMAND [ARGUMENTS] [-config FILE] [SETTINGS]
                            15, 2  drain and stop in order      9   kill
                            1      reload the configuration     10  reopen log files
                            3      write state and stacks to the log and go on
+                           12     hand over to the programs on the disk
   status [json]            show what runs; exit code 0: all serve, 3: not running, 1: degraded
 
 A tier that is killed with 9 is started again; one that is stopped with 15 or 2 stays stopped

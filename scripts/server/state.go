@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -28,7 +29,8 @@ type tierState struct {
 	PID      int       `json:"pid,omitempty"`
 	Since    time.Time `json:"since"`
 	Restarts int       `json:"restarts"`
-	Reason   string    `json:"reason,omitempty"` // of the last end
+	Version  string    `json:"version,omitempty"` // and commit, of what serves
+	Reason   string    `json:"reason,omitempty"`  // of the last end
 }
 
 // serverState is the state file run_dir/state.json.
@@ -75,9 +77,11 @@ func readState(c *tier.Config) (serverState, error) {
 		if t.PID, err = tier.LockHolder(tier.PathsOf(c, t.Name).Lock); err != nil {
 			return s, err
 		}
+		t.Version = ""
 		switch {
 		case t.PID != 0 && isReady(c, t.Name, t.PID):
 			t.State = stateReady
+			_, t.Version = tier.ReadReady(c, t.Name)
 		case t.PID != 0:
 			t.State = stateStarting
 		case s.Supervisor == 0 && t.State != stateFailed:
@@ -109,13 +113,13 @@ func status(c *tier.Config, words []string, out io.Writer) error {
 	switch {
 	case len(words) == 0:
 		w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-		fmt.Fprintln(w, "TIER\tSTATE\tPID\tSINCE\tRESTARTS\tLAST END")
+		fmt.Fprintln(w, "TIER\tSTATE\tPID\tSINCE\tRESTARTS\tVERSION\tLAST END")
 		for _, t := range s.Tiers {
 			since := "-"
 			if !t.Since.IsZero() {
 				since = time.Since(t.Since).Round(time.Second).String()
 			}
-			fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%d\t%s\n", t.Name, t.State, t.PID, since, t.Restarts, t.Reason)
+			fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%d\t%s\t%s\n", t.Name, t.State, t.PID, since, t.Restarts, cmp.Or(t.Version, "-"), t.Reason)
 		}
 		if err := w.Flush(); err != nil {
 			return err

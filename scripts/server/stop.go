@@ -61,6 +61,8 @@ func stop(c *tier.Config, words []string, out io.Writer) error {
 		return stopAll(c, sig, out)
 	case syscall.SIGKILL:
 		return killAll(c, out)
+	case syscall.SIGUSR2:
+		return handOver(c, tier.Daemons, out)
 	}
 	found := false
 	for _, name := range tier.Daemons {
@@ -96,6 +98,9 @@ func send(c *tier.Config, name string, sig syscall.Signal) (bool, error) {
 func signalOne(c *tier.Config, name string, sig syscall.Signal, out io.Writer) error {
 	if !slices.Contains(tier.Daemons, name) {
 		return fmt.Errorf("%w: unknown tier %q: want one of %s", tier.ErrUsage, name, strings.Join(tier.Daemons, ", "))
+	}
+	if sig == syscall.SIGUSR2 {
+		return handOver(c, []string{name}, out)
 	}
 	t, err := openTarget(c, name)
 	if err != nil {

@@ -15,4 +15,5 @@ var plainNames = map[string]string{
 // starters are the files of a daemon that may start a program, each with its reason.
 var starters = map[string]string{
 	"logicsrv/replay/process.go": "logicsrv starts itself to make a checkpoint, see docs/decisions/005-checkpoints.md",
+	"shmqueue/tier/handover.go":  "the program that is to take over shows as a child that it starts",
 }

@@ -13,7 +13,8 @@
 //     broker id in data_dir and from run_dir, and a daemon refuses another broker's.
 //  3. run_dir/<name>.ready exists only while the daemon of that name, whose pid it holds,
 //     serves. A leftover of a dead one is recognised by the free lock.
-//  4. Every setting has a default, a unit and a limit; they are checked at start, and an
+//  4. A hand-over (signal 12) gives nothing up before the new program has shown that it starts.
+//  5. Every setting has a default, a unit and a limit; they are checked at start, and an
 //     unknown key stops the start with the nearest known one.
 //
 // Goroutines: Main starts one that turns signals into calls; it ends with the process.

@@ -55,6 +55,29 @@ func (p *Process) Attach() (*Memory, error) {
 	return m, nil
 }
 
+// tryAttach tells whether Attach would take the segments as they are, and leaves no trace.
+func tryAttach(c *Config) error {
+	identity, err := brokerIdentity(c)
+	if err != nil {
+		return err
+	}
+	request, response, log, metrics := Keys(c.ShmKeyBase)
+	for key, capacity := range map[int]Bytes{request: c.RingRequestBytes, response: c.RingResponseBytes, log: c.RingLogBytes} {
+		s, err := shmqueue.Attach(key, uint64(capacity), false)
+		if err == nil {
+			err = errors.Join(claimIdentity(s, key, identity), s.Detach())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	m, err := shmqueue.AttachMetrics(metrics, false)
+	if err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	return m.Detach()
+}
+
 // claimIdentity marks a new segment as ours, or checks the mark of an old one.
 func claimIdentity(s *shmqueue.Segment, key int, identity uint64) error {
 	word := s.Ring().Word(shmqueue.WordIdentity)

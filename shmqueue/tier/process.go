@@ -11,8 +11,10 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -40,12 +42,12 @@ var ErrInUse = errors.New("in use")
 var Daemons = []string{"persistsrv", "logicsrv", "connsrv"}
 
 // Paths are the files of one daemon.
-type Paths struct{ Lock, PID, Ready, Log string }
+type Paths struct{ Lock, PID, Ready, Outcome, Log string }
 
 // PathsOf returns the files of the daemon of that name.
 func PathsOf(c *Config, name string) Paths {
 	run := filepath.Join(c.RunDir, name)
-	return Paths{run + ".lock", run + ".pid", run + ".ready", filepath.Join(c.LogDir, name+".log")}
+	return Paths{run + ".lock", run + ".pid", run + ".ready", run + ".handover", filepath.Join(c.LogDir, name+".log")}
 }
 
 // BellPath is the FIFO that wakes connsrv.
@@ -62,17 +64,29 @@ type Process struct {
 	logs  *logFile
 	level slog.LevelVar
 
-	mu        sync.Mutex
-	dumpState func(io.Writer)
-	onReload  func(*Config)
-	loadAgain func() (*Config, error)
+	program  string // what signal 12 starts
+	legacy   legacy
+	handing  atomic.Bool // a hand-over is under way
+	stopping atomic.Bool // signal 15 or 2 has come
+
+	mu         sync.Mutex
+	dumpState  func(io.Writer)
+	onReload   func(*Config)
+	onHandOver func()
+	loadAgain  func() (*Config, error)
 }
 
 // Main runs a daemon and returns its exit code: configuration, lock, log, signals, then
 // run, whose context ends at signal 15 or 2.
 func Main(name string, run func(context.Context, *Process) error) int {
+	left, program := takeLegacy(), programPath()
+	args := os.Args[1:]
+	checking := len(args) > 0 && args[0] == checkWord
+	if checking {
+		args = args[1:]
+	}
 	load := func(out io.Writer) (*Config, error) {
-		c, rest, err := Load("", os.Environ(), os.Args[1:], out)
+		c, rest, err := Load("", os.Environ(), args, out)
 		if err == nil && len(rest) > 0 {
 			err = fmt.Errorf("%w: unexpected argument %q", ErrUsage, rest[0])
 		}
@@ -87,22 +101,36 @@ func Main(name string, run func(context.Context, *Process) error) int {
 		return ExitOK
 	}
 	var p *Process
+	if err == nil && checking {
+		if err = check(name, c); err == nil {
+			return ExitOK
+		}
+	}
 	if err == nil {
-		p, err = Open(name, c)
+		p, err = open(name, c, left)
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
 		return exitCode(err)
 	}
-	p.loadAgain = func() (*Config, error) { return load(io.Discard) }
+	p.program, p.loadAgain = program, func() (*Config, error) { return load(io.Discard) }
+	return p.main(run)
+}
+
+// main is Main from when the lock is held.
+func (p *Process) main(run func(context.Context, *Process) error) int {
 	defer p.Close()
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	go p.watchSignals(stop)
-	p.Log.Info("starting", "version", Version, "commit", Commit, "pid", os.Getpid())
-	if err := run(ctx, p); err != nil {
+	p.Log.Info("starting", "version", Version, "commit", Commit, "pid", os.Getpid(), "handed_over", p.legacy.there())
+	err := run(ctx, p)
+	if errors.Is(err, ErrHandOver) {
+		err = p.Replace(-1, nil)
+	}
+	if err != nil {
 		p.Log.Error("stopped", "err", err)
-		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		fmt.Fprintf(os.Stderr, "%s: %v\n", p.Name, err)
 		return exitCode(err)
 	}
 	p.Log.Info("stopped")
@@ -122,17 +150,29 @@ func exitCode(err error) int {
 // Open takes the daemon's lock and opens its log. An error wraps ErrUsage where the
 // directories are of no use, ErrInUse where another process holds the lock.
 func Open(name string, c *Config) (*Process, error) {
-	p := &Process{Name: name, Config: c, paths: PathsOf(c, name)}
+	return open(name, c, legacy{lock: -1, state: -1})
+}
+
+// open is Open for a program that may have found something left in its process.
+func open(name string, c *Config, left legacy) (*Process, error) {
+	p := &Process{Name: name, Config: c, paths: PathsOf(c, name), legacy: left}
 	for _, d := range []string{c.DataDir, c.RunDir, c.LogDir} {
 		if err := os.MkdirAll(d, 0o750); err != nil {
 			return nil, fmt.Errorf("%w: directory: %w", ErrUsage, err)
 		}
 	}
-	lock, err := TakeLock(p.paths.Lock)
+	var err error
+	if left.there() {
+		if left.state >= 0 {
+			unix.CloseOnExec(left.state)
+		}
+		p.lock, err = inheritLock(p.paths.Lock, left.lock)
+	} else {
+		p.lock, err = TakeLock(p.paths.Lock)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	p.lock = lock
 	if err := os.WriteFile(p.paths.PID, fmt.Appendln(nil, os.Getpid()), 0o644); err != nil {
 		return nil, fmt.Errorf("%w: pid file: %w", ErrUsage, err)
 	}
@@ -244,13 +284,35 @@ func (p *Process) setLevel(name string) {
 	}
 }
 
-// Ready says that the daemon serves.
+// Ready says that the daemon serves: its pid, and what it is.
 func (p *Process) Ready() error {
 	tmp := p.paths.Ready + ".tmp"
-	if err := os.WriteFile(tmp, fmt.Appendln(nil, os.Getpid()), 0o644); err != nil {
+	err := os.WriteFile(tmp, fmt.Appendln(nil, os.Getpid(), Version, Commit), 0o644)
+	if err == nil {
+		err = os.Rename(tmp, p.paths.Ready)
+	}
+	if err == nil {
+		err = p.noteHandedOver()
+	}
+	if err != nil {
 		return fmt.Errorf("ready file: %w", err)
 	}
-	return os.Rename(tmp, p.paths.Ready)
+	return nil
+}
+
+// ReadReady reads the ready file of the daemon of that name: whose it is, and which version and
+// commit that says it is. 0: there is none.
+func ReadReady(c *Config, name string) (pid int, version string) {
+	b, err := os.ReadFile(PathsOf(c, name).Ready)
+	if err != nil {
+		return 0, ""
+	}
+	first, rest, _ := strings.Cut(strings.TrimSpace(string(b)), " ")
+	pid, err = strconv.Atoi(first)
+	if err != nil {
+		return 0, ""
+	}
+	return pid, rest
 }
 
 // Close leaves nothing but the empty lock file and the log.
@@ -276,14 +338,19 @@ func (p *Process) OnReload(f func(*Config)) {
 	p.onReload = f
 }
 
-// watchSignals: 15 and 2 stop, 1 reloads, 3 writes state and stacks, 10 reopens the log.
+// watchSignals: 15 and 2 stop, 1 reloads, 3 writes state and stacks, 10 reopens the log, 12 hands
+// over.
 func (p *Process) watchSignals(stop context.CancelFunc) {
 	ch := make(chan os.Signal, 16)
+	if p.legacy.stop { // it came to our predecessor
+		ch <- syscall.SIGTERM
+	}
 	signal.Notify(ch, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
 	signal.Ignore(syscall.SIGPIPE)
 	for s := range ch {
 		switch s {
 		case syscall.SIGTERM, syscall.SIGINT:
+			p.stopping.Store(true)
 			p.Log.Info("stopping", "signal", s.String())
 			os.Remove(p.paths.Ready)
 			stop()
@@ -296,8 +363,8 @@ func (p *Process) watchSignals(stop context.CancelFunc) {
 				p.Log.Error("reopening the log failed", "err", err)
 			}
 			p.Log.Info("log reopened")
-		default:
-			p.Log.Warn("signal has no meaning yet", "signal", s.String())
+		case syscall.SIGUSR2:
+			go p.handOver()
 		}
 	}
 }

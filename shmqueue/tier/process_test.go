@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 		os.Stdout.WriteString("held\n")
 		select {}
 	}
+	if dir := os.Getenv("PLAY_DAEMON"); dir != "" {
+		os.Exit(playDaemon(dir))
+	}
 	os.Exit(m.Run())
 }
 

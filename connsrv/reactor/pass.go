@@ -1,0 +1,209 @@
+package reactor
+
+import (
+	"maps"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/trimq/trimq/connsrv/handover"
+	"github.com/trimq/trimq/connsrv/session"
+)
+
+// Snapshot is what the loops pass on. Called while they stand (Options.Frozen).
+func (g *Group) Snapshot() *Passed {
+	p := &Passed{NowMS: monotonicMS(), KernelMS: kernelMS()}
+	for _, ln := range g.listeners {
+		if ln.fd >= 0 {
+			p.Listeners = append(p.Listeners, PassedListener{ln.fd, ln.addr.String()})
+		}
+	}
+	files := map[int]bool{}
+	for _, l := range g.loops {
+		passed := PassedLoop{Counter: l.counter}
+		for _, id := range slices.Sorted(maps.Keys(l.conns)) {
+			passed.Conns = append(passed.Conns, l.conns[id].snapshot(files))
+		}
+		p.Loops = append(p.Loops, passed)
+	}
+	p.Files = slices.Sorted(maps.Keys(files))
+	return p
+}
+
+func (c *Conn) snapshot(files map[int]bool) PassedConn {
+	x := PassedConn{ID: c.id, FD: c.fd}
+	_, x.Refused = c.room.(refusedRoom)
+	link, room := handover.Write(nil), handover.Write(nil)
+	c.passLink(link, nil)
+	c.room.Pass(room)
+	x.Link, x.Room = link.Written(), room.Written()
+	for i := c.out.head; i < len(c.out.items); i++ {
+		if it := &c.out.items[i]; it.buf == nil {
+			files[it.src.Fd()] = true
+		}
+	}
+	return x
+}
+
+// Adopt takes over what a predecessor has passed on, in a new group of as many loops, whose
+// Services are set. Listening sockets are closed instead where others are wanted. It returns the
+// connections that could not be taken over: they are closed.
+func (g *Group) Adopt(p *Passed, listen bool) (lost []uint64) {
+	for _, x := range p.Listeners {
+		unix.CloseOnExec(x.FD)
+		if ln := g.inherit(x); ln != nil && listen {
+			g.listeners = append(g.listeners, ln)
+		} else {
+			unix.Close(x.FD)
+		}
+	}
+	files := map[int]session.Source{}
+	for _, fd := range p.Files {
+		unix.CloseOnExec(fd)
+		src, err := g.options.Source(fd)
+		if err != nil {
+			g.log.Warn("a file of which ranges wait to be sent cannot be used", "err", err)
+			continue
+		}
+		files[fd] = src
+	}
+	for i, loop := range p.Loops {
+		l := g.loops[i]
+		l.counter = loop.Counter
+		for _, x := range loop.Conns {
+			if err := l.restore(x, files); err != nil {
+				g.log.Warn("a connection could not be taken over", "conn", x.ID, "err", err)
+				lost = append(lost, x.ID)
+			}
+		}
+	}
+	for _, src := range files {
+		src.Release() // those that are needed are retained by what waits
+	}
+	return lost
+}
+
+// inherit makes a listener of a socket that listens; nil: it cannot be used.
+func (g *Group) inherit(x PassedListener) *listener {
+	c := handover.Read(nil)
+	addr := parseAddr(c, x.Addr)
+	spare, err := openSpare()
+	if c.Failed() || err != nil {
+		return nil
+	}
+	return &listener{group: g, fd: x.FD, addr: addr, spare: spare}
+}
+
+// restore makes a connection what it was. With an error it is closed.
+func (l *Loop) restore(x PassedConn, files map[int]session.Source) error {
+	unix.CloseOnExec(x.FD)
+	l.group.open.Add(1)
+	c := &Conn{loop: l, fd: x.FD, id: x.ID}
+	link, room := handover.Read(x.Link), handover.Read(x.Room)
+	c.passLink(link, files)
+	c.room = session.Protocol(refusedRoom{})
+	err := link.Done("the link")
+	if err == nil {
+		if !x.Refused {
+			c.room = l.group.options.Room(l, c)
+		}
+		c.room.Pass(room)
+		err = room.Done("the room")
+	}
+	if err == nil {
+		err = l.poll.add(c.fd, readEvents|writeEvents, c.id)
+	}
+	if err != nil {
+		c.room = refusedRoom{} // what it is, nobody knows
+		l.conns[c.id] = c
+		c.destroy(reasonHandOver)
+		return err
+	}
+	l.conns[c.id] = c
+	ready, dirty := c.readyQueued, c.dirtyQueued
+	c.readyQueued, c.dirtyQueued = false, false
+	if ready {
+		l.later(c)
+	}
+	if dirty {
+		c.markDirty()
+	}
+	c.armTimer()
+	return nil
+}
+
+// passLink goes over the connection as its loop sees it. Its entries in the loop's timers are made
+// anew.
+func (c *Conn) passLink(s *handover.Codec, files map[int]session.Source) {
+	remote := c.remote.String()
+	s.String(&remote)
+	if s.Reading() {
+		c.remote = parseAddr(s, remote)
+	}
+	for _, at := range []*int64{&c.deadlineMS, &c.openedMS, &c.activeMS, &c.sentMS, &c.stalledMS, &c.lingerMS, &c.endedMS} {
+		handover.Int(s, at)
+	}
+	handover.Int(s, &c.awaited)
+	handover.Int(s, &c.lowat)
+	handover.Uint(s, &c.paused)
+	for _, flag := range []*bool{
+		&c.readable, &c.writable, &c.awaiting, &c.gather, &c.small, &c.readyQueued, &c.dirtyQueued,
+		&c.established, &c.crowded, &c.closing, &c.hungUp, &c.want.Direct, &c.want.Pause,
+	} {
+		s.Bool(flag)
+	}
+	handover.Int(s, &c.want.Bytes)
+	s.Check(c.want.Bytes >= 0 && c.awaited >= 0)
+	waits := c.in.bytes()
+	s.Bytes(&waits)
+	if s.Reading() {
+		c.in.keep(&c.loop.pool, waits, false)
+	}
+	c.out.pass(s, &c.loop.pool, files)
+}
+
+// pass goes over what waits to be sent.
+func (q *outQueue) pass(s *handover.Codec, p *pool, files map[int]session.Source) {
+	n := s.Count(len(q.items)-q.head, 2)
+	for i := range n {
+		if s.Reading() {
+			q.readItem(s, p, files)
+		} else {
+			q.items[q.head+i].write(s)
+		}
+	}
+}
+
+func (it *outItem) write(s *handover.Codec) {
+	ranged := it.buf == nil
+	if s.Bool(&ranged); !ranged {
+		b := it.buf[it.off : int(it.off)+it.n]
+		s.Bytes(&b)
+		return
+	}
+	fd := it.src.Fd()
+	handover.Int(s, &fd)
+	handover.Int(s, &it.off)
+	handover.Int(s, &it.n)
+}
+
+func (q *outQueue) readItem(s *handover.Codec, p *pool, files map[int]session.Source) {
+	var ranged bool
+	if s.Bool(&ranged); !ranged {
+		var b []byte
+		s.Bytes(&b)
+		s.Check(len(b) > 0)
+		copy(q.extend(p, len(b)), b)
+		return
+	}
+	var fd, n int
+	var off int64
+	handover.Int(s, &fd)
+	handover.Int(s, &off)
+	handover.Int(s, &n)
+	src := files[fd]
+	s.Check(src != nil && off >= 0 && n > 0 && n < 1<<40)
+	if !s.Failed() {
+		q.extendRange(src, off, n)
+	}
+}

@@ -4,6 +4,7 @@
 //	make drill-points                          all points of all daemons
 //	go run ./scripts/points -time 20s          as many as fit, other ones every day
 //	go run ./scripts/points -only 'logic\.' -later 3
+//	go run ./scripts/points -break early-release-requests   the control: it has to fail
 //
 // Which points there are is read from the source; where they are crossed is found out by counting, so
 // a new failpoint is walked without being entered anywhere. A step of the walk:

@@ -23,6 +23,7 @@ type settings struct {
 	only  *regexp.Regexp
 	later int // further crossings to die at, of each point
 	keep  bool
+	rule  string // that the daemons break; empty: none
 }
 
 func main() {
@@ -32,6 +33,7 @@ func main() {
 	flag.Uint64Var(&s.seed, "seed", uint64(time.Now().Unix()/86400), "where a walk that is limited begins, and which later crossings are chosen")
 	flag.IntVar(&s.later, "later", 1, "later crossings of each point")
 	flag.BoolVar(&s.keep, "keep", false, "leave the broker's directory")
+	flag.StringVar(&s.rule, "break", "", "a rule that the daemons break, as the simulator's mutants do: then the walk has to fail")
 	flag.Parse()
 	err := error(nil)
 	if s.only, err = regexp.Compile(*only); err == nil {
@@ -56,7 +58,7 @@ func run(s *settings) (err error) {
 	if err := os.Mkdir(bin, 0o755); err != nil {
 		return err
 	}
-	if err := build(root, bin); err != nil {
+	if err := broker.BuildFailpoints(bin, s.rule); err != nil {
 		return err
 	}
 	w, err := start(dir, bin, s.seed)
@@ -90,12 +92,8 @@ func (w *walk) end(dir string, keep bool) error {
 
 // all walks the points, reports each step, and what was come to by none.
 func (w *walk) all(s *settings, all []point) error {
-	list := allMeans
-	if s.limit > 0 {
-		list = list[:1] // exploring takes its time
-	}
 	began := time.Now()
-	if err := w.explore(list, tier.Daemons); err != nil {
+	if err := w.explore(); err != nil {
 		return err
 	}
 	var outcomes []outcome
@@ -105,7 +103,7 @@ func (w *walk) all(s *settings, all []point) error {
 				if s.limit > 0 && time.Since(began) > s.limit {
 					return report(outcomes, nil)
 				}
-				o := w.step(p, w.crossing(p, nth))
+				o := w.step(p, nth)
 				outcomes = append(outcomes, o)
 				fmt.Println(o.line())
 				if o.err != nil {
@@ -121,15 +119,6 @@ func (w *walk) all(s *settings, all []point) error {
 		}
 	}
 	return report(outcomes, never)
-}
-
-// crossing chooses one: the first, and then others that come in the same go.
-func (w *walk) crossing(p point, nth int) uint64 {
-	n := w.routes[p].count
-	if nth == 0 || n < 2 {
-		return 1
-	}
-	return 2 + w.r.Uint64N(n-1)
 }
 
 // due are the points to which a route is known and that were not walked yet, from where the seed says.
@@ -160,7 +149,7 @@ func (o outcome) line() string {
 	case !o.died:
 		verdict = "not crossed this time"
 	}
-	return fmt.Sprintf("%-10s %-24s crossing %4d of %5d  %-34s %6s  %s", o.point.daemon, o.point.name, o.nth, o.route.count, by, o.paused.Round(10*time.Millisecond), verdict)
+	return fmt.Sprintf("%-10s %-24s crossing %4d of %5d  %-34s %6s  %s", o.point.daemon, o.point.name, o.nth, o.route.count, by, o.took.Round(10*time.Millisecond), verdict)
 }
 
 // report prints the table, and says what was wrong.

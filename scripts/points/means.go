@@ -13,26 +13,50 @@ import (
 	"github.com/trimq/trimq/shmqueue/tier"
 )
 
+// stalled is how long a daemon stands still.
+const stalled = 300 * time.Millisecond
+
 // means is something done to a broker, while it is toured, that leads to points.
 type means struct {
-	name string
-	do   func(w *walk, daemon string) error
+	name   string
+	do     func(w *walk, daemon string) error
+	behind bool // the tour, not under it: clients are told that the broker shuts down, and may give up
+	each   bool // it is done to the daemon, not to all
 }
 
 // allMeans, from the gentlest on.
 var allMeans = []means{
-	{"load", func(*walk, string) error { return nil }},
-	{"reload", func(w *walk, _ string) error { return w.b.Signal("1") }},
-	{"kill", func(w *walk, daemon string) error { return w.kill(daemon) }},
-	{"restart", func(w *walk, _ string) error { _ = w.b.Signal("15"); return w.heal() }}, // a daemon may die in it
-	{"reboot", func(w *walk, _ string) error { return w.reboot(nil) }},
-	{"torn log", func(w *walk, _ string) error { return w.reboot(w.tear) }},
+	{name: "load", do: func(*walk, string) error { return nil }},
+	{name: "reload", do: func(w *walk, _ string) error { return w.b.Signal("1") }},
+	{name: "kill", do: (*walk).kill, each: true},
+	stall("persistsrv"), stall("logicsrv"), stall("connsrv"),
+	{name: "restart", do: (*walk).restart, behind: true},
+	{name: "reboot", do: func(w *walk, _ string) error { return w.reboot(nil) }},
+	{name: "torn log", do: func(w *walk, _ string) error { return w.reboot(w.tear) }},
 }
 
 // kill kills a daemon, which may be dead already.
 func (w *walk) kill(daemon string) error {
 	_ = w.b.Kill(daemon)
 	return nil
+}
+
+// stall stops one daemon for a time in which rings fill up, whichever daemon is to die of it.
+func stall(name string) means {
+	return means{name: "stall " + name, do: func(w *walk, _ string) error {
+		_ = w.b.Signal("STOP", name) // it may be dead
+		flooded := make(chan error, 1)
+		go func() { flooded <- w.book.flood() }()
+		time.Sleep(stalled)
+		_ = w.b.Signal("CONT", name)
+		return <-flooded
+	}}
+}
+
+// restart stops all in an orderly way, in which a daemon may die, and starts them again.
+func (w *walk) restart(string) error {
+	_ = w.b.Signal("15")
+	return w.heal()
 }
 
 // reboot kills all, removes the segments, and starts again, as after a boot that the page cache has

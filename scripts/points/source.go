@@ -11,8 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/trimq/trimq/shmqueue/tier"
 )
 
 // point is a failpoint of a daemon.
@@ -95,28 +93,4 @@ func isHit(call *ast.CallExpr) bool {
 	}
 	from, ok := f.X.(*ast.Ident)
 	return ok && from.Name == "failpoint"
-}
-
-// build makes the programs that a broker is started from: the daemons with failpoints in them.
-func build(root, dir string) error {
-	args := []string{"build", "-buildvcs=false", "-tags", "failpoints", "-o", dir + "/"}
-	for _, name := range tier.Daemons {
-		args = append(args, "./"+name)
-	}
-	cmd := exec.Command("go", args...)
-	cmd.Dir, cmd.Stderr = root, os.Stderr
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("go build: %w", err)
-	}
-	for _, name := range []string{"mq_server", "trimq"} { // copies: the supervisor looks for the daemons beside itself
-		text, err := os.ReadFile(filepath.Join(root, "bin", name))
-		if err != nil {
-			return fmt.Errorf("the programs are not built: run make first (%w)", err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), text, 0o755); err != nil {
-			return err
-		}
-	}
-	return nil
 }

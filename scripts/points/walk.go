@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"time"
 
-	"github.com/trimq/trimq/clients/trimq"
 	"github.com/trimq/trimq/scripts/broker"
 	"github.com/trimq/trimq/scripts/tour"
+	"github.com/trimq/trimq/shmqueue/tier"
 )
 
 // patience bounds every wait; no healthy step comes near it.
@@ -23,11 +24,13 @@ const (
 	// background is within what time each daemon has done all that it does unasked, for
 	// smallSettings.
 	background = 1500 * time.Millisecond
+	// maxRoutes to one point are known.
+	maxRoutes = 8
 )
 
 // smallSettings make files roll, and checkpoints come with every tour.
 var smallSettings = map[string]string{
-	"ring_request_bytes": `"1Mi"`, "ring_response_bytes": `"256Ki"`, "ring_log_bytes": `"256Ki"`, "max_frame_bytes": `"64Ki"`,
+	"ring_request_bytes": `"64Ki"`, "ring_response_bytes": `"64Ki"`, "ring_log_bytes": `"64Ki"`, "max_frame_bytes": `"8Ki"`,
 	"segment_bytes": `"64Ki"`, "index_entries": "64", "page_flush_ms": "20", "retention_check_ms": "50", "disk_reserve_bytes": `"16Mi"`,
 	"checkpoint_seconds": "1", "checkpoint_bytes": `"64Ki"`, "checkpoint_events": "400", "turn_inputs": "64", "event_loops": "2",
 	"group_initial_delay_ms": "0", "group_heartbeat_ms": "100",
@@ -42,12 +45,12 @@ type route struct {
 
 // outcome is what a step has shown.
 type outcome struct {
-	point  point
-	route  route
-	nth    uint64 // crossing, from the beginning of the step
-	died   bool
-	paused time.Duration // from the beginning of the step to the end of its tour
-	err    error
+	point point
+	route route
+	nth   uint64 // crossing, from the beginning of the step
+	died  bool
+	took  time.Duration
+	err   error
 }
 
 // walk is one broker, and what is known of the points in it.
@@ -55,7 +58,7 @@ type walk struct {
 	b      *broker.Broker
 	tables tables
 	r      *rand.Rand
-	routes map[point]route
+	routes map[point][]route // the gentlest first
 	tours  int
 	book   *chronicle
 }
@@ -67,7 +70,7 @@ func start(dir, bin string, seed uint64) (*walk, error) {
 		return nil, err
 	}
 	b.Bin, b.Env = bin, []string{"TRIMQ_POINTS=" + dir}
-	w := &walk{b: b, r: rand.New(rand.NewPCG(seed, 0)), routes: map[point]route{}}
+	w := &walk{b: b, r: rand.New(rand.NewPCG(seed, 0)), routes: map[point][]route{}}
 	if w.tables, err = openTables(dir); err != nil {
 		return nil, err
 	}
@@ -81,7 +84,7 @@ func start(dir, bin string, seed uint64) (*walk, error) {
 }
 
 // tour takes one while something is done, and looks that nothing of earlier ones is lost.
-func (w *walk) tour(do func() error) error {
+func (w *walk) tour(m means, daemon string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	w.tours++
@@ -89,44 +92,70 @@ func (w *walk) tour(do func() error) error {
 	go func() {
 		ended <- tour.Go(ctx, w.b.Addr, fmt.Sprintf("tour-%d", w.tours), slog.New(slog.DiscardHandler))
 	}()
-	time.Sleep(time.Duration(w.r.IntN(60)) * time.Millisecond)
-	err := do()
-	if err != nil {
-		cancel()
+	var toured, done error
+	if m.behind {
+		toured, done = <-ended, m.do(w, daemon)
+	} else {
+		time.Sleep(time.Duration(w.r.IntN(60)) * time.Millisecond)
+		if done = m.do(w, daemon); done != nil {
+			cancel()
+		}
+		toured = <-ended
 	}
-	return errors.Join(err, <-ended, w.heal(), w.book.write(ctx))
+	return errors.Join(done, toured, w.heal(), w.book.write(ctx))
 }
 
 // explore takes a tour with each means against each daemon, and notes how points are come to.
-func (w *walk) explore(list []means, daemons []string) error {
-	for _, m := range list {
-		for _, d := range daemons {
-			if m.name != "kill" && d != daemons[0] {
-				continue // it is done to all daemons at once
+func (w *walk) explore() error {
+	for _, m := range allMeans {
+		for _, d := range tier.Daemons {
+			if !m.each && d != tier.Daemons[0] {
+				continue
 			}
 			before := w.tables.count()
-			if err := w.tour(func() error { return m.do(w, d) }); err != nil {
+			if err := w.tour(m, d); err != nil {
 				return fmt.Errorf("%s %s, nobody dies: %w", m.name, d, err)
 			}
-			w.learn(before, func(p point, n uint64) route { return route{by: m, count: n} })
+			w.learn(before, func(point) route { return route{by: m} })
 		}
 	}
 	return nil
 }
 
-// learn notes the routes to points that were crossed since, and to which none is known yet.
-func (w *walk) learn(before map[point]uint64, by func(p point, n uint64) route) {
+// learn notes the routes to points that were crossed since, unless enough are known.
+func (w *walk) learn(before map[point]uint64, by func(p point) route) {
 	for p, n := range w.tables.count() {
-		if _, known := w.routes[p]; !known && n > before[p] {
-			w.routes[p] = by(p, n-before[p])
+		r := by(p)
+		known := slices.ContainsFunc(w.routes[p], func(k route) bool { return k.by.name == r.by.name && k.via == r.via })
+		if n == before[p] || known || len(w.routes[p]) == maxRoutes || r.via == p {
+			continue
 		}
+		r.count = n - before[p]
+		w.routes[p] = append(w.routes[p], r)
 	}
 }
 
-// step lets the daemon die at a point.
-func (w *walk) step(p point, nth uint64) outcome {
+// step lets the daemon die at a point, by the first route that leads there this time.
+func (w *walk) step(p point, nth int) (o outcome) {
+	for _, r := range w.routes[p] {
+		if o = w.try(p, r, w.crossing(r, nth)); o.died || o.err != nil {
+			break
+		}
+	}
+	return o
+}
+
+// crossing chooses one: the first, and then others that come in the same go.
+func (w *walk) crossing(r route, nth int) uint64 {
+	if nth == 0 || r.count < 2 {
+		return 1
+	}
+	return 2 + w.r.Uint64N(r.count-1)
+}
+
+// try goes one route.
+func (w *walk) try(p point, r route, nth uint64) outcome {
 	time.Sleep(served)
-	r := w.routes[p]
 	o := outcome{point: p, route: r, nth: nth}
 	before, began := w.tables.count(), time.Now()
 	at := before[p] + nth
@@ -135,20 +164,25 @@ func (w *walk) step(p point, nth uint64) outcome {
 		o.err = errors.Join(o.err, w.arm(r.via, before[r.via]+1))
 	}
 	if o.err == nil {
-		o.err = w.tour(func() error { return r.by.do(w, p.daemon) })
+		o.err = w.tour(r.by, p.daemon)
 	}
 	if o.err == nil {
 		o.err = w.linger(p, at)
 	}
-	o.paused = time.Since(began)
+	o.took = time.Since(began)
 	o.died = w.tables.count()[p] >= at
 	o.err = errors.Join(o.err, w.arm(p, 0))
-	w.learn(before, func(q point, n uint64) route {
-		if q.daemon == p.daemon && r.via.name == "" {
-			return route{by: r.by, via: p, count: n}
-		}
-		return route{by: r.by, count: n}
-	})
+	if r.via.name != "" {
+		o.err = errors.Join(o.err, w.arm(r.via, 0))
+	}
+	if o.died && r.via.name == "" {
+		w.learn(before, func(q point) route {
+			if q.daemon == p.daemon {
+				return route{by: r.by, via: p}
+			}
+			return route{by: r.by}
+		})
+	}
 	return o
 }
 
@@ -166,51 +200,3 @@ func (w *walk) linger(p point, at uint64) error {
 }
 
 func (w *walk) arm(p point, at uint64) error { return w.tables[p.daemon].DieAt(p.name, at) }
-
-// chronicle is a topic that lives as long as the walk, and is read from its start after each step.
-type chronicle struct {
-	client *trimq.Client
-	p      *trimq.Producer
-	n      int
-}
-
-const chronicleTopic = "chronicle"
-
-func openChronicle(ctx context.Context, addr string) (*chronicle, error) {
-	client, err := trimq.Dial(ctx, []string{addr}, trimq.WithName(chronicleTopic), trimq.WithBackoff(5*time.Millisecond, 200*time.Millisecond))
-	if err != nil {
-		return nil, err
-	}
-	if _, err := client.CreateTopic(ctx, trimq.TopicSpec{Name: chronicleTopic, Partitions: 1}); err != nil {
-		return nil, err
-	}
-	p, err := client.NewProducer(trimq.WithRetryFor(patience))
-	return &chronicle{client: client, p: p}, err
-}
-
-// write adds a line, and reads all of them.
-func (c *chronicle) write(ctx context.Context) error {
-	if _, err := c.p.ProduceSync(ctx, &trimq.Message{Topic: chronicleTopic, Value: fmt.Append(nil, c.n)}); err != nil {
-		return fmt.Errorf("chronicle: %w", err)
-	}
-	c.n++
-	k, err := c.client.NewConsumer(ctx, []string{chronicleTopic})
-	if err != nil {
-		return err
-	}
-	for at := 0; at < c.n && err == nil; {
-		var f *trimq.Fetch
-		if f, err = k.Poll(ctx); err != nil {
-			err = fmt.Errorf("chronicle, at line %d of %d: %w", at, c.n, err)
-			break
-		}
-		for _, r := range f.Records {
-			if want := fmt.Sprint(at); string(r.Value) != want || r.Offset != uint64(at) {
-				err = fmt.Errorf("chronicle: offset %d holds %q, want %s", r.Offset, r.Value, want)
-			}
-			at++
-		}
-		f.Release()
-	}
-	return errors.Join(err, k.Close(ctx))
-}

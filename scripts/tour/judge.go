@@ -64,8 +64,6 @@ func (b *box) saw(s sight) {
 	b.places[at], b.values[s.value] = s.value, at
 }
 
-func (b *box) settle(s sight) { b.settled[spot{s.index, s.offset}] = true }
-
 func (b *box) fault(format string, args ...any) {
 	b.wrong = append(b.wrong, fmt.Sprintf(format, args...))
 }

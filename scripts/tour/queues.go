@@ -95,7 +95,7 @@ func (t *tour) settle(ctx context.Context, k *trimq.QueueConsumer, d *trimq.Deli
 		err = errors.Join(err, late)
 	default:
 		for _, s := range given {
-			b.settle(s)
+			b.settled[spot{s.index, s.offset}] = true
 		}
 	}
 	return err
@@ -212,6 +212,9 @@ func later(t *tour, ctx context.Context, name string) error {
 	return t.leave(ctx, name)
 }
 
+// leased is for how long pulled messages are invisible.
+const leased = time.Second
+
 // lease pulls messages, and settles them with their handles.
 func lease(t *tour, ctx context.Context, name string) error {
 	if err := t.durable(ctx, name, trimq.QueueSettings{}); err != nil {
@@ -221,29 +224,48 @@ func lease(t *tour, ctx context.Context, name string) error {
 	if err := t.publish(ctx, values, func(_ int, v string) trimq.Message { return letter(name, v) }); err != nil {
 		return err
 	}
-	b := newBox(name)
+	b, open := newBox(name), map[spot]bool{} // open: settled perhaps, if they do not come again
 	for len(b.settled) < len(values) {
-		pulled, err := t.client.Pull(ctx, name, 5, 200*time.Millisecond, trimq.WithVisibility(time.Second))
+		wait := 200 * time.Millisecond
+		if len(b.settled)+len(open) == len(values) {
+			wait = 2 * leased
+		}
+		pulled, err := t.client.Pull(ctx, name, 5, wait, trimq.WithVisibility(leased))
 		if err != nil {
-			return err
+			return fmt.Errorf("pull, with %d of %d settled: %w", len(b.settled), len(values), err)
+		}
+		if len(pulled) == 0 && wait > leased {
+			break
 		}
 		for _, p := range pulled {
-			for _, m := range p.Messages {
-				b.saw(sight{p.Index, m.Offset, string(m.Value)})
-			}
-			err := p.Delete(ctx)
-			if err == nil {
-				for _, m := range p.Messages {
-					b.settle(sight{p.Index, m.Offset, ""})
-				}
-			} else if !errors.Is(err, trimq.ErrLeaseExpired) {
+			if err := settlePulled(ctx, p, b, open); err != nil {
 				return err
 			}
-			p.Release()
 		}
 	}
 	t.wrongs(b.judge(values, nil))
 	return t.leave(ctx, name)
+}
+
+func settlePulled(ctx context.Context, p *trimq.Pulled, b *box, open map[spot]bool) error {
+	defer p.Release()
+	for _, m := range p.Messages {
+		b.saw(sight{p.Index, m.Offset, string(m.Value)})
+	}
+	err := p.Delete(ctx)
+	for _, m := range p.Messages {
+		at := spot{p.Index, m.Offset}
+		delete(open, at)
+		switch {
+		case err == nil:
+			b.settled[at] = true
+		case errors.Is(err, trimq.ErrUnknownOutcome): // the lease is over, and it may be this that has ended it
+			open[at] = true
+		case !errors.Is(err, trimq.ErrLeaseExpired):
+			return fmt.Errorf("delete what was pulled: %w", err)
+		}
+	}
+	return nil
 }
 
 // view subscribes to every third message of a topic.

@@ -36,7 +36,7 @@ func TestBox(t *testing.T) {
 		for i, v := range []string{"a", "b", "c"} {
 			b.saw(sight{1, uint64(i), v})
 		}
-		b.settle(sight{1, 0, "a"})
+		b.settled[spot{1, 0}] = true
 		b.saw(sight{1, 1, "b"}) // again, which may be
 		return b
 	}

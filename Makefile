@@ -11,13 +11,14 @@ RACE    := $(shell command -v $$($(GO) env CC) >/dev/null 2>&1 && echo -race)
 HISTORIES ?= 10000
 FUZZTIME  ?= 10s
 POINTSTIME ?= 15s
+CUTS ?= 10
 
 DAEMONS  := connsrv logicsrv persistsrv
 SAMPLES  := $(notdir $(wildcard clients/samples/mq_*))
 PROGRAMS := $(DAEMONS:%=bin/%) bin/mq_server bin/trimq bin/mq_perf $(SAMPLES:%=bin/%)
 
 .NOTPARALLEL:
-.PHONY: all demo test unit faults sim e2e points drill-points lint bench bench-broker bench-scenarios fuzz config clean FORCE
+.PHONY: all demo test unit faults sim e2e points drill-points drill-power lint bench bench-broker bench-scenarios fuzz config clean FORCE
 
 all: $(PROGRAMS)
 
@@ -75,6 +76,13 @@ points: all
 # Each daemon dies at each of its failpoints.
 drill-points: all
 	@$(GO) run ./scripts/points
+
+# Power cuts under load, on a file system of its own; and two controls, in which losses have to be found.
+drill-power: all
+	@$(GO) run ./scripts/power -cycles $(CUTS)
+	@$(GO) run ./scripts/power -cycles $(CUTS) -fs xfs
+	@$(GO) run ./scripts/power -break persist-no-sync
+	@$(GO) run ./scripts/power -break disk-means-page
 
 # Every claim about speed: rings, codecs, core, log.
 bench:

@@ -10,13 +10,15 @@ BUILD   := CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags '$(LDFLA
 RACE    := $(shell command -v $$($(GO) env CC) >/dev/null 2>&1 && echo -race)
 HISTORIES ?= 10000
 FUZZTIME  ?= 10s
+POINTSTIME ?= 15s
+CUTS ?= 10
 
 DAEMONS  := connsrv logicsrv persistsrv
 SAMPLES  := $(notdir $(wildcard clients/samples/mq_*))
 PROGRAMS := $(DAEMONS:%=bin/%) bin/mq_server bin/trimq bin/mq_perf $(SAMPLES:%=bin/%)
 
 .NOTPARALLEL:
-.PHONY: all demo test unit faults sim e2e lint bench bench-broker bench-scenarios fuzz config clean FORCE
+.PHONY: all demo test unit faults sim e2e points drill-points drill-power lint bench bench-broker bench-scenarios fuzz config clean FORCE
 
 all: $(PROGRAMS)
 
@@ -36,7 +38,7 @@ FORCE:
 demo: all
 	@$(GO) run ./scripts/demo
 
-test: all lint unit faults sim e2e
+test: all lint unit faults sim e2e points
 	@echo "make test: all passed$(if $(RACE),, (no C compiler: the race detector was SKIPPED))"
 
 lint:
@@ -65,6 +67,22 @@ sim:
 e2e: all
 	@echo "== end to end"
 	@$(GO) run ./scripts/gotest -count=1 -timeout 15m ./scripts/e2e/...
+
+# Daemons die at exact places, other ones every day: as many as fit into the time.
+points: all
+	@echo "== deaths at exact places"
+	@$(GO) run ./scripts/points -time $(POINTSTIME)
+
+# Each daemon dies at each of its failpoints.
+drill-points: all
+	@$(GO) run ./scripts/points
+
+# Power cuts under load, on a file system of its own; and two controls, in which losses have to be found.
+drill-power: all
+	@$(GO) run ./scripts/power -cycles $(CUTS)
+	@$(GO) run ./scripts/power -cycles $(CUTS) -fs xfs
+	@$(GO) run ./scripts/power -break persist-no-sync
+	@$(GO) run ./scripts/power -break disk-means-page
 
 # Every claim about speed: rings, codecs, core, log.
 bench:

@@ -5,6 +5,7 @@ package failpoint
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -19,7 +20,7 @@ const Variable = "TRIMQ_DIE_AT"
 
 // Handler is called at every crossing of every place. It may return, panic (the simulator
 // drops its daemon so) or end the process. Set it before the first crossing.
-var Handler = fromEnvironment(os.Getenv(Variable))
+var Handler = chosen(os.Getenv(Variable), os.Getenv(TableVariable))
 
 // Hit marks a place where the process may die.
 func Hit(name string) {
@@ -28,16 +29,45 @@ func Hit(name string) {
 	}
 }
 
-// fromEnvironment builds the handler that TRIMQ_DIE_AT asks for. A value that cannot be
-// understood ends the process: a crash test that never crashes would pass for nothing.
+// chosen is the handler that the environment asks for. What cannot be understood ends the process: a
+// crash test that never crashes would pass for nothing.
+func chosen(order, tables string) func(string) {
+	if tables == "" {
+		return fromEnvironment(order)
+	}
+	table, err := OpenTable(filepath.Join(tables, filepath.Base(os.Args[0])))
+	if err != nil {
+		refuse(fmt.Errorf("%s: %w", TableVariable, err))
+	}
+	return countIn(table, die)
+}
+
+// countIn counts crossings in a table and calls end where it says so.
+func countIn(table *Table, end func()) func(string) {
+	return func(name string) {
+		fatal, err := table.cross(name)
+		if err != nil {
+			refuse(err)
+		}
+		if fatal {
+			end()
+		}
+	}
+}
+
+func refuse(err error) {
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(2)
+}
+
+// fromEnvironment builds the handler that TRIMQ_DIE_AT asks for.
 func fromEnvironment(value string) func(string) {
 	if value == "" {
 		return nil
 	}
 	place, n, err := parse(value)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(2)
+		refuse(err)
 	}
 	return dieAt(place, n, die)
 }

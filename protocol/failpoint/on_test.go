@@ -2,7 +2,10 @@
 
 package failpoint
 
-import "testing"
+import (
+	"path/filepath"
+	"testing"
+)
 
 func TestDieAtCountsItsPlace(t *testing.T) {
 	for _, tt := range []struct {
@@ -51,4 +54,19 @@ func TestHitCallsHandler(t *testing.T) {
 	}
 	Handler = nil
 	Hit("three") // must not panic
+}
+
+func TestCountInDiesWhereTheTableSaysSo(t *testing.T) {
+	table := openTable(t, filepath.Join(t.TempDir(), "x"))
+	deaths := 0
+	h := countIn(table, func() { deaths++ })
+	h("a")
+	if err := table.DieAt("a", 3); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []int{0, 1, 1} {
+		if h("a"); deaths != want {
+			t.Errorf("behind crossing %d: %d deaths, want %d", i+2, deaths, want)
+		}
+	}
 }

@@ -1,15 +1,12 @@
-package e2e
+package drill
 
 import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"testing"
 	"time"
 
 	"github.com/trimq/trimq/clients/trimq"
@@ -18,7 +15,9 @@ import (
 
 // world is one run: a broker, its clients, and a nemesis.
 type world struct {
-	t     *testing.T
+	o     Options
+	kinds []string  // of faults
+	loop  *loopDisk // nil: the power is not cut
 	b     *broker.Broker
 	h     *history
 	ctx   context.Context // ends when clients are to finish
@@ -30,6 +29,12 @@ type world struct {
 	parties []*party
 	dark    time.Time // the power was off until then
 }
+
+// patience bounds every wait; no healthy run comes near it.
+const patience = 60 * time.Second
+
+// logf tells whoever watches the run.
+func (w *world) logf(format string, args ...any) { w.o.Log(fmt.Sprintf(format, args...)) }
 
 // excused tells that an error is no wonder: the daemons had a dead disk a moment ago.
 func (w *world) excused() bool {
@@ -101,7 +106,7 @@ func (w *world) lay(c *trimq.Client) error {
 			}
 		}
 	}
-	w.h.queue("auto").autoAck = !w.power
+	w.h.note(&opQueue{Name: "auto", AutoAck: !w.power})
 	return nil
 }
 
@@ -119,103 +124,6 @@ func toExchange(r *rand.Rand) (sentMessage, trimq.Message) {
 		colour = "none"
 	}
 	return sentMessage{places: route(colour, size)}, trimq.Message{Exchange: "x", RoutingKey: colour + "." + size, Mandatory: true}
-}
-
-// TestNemesis: everything that clients do, while a seeded nemesis does everything to the
-// broker. TRIMQ_TEST_NEMESIS_SECONDS makes it last longer, TRIMQ_TEST_NEMESIS_SEED repeats
-// the configuration and the faults of a run, though not its timing; both hold for the tests
-// of failing disks and power cuts too.
-func TestNemesis(t *testing.T) {
-	seed, d := howLong(t, 8*time.Second)
-	w := newWorld(t, seed, d, false, nil)
-	w.run(seed, d, (*nemesis).usual)
-	w.verdict()
-}
-
-// howLong gives a run's seed and duration.
-func howLong(t *testing.T, usually time.Duration) (uint64, time.Duration) {
-	t.Helper()
-	number := func(name string, usual uint64) uint64 {
-		text := os.Getenv(name)
-		if text == "" {
-			return usual
-		}
-		n, err := strconv.ParseUint(text, 10, 64)
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		return n
-	}
-	seconds := number("TRIMQ_TEST_NEMESIS_SECONDS", uint64(usually.Seconds()))
-	return number("TRIMQ_TEST_NEMESIS_SEED", uint64(time.Now().UnixNano()%1_000_000)), time.Duration(seconds) * time.Second
-}
-
-// newWorld starts a broker of small settings, with others above them.
-func newWorld(t *testing.T, seed uint64, d time.Duration, power bool, settings map[string]string) *world {
-	t.Helper()
-	t.Logf("seed %d, %v", seed, d)
-	w := &world{t: t, h: newHistory(), power: power}
-	var cancel context.CancelFunc
-	w.life, cancel = context.WithTimeout(context.Background(), d+2*patience)
-	t.Cleanup(cancel)
-	all := smallSettings(rand.New(rand.NewPCG(seed, 0)))
-	for k, v := range settings {
-		all[k] = v
-	}
-	w.b = started(t, all)
-	return w
-}
-
-// script is what there is in a run, who is at work, and what is looked at when they are gone.
-type script interface {
-	lay(c *trimq.Client) error
-	employ(seed uint64) *sync.WaitGroup
-	settle(first *party, n *nemesis) error
-}
-
-// run is the whole of a run but the verdict.
-func (w *world) run(seed uint64, d time.Duration, faults func(*nemesis) []fault) {
-	w.t.Helper()
-	w.perform(w, seed, d, faults)
-}
-
-// perform is run with another script.
-func (w *world) perform(what script, seed uint64, d time.Duration, faults func(*nemesis) []fault) {
-	w.t.Helper()
-	n := &nemesis{w: w, r: rand.New(rand.NewPCG(seed, 1))}
-	ctx, stop := context.WithCancel(w.life)
-	defer stop()
-	w.ctx = ctx
-	first, err := w.newParty("first")
-	if err == nil {
-		err = what.lay(first.client)
-	}
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	clients := what.employ(seed)
-	done := n.rage(d, faults(n))
-	stop()
-	stopped := time.Now()
-	clients.Wait()
-	w.t.Logf("the last client ended %v after the stop", time.Since(stopped))
-	if err := what.settle(first, n); err != nil {
-		w.h.report("%v", err)
-	}
-	w.t.Logf("all was read %v after the stop", time.Since(stopped))
-	w.t.Logf("%d messages acknowledged, %d clients; faults: %s", w.acked.Load(), len(w.parties), done)
-}
-
-// verdict fails the test with all that is wrong.
-func (w *world) verdict() {
-	w.t.Helper()
-	w.judgeConnections()
-	for _, v := range w.h.judge() {
-		w.t.Error(v)
-	}
-	if w.acked.Load() == 0 {
-		w.t.Error("nothing was acknowledged")
-	}
 }
 
 // smallSettings make files roll, rings fill and checkpoints come often.
@@ -306,6 +214,6 @@ func (w *world) shut(first *party) error {
 	if err != nil {
 		return fmt.Errorf("log verify: %w", err)
 	}
-	w.t.Log(strings.TrimSpace(out))
+	w.logf("%s", strings.TrimSpace(out))
 	return nil
 }

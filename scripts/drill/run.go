@@ -1,0 +1,210 @@
+package drill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/trimq/trimq/clients/trimq"
+	"github.com/trimq/trimq/scripts/broker"
+)
+
+// Options are what a run is.
+type Options struct {
+	Seed     uint64
+	Duration time.Duration     // for which the nemesis rages; settling comes on top
+	Load     string            // LoadTopics or LoadQueues
+	Faults   []string          // kinds; none: the usual ones of the load
+	Dir      string            // exists, empty: all that the run leaves is there
+	Bin      string            // directory of the programs; empty: the repository's
+	Settings map[string]string // of the broker, above those that follow from the seed
+	Env      []string          // of the broker's programs
+	Log      func(string)      // told what happens; nil: nobody is
+}
+
+// Result is what came out of a run.
+type Result struct {
+	Wrong []string // violations; none: all is well
+	Acked int64    // messages
+	Dir   string
+}
+
+// Run does one drill. The error is of the run itself, which then has shown nothing.
+func Run(o Options) (*Result, error) {
+	if o.Log == nil {
+		o.Log = func(string) {}
+	}
+	w, err := newWorld(o)
+	if err != nil {
+		return nil, err
+	}
+	err = w.act()
+	if end := w.close(len(w.h.wrong) > 0 || err != nil); end != nil {
+		w.h.report("%v", end)
+	}
+	if w.acked.Load() == 0 {
+		w.h.report("nothing was acknowledged")
+	}
+	if err = errors.Join(err, w.h.out.close()); err != nil {
+		return nil, err
+	}
+	wrong, err := Check(o.Dir)
+	return &Result{Wrong: wrong, Acked: w.acked.Load(), Dir: o.Dir}, err
+}
+
+// Check judges a run from its history alone.
+func Check(dir string) (wrong []string, err error) {
+	h, err := load(dir)
+	if err != nil {
+		return nil, err
+	}
+	return h.judge(), nil
+}
+
+// load reads a run's history.
+func load(dir string) (*history, error) {
+	h := newHistory()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	first := true
+	err := readHistory(filepath.Join(dir, historyFile), func(l line) error {
+		if o, ok := l.op.(*opBegan); ok == first {
+			if first {
+				h.began, first = o.Wall, false
+			}
+		} else {
+			return errors.New("a history begins with the operation began, and has one of them")
+		}
+		l.op.apply(h, h.began.Add(l.at))
+		return nil
+	})
+	return h, err
+}
+
+// close flushes what was noted and closes the file.
+func (r *recorder) close() error { return errors.Join(r.flush(), r.f.Close()) }
+
+// newWorld prepares a run: its history, its disk, its broker, which is not started.
+func newWorld(o Options) (*world, error) {
+	w := &world{o: o, h: newHistory(), power: slices.Contains(o.Faults, "power") || slices.Contains(o.Faults, "lie")}
+	if o.Load != LoadTopics && o.Load != LoadQueues {
+		return nil, fmt.Errorf("there is no load %q; there are %s and %s", o.Load, LoadTopics, LoadQueues)
+	}
+	var err error
+	if w.kinds, err = w.choose(); err != nil {
+		return nil, err
+	}
+	if len(w.kinds) == 0 {
+		return nil, errors.New("none of these faults can be done here")
+	}
+	if w.h.out, err = createRecorder(o.Dir); err != nil {
+		return nil, err
+	}
+	settings := smallSettings(rand.New(rand.NewPCG(o.Seed, 0)))
+	if o.Load == LoadQueues {
+		settings["transaction_checks"] = "1000"
+	}
+	disk, err := w.mount()
+	if err != nil {
+		return nil, errors.Join(err, w.h.out.close())
+	}
+	for _, above := range []map[string]string{disk, o.Settings} {
+		for k, v := range above {
+			settings[k] = v
+		}
+	}
+	home := filepath.Join(o.Dir, "broker")
+	if err = os.Mkdir(home, 0o700); err == nil {
+		w.b, err = broker.NewAt(o.Bin, home, settings)
+	}
+	if err != nil {
+		return nil, errors.Join(err, w.unmount(), w.h.out.close())
+	}
+	w.b.Env = o.Env
+	w.h.note(&opBegan{
+		Version: formatVersion, Wall: w.h.began, Seed: o.Seed, Duration: o.Duration, Load: o.Load, Faults: w.kinds, Settings: settings,
+	})
+	return w, nil
+}
+
+// mount makes the file system that a run's faults need, and gives the settings that put the data there.
+func (w *world) mount() (settings map[string]string, err error) {
+	if !w.power {
+		return nil, nil
+	}
+	if w.loop, err = makeLoop(w.o.Dir); err != nil {
+		return nil, err
+	}
+	return w.loop.settings(), nil
+}
+
+func (w *world) unmount() error {
+	if w.loop != nil {
+		return w.loop.unmount()
+	}
+	return nil
+}
+
+// close ends the broker and looks at what it has left behind.
+func (w *world) close(_ bool) error {
+	err := w.b.Cleanup()
+	if left := w.b.Left(); len(left) > 0 {
+		err = errors.Join(err, fmt.Errorf("left behind: %v", left))
+	}
+	return errors.Join(err, w.unmount())
+}
+
+// script is what there is in a run, who is at work, and what is looked at when they are gone.
+type script interface {
+	lay(c *trimq.Client) error
+	employ(seed uint64) *sync.WaitGroup
+	settle(first *party, n *nemesis) error
+}
+
+// script is what the run's load does.
+func (w *world) script() script {
+	if w.o.Load == LoadQueues {
+		return &drill{world: w, l: w.h.ledger}
+	}
+	return w
+}
+
+// act is the run: the broker starts, clients work, the nemesis rages, and all is looked at.
+func (w *world) act() error {
+	if err := w.b.Start(); err != nil {
+		return err
+	}
+	what, o := w.script(), w.o
+	n := &nemesis{w: w, r: rand.New(rand.NewPCG(o.Seed, 1))}
+	var end, stop context.CancelFunc
+	w.life, end = context.WithTimeout(context.Background(), o.Duration+2*patience)
+	defer end()
+	w.ctx, stop = context.WithCancel(w.life)
+	defer stop()
+	first, err := w.newParty("first")
+	if err == nil {
+		err = what.lay(first.client)
+	}
+	if err != nil {
+		return err
+	}
+	clients := what.employ(o.Seed)
+	done := n.rage(o.Duration, slices.DeleteFunc(n.faults(), func(f fault) bool { return !slices.Contains(w.kinds, f.kind) }))
+	stop()
+	stopped := time.Now()
+	clients.Wait()
+	w.logf("the last client ended %v after the stop", time.Since(stopped).Round(time.Millisecond))
+	if err := what.settle(first, n); err != nil {
+		w.h.report("%v", err)
+	}
+	w.logf("all was read %v after the stop", time.Since(stopped).Round(time.Millisecond))
+	w.logf("%d messages acknowledged, %d clients; faults: %s", w.acked.Load(), len(w.parties), done)
+	w.h.note(&opEnded{})
+	return nil
+}

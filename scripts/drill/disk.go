@@ -90,9 +90,15 @@ func (n *nemesis) noRoom() {
 // loopDisk is a file system of our own whose power can be cut.
 type loopDisk struct{ image, dir string }
 
+// imageFile and diskDir are, in the directory of a run, its image and where that is mounted.
+const (
+	imageFile = "image"
+	diskDir   = "disk"
+)
+
 // makeLoop makes one below a directory; it needs root.
 func makeLoop(dir string) (*loopDisk, error) {
-	d := &loopDisk{filepath.Join(dir, "image"), filepath.Join(dir, "disk")}
+	d := &loopDisk{filepath.Join(dir, imageFile), filepath.Join(dir, diskDir)}
 	if err := os.Mkdir(d.dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -106,7 +112,10 @@ func makeLoop(dir string) (*loopDisk, error) {
 	if out, err := exec.Command("mkfs.ext4", "-q", "-F", d.image).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("no ext4 can be made here: %w %s", err, out)
 	}
-	return d, d.mount()
+	if err := d.mount(); err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 func (d *loopDisk) mount() error {

@@ -116,6 +116,7 @@ type history struct {
 	both    []span            // connsrv and logicsrv were killed together
 	faults  []*faultSpan
 	ledger  *ledger
+	traffic traffic
 	wrong   []string
 	kinds   map[string]int // of what is wrong
 	ended   bool
@@ -157,16 +158,6 @@ func (h *history) do(op operation) {
 		h.out.write(op, since)
 	}
 	op.apply(h, h.began.Add(since))
-}
-
-// flush hands all that was noted to the operating system.
-func (h *history) flush() error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.out == nil {
-		return nil
-	}
-	return h.out.flush()
 }
 
 // since is a time as operations have it.

@@ -7,10 +7,11 @@ import (
 	"testing"
 )
 
-// sound is a small history in which all is well.
-func sound() *history {
+// sound is a small history in which all is well; begin is called before anything is noted.
+func sound(begin func(h *history)) *history {
 	h := newHistory()
-	h.note(&opBegan{Version: formatVersion})
+	begin(h)
+	h.note(&opBegan{Version: formatVersion, Seed: 7, Wall: h.began})
 	h.note(&opSender{Name: "p", Idempotent: true})
 	for n := range 3 {
 		h.send("p", sentMessage{topic: "t"})
@@ -43,7 +44,7 @@ func (h *history) settled(who string, n int, o opSettled) {
 
 // The judge finds each kind of wrong, and nothing in a history where all is well.
 func TestJudge(t *testing.T) {
-	if wrong := sound().judge(); len(wrong) > 0 {
+	if wrong := sound(func(*history) {}).judge(); len(wrong) > 0 {
 		t.Fatalf("all is well, and yet: %q", wrong)
 	}
 	for want, spoil := range map[string]func(h *history){
@@ -82,7 +83,7 @@ func TestJudge(t *testing.T) {
 			h.delivered("q", 0, 1, false, []sight{{1, "e 1"}})
 		},
 	} {
-		h := sound()
+		h := sound(func(*history) {})
 		spoil(h)
 		if wrong := strings.Join(h.judge(), "\n"); !strings.Contains(wrong, want) {
 			t.Errorf("%q was not found:\n%s", want, wrong)

@@ -175,6 +175,9 @@ func (o *opSettled) apply(h *history, at time.Time) {
 		h.violation("message %d of %s was reported twice", o.N, o.Who)
 	}
 	m.fate, m.reached, m.forgotten, m.end = o.Fate, o.Reached, o.Forgotten, at
+	if m.fate == acked {
+		h.traffic.acked(h.since(at), at.Sub(m.at))
+	}
 	if m.hasOffset = o.Offset != nil; m.hasOffset {
 		m.offset = *o.Offset
 	}
@@ -241,6 +244,7 @@ func (o *opGot) apply(h *history, at time.Time) {
 	if h.holder(o.Holder) == nil {
 		return
 	}
+	h.traffic.came(h.since(at), len(o.Records))
 	for _, m := range o.Records {
 		q.deliveries[m.Offset] = append(q.deliveries[m.Offset], delivery{o.Holder, at, o.Attempts, m.Value})
 		if o.Drain {
@@ -285,7 +289,8 @@ type opRead struct {
 }
 
 func (*opRead) kind() string { return "read" }
-func (o *opRead) apply(h *history, _ time.Time) {
+func (o *opRead) apply(h *history, at time.Time) {
+	h.traffic.came(h.since(at), len(o.Records))
 	seen := h.seen[o.Where]
 	if seen == nil {
 		seen = map[uint64]string{}

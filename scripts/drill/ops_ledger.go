@@ -68,7 +68,9 @@ type opAnswered struct {
 func (*opAnswered) kind() string { return "answered" }
 func (o *opAnswered) apply(h *history, at time.Time) {
 	if x := h.ledger.letters[o.Value]; x != nil {
-		x.fate, x.answered = o.Fate, at
+		if x.fate, x.answered = o.Fate, at; x.fate == acked {
+			h.traffic.acked(h.since(at), at.Sub(x.sent))
+		}
 	} else {
 		h.violation("%s was answered and never posted", o.Value)
 	}
@@ -131,6 +133,7 @@ func (o *opSaw) apply(h *history, at time.Time) {
 		v.lease = &lease{granted: h.began.Add(*o.Granted), least: h.began.Add(o.Least)}
 	}
 	h.ledger.sights = append(h.ledger.sights, v)
+	h.traffic.came(h.since(at), 1)
 	if x := h.ledger.letters[o.Value]; x != nil {
 		x.sights = append(x.sights, v)
 	} else {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -28,15 +29,20 @@ type Options struct {
 	Log      func(string)      // told what happens; nil: nobody is
 }
 
-// Result is what came out of a run.
+// BreakVariable is the environment variable by which programs that are built with failpoints are told
+// which rule to break on purpose.
+const BreakVariable = "TRIMQ_BREAK"
+
+// Result is what came out of a run, as its history has it.
 type Result struct {
 	Wrong []string // violations; none: all is well
-	Acked int64    // messages
 	Dir   string
+	h     *history
 }
 
-// Run does one drill. The error is of the run itself, which then has shown nothing.
-func Run(o Options) (*Result, error) {
+// Run does one drill. The error is of the run itself, which then has shown nothing. When the context
+// ends the run is broken off.
+func Run(ctx context.Context, o Options) (*Result, error) {
 	if o.Log == nil {
 		o.Log = func(string) {}
 	}
@@ -44,8 +50,8 @@ func Run(o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = w.act()
-	if end := w.close(len(w.h.wrong) > 0 || err != nil); end != nil {
+	err = w.act(ctx)
+	if end := w.close(); end != nil {
 		w.h.report("%v", end)
 	}
 	if w.acked.Load() == 0 {
@@ -54,17 +60,16 @@ func Run(o Options) (*Result, error) {
 	if err = errors.Join(err, w.h.out.close()); err != nil {
 		return nil, err
 	}
-	wrong, err := Check(o.Dir)
-	return &Result{Wrong: wrong, Acked: w.acked.Load(), Dir: o.Dir}, err
+	return Judge(o.Dir)
 }
 
-// Check judges a run from its history alone.
-func Check(dir string) (wrong []string, err error) {
+// Judge judges a run from its history alone.
+func Judge(dir string) (*Result, error) {
 	h, err := load(dir)
 	if err != nil {
 		return nil, err
 	}
-	return h.judge(), nil
+	return &Result{Wrong: h.judge(), Dir: dir, h: h}, nil
 }
 
 // load reads a run's history.
@@ -90,12 +95,13 @@ func load(dir string) (*history, error) {
 // close flushes what was noted and closes the file.
 func (r *recorder) close() error { return errors.Join(r.flush(), r.f.Close()) }
 
-// newWorld prepares a run: its history, its disk, its broker, which is not started.
+// newWorld prepares a run: its history, its disk, its broker, which is not started. Where it fails
+// nothing of it stays.
 func newWorld(o Options) (*world, error) {
-	w := &world{o: o, h: newHistory(), power: slices.Contains(o.Faults, "power") || slices.Contains(o.Faults, "lie")}
 	if o.Load != LoadTopics && o.Load != LoadQueues {
 		return nil, fmt.Errorf("there is no load %q; there are %s and %s", o.Load, LoadTopics, LoadQueues)
 	}
+	w := &world{o: o, h: newHistory(), power: slices.Contains(o.Faults, "power") || slices.Contains(o.Faults, "lie")}
 	var err error
 	if w.kinds, err = w.choose(); err != nil {
 		return nil, err
@@ -103,8 +109,17 @@ func newWorld(o Options) (*world, error) {
 	if len(w.kinds) == 0 {
 		return nil, errors.New("none of these faults can be done here")
 	}
+	if err = w.prepare(); err != nil {
+		return nil, errors.Join(err, w.discard())
+	}
+	return w, nil
+}
+
+// prepare makes what a run needs in its directory.
+func (w *world) prepare() (err error) {
+	o := w.o
 	if w.h.out, err = createRecorder(o.Dir); err != nil {
-		return nil, err
+		return err
 	}
 	settings := smallSettings(rand.New(rand.NewPCG(o.Seed, 0)))
 	if o.Load == LoadQueues {
@@ -112,25 +127,38 @@ func newWorld(o Options) (*world, error) {
 	}
 	disk, err := w.mount()
 	if err != nil {
-		return nil, errors.Join(err, w.h.out.close())
+		return err
 	}
 	for _, above := range []map[string]string{disk, o.Settings} {
-		for k, v := range above {
-			settings[k] = v
-		}
+		maps.Copy(settings, above)
 	}
-	home := filepath.Join(o.Dir, "broker")
-	if err = os.Mkdir(home, 0o700); err == nil {
-		w.b, err = broker.NewAt(o.Bin, home, settings)
+	home := filepath.Join(o.Dir, brokerDir)
+	if err = os.Mkdir(home, 0o700); err != nil {
+		return err
 	}
-	if err != nil {
-		return nil, errors.Join(err, w.unmount(), w.h.out.close())
+	if w.b, err = broker.NewAt(o.Bin, home, settings); err != nil {
+		return err
 	}
 	w.b.Env = o.Env
 	w.h.note(&opBegan{
 		Version: formatVersion, Wall: w.h.began, Seed: o.Seed, Duration: o.Duration, Load: o.Load, Faults: w.kinds, Settings: settings,
 	})
-	return w, nil
+	return nil
+}
+
+// brokerDir is the broker's directory in that of a run.
+const brokerDir = "broker"
+
+// discard removes what prepare has made.
+func (w *world) discard() error {
+	err := w.unmount()
+	if w.h.out != nil {
+		err = errors.Join(err, w.h.out.close())
+	}
+	for _, name := range []string{historyFile, brokerDir, imageFile, diskDir} {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(w.o.Dir, name)))
+	}
+	return err
 }
 
 // mount makes the file system that a run's faults need, and gives the settings that put the data there.
@@ -152,7 +180,7 @@ func (w *world) unmount() error {
 }
 
 // close ends the broker and looks at what it has left behind.
-func (w *world) close(_ bool) error {
+func (w *world) close() error {
 	err := w.b.Cleanup()
 	if left := w.b.Left(); len(left) > 0 {
 		err = errors.Join(err, fmt.Errorf("left behind: %v", left))
@@ -176,14 +204,14 @@ func (w *world) script() script {
 }
 
 // act is the run: the broker starts, clients work, the nemesis rages, and all is looked at.
-func (w *world) act() error {
+func (w *world) act(ctx context.Context) error {
 	if err := w.b.Start(); err != nil {
 		return err
 	}
 	what, o := w.script(), w.o
 	n := &nemesis{w: w, r: rand.New(rand.NewPCG(o.Seed, 1))}
 	var end, stop context.CancelFunc
-	w.life, end = context.WithTimeout(context.Background(), o.Duration+2*patience)
+	w.life, end = context.WithTimeout(ctx, o.Duration+2*patience)
 	defer end()
 	w.ctx, stop = context.WithCancel(w.life)
 	defer stop()
@@ -199,6 +227,9 @@ func (w *world) act() error {
 	stop()
 	stopped := time.Now()
 	clients.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	w.logf("the last client ended %v after the stop", time.Since(stopped).Round(time.Millisecond))
 	if err := what.settle(first, n); err != nil {
 		w.h.report("%v", err)

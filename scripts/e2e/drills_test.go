@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -36,7 +37,7 @@ func drilled(t *testing.T, o drill.Options, usually time.Duration) *drill.Result
 	o.Seed, o.Duration = howLong(t, usually)
 	o.Dir, o.Log = t.TempDir(), func(s string) { t.Log(s) }
 	t.Logf("seed %d, %v", o.Seed, o.Duration)
-	r, err := drill.Run(o)
+	r, err := drill.Run(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,8 +26,8 @@ var mayImport = []struct {
 	{"logicsrv/sim", []string{"logicsrv", "persistsrv", "shmqueue", "protocol"}},
 	{"persistsrv", []string{"persistsrv", "shmqueue", "protocol"}},
 	{"clients", []string{"clients", "protocol"}},
-	// The inspection tool shows shared memory too.
-	{"clients/cli", []string{"clients", "protocol", "shmqueue"}},
+	// The inspection tool shows shared memory too, and has the drill, which runs a broker from outside.
+	{"clients/cli", []string{"clients", "protocol", "shmqueue", "scripts/drill"}},
 	// What lies here starts the daemons' programs; it knows them from outside.
 	{"scripts", []string{"scripts", "clients", "shmqueue", "protocol"}},
 }

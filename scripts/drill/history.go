@@ -29,6 +29,7 @@ const (
 type sentMessage struct {
 	topic     string
 	partition uint32
+	key       string   // which decides the partition; empty: the partition was chosen
 	places    []string // through an exchange: the queues and topics it must reach
 	fate      fate
 	offset    uint64 // in the partition
@@ -111,6 +112,8 @@ type history struct {
 	holders []*holder
 	parties map[string]*wires
 	looks   map[string][]look // by "topic/partition": how long it was
+	reads   map[string][]look // … or had to be for what was read
+	keys    map[string]string // by "topic key": the partition in which it was found
 	down    []span            // connsrv was not there
 	deaf    []span            // logicsrv was not there
 	both    []span            // connsrv and logicsrv were killed together
@@ -130,15 +133,15 @@ type faultSpan struct {
 
 // look is one question for the length of a partition.
 type look struct {
-	asked, told time.Time
-	next        uint64
+	asked, told   time.Time
+	next, visible uint64
 }
 
 func newHistory() *history {
 	h := &history{
 		began: time.Now(), senders: map[string]*sender{}, queues: map[string]*queueHistory{},
 		seen: map[string]map[uint64]string{}, final: map[string][]sight{}, parties: map[string]*wires{},
-		commits: map[string]*offsets{}, marks: map[string]uint64{}, kinds: map[string]int{}, looks: map[string][]look{},
+		commits: map[string]*offsets{}, marks: map[string]uint64{}, kinds: map[string]int{}, looks: map[string][]look{}, reads: map[string][]look{}, keys: map[string]string{},
 	}
 	h.ledger = newLedger(h)
 	return h
@@ -180,7 +183,7 @@ func (h *history) send(who string, m sentMessage) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	n := len(h.senders[who].messages)
-	h.do(&opSent{Who: who, N: n, Topic: m.topic, Partition: m.partition, Places: m.places})
+	h.do(&opSent{Who: who, N: n, Topic: m.topic, Partition: m.partition, Key: m.key, Places: m.places})
 	return n
 }
 

@@ -24,6 +24,7 @@ func (h *history) judge() []string {
 		h.judgeQueue(name, q, found)
 	}
 	h.judgeLoss(found)
+	h.judgeLines()
 	h.judgeConnections()
 	h.ledger.judge()
 	if !h.ended {
@@ -70,6 +71,8 @@ func (h *history) place(where, place, value string, offset uint64, found map[str
 	switch {
 	case m.fate == refused:
 		h.violation("%s offset %d: %s was refused", where, offset, value)
+	case m.key != "":
+		h.judgeKey(where, place, value, m)
 	case m.topic != "" && where != fmt.Sprintf("%s/%d", m.topic, m.partition), m.topic == "" && !slices.Contains(m.places, place):
 		h.violation("%s offset %d: %s was sent to %s/%d %v", where, offset, value, m.topic, m.partition, m.places)
 	}
@@ -81,6 +84,16 @@ func (h *history) place(where, place, value string, offset uint64, found map[str
 		h.violation("%s offset %d: %s behind its successor %d", where, offset, value, was)
 	}
 	last[s] = max(last[s], n)
+}
+
+// judgeKey: all messages of a key are in one partition, so that their order is the partition's.
+// REQUIRES: h.mu held.
+func (h *history) judgeKey(where, topic, value string, m *sentMessage) {
+	key := topic + " " + m.key
+	was, ok := h.keys[key]
+	if h.keys[key] = where; ok && was != where || m.topic != topic {
+		h.violation("%s, with key %s for %s, is in %s; the key was in %s", value, m.key, m.topic, where, was)
+	}
 }
 
 // judgePartition: offsets without gaps, nothing that readers saw otherwise, the order of each

@@ -71,8 +71,15 @@ func TestJudge(t *testing.T) {
 		"there is no consumer 7":  func(h *history) { h.delivered("q", 7, 1, false, []sight{{1, "e 1"}}) },
 		"when connsrv was up":     func(h *history) { h.note(&opLost{Party: "worker"}) },
 		"which is not there":      func(h *history) { h.note(&opLost{Party: "nobody"}) },
-		"says so":                 func(h *history) { h.report("somebody %s", "says so") },
-		"come to its end":         func(h *history) { h.ended = false },
+		"the key was in k/0": func(h *history) {
+			for n := range 2 {
+				h.send("p", sentMessage{topic: "k", key: "a"})
+				h.settled("p", 4+n, opSettled{Fate: acked})
+				h.note(&opFinal{fmt.Sprintf("k/%d", n), []sight{{0, fmt.Sprintf("p %d", 4+n)}}})
+			}
+		},
+		"says so":         func(h *history) { h.report("somebody %s", "says so") },
+		"come to its end": func(h *history) { h.ended = false },
 		"without being flagged": func(h *history) {
 			h.note(&opNacked{"q", []uint64{1}})
 			h.delivered("q", 0, 0, false, []sight{{1, "e 1"}})

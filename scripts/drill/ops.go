@@ -140,6 +140,7 @@ type opSent struct {
 	N         int      `json:"n"`
 	Topic     string   `json:"t,omitempty"`
 	Partition uint32   `json:"p,omitempty"`
+	Key       string   `json:"key,omitempty"` // which decides the partition
 	Places    []string `json:"l,omitempty"`
 }
 
@@ -150,7 +151,7 @@ func (o *opSent) apply(h *history, at time.Time) {
 		h.violation("message %d of %s is not its next one", o.N, o.Who)
 		return
 	}
-	s.messages = append(s.messages, sentMessage{topic: o.Topic, partition: o.Partition, places: o.Places, at: at})
+	s.messages = append(s.messages, sentMessage{topic: o.Topic, partition: o.Partition, key: o.Key, places: o.Places, at: at})
 }
 
 // opSettled is what became of a message.
@@ -281,11 +282,12 @@ func (o *opNacked) apply(h *history, at time.Time) {
 	}
 }
 
-// opRead is a run of records that a reader got, which stood at Next.
+// opRead is a run of records that a reader got, which stood at Next and had asked at a time.
 type opRead struct {
-	Where   string  `json:"p"`
-	Next    uint64  `json:"n"`
-	Records []sight `json:"r"`
+	Where   string        `json:"p"`
+	Asked   time.Duration `json:"asked,omitempty"`
+	Next    uint64        `json:"n"`
+	Records []sight       `json:"r"`
 }
 
 func (*opRead) kind() string { return "read" }
@@ -306,6 +308,9 @@ func (o *opRead) apply(h *history, at time.Time) {
 			h.violation("%s offset %d held %q, and later %q", o.Where, r.Offset, was, r.Value)
 		}
 		seen[r.Offset] = r.Value
+	}
+	if o.Asked > 0 {
+		h.reads[o.Where] = append(h.reads[o.Where], look{asked: h.began.Add(o.Asked), told: at, next: next})
 	}
 }
 
@@ -373,14 +378,15 @@ func (o *opMark) apply(h *history, _ time.Time) {
 
 // opLooked is the length of a partition, as somebody was told it who had asked at a time.
 type opLooked struct {
-	Where string        `json:"p"`
-	Asked time.Duration `json:"asked"`
-	Next  uint64        `json:"n"`
+	Where   string        `json:"p"`
+	Asked   time.Duration `json:"asked"`
+	Next    uint64        `json:"n"`
+	Visible uint64        `json:"v"`
 }
 
 func (*opLooked) kind() string { return "looked" }
 func (o *opLooked) apply(h *history, at time.Time) {
-	h.looks[o.Where] = append(h.looks[o.Where], look{h.began.Add(o.Asked), at, o.Next})
+	h.looks[o.Where] = append(h.looks[o.Where], look{h.began.Add(o.Asked), at, o.Next, o.Visible})
 }
 
 // place is where a partition is, as all of the history names it.

@@ -235,6 +235,7 @@ func (w *world) followOnce(k *trimq.Consumer, group, topic string, r *rand.Rand)
 	ctx, cancel := context.WithTimeout(w.ctx, time.Duration(1+r.IntN(5))*time.Second)
 	defer cancel()
 	for ctx.Err() == nil {
+		asked := time.Now()
 		f, err := k.Poll(ctx)
 		if err != nil {
 			if ctx.Err() == nil && !w.excused() {
@@ -244,7 +245,7 @@ func (w *world) followOnce(k *trimq.Consumer, group, topic string, r *rand.Rand)
 		}
 		where := place(f.Topic, f.Partition)
 		seen := sights(f.Records)
-		w.h.read(where, at[where], seen)
+		w.h.note(&opRead{Where: where, Asked: w.h.since(asked), Next: at[where], Records: seen})
 		at[where] += uint64(len(seen))
 		f.Release()
 		if r.IntN(10) == 0 {

@@ -50,7 +50,9 @@ func (w *world) darken(until time.Time) {
 	w.dark = until
 }
 
-func (w *world) topics() []string { return []string{"disk", "page", "mirror", "grows"} }
+func (w *world) topics() []string {
+	return append([]string{"disk", "page", "mirror", "grows", "keyed"}, lineTopics...)
+}
 func (w *world) queues() []string { return []string{"all", "red", "small", "auto"} }
 
 // level is what a run without power cuts has at level l.
@@ -81,6 +83,8 @@ func (w *world) lay(c *trimq.Client) error {
 	for _, t := range []trimq.TopicSpec{
 		{Name: "disk", Partitions: 3, Level: trimq.LevelDisk}, {Name: "page", Partitions: 2, Level: w.level(trimq.LevelPage)},
 		{Name: "mirror", Partitions: 1, Level: w.level(trimq.LevelPage)}, {Name: "grows", Partitions: 1, Level: trimq.LevelDisk},
+		{Name: "keyed", Partitions: 3, Level: w.level(trimq.LevelPage)},
+		{Name: lineTopics[0], Partitions: 1, Level: trimq.LevelDisk}, {Name: lineTopics[1], Partitions: 1, Level: w.level(trimq.LevelPage)},
 	} {
 		if _, err := c.CreateTopic(w.life, t); err != nil {
 			return err
@@ -116,6 +120,12 @@ func toTopic(topic string, partitions uint32) func(*rand.Rand) (sentMessage, tri
 		p := r.Uint32N(partitions)
 		return sentMessage{topic: topic, partition: p}, trimq.Message{Topic: topic, Partition: trimq.ToPartition(p)}
 	}
+}
+
+// toKeyed leaves the partition to the key.
+func toKeyed(r *rand.Rand) (sentMessage, trimq.Message) {
+	key := fmt.Sprintf("key-%d", r.IntN(20))
+	return sentMessage{topic: "keyed", key: key}, trimq.Message{Topic: "keyed", Key: []byte(key)}
 }
 
 func toExchange(r *rand.Rand) (sentMessage, trimq.Message) {
@@ -162,6 +172,7 @@ func (w *world) employ(seed uint64) *sync.WaitGroup {
 		idempotent bool
 		next       func(*rand.Rand) (sentMessage, trimq.Message)
 	}{{"disk", true, toTopic("disk", 3)}, {"page", true, toTopic("page", 2)}, {"both", true, toTopic("disk", 3)}, {"plain", false, toTopic("page", 2)},
+		{"keyed", true, toKeyed}, {"keyed2", true, toKeyed},
 		{"exchange", true, toExchange}, {"exchange2", true, toExchange}} {
 		run(func(r *rand.Rand) { w.produce(p.name, r, p.idempotent, forever, p.next) })
 	}
@@ -179,6 +190,13 @@ func (w *world) employ(seed uint64) *sync.WaitGroup {
 	}
 	for i, queue := range []string{"all", "all", "red", "small", "small", "auto"} {
 		run(func(r *rand.Rand) { w.work(fmt.Sprintf("worker-%d", i), queue, r) })
+	}
+	for _, topic := range lineTopics {
+		for i := range 3 {
+			run(func(r *rand.Rand) { w.extend(fmt.Sprintf("append-%d-%s", i, topic), topic, r) })
+		}
+		run(func(r *rand.Rand) { w.follow("tail-"+topic, topic, r, false) })
+		run(func(r *rand.Rand) { w.look("look-"+topic, topic, r) })
 	}
 	run(w.govern)
 	return all

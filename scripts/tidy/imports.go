@@ -94,6 +94,7 @@ var modules = []struct {
 	{"github.com/urfave/cli", []string{"main"}},
 	{"github.com/prometheus", []string{"connsrv"}},
 	{"github.com/HdrHistogram/hdrhistogram-go", []string{"clients/perf", "scripts"}},
+	{"github.com/anishathalye/porcupine", []string{"scripts/drill"}},
 	{"pgregory.net/rapid", []string{"test"}},
 	{"github.com/cockroachdb/datadriven", []string{"test"}},
 }

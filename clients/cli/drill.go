@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -35,6 +36,10 @@ func drillCommand() *cli.Command {
 		Action: runDrills,
 		Subcommands: []*cli.Command{
 			{Name: "check", ArgsUsage: "DIR", Usage: "judge the history of a drill again", Action: checkDrill},
+			// What a drill starts itself, to kill it.
+			{Name: "client", Hidden: true, Usage: "work at a broker until standard input ends, and print the history", Flags: []cli.Flag{
+				&cli.StringFlag{Name: "name"}, &cli.StringFlag{Name: "role"}, &cli.Uint64Flag{Name: "seed"}, &cli.Int64Flag{Name: "began"},
+			}, Action: drillClient},
 		},
 	}
 }
@@ -143,6 +148,25 @@ func checkDrill(c *cli.Context) error {
 	_, err = fmt.Fprintln(c.App.Writer, "good")
 	return err
 }
+
+func drillClient(c *cli.Context) error {
+	ctx, stop := context.WithCancel(c.Context)
+	defer stop()
+	go func() { // ends with the process
+		_, _ = io.Copy(io.Discard, c.App.Reader)
+		stop()
+	}()
+	addrs := c.StringSlice("addr")
+	if len(addrs) != 1 {
+		return badUsage("a client of a drill works at one broker: --addr HOST:PORT")
+	}
+	return drill.Client(ctx, addrs[0], c.String("name"), c.String("role"), c.Uint64("seed"), time.Unix(0, c.Int64("began")), nopCloser{c.App.Writer})
+}
+
+// nopCloser is a writer that somebody else closes.
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
 
 // programs is the directory of the broker's programs: the one that was named, or this program's.
 func programs(named string) (string, error) {

@@ -21,6 +21,7 @@ type fault struct {
 type kindOf struct {
 	what  string        // for the user
 	usual []string      // the loads in which it is done without being asked for
+	oneIn uint64        // … of so many seeds; 0: of all
 	needs func() string // why it cannot be done here; nil, or empty: it can
 }
 
@@ -43,16 +44,20 @@ var faultKinds = map[string]kindOf{
 	"reboot":     {what: "all are killed and the rings removed", usual: []string{LoadTopics}},
 	"restart":    {what: "SIGTERM, and a start", usual: []string{LoadTopics}},
 	"signals":    {what: "the signals that must disturb nobody", usual: []string{LoadTopics}},
+	"full-ring":  {what: "a tier is stopped until the ring before it is full", usual: both},
+	"sockets":    {what: "torn, slow and stalled sockets, and cuts within a frame, by proxies before a third of the clients", usual: both},
+	"client":     {what: "kill -9 of a client's process", usual: []string{LoadTopics}},
+	"full-disk":  {what: "the disk, which is a small one, is full for a while; usual for every third seed", usual: []string{LoadTopics}, oneIn: 3, needs: noMount},
 	"sync-error": {what: "fdatasync reports an error, once", needs: noStrace},
 	"no-room":    {what: "writes find the disk full for a while", needs: noStrace},
-	"power":      {what: "the power is cut: what is not synced is gone", needs: noPower},
-	"lie":        {what: "the power is cut behind a disk that only says it syncs: messages are lost", needs: func() string { return cmp.Or(noPower(), noStrace()) }},
+	"power":      {what: "the power is cut: what is not synced is gone", needs: noMount},
+	"lie":        {what: "the power is cut behind a disk that only says it syncs: messages are lost", needs: func() string { return cmp.Or(noMount(), noStrace()) }},
 }
 
-// noPower tells why the power cannot be cut.
-func noPower() string {
+// noMount tells why no file system of a run's own can be mounted.
+func noMount() string {
 	if os.Geteuid() != 0 {
-		return "only root can mount a file system whose power can be cut"
+		return "only root can mount a file system, to fill it or to cut its power"
 	}
 	return ""
 }
@@ -66,6 +71,8 @@ func (n *nemesis) faults() []fault {
 		{"pause", "stopped", 4, n.freeze}, {"beside", "killed while another is stopped", 3, n.killBesideFrozen},
 		{"supervisor", "supervisor", 2, n.supervisor}, {"reboot", "reboot", 2, n.reboot}, {"restart", "orderly restart", 1, n.restart},
 		{"cut", "client cut", 6, n.cut}, {"signals", "signals", 1, n.signals},
+		{"full-ring", "full ring", 2, n.fullRing}, {"sockets", "sockets", 4, n.roughSockets},
+		{"client", "client killed", 3, n.killClient}, {"full-disk", "full disk", 3, n.fullDisk},
 		{"sync-error", "sync fails", 20, n.syncFails}, {"no-room", "no room", 10, n.noRoom},
 		{"power", "power cut", 30, n.powerCut}, {"lie", "lying disk", 1, n.lie},
 	}
@@ -100,6 +107,9 @@ func (w *world) choose() (kinds []string, err error) {
 	for name, k := range faultKinds {
 		wanted := slices.Contains(w.o.Faults, name)
 		if !wanted && (len(w.o.Faults) > 0 || !slices.Contains(k.usual, w.o.Load)) {
+			continue
+		}
+		if !wanted && k.oneIn > 0 && w.o.Seed%k.oneIn != 0 {
 			continue
 		}
 		if why := Cannot(name); why != "" {

@@ -154,9 +154,17 @@ func (h *history) note(op operation) {
 	h.do(op)
 }
 
+// noteAt is note of what was done somewhere else at a time since the run began.
+func (h *history) noteAt(op operation, since time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.doAt(op, since)
+}
+
 // do is note. REQUIRES: h.mu held.
-func (h *history) do(op operation) {
-	since := time.Since(h.began)
+func (h *history) do(op operation) { h.doAt(op, time.Since(h.began)) }
+
+func (h *history) doAt(op operation, since time.Duration) {
 	if h.out != nil {
 		h.out.write(op, since)
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,7 @@ type party struct {
 	name   string
 	client *trimq.Client
 	h      *history
+	proxy  *proxy // nil: there is nothing between it and the broker
 
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
@@ -34,7 +36,14 @@ func (w *world) newParty(name string) (*party, error) {
 	defer cancel()
 	w.h.note(&opParty{Name: name})
 	var err error
-	p.client, err = trimq.Dial(ctx, []string{w.b.Addr}, trimq.WithName(name), trimq.WithLogger(slog.New(p)), trimq.WithDialer(p.dial))
+	addr := w.addr
+	if slices.Contains(w.kinds, "sockets") && dice(name, 3) == 0 {
+		if p.proxy, err = newProxy(addr, &w.mood); err != nil {
+			return nil, err
+		}
+		addr = p.proxy.addr()
+	}
+	p.client, err = trimq.Dial(ctx, []string{addr}, trimq.WithName(name), trimq.WithLogger(slog.New(p)), trimq.WithDialer(p.dial))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
@@ -261,7 +270,7 @@ func (w *world) commit(k *trimq.Consumer, group string) {
 	for _, p := range at {
 		w.h.note(&opCommits{group, place(p.Topic, p.Partition), p.Offset, stepTried})
 	}
-	if err := k.CommitPositions(w.life, at...); err != nil {
+	if err := w.insist(func() error { return k.CommitPositions(w.life, at...) }); err != nil {
 		w.h.report("%s: commit: %v", group, err)
 		return
 	}

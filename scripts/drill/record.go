@@ -50,7 +50,9 @@ type recorder struct {
 	w   *bufio.Writer
 	buf bytes.Buffer
 	enc *json.Encoder
-	err error // the first; what comes behind it is not written
+	// atOnce has each operation handed over before the next step is done: somebody reads at the other end.
+	atOnce bool
+	err    error // the first; what comes behind it is not written
 }
 
 func createRecorder(dir string) (*recorder, error) {
@@ -79,6 +81,9 @@ func (r *recorder) write(op operation, at time.Duration) {
 	r.buf.WriteByte(' ')
 	if r.err = r.enc.Encode(op); r.err == nil {
 		_, r.err = r.w.Write(r.buf.Bytes())
+	}
+	if r.atOnce {
+		_ = r.flush() // keeps its error
 	}
 }
 

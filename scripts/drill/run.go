@@ -101,10 +101,13 @@ func newWorld(o Options) (*world, error) {
 	if o.Load != LoadTopics && o.Load != LoadQueues {
 		return nil, fmt.Errorf("there is no load %q; there are %s and %s", o.Load, LoadTopics, LoadQueues)
 	}
-	w := &world{o: o, h: newHistory(), power: slices.Contains(o.Faults, "power") || slices.Contains(o.Faults, "lie")}
+	w := &world{o: o, h: newHistory(), family: family{children: map[string]*child{}}, power: slices.Contains(o.Faults, "power") || slices.Contains(o.Faults, "lie")}
 	var err error
 	if w.kinds, err = w.choose(); err != nil {
 		return nil, err
+	}
+	if w.power { // there is one disk, and its power is cut
+		w.kinds = slices.DeleteFunc(w.kinds, func(k string) bool { return k == "full-disk" })
 	}
 	if len(w.kinds) == 0 {
 		return nil, errors.New("none of these faults can be done here")
@@ -139,7 +142,7 @@ func (w *world) prepare() (err error) {
 	if w.b, err = broker.NewAt(o.Bin, home, settings); err != nil {
 		return err
 	}
-	w.b.Env = o.Env
+	w.b.Env, w.addr = o.Env, w.b.Addr
 	w.h.note(&opBegan{
 		Version: formatVersion, Wall: w.h.began, Seed: o.Seed, Duration: o.Duration, Load: o.Load, Faults: w.kinds, Settings: settings,
 	})
@@ -163,20 +166,35 @@ func (w *world) discard() error {
 
 // mount makes the file system that a run's faults need, and gives the settings that put the data there.
 func (w *world) mount() (settings map[string]string, err error) {
-	if !w.power {
-		return nil, nil
+	switch {
+	case w.power:
+		if w.loop, err = makeLoop(w.o.Dir); err == nil {
+			return w.loop.settings(), nil
+		}
+	case slices.Contains(w.kinds, "full-disk"):
+		if w.small, err = makeSmall(w.o.Dir); err == nil {
+			return w.small.settings(), nil
+		}
 	}
-	if w.loop, err = makeLoop(w.o.Dir); err != nil {
-		return nil, err
-	}
-	return w.loop.settings(), nil
+	return nil, err
 }
 
 func (w *world) unmount() error {
-	if w.loop != nil {
+	switch {
+	case w.loop != nil:
 		return w.loop.unmount()
+	case w.small != nil:
+		return w.small.unmount()
 	}
 	return nil
+}
+
+// rescue copies the data of a run that has failed from a file system that is about to be gone.
+func (w *world) rescue() error {
+	if w.small == nil || len(w.h.wrong) == 0 {
+		return nil
+	}
+	return os.CopyFS(filepath.Join(w.o.Dir, "data"), os.DirFS(filepath.Join(w.small.dir, "data")))
 }
 
 // close ends the broker and looks at what it has left behind.
@@ -185,7 +203,12 @@ func (w *world) close() error {
 	if left := w.b.Left(); len(left) > 0 {
 		err = errors.Join(err, fmt.Errorf("left behind: %v", left))
 	}
-	return errors.Join(err, w.unmount())
+	for _, p := range w.parties {
+		if p.proxy != nil {
+			p.proxy.close()
+		}
+	}
+	return errors.Join(err, w.rescue(), w.unmount())
 }
 
 // script is what there is in a run, who is at work, and what is looked at when they are gone.

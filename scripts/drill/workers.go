@@ -176,6 +176,17 @@ func (w *world) readAll(party *party, topic string) error {
 	return nil
 }
 
+// insist does something that is the same when it is done again, until the disk has room for it.
+func (w *world) insist(do func() error) error {
+	for {
+		err := do()
+		if !errors.Is(err, trimq.ErrDiskFull) || !w.excused() || w.life.Err() != nil {
+			return err
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
 // govern makes and removes things, and watches that no number goes back.
 func (w *world) govern(r *rand.Rand) {
 	party, err := w.newParty("governor")
@@ -187,7 +198,8 @@ func (w *world) govern(r *rand.Rand) {
 	c := party.client
 	there := map[string]bool{} // side topics and queues; only this goroutine makes them
 	partitions := uint32(1)
-	check := func(what string, err error) bool {
+	check := func(what string, do func() error) bool {
+		err := w.insist(do)
 		if err != nil && w.ctx.Err() == nil {
 			w.h.report("%s: %v", what, err)
 		}
@@ -196,18 +208,21 @@ func (w *world) govern(r *rand.Rand) {
 	for n := 0; w.ctx.Err() == nil; n++ {
 		name := fmt.Sprintf("side-%d", r.IntN(6))
 		if there[name] {
-			if check("delete queue", c.DeleteQueue(w.life, name, trimq.DeleteCondition{})) && check("delete topic", c.DeleteTopic(w.life, name+"-topic")) {
+			if check("delete queue", func() error { return c.DeleteQueue(w.life, name, trimq.DeleteCondition{}) }) &&
+				check("delete topic", func() error { return c.DeleteTopic(w.life, name+"-topic") }) {
 				there[name] = false
 			}
 		} else {
-			_, e1 := c.CreateQueue(w.life, trimq.QueueSpec{Name: name, Level: trimq.LevelPage, QueueSettings: trimq.QueueSettings{Durable: true}})
-			_, e2 := c.CreateTopic(w.life, trimq.TopicSpec{Name: name + "-topic", Partitions: 2, Level: trimq.LevelDisk})
-			_, e3 := c.CreateBinding(w.life, trimq.BindingSpec{Exchange: "side", Queue: name, RoutingKey: name})
-			there[name] = check("create", errors.Join(e1, e2, e3))
+			there[name] = check("create", func() error {
+				_, e1 := c.CreateQueue(w.life, trimq.QueueSpec{Name: name, Level: trimq.LevelPage, QueueSettings: trimq.QueueSettings{Durable: true}})
+				_, e2 := c.CreateTopic(w.life, trimq.TopicSpec{Name: name + "-topic", Partitions: 2, Level: trimq.LevelDisk})
+				_, e3 := c.CreateBinding(w.life, trimq.BindingSpec{Exchange: "side", Queue: name, RoutingKey: name})
+				return errors.Join(e1, e2, e3)
+			})
 		}
 		if n%10 == 9 && partitions < 20 {
 			partitions++
-			check("add partitions", c.AddPartitions(w.life, "grows", partitions))
+			check("add partitions", func() error { return c.AddPartitions(w.life, "grows", partitions) })
 		}
 		w.watch(party)
 		time.Sleep(time.Duration(r.IntN(100)) * time.Millisecond)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,15 +16,19 @@ import (
 
 // world is one run: a broker, its clients, and a nemesis.
 type world struct {
-	o     Options
-	kinds []string  // of faults
-	loop  *loopDisk // nil: the power is not cut
-	b     *broker.Broker
-	h     *history
-	ctx   context.Context // ends when clients are to finish
-	life  context.Context // ends when patience does
-	acked atomic.Int64
-	power bool // the power fails: everything is at level disk, and nobody acknowledges unasked
+	o      Options
+	kinds  []string   // of faults
+	addr   string     // of the broker
+	loop   *loopDisk  // nil: the power is not cut
+	small  *smallDisk // nil: the disk is not filled
+	mood   atomic.Int32
+	family family
+	b      *broker.Broker
+	h      *history
+	ctx    context.Context // ends when clients are to finish
+	life   context.Context // ends when patience does
+	acked  atomic.Int64
+	power  bool // the power fails: everything is at level disk, and nobody acknowledges unasked
 
 	mu      sync.Mutex
 	parties []*party
@@ -197,6 +202,11 @@ func (w *world) employ(seed uint64) *sync.WaitGroup {
 		}
 		run(func(r *rand.Rand) { w.follow("tail-"+topic, topic, r, false) })
 		run(func(r *rand.Rand) { w.look("look-"+topic, topic, r) })
+	}
+	if slices.Contains(w.kinds, "client") {
+		for _, role := range []string{roleProducer, roleWorker} {
+			run(func(r *rand.Rand) { w.bringUp(role, r) })
+		}
 	}
 	run(w.govern)
 	return all

@@ -18,7 +18,7 @@ SAMPLES  := $(notdir $(wildcard clients/samples/mq_*))
 PROGRAMS := $(DAEMONS:%=bin/%) bin/mq_server bin/trimq bin/mq_perf $(SAMPLES:%=bin/%)
 
 .NOTPARALLEL:
-.PHONY: all demo test unit faults sim e2e points drill-points drill-power lint bench bench-broker bench-scenarios fuzz config clean FORCE
+.PHONY: all demo drill test unit faults sim e2e points drill-points drill-power lint bench bench-broker bench-scenarios fuzz config clean FORCE
 
 all: $(PROGRAMS)
 
@@ -37,6 +37,10 @@ FORCE:
 # A real corpus through the real daemons, two of which are killed on the way.
 demo: all
 	@$(GO) run ./scripts/demo
+
+# A broker of its own, everything done to it that may happen to one, and what clients saw checked.
+drill: all
+	@bin/trimq drill $(DRILL)
 
 test: all lint unit faults sim e2e points
 	@echo "make test: all passed$(if $(RACE),, (no C compiler: the race detector was SKIPPED))"

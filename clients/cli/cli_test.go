@@ -81,7 +81,7 @@ func TestUsage(t *testing.T) {
 		"consume --topic t --group g --positions h", "consume --topic t --session-timeout 1s", "consume --topic t --group g --partition 0", "group describe", "group list g", "group delete",
 		"group reset-offsets g", "group reset-offsets g --to noon", "group reset-offsets g --by 0", "group reset-offsets g --by 1 --to latest",
 		"group reset-offsets g --to latest --partition a", "group delete-offsets g", "group describe g --interval -1s", "queue list --interval -1s",
-		"stat x", "ping x", "queue delete", "topic list --timeout",
+		"stat x", "ping x", "queue delete", "drill x", "drill --seed x", "drill --duration soon", "drill check", "drill check a b", "topic list --timeout",
 	} {
 		code, out, errs := program(t, "", append(strings.Fields(args), "--addr", "127.0.0.1:1")...)
 		if args == "state" {

@@ -83,7 +83,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 		},
 		Commands: []*cli.Command{
 			topicCommand(), exchangeCommand(), queueCommand(), bindingCommand(), groupCommand(), consumerCommand(), txnCommand(),
-			publishCommand(), consumeCommand(), traceCommand(), logCommand(), stateCommand(), statCommand(), shmCommand(),
+			publishCommand(), consumeCommand(), traceCommand(), logCommand(), stateCommand(), statCommand(), shmCommand(), drillCommand(),
 			{Name: "ping", Usage: "measure round trips to the broker", Flags: []cli.Flag{
 				&cli.IntFlag{Name: "count", Value: 3, Usage: "how many"},
 			}, Action: ping},
@@ -112,15 +112,18 @@ func harden(cmd *cli.Command) {
 	if len(cmd.Subcommands) == 0 {
 		return
 	}
+	for _, sub := range cmd.Subcommands {
+		harden(sub)
+	}
+	if cmd.Action != nil {
+		return // it does something itself, and looks at its arguments
+	}
 	name := cmd.Name
 	cmd.Action = func(c *cli.Context) error {
 		if c.Args().Present() {
 			return badUsage("there is no command %q; see trimq %s --help", name+" "+c.Args().First(), name)
 		}
 		return cli.ShowSubcommandHelp(c)
-	}
-	for _, sub := range cmd.Subcommands {
-		harden(sub)
 	}
 }
 

@@ -50,11 +50,20 @@ func Root() (string, error) {
 
 // New prepares a broker in dir. Settings are TOML values by key, above the defaults.
 func New(dir string, settings map[string]string) (*Broker, error) {
-	root, err := Root()
-	if err != nil {
-		return nil, err
+	return NewAt("", dir, settings)
+}
+
+// NewAt is New with the programs of another directory than the repository's bin, which "" stands for.
+func NewAt(bin, dir string, settings map[string]string) (*Broker, error) {
+	if bin == "" {
+		root, err := Root()
+		if err != nil {
+			return nil, err
+		}
+		bin = filepath.Join(root, "bin")
 	}
-	b := &Broker{Dir: dir, Bin: filepath.Join(root, "bin"), File: filepath.Join(dir, "trimq.toml")}
+	b := &Broker{Dir: dir, Bin: bin, File: filepath.Join(dir, "trimq.toml")}
+	var err error
 	if _, err := os.Stat(filepath.Join(b.Bin, "mq_server")); err != nil {
 		return nil, fmt.Errorf("the programs are not built: run make first (%w)", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/trimq/trimq/clients/trimq"
 	"github.com/trimq/trimq/protocol/native"
 	"github.com/trimq/trimq/scripts/broker"
+	"github.com/trimq/trimq/scripts/drill"
 	"github.com/trimq/trimq/shmqueue/tier"
 )
 
@@ -201,22 +202,13 @@ func TestHandOverKeepsConnections(t *testing.T) {
 	}
 }
 
-// Everything that clients do, while daemons are upgraded over and over: the checkers of TestNemesis
-// look at it, and no connection may be lost. TRIMQ_TEST_NEMESIS_SECONDS and TRIMQ_TEST_NEMESIS_SEED are
-// as there.
+// Everything that clients do, while daemons are upgraded over and over: the checkers of the drills look
+// at it, and no connection may be lost.
 func TestHandOverUnderLoad(t *testing.T) {
-	seed, d := howLong(t, 8*time.Second)
-	w := newWorld(t, seed, d, false, nil)
-	w.run(seed, d, func(n *nemesis) []fault { return []fault{{"hand-over", 1, n.handOver}} })
-	w.verdict()
+	sound(t, drill.Options{Load: drill.LoadTopics, Faults: []string{"hand-over"}}, 8*time.Second)
 }
 
 // The same with all that queues can do.
 func TestHandOverOfQueueFeatures(t *testing.T) {
-	seed, long := howLong(t, 8*time.Second)
-	d := &drill{world: newWorld(t, seed, long, false, map[string]string{"transaction_checks": "1000"})}
-	d.l = newLedger(d.h)
-	d.perform(d, seed, long, func(n *nemesis) []fault { return []fault{{"hand-over", 1, n.handOver}} })
-	d.l.judge()
-	d.verdict()
+	sound(t, drill.Options{Load: drill.LoadQueues, Faults: []string{"hand-over"}}, 8*time.Second)
 }

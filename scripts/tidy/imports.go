@@ -26,8 +26,9 @@ var mayImport = []struct {
 	{"logicsrv/sim", []string{"logicsrv", "persistsrv", "shmqueue", "protocol"}},
 	{"persistsrv", []string{"persistsrv", "shmqueue", "protocol"}},
 	{"clients", []string{"clients", "protocol"}},
-	// The inspection tool shows shared memory too, and the states in a data directory.
-	{"clients/cli", []string{"clients", "protocol", "shmqueue", "logicsrv/replay"}},
+	// The inspection tool shows shared memory too, and the states in a data directory, and has the drill,
+	// which runs a broker from outside.
+	{"clients/cli", []string{"clients", "protocol", "shmqueue", "logicsrv/replay", "scripts/drill"}},
 	// What lies here starts the daemons' programs; it knows them from outside.
 	{"scripts", []string{"scripts", "clients", "shmqueue", "protocol"}},
 }
@@ -94,6 +95,7 @@ var modules = []struct {
 	{"github.com/urfave/cli", []string{"main"}},
 	{"github.com/prometheus", []string{"connsrv"}},
 	{"github.com/HdrHistogram/hdrhistogram-go", []string{"clients/perf", "scripts"}},
+	{"github.com/anishathalye/porcupine", []string{"scripts/drill"}},
 	{"pgregory.net/rapid", []string{"test"}},
 	{"github.com/cockroachdb/datadriven", []string{"test"}},
 }

@@ -1,12 +1,12 @@
-package e2e
+package drill
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/trimq/trimq/shmqueue"
@@ -17,15 +17,15 @@ import (
 // injection is a strace that makes system calls of persistsrv fail.
 type injection struct{ cmd *exec.Cmd }
 
-// needStrace skips where calls cannot be made to fail.
-func needStrace(t *testing.T) {
-	t.Helper()
+// noStrace tells why system calls cannot be made to fail; empty: they can.
+func noStrace() string {
 	if _, err := exec.LookPath("strace"); err != nil {
-		t.Skip("needs strace, to make system calls fail")
+		return "there is no strace, to make system calls fail"
 	}
 	if out, err := exec.Command("strace", "-o", "/dev/null", "-e", "inject=getpid:error=EIO", "true").CombinedOutput(); err != nil {
-		t.Skipf("strace cannot trace here: %v %s", err, out)
+		return fmt.Sprintf("strace cannot trace here: %v %s", err, out)
 	}
+	return ""
 }
 
 // inject attaches to persistsrv, whose number it returns too.
@@ -87,50 +87,35 @@ func (n *nemesis) noRoom() {
 	}
 }
 
-// TestFailingDisk: syncs that fail and disks that are full, in turn.
-func TestFailingDisk(t *testing.T) {
-	needStrace(t)
-	seed, d := howLong(t, 4*time.Second)
-	w := newWorld(t, seed, d, false, nil)
-	w.run(seed, d, func(n *nemesis) []fault {
-		return []fault{{"sync fails", 2, n.syncFails}, {"no room", 1, n.noRoom}, {"logicsrv", 1, func() { n.kill("logicsrv") }}}
-	})
-	if !fileContains(logOf(w.b, "persistsrv"), "input/output error") {
-		t.Error("no sync failed: the test shows nothing")
-	}
-	w.verdict()
-}
-
 // loopDisk is a file system of our own whose power can be cut.
 type loopDisk struct{ image, dir string }
 
-// mountLoop makes one; it needs root.
-func mountLoop(t *testing.T) *loopDisk {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root, to mount a file system whose power can be cut")
+// imageFile and diskDir are, in the directory of a run, its image and where that is mounted.
+const (
+	imageFile = "image"
+	diskDir   = "disk"
+)
+
+// makeLoop makes one below a directory; it needs root.
+func makeLoop(dir string) (*loopDisk, error) {
+	d := &loopDisk{filepath.Join(dir, imageFile), filepath.Join(dir, diskDir)}
+	if err := os.Mkdir(d.dir, 0o700); err != nil {
+		return nil, err
 	}
-	d := &loopDisk{filepath.Join(t.TempDir(), "image"), t.TempDir()}
 	f, err := os.Create(d.image)
 	if err == nil {
-		err = f.Truncate(1 << 30)
-		f.Close()
+		err = errors.Join(f.Truncate(1<<30), f.Close())
 	}
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	if out, err := exec.Command("mkfs.ext4", "-q", "-F", d.image).CombinedOutput(); err != nil {
-		t.Skipf("no ext4 can be made here: %v %s", err, out)
+		return nil, fmt.Errorf("no ext4 can be made here: %w %s", err, out)
 	}
 	if err := d.mount(); err != nil {
-		t.Skipf("no loop device can be mounted here: %v", err)
+		return nil, err
 	}
-	t.Cleanup(func() {
-		if out, err := exec.Command("umount", d.dir).CombinedOutput(); err != nil {
-			t.Errorf("umount: %v %s", err, out)
-		}
-	})
-	return d
+	return d, nil
 }
 
 func (d *loopDisk) mount() error {
@@ -139,6 +124,22 @@ func (d *loopDisk) mount() error {
 		return fmt.Errorf("mount: %w %s", err, out)
 	}
 	return nil
+}
+
+// unmount takes it away; its image stays.
+func (d *loopDisk) unmount() error { return unmount(d.dir) }
+
+// unmount takes a file system away, once nobody has a file of it open any more.
+func unmount(dir string) error {
+	var out []byte
+	err := error(nil)
+	for range 100 { // a killed process lets go of its files a moment later
+		if out, err = exec.Command("umount", dir).CombinedOutput(); err == nil {
+			return nil
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return fmt.Errorf("umount: %w %s", err, out)
 }
 
 // settings put the data, and only them, onto the disk.
@@ -162,21 +163,29 @@ func (d *loopDisk) cut() error {
 
 // restore mounts it again, with what it has.
 func (d *loopDisk) restore() error {
-	var out []byte
-	err := error(nil)
-	for range 100 { // a killed process lets go of its files a moment later
-		if out, err = exec.Command("umount", d.dir).CombinedOutput(); err == nil {
-			return d.mount()
-		}
-		time.Sleep(20 * time.Millisecond)
+	if err := d.unmount(); err != nil {
+		return err
 	}
-	return fmt.Errorf("umount: %w %s", err, out)
+	return d.mount()
+}
+
+// lie has the power cut behind a disk that says it has synced and has not: the control of the fault
+// power, in which messages must be lost.
+func (n *nemesis) lie() {
+	i, _ := n.inject("fdatasync,fsync,sync_file_range:retval=0")
+	if i == nil {
+		return
+	}
+	time.Sleep(time.Second)
+	n.powerCut()
+	i.end()
 }
 
 // powerCut cuts the power, lets the daemons live on for a moment, as if it were not noticed
 // yet, and starts all anew. No sync is under way at the cut: shutting a file system down is not
 // done at one instant, and such a sync may return without an error, its work half undone.
-func (n *nemesis) powerCut(d *loopDisk) {
+func (n *nemesis) powerCut() {
+	d := n.w.loop
 	began := time.Now()
 	n.w.darken(began.Add(patience))
 	defer func() { n.w.darken(time.Now()) }()
@@ -185,7 +194,7 @@ func (n *nemesis) powerCut(d *loopDisk) {
 		n.w.h.report("%v", err)
 	}
 	if err := d.cut(); err != nil {
-		n.w.t.Skipf("the file system cannot be shut down here: %v", err)
+		n.w.h.report("the file system cannot be shut down here: %v", err)
 	}
 	n.signal("CONT", "persistsrv")
 	time.Sleep(time.Duration(n.r.IntN(300)) * time.Millisecond)
@@ -200,7 +209,7 @@ func (n *nemesis) powerCut(d *loopDisk) {
 		return
 	}
 	n.heal()
-	n.w.h.wereDown(began, time.Now(), tier.Daemons...)
+	n.w.h.wereDown(began, tier.Daemons...)
 }
 
 // standstill waits until no thread of a stopped daemon is in a system call any more.
@@ -228,38 +237,4 @@ func (n *nemesis) standstill(name string) error {
 		}
 	}
 	return fmt.Errorf("%s does not stand still", name)
-}
-
-// TestPowerCut: what was acknowledged at level disk is there when the power comes back.
-func TestPowerCut(t *testing.T) {
-	d := mountLoop(t)
-	seed, long := howLong(t, 5*time.Second)
-	w := newWorld(t, seed, long, true, d.settings())
-	w.run(seed, long, func(n *nemesis) []fault {
-		list := []fault{{"power", 3, func() { n.powerCut(d) }}, {"persistsrv", 1, func() { n.kill("persistsrv") }}, {"logicsrv", 1, func() { n.kill("logicsrv") }}}
-		if _, err := exec.LookPath("strace"); err == nil {
-			list = append(list, fault{"sync fails", 1, n.syncFails})
-		}
-		return list
-	})
-	w.verdict()
-}
-
-// TestPowerCutFindsALie is the control of TestPowerCut: a disk that says it has synced and has
-// not loses messages, and that is found.
-func TestPowerCutFindsALie(t *testing.T) {
-	needStrace(t)
-	d := mountLoop(t)
-	w := newWorld(t, 1, 2*time.Second, true, d.settings())
-	w.run(1, 2*time.Second, func(n *nemesis) []fault {
-		i, _ := n.inject("fdatasync,fsync,sync_file_range:retval=0")
-		return []fault{{"power", 1, func() {
-			time.Sleep(time.Second)
-			n.powerCut(d)
-			i.end()
-		}}}
-	})
-	if wrong := strings.Join(w.h.judge(), "\n"); !strings.Contains(wrong, "LOST") {
-		t.Errorf("nothing was synced, the power was cut, and nothing is missing:\n%s", wrong)
-	}
 }

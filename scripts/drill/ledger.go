@@ -1,15 +1,14 @@
-package e2e
+package drill
 
 import (
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/trimq/trimq/clients/trimq"
 )
 
 // The ledger of a run: what was posted to queues that can do more than hand out messages, what it was
-// to be there, and who saw what of it. ledger_judge_test.go decides afterwards. It knows nothing of the
+// to be there, and who saw what of it. ledger_judge.go decides afterwards. It knows nothing of the
 // broker's code, and takes the machine's clock for the broker's, which it is.
 
 // letter is one message.
@@ -22,30 +21,25 @@ type letter struct {
 	ttl      time.Duration // of the message; 0: it has none
 	deal     *deal         // of which it is a part
 	fate     fate
+	answered time.Time
 	sights   []*viewing
 }
 
 // viewing is one sight of a letter.
 type viewing struct {
+	n             int
 	queue         string
 	index, offset uint64
 	at            time.Time
 	attempts      uint16
 	priority      uint8
 	deaths        []trimq.Death
-	holder        *keeper // who got it; nil: a lease, or after all was over
+	holder        *holder // who got it; nil: a lease, or after all was over
 	lease         *lease
 	drained       bool // seen when all was over
 
 	nacked   time.Time // it was put back then; zero: it was not
 	rejected bool      // a reject was tried
-}
-
-// keeper is one incarnation of a consumer.
-type keeper struct {
-	client  *party
-	timeout time.Duration // of its acknowledgements; 0: none
-	closed  time.Time     // when it began to close; zero: never
 }
 
 // lease is one message that was pulled for a time.
@@ -67,6 +61,7 @@ const (
 
 // deal is one transaction.
 type deal struct {
+	n       int
 	name    string
 	ends    outcome
 	letters []*letter
@@ -81,14 +76,14 @@ type mail struct {
 	confirmed map[string]bool // acknowledgements that were answered, by value
 }
 
-// ledger is everything. Its methods may be called by any goroutine.
+// ledger is everything. Its history guards it.
 type ledger struct {
 	h *history // where violations are noted, and when the daemons were killed
 
-	mu      sync.Mutex
 	letters map[string]*letter
 	deals   []*deal
 	queues  map[string]*mail
+	sights  []*viewing
 	named   int
 }
 
@@ -98,83 +93,73 @@ func newLedger(h *history) *ledger {
 
 // post notes a letter before it is sent.
 func (l *ledger) post(x *letter) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if x.deal != nil {
-		x.deal.letters = append(x.deal.letters, x)
+	o := &opPosted{Value: x.value, Places: x.places, Priority: x.priority, TTL: x.ttl, Deal: -1}
+	if !x.due.IsZero() {
+		due := l.h.since(x.due)
+		o.Due = &due
 	}
-	l.letters[x.value] = x
+	if x.deal != nil {
+		o.Deal = x.deal.n
+	}
+	l.h.note(o)
 }
 
 // answered notes what became of it.
-func (l *ledger) answered(x *letter, f fate) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	x.fate = f
+func (l *ledger) answered(value string, f fate) { l.h.note(&opAnswered{value, f}) }
+
+// open notes a transaction before it begins. Its producer may know how it must end.
+func (l *ledger) open(name string, ends outcome, input string) *deal {
+	l.h.mu.Lock()
+	defer l.h.mu.Unlock()
+	n := len(l.deals)
+	l.h.do(&opDeal{N: n, Name: name, Ends: ends, Input: input})
+	return l.deals[n]
 }
 
-// open notes a transaction before it begins, end how it went.
-func (l *ledger) open(d *deal) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.deals = append(l.deals, d)
-}
-
-func (l *ledger) end(d *deal, how outcome) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	d.ends = how
-}
-
-// letGo notes that an incarnation of a consumer is about to end.
-func (l *ledger) letGo(k *keeper) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	k.closed = time.Now()
-}
+// end notes how it went.
+func (l *ledger) end(d *deal, how outcome) { l.h.note(&opDealEnds{d.n, how}) }
 
 // saw notes one message of a parcel; v is what is known of all of them.
-func (l *ledger) saw(p *trimq.Parcel, m *trimq.Record, v viewing) *viewing {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	v.queue, v.index, v.offset, v.at = p.Queue, p.Index, m.Offset, time.Now()
-	v.attempts, v.priority, v.deaths = p.Attempts, p.Priority, p.Deaths
-	x := l.letters[string(m.Value)]
-	if x == nil {
-		l.h.report("queue %s offset %d: nobody posted %.60q", p.Queue, m.Offset, m.Value)
-		return &v
-	}
-	x.sights = append(x.sights, &v)
-	return &v
+func (l *ledger) saw(p *trimq.Parcel, m *trimq.Record, v opSaw) *viewing {
+	l.h.mu.Lock()
+	defer l.h.mu.Unlock()
+	v.N, v.Value = len(l.sights), string(m.Value)
+	v.Queue, v.Index, v.Offset = p.Queue, p.Index, m.Offset
+	v.Attempts, v.Priority, v.Deaths = p.Attempts, p.Priority, p.Deaths
+	l.h.do(&v)
+	return l.sights[v.N]
 }
 
 // sawAll notes a parcel that came to a consumer.
-func (l *ledger) sawAll(m *trimq.Deliveries, who *keeper) []*viewing {
+func (l *ledger) sawAll(m *trimq.Deliveries, who int) []*viewing {
 	all := make([]*viewing, len(m.Messages))
 	for i := range m.Messages {
-		all[i] = l.saw(&m.Parcel, &m.Messages[i], viewing{holder: who})
+		all[i] = l.saw(&m.Parcel, &m.Messages[i], opSaw{Holder: &who})
 	}
 	return all
 }
 
-// change changes what is noted of a sight.
-func (l *ledger) change(f func()) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	f()
+// putBack notes that a message is about to be given back, reject that it is about to be rejected.
+func (l *ledger) putBack(v *viewing) { l.h.note(&opVerdict{N: v.n}) }
+func (l *ledger) reject(v *viewing)  { l.h.note(&opVerdict{N: v.n, Reject: true}) }
+
+// lasts notes that a lease ends no earlier than then.
+func (l *ledger) lasts(v *viewing, least time.Time) {
+	l.h.note(&opLease{N: v.n, Least: l.h.since(least)})
+}
+
+// deleted notes that the delete of a leased message, sent at a time, was answered.
+func (l *ledger) deleted(v *viewing, sent time.Time) {
+	l.h.note(&opLease{N: v.n, Deleted: true, Sent: l.h.since(sent)})
 }
 
 // confirm notes that an acknowledgement was answered.
-func (l *ledger) confirm(queue, value string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.queues[queue].confirmed[value] = true
-}
+func (l *ledger) confirm(queue, value string) { l.h.note(&opTaken{queue, value}) }
 
 // missing counts what was acknowledged and has not been seen where it belongs.
 func (l *ledger) missing() (n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.h.mu.Lock()
+	defer l.h.mu.Unlock()
 	for _, x := range l.letters {
 		for _, place := range x.places {
 			if x.expected() && !x.arrived(place) {
@@ -185,7 +170,7 @@ func (l *ledger) missing() (n int) {
 	return n
 }
 
-// expected tells whether a letter must have come to all its places. REQUIRES: l.mu held.
+// expected tells whether a letter must have come to all its places. REQUIRES: h.mu held.
 func (x *letter) expected() bool {
 	return x.fate == acked && (x.deal == nil || x.deal.ends == committed)
 }
@@ -208,23 +193,15 @@ func (v *viewing) of() string {
 	return v.queue
 }
 
-// place makes a queue known.
-func (l *ledger) place(name string, m mail) {
-	m.confirmed = map[string]bool{}
-	l.queues[name] = &m
+// mailbox makes a queue known.
+func (l *ledger) mailbox(name string, m mail) {
+	l.h.note(&opMailbox{Name: name, Limit: m.limit, TTL: m.ttl, Graves: m.graves})
 }
 
 // name makes a value that no other letter has.
 func (l *ledger) name(scene string) string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.h.mu.Lock()
+	defer l.h.mu.Unlock()
 	l.named++
 	return fmt.Sprintf("%s %d", scene, l.named)
-}
-
-// find is the letter of a value that was seen.
-func (l *ledger) find(value string) *letter {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.letters[value]
 }

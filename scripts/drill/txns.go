@@ -1,4 +1,4 @@
-package e2e
+package drill
 
 import (
 	"context"
@@ -49,8 +49,7 @@ func (d *drill) trade(name string, r *rand.Rand) {
 			d.h.report("%s: begin: %v", name, err)
 			return
 		}
-		deal := &deal{name: fmt.Sprintf("transaction %d of %s", n, name)}
-		d.l.open(deal)
+		deal := d.l.open(fmt.Sprintf("transaction %d of %s", n, name), undecided, "")
 		for range 1 + r.IntN(5) {
 			d.part(name, deal, x, r)
 		}
@@ -90,9 +89,8 @@ func (d *drill) promise(name string, r *rand.Rand) {
 	}
 	defer party.leave(false)
 	for n := 0; d.ctx.Err() == nil; n++ {
-		deal := &deal{name: fmt.Sprintf("promise %d", n)}
-		deal.ends = destiny(deal.name)
-		d.l.open(deal)
+		key := fmt.Sprintf("promise %d", n)
+		deal := d.l.open(key, destiny(key), "")
 		x, err := p.BeginTxn(d.life, trimq.WithTxnGroup("promisers", deal.name), trimq.WithCheckAfter(checkAfter))
 		if err != nil {
 			d.h.report("%s: begin: %v", name, err)
@@ -151,7 +149,7 @@ func (d *drill) transform(name string, r *rand.Rand) {
 			d.h.report("%s: %v", party.name, err)
 			return
 		}
-		who := &keeper{client: party}
+		who := d.h.hold(party.name, 0)
 		ctx, cancel := context.WithTimeout(d.ctx, time.Duration(1000+r.IntN(5000))*time.Millisecond)
 		for ctx.Err() == nil {
 			m, err := k.Receive(ctx)
@@ -167,7 +165,7 @@ func (d *drill) transform(name string, r *rand.Rand) {
 			m.Release()
 		}
 		cancel()
-		d.l.letGo(who)
+		d.h.letGo(who)
 		party.leave(r.IntN(2) == 0)
 	}
 }
@@ -180,8 +178,7 @@ func (d *drill) transformOne(k *trimq.QueueConsumer, p *trimq.Producer, value st
 		d.h.report("transform: begin: %v", err)
 		return
 	}
-	deal := &deal{name: "the transformation of " + value, input: d.l.find(value)}
-	d.l.open(deal)
+	deal := d.l.open("the transformation of "+value, undecided, value)
 	d.part("made", deal, x, r)
 	if err = x.AckOffsets(k, v.index, v.offset); err == nil && r.IntN(5) > 0 {
 		err = x.Commit(d.life)
@@ -196,7 +193,7 @@ func (d *drill) transformOne(k *trimq.QueueConsumer, p *trimq.Producer, value st
 		}
 	}
 	if err != nil && !errors.Is(err, trimq.ErrUnknownOutcome) {
-		d.l.change(func() { v.nacked = time.Now() })
+		d.l.putBack(v)
 		_ = k.Nack(v.index, v.offset) // it may have gone back by itself
 	}
 }

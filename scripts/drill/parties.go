@@ -1,4 +1,4 @@
-package e2e
+package drill
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,11 +23,10 @@ type party struct {
 	name   string
 	client *trimq.Client
 	h      *history
+	proxy  *proxy // nil: there is nothing between it and the broker
 
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
-	cuts  []time.Time // by the nemesis
-	lost  []time.Time
 }
 
 // newParty connects a client; it waits as long as the broker may be down.
@@ -34,8 +34,16 @@ func (w *world) newParty(name string) (*party, error) {
 	p := &party{name: name, h: w.h, conns: map[net.Conn]struct{}{}}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	w.h.note(&opParty{Name: name})
 	var err error
-	p.client, err = trimq.Dial(ctx, []string{w.b.Addr}, trimq.WithName(name), trimq.WithLogger(slog.New(p)), trimq.WithDialer(p.dial))
+	addr := w.addr
+	if slices.Contains(w.kinds, "sockets") && dice(name, 3) == 0 {
+		if p.proxy, err = newProxy(addr, &w.mood); err != nil {
+			return nil, err
+		}
+		addr = p.proxy.addr()
+	}
+	p.client, err = trimq.Dial(ctx, []string{addr}, trimq.WithName(name), trimq.WithLogger(slog.New(p)), trimq.WithDialer(p.dial))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
@@ -73,26 +81,14 @@ func (p *party) dial(ctx context.Context, addr string) (net.Conn, error) {
 
 // cut resets all connections, as the death of the client's machine does.
 func (p *party) cut() {
+	p.h.note(&opLost{Party: p.name, Cut: true})
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.cuts = append(p.cuts, time.Now())
 	for c := range p.conns {
 		raw := c.(*cutConn).Conn
 		_ = raw.(*net.TCPConn).SetLinger(0)
 		_ = raw.Close()
 	}
-}
-
-// lostBetween tells whether a connection was lost in that time.
-func (p *party) lostBetween(from, to time.Time) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, at := range append(append([]time.Time(nil), p.lost...), p.cuts...) {
-		if !at.Before(from) && !at.After(to) {
-			return true
-		}
-	}
-	return false
 }
 
 // party is a slog.Handler: the client warns when it has lost a connection.
@@ -105,32 +101,8 @@ func (p *party) Handle(_ context.Context, r slog.Record) error {
 	if strings.Contains(why.String(), trimq.ErrProtocol.Error()) {
 		p.h.report("%s: %s%s", p.name, r.Message, why.String())
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.lost = append(p.lost, time.Now())
+	p.h.note(&opLost{Party: p.name, Why: r.Message + why.String()})
 	return nil
-}
-
-// judgeConnections: a connection is lost only where connsrv was down or the nemesis cut it.
-func (w *world) judgeConnections() {
-	w.h.mu.Lock()
-	defer w.h.mu.Unlock()
-	for _, p := range w.parties {
-		p.mu.Lock()
-		for _, at := range p.lost {
-			ok := false
-			for _, c := range p.cuts {
-				ok = ok || span{c, c.Add(slack)}.touches(at, at)
-			}
-			for _, d := range w.h.down {
-				ok = ok || d.touches(at.Add(-slack), at)
-			}
-			if !ok {
-				w.h.violation("%s lost a connection at %s, when connsrv was up", p.name, at.Format("05.000"))
-			}
-		}
-		p.mu.Unlock()
-	}
 }
 
 // leave closes a party's client: in an orderly way, or as one that is killed.
@@ -149,41 +121,45 @@ func (p *party) leave(killed bool) {
 // producing is one producer at work.
 type producing struct {
 	w      *world
-	s      *sender
+	name   string
 	p      *trimq.Producer
 	killed atomic.Bool
-	given  bool // it was reported that messages were given up; guarded by history.mu
-	topics bool // to partitions; else through the exchange
+	given  atomic.Bool // it was reported that messages were given up
+	topics bool        // to partitions; else through the exchange
 }
 
 // done notes what became of a message.
 func (x *producing) done(r trimq.Result, err error) {
-	x.w.h.settle(x.s, int(r.Tag), func(m *sentMessage) {
-		var refusal *trimq.Error
-		switch {
-		case err == nil:
-			m.fate, m.reached, m.forgotten = acked, r.Queues, r.Duplicate && r.Queues == 0
-			m.offset, m.hasOffset = r.Offset, x.topics && r.Offset != trimq.UnknownOffset
-			x.w.acked.Add(1)
-			if m.topic == "" && len(m.places) == 0 {
-				x.w.h.violation("message %d of %s reached nothing and was not refused", r.Tag, x.s.name)
-			}
-		case errors.Is(err, trimq.ErrUnknownOutcome) || errors.Is(err, trimq.ErrClosed):
-			m.fate = unknown
-			if !x.killed.Load() && !x.given {
-				x.given = true // once is enough
-				x.w.h.violation("message %d of %s: %v", r.Tag, x.s.name, err)
-			}
-		case errors.As(err, &refusal):
-			m.fate = refused
-			if m.topic != "" || len(m.places) > 0 || !errors.Is(err, trimq.ErrUnroutable) {
-				x.w.h.violation("message %d of %s was refused: %v", r.Tag, x.s.name, err)
-			}
-		default:
-			m.fate = unknown
-			x.w.h.violation("message %d of %s: %v", r.Tag, x.s.name, err)
+	o := &opSettled{Who: x.name, N: int(r.Tag)}
+	var refusal *trimq.Error
+	switch {
+	case err == nil:
+		o.Fate, o.Reached, o.Forgotten = acked, r.Queues, r.Duplicate && r.Queues == 0
+		if x.topics && r.Offset != trimq.UnknownOffset {
+			o.Offset = &r.Offset
 		}
-	})
+		x.w.acked.Add(1)
+	case errors.Is(err, trimq.ErrUnknownOutcome) || errors.Is(err, trimq.ErrClosed):
+		o.Fate = unknown
+		if !x.killed.Load() && x.given.CompareAndSwap(false, true) { // once is enough
+			x.w.h.report("message %d of %s: %v", r.Tag, x.name, err)
+		}
+	case errors.As(err, &refusal):
+		o.Fate = refused
+		if !x.w.mayRefuse(err) {
+			x.w.h.report("message %d of %s was refused: %v", r.Tag, x.name, err)
+		}
+	default:
+		o.Fate = unknown
+		x.w.h.report("message %d of %s: %v", r.Tag, x.name, err)
+	}
+	x.w.h.note(o)
+}
+
+// mayRefuse tells whether the broker may say that of a message that is as it should be: that it leads
+// nowhere, which judges look at, or that the disk is full, when it is.
+func (w *world) mayRefuse(err error) bool {
+	return errors.Is(err, trimq.ErrUnroutable) || errors.Is(err, trimq.ErrDiskFull) && w.excused()
 }
 
 // produce sends until the world stops or the producer's life ends.
@@ -200,7 +176,8 @@ func (w *world) produce(name string, r *rand.Rand, idempotent bool, life time.Du
 	if r.IntN(3) == 0 {
 		opts = append(opts, trimq.WithZstd())
 	}
-	x := &producing{w: w, s: w.h.sender(name, idempotent)}
+	x := &producing{w: w, name: name}
+	w.h.note(&opSender{Name: name, Idempotent: idempotent})
 	if x.p, err = party.client.NewProducer(opts...); err != nil {
 		w.h.report("%s: %v", name, err)
 		return
@@ -211,14 +188,14 @@ func (w *world) produce(name string, r *rand.Rand, idempotent bool, life time.Du
 		for range 1 + r.IntN(40) {
 			note, m := next(r)
 			x.topics = note.topic != ""
-			n := w.h.send(x.s, note)
+			n := w.h.send(name, note)
 			size := r.IntN(600)
 			if r.IntN(200) == 0 {
 				size = r.IntN(40_000)
 			}
 			m.Tag, m.Value = uint64(n), valueFor(name, n, size)
 			if err := x.p.Produce(ctx, &m, x.done); err != nil {
-				w.h.settle(x.s, n, func(m *sentMessage) { m.fate = refused }) // not taken: nothing may come of it
+				w.h.note(&opSettled{Who: name, N: n, Fate: refused}) // not taken: nothing may come of it
 				if ctx.Err() == nil {
 					w.h.report("%s: produce: %v", name, err)
 				}
@@ -260,13 +237,14 @@ func (w *world) followOnce(k *trimq.Consumer, group, topic string, r *rand.Rand)
 		w.h.report("%s: committed: %v", group, err)
 	}
 	for _, p := range found {
-		where := fmt.Sprintf("%s/%d", p.Topic, p.Partition)
+		where := place(p.Topic, p.Partition)
 		at[where] = p.Offset
-		w.h.found(group, where, p.Offset)
+		w.h.note(&opCommits{group, where, p.Offset, stepFound})
 	}
 	ctx, cancel := context.WithTimeout(w.ctx, time.Duration(1+r.IntN(5))*time.Second)
 	defer cancel()
 	for ctx.Err() == nil {
+		asked := time.Now()
 		f, err := k.Poll(ctx)
 		if err != nil {
 			if ctx.Err() == nil && !w.excused() {
@@ -274,9 +252,9 @@ func (w *world) followOnce(k *trimq.Consumer, group, topic string, r *rand.Rand)
 			}
 			return
 		}
-		where := fmt.Sprintf("%s/%d", f.Topic, f.Partition)
+		where := place(f.Topic, f.Partition)
 		seen := sights(f.Records)
-		w.h.read(where, at[where], true, seen)
+		w.h.note(&opRead{Where: where, Asked: w.h.since(asked), Next: at[where], Records: seen})
 		at[where] += uint64(len(seen))
 		f.Release()
 		if r.IntN(10) == 0 {
@@ -290,14 +268,14 @@ func (w *world) followOnce(k *trimq.Consumer, group, topic string, r *rand.Rand)
 func (w *world) commit(k *trimq.Consumer, group string) {
 	at := k.Positions()
 	for _, p := range at {
-		w.h.committing(group, fmt.Sprintf("%s/%d", p.Topic, p.Partition), p.Offset)
+		w.h.note(&opCommits{group, place(p.Topic, p.Partition), p.Offset, stepTried})
 	}
-	if err := k.CommitPositions(w.life, at...); err != nil {
+	if err := w.insist(func() error { return k.CommitPositions(w.life, at...) }); err != nil {
 		w.h.report("%s: commit: %v", group, err)
 		return
 	}
 	for _, p := range at {
-		w.h.committed(group, fmt.Sprintf("%s/%d", p.Topic, p.Partition), p.Offset)
+		w.h.note(&opCommits{group, place(p.Topic, p.Partition), p.Offset, stepAnswered})
 	}
 }
 

@@ -1,4 +1,4 @@
-package e2e
+package drill
 
 import (
 	"context"
@@ -66,7 +66,6 @@ type produceFunc func(ctx context.Context, m *trimq.Message, done func(trimq.Res
 // send posts one letter.
 func (d *drill) send(ctx context.Context, scene string, produce produceFunc, x *letter, m *trimq.Message) {
 	x.value = d.l.name(scene)
-	x.sent = time.Now()
 	m.Value = []byte(x.value)
 	d.l.post(x)
 	err := produce(ctx, m, func(_ trimq.Result, err error) {
@@ -74,18 +73,18 @@ func (d *drill) send(ctx context.Context, scene string, produce produceFunc, x *
 		switch {
 		case err == nil:
 			d.acked.Add(1)
-			d.l.answered(x, acked)
+			d.l.answered(x.value, acked)
 		case errors.As(err, &refusal) && !errors.Is(err, trimq.ErrUnknownOutcome):
-			d.l.answered(x, refused)
+			d.l.answered(x.value, refused)
 		default:
-			d.l.answered(x, unknown)
+			d.l.answered(x.value, unknown)
 		}
 		if err != nil && x.deal == nil {
 			d.h.report("%s: %v", x.value, err)
 		}
 	})
 	if err != nil {
-		d.l.answered(x, refused) // not taken: nothing may come of it
+		d.l.answered(x.value, refused) // not taken: nothing may come of it
 	}
 }
 
@@ -167,10 +166,10 @@ func (d *drill) serve(name string, s staff, r *rand.Rand) {
 			d.h.report("%s: consume: %v", party.name, err)
 			return
 		}
-		w := &serving{d: d, s: s, k: k, who: &keeper{client: party, timeout: s.timeout}}
+		w := &serving{d: d, s: s, k: k, party: party.name, who: d.h.hold(party.name, s.timeout)}
 		w.once(r)
 		killed := r.IntN(2) == 0
-		d.l.letGo(w.who)
+		d.h.letGo(w.who)
 		if !killed {
 			w.flush()
 		}
@@ -183,7 +182,8 @@ type serving struct {
 	d           *drill
 	s           staff
 	k           *trimq.QueueConsumer
-	who         *keeper
+	party       string
+	who         int // the incarnation
 	unconfirmed []settled
 }
 
@@ -200,7 +200,7 @@ func (w *serving) once(r *rand.Rand) {
 		m, err := w.k.Receive(ctx)
 		if err != nil {
 			if ctx.Err() == nil {
-				w.d.h.report("%s: receive: %v", w.who.client.name, err)
+				w.d.h.report("%s: receive: %v", w.party, err)
 			}
 			return
 		}
@@ -230,14 +230,14 @@ func (w *serving) settle(value string, v *viewing, r *rand.Rand) {
 			w.unconfirmed = append(w.unconfirmed, settled{value, v.at})
 		}
 	case putBack:
-		w.d.l.change(func() { v.nacked = time.Now() })
+		w.d.l.putBack(v)
 		err = w.k.Nack(v.index, v.offset)
 	case refuse:
-		w.d.l.change(func() { v.rejected = true })
+		w.d.l.reject(v)
 		err = w.k.Reject(v.index, v.offset)
 	}
 	if err != nil && !(errors.Is(err, trimq.ErrRecalled) && w.s.timeout > 0) {
-		w.d.h.report("%s: settle: %v", w.who.client.name, err)
+		w.d.h.report("%s: settle: %v", w.party, err)
 	}
 }
 
@@ -246,10 +246,10 @@ func (w *serving) settle(value string, v *viewing, r *rand.Rand) {
 func (w *serving) flush() {
 	err := w.k.Flush(w.d.life)
 	if err != nil && !(errors.Is(err, trimq.ErrRecalled) && w.s.timeout > 0) {
-		w.d.h.report("%s: flush: %v", w.who.client.name, err)
+		w.d.h.report("%s: flush: %v", w.party, err)
 	}
 	for _, x := range w.unconfirmed {
-		if err == nil && !w.who.client.lostBetween(x.at.Add(-slack), time.Now()) {
+		if err == nil && !w.d.h.broke(w.party, x.at.Add(-slack), time.Now()) {
 			w.d.l.confirm(w.s.queue, x.value)
 		}
 	}
@@ -271,7 +271,7 @@ func (d *drill) pull(name string, r *rand.Rand) {
 		if err != nil && d.ctx.Err() == nil {
 			d.h.report("%s: pull: %v", name, err)
 		}
-		var leases []*lease
+		var leases []*viewing
 		var handles []trimq.Handle
 		for _, p := range got {
 			for i := range p.Messages {
@@ -279,8 +279,8 @@ func (d *drill) pull(name string, r *rand.Rand) {
 				if err != nil {
 					d.h.report("%s: %v", name, err)
 				}
-				v := d.l.saw(&p.Parcel, &p.Messages[i], viewing{lease: &lease{granted: p.Until.Add(-visibility), least: p.Until}})
-				leases, handles = append(leases, v.lease), append(handles, h)
+				v := d.l.saw(&p.Parcel, &p.Messages[i], d.granted(p.Until, visibility))
+				leases, handles = append(leases, v), append(handles, h)
 			}
 			p.Release()
 		}
@@ -290,31 +290,35 @@ func (d *drill) pull(name string, r *rand.Rand) {
 	}
 }
 
+// granted is what is known of a lease that ends at a time.
+func (d *drill) granted(until time.Time, visibility time.Duration) opSaw {
+	end := d.h.since(until)
+	granted := end - visibility
+	return opSaw{Granted: &granted, Least: end}
+}
+
 // settleLease does one thing or the other with a leased letter.
-func (d *drill) settleLease(c *trimq.Client, l *lease, h trimq.Handle, r *rand.Rand) {
-	sent := time.Now()
+func (d *drill) settleLease(c *trimq.Client, v *viewing, h trimq.Handle, r *rand.Rand) {
+	sent, least := time.Now(), v.lease.least // which only this goroutine changes
 	switch n := r.IntN(20); {
 	case n == 0: // forgotten
 	case n == 1:
-		time.Sleep(time.Until(l.least) + 50*time.Millisecond)
-		d.deleteLease(c, l, h)
+		time.Sleep(time.Until(least) + 50*time.Millisecond)
+		d.deleteLease(c, v, h)
 	case n < 4:
-		d.leaseChanged(l, c.Return(d.life, h), func() { l.least = earlier(l.least, sent) })
+		d.leaseChanged(v, c.Return(d.life, h), earlier(least, sent))
 	case n < 7:
 		longer := time.Duration(r.IntN(5)*200) * time.Millisecond
 		err := c.Extend(d.life, longer, h)
-		d.leaseChanged(l, err, func() {
-			if err == nil {
-				l.least = sent.Add(longer)
-			} else {
-				l.least = earlier(l.least, sent.Add(longer))
-			}
-		})
-		if r.IntN(2) == 0 {
-			d.deleteLease(c, l, h)
+		end := sent.Add(longer)
+		if err != nil {
+			end = earlier(least, end)
+		}
+		if d.leaseChanged(v, err, end); r.IntN(2) == 0 {
+			d.deleteLease(c, v, h)
 		}
 	default:
-		d.deleteLease(c, l, h)
+		d.deleteLease(c, v, h)
 	}
 }
 
@@ -325,21 +329,22 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// leaseChanged notes a change that was made, or may have been.
-func (d *drill) leaseChanged(l *lease, err error, change func()) {
+// leaseChanged notes when a lease ends at the earliest after a change that was made, or may have been.
+func (d *drill) leaseChanged(v *viewing, err error, least time.Time) {
 	switch {
 	case err == nil || errors.Is(err, trimq.ErrUnknownOutcome):
-		d.l.change(change)
+		d.l.lasts(v, least)
 	case !errors.Is(err, trimq.ErrLeaseExpired):
 		d.h.report("lease: %v", err)
 	}
 }
 
-func (d *drill) deleteLease(c *trimq.Client, l *lease, h trimq.Handle) {
+func (d *drill) deleteLease(c *trimq.Client, v *viewing, h trimq.Handle) {
 	sent := time.Now()
-	err := c.Delete(d.life, h)
-	if errors.Is(err, trimq.ErrUnknownOutcome) {
-		return
+	switch err := c.Delete(d.life, h); {
+	case err == nil:
+		d.l.deleted(v, sent)
+	case !errors.Is(err, trimq.ErrUnknownOutcome) && !errors.Is(err, trimq.ErrLeaseExpired):
+		d.h.report("lease: %v", err)
 	}
-	d.leaseChanged(l, err, func() { l.deleted, l.sent = true, sent })
 }

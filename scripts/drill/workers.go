@@ -1,4 +1,4 @@
-package e2e
+package drill
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 
 // worker takes messages from a queue, in incarnations some of which are killed.
 func (w *world) work(name, queue string, r *rand.Rand) {
-	q := w.h.queue(queue)
+	auto := queue == "auto" && !w.power
 	for life := 0; w.ctx.Err() == nil; life++ {
 		party, err := w.newParty(fmt.Sprintf("%s-%d", name, life))
 		if err != nil {
@@ -20,7 +20,7 @@ func (w *world) work(name, queue string, r *rand.Rand) {
 			return
 		}
 		opts := []trimq.QueueOption{trimq.WithPrefetch(1 + r.IntN(100)), trimq.WithAckTimeout(0)}
-		if q.autoAck {
+		if auto {
 			opts = append(opts, trimq.WithAutoAck())
 		}
 		k, err := party.client.ConsumeQueue(w.life, queue, opts...)
@@ -28,12 +28,12 @@ func (w *world) work(name, queue string, r *rand.Rand) {
 			w.h.report("%s: consume: %v", party.name, err)
 			return
 		}
-		consumer := w.h.hold(party)
-		unconfirmed := w.workOnce(k, q, consumer, r)
+		consumer := w.h.hold(party.name, 0)
+		unconfirmed := w.workOnce(k, queue, consumer, auto, r)
 		killed := r.IntN(2) == 0
 		w.h.letGo(consumer)
-		if !killed && !q.autoAck {
-			w.flush(k, q, unconfirmed)
+		if !killed && !auto {
+			w.flush(k, queue, unconfirmed)
 		}
 		party.leave(killed)
 	}
@@ -41,7 +41,7 @@ func (w *world) work(name, queue string, r *rand.Rand) {
 
 // workOnce settles what it gets, most of it as done; it returns what it has settled and not
 // had confirmed.
-func (w *world) workOnce(k *trimq.QueueConsumer, q *queueHistory, consumer int, r *rand.Rand) (unconfirmed []uint64) {
+func (w *world) workOnce(k *trimq.QueueConsumer, queue string, consumer int, auto bool, r *rand.Rand) (unconfirmed []uint64) {
 	ctx, cancel := context.WithTimeout(w.ctx, time.Duration(300+r.IntN(5000))*time.Millisecond)
 	defer cancel()
 	for ctx.Err() == nil {
@@ -53,16 +53,14 @@ func (w *world) workOnce(k *trimq.QueueConsumer, q *queueHistory, consumer int, 
 			return unconfirmed
 		}
 		seen := sights(d.Messages)
-		w.h.delivered(q, consumer, d.Attempts, false, seen)
+		w.h.delivered(queue, consumer, d.Attempts, false, seen)
 		switch style := r.IntN(20); {
-		case q.autoAck:
+		case auto:
 		case style < 14:
 			err = d.Ack()
 			unconfirmed = appendOffsets(unconfirmed, seen)
 		case style == 14:
-			for _, m := range seen {
-				w.h.nack(q, m.offset)
-			}
+			w.h.note(&opNacked{queue, appendOffsets(nil, seen)})
 			err = d.Nack()
 		case style == 15:
 			err = d.Reject()
@@ -70,11 +68,11 @@ func (w *world) workOnce(k *trimq.QueueConsumer, q *queueHistory, consumer int, 
 		default:
 			for _, m := range seen {
 				if r.IntN(8) == 0 {
-					w.h.nack(q, m.offset)
-					err = errors.Join(err, k.Nack(d.Index, m.offset))
+					w.h.note(&opNacked{queue, []uint64{m.Offset}})
+					err = errors.Join(err, k.Nack(d.Index, m.Offset))
 				} else {
-					err = errors.Join(err, k.Ack(d.Index, m.offset))
-					unconfirmed = append(unconfirmed, m.offset)
+					err = errors.Join(err, k.Ack(d.Index, m.Offset))
+					unconfirmed = append(unconfirmed, m.Offset)
 				}
 			}
 		}
@@ -82,8 +80,8 @@ func (w *world) workOnce(k *trimq.QueueConsumer, q *queueHistory, consumer int, 
 		if err != nil {
 			w.h.report("consumer %d: settle: %v", consumer, err)
 		}
-		if r.IntN(20) == 0 && !q.autoAck {
-			unconfirmed = w.flush(k, q, unconfirmed)
+		if r.IntN(20) == 0 && !auto {
+			unconfirmed = w.flush(k, queue, unconfirmed)
 		}
 	}
 	return unconfirmed
@@ -91,32 +89,31 @@ func (w *world) workOnce(k *trimq.QueueConsumer, q *queueHistory, consumer int, 
 
 func appendOffsets(to []uint64, seen []sight) []uint64 {
 	for _, m := range seen {
-		to = append(to, m.offset)
+		to = append(to, m.Offset)
 	}
 	return to
 }
 
 // flush waits until all verdicts are answered; what was settled then never comes again.
-func (w *world) flush(k *trimq.QueueConsumer, q *queueHistory, unconfirmed []uint64) []uint64 {
+func (w *world) flush(k *trimq.QueueConsumer, queue string, unconfirmed []uint64) []uint64 {
 	if err := k.Flush(w.life); err != nil {
 		if !w.excused() {
 			w.h.report("flush: %v", err)
 		}
 		return unconfirmed
 	}
-	w.h.confirm(q, unconfirmed)
+	w.h.note(&opConfirmed{queue, unconfirmed})
 	return nil
 }
 
 // drain empties a queue when all is over.
 func (w *world) drain(party *party, name string) error {
-	q := w.h.queue(name)
 	k, err := party.client.ConsumeQueue(w.life, name, trimq.WithAckTimeout(0))
 	if err != nil {
 		return fmt.Errorf("drain of %s: %w", name, err)
 	}
 	defer k.Close(w.life)
-	consumer := w.h.hold(party)
+	consumer := w.h.hold(party.name, 0)
 	for {
 		ctx, cancel := context.WithTimeout(w.life, 300*time.Millisecond)
 		d, err := k.Receive(ctx)
@@ -124,7 +121,7 @@ func (w *world) drain(party *party, name string) error {
 		switch {
 		case err == nil:
 			seen := sights(d.Messages)
-			w.h.delivered(q, consumer, d.Attempts, true, seen)
+			w.h.delivered(name, consumer, d.Attempts, true, seen)
 			if err := d.Ack(); err != nil {
 				return err
 			}
@@ -172,14 +169,22 @@ func (w *world) readAll(party *party, topic string) error {
 		if err != nil {
 			return fmt.Errorf("%s: %d records left: %w", topic, left, err)
 		}
-		where := fmt.Sprintf("%s/%d", f.Topic, f.Partition)
-		w.h.mu.Lock()
-		w.h.final[where] = append(w.h.final[where], sights(f.Records)...)
-		w.h.mu.Unlock()
+		w.h.note(&opFinal{place(f.Topic, f.Partition), sights(f.Records)})
 		left -= min(left, uint64(len(f.Records)))
 		f.Release()
 	}
 	return nil
+}
+
+// insist does something that is the same when it is done again, until the disk has room for it.
+func (w *world) insist(do func() error) error {
+	for {
+		err := do()
+		if !errors.Is(err, trimq.ErrDiskFull) || !w.excused() || w.life.Err() != nil {
+			return err
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
 }
 
 // govern makes and removes things, and watches that no number goes back.
@@ -193,7 +198,8 @@ func (w *world) govern(r *rand.Rand) {
 	c := party.client
 	there := map[string]bool{} // side topics and queues; only this goroutine makes them
 	partitions := uint32(1)
-	check := func(what string, err error) bool {
+	check := func(what string, do func() error) bool {
+		err := w.insist(do)
 		if err != nil && w.ctx.Err() == nil {
 			w.h.report("%s: %v", what, err)
 		}
@@ -202,18 +208,21 @@ func (w *world) govern(r *rand.Rand) {
 	for n := 0; w.ctx.Err() == nil; n++ {
 		name := fmt.Sprintf("side-%d", r.IntN(6))
 		if there[name] {
-			if check("delete queue", c.DeleteQueue(w.life, name, trimq.DeleteCondition{})) && check("delete topic", c.DeleteTopic(w.life, name+"-topic")) {
+			if check("delete queue", func() error { return c.DeleteQueue(w.life, name, trimq.DeleteCondition{}) }) &&
+				check("delete topic", func() error { return c.DeleteTopic(w.life, name+"-topic") }) {
 				there[name] = false
 			}
 		} else {
-			_, e1 := c.CreateQueue(w.life, trimq.QueueSpec{Name: name, Level: trimq.LevelPage, QueueSettings: trimq.QueueSettings{Durable: true}})
-			_, e2 := c.CreateTopic(w.life, trimq.TopicSpec{Name: name + "-topic", Partitions: 2, Level: trimq.LevelDisk})
-			_, e3 := c.CreateBinding(w.life, trimq.BindingSpec{Exchange: "side", Queue: name, RoutingKey: name})
-			there[name] = check("create", errors.Join(e1, e2, e3))
+			there[name] = check("create", func() error {
+				_, e1 := c.CreateQueue(w.life, trimq.QueueSpec{Name: name, Level: trimq.LevelPage, QueueSettings: trimq.QueueSettings{Durable: true}})
+				_, e2 := c.CreateTopic(w.life, trimq.TopicSpec{Name: name + "-topic", Partitions: 2, Level: trimq.LevelDisk})
+				_, e3 := c.CreateBinding(w.life, trimq.BindingSpec{Exchange: "side", Queue: name, RoutingKey: name})
+				return errors.Join(e1, e2, e3)
+			})
 		}
 		if n%10 == 9 && partitions < 20 {
 			partitions++
-			check("add partitions", c.AddPartitions(w.life, "grows", partitions))
+			check("add partitions", func() error { return c.AddPartitions(w.life, "grows", partitions) })
 		}
 		w.watch(party)
 		time.Sleep(time.Duration(r.IntN(100)) * time.Millisecond)

@@ -1,4 +1,4 @@
-package e2e
+package drill
 
 import (
 	"context"
@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
-	"slices"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/trimq/trimq/clients/trimq"
@@ -31,19 +29,6 @@ const (
 	graveyard  = "graves"
 	comeBacks  = 2 // delivery limit
 )
-
-// TestQueueFeaturesUnderFaults: everything that queues can do, and a nemesis. TRIMQ_TEST_NEMESIS_SECONDS
-// and TRIMQ_TEST_NEMESIS_SEED are as for TestNemesis.
-func TestQueueFeaturesUnderFaults(t *testing.T) {
-	seed, long := howLong(t, 10*time.Second)
-	d := &drill{world: newWorld(t, seed, long, false, map[string]string{"transaction_checks": "1000"})}
-	d.l = newLedger(d.h)
-	d.perform(d, seed, long, func(n *nemesis) []fault {
-		return slices.DeleteFunc(n.usual(), func(f fault) bool { return f.name == "reboot" || f.name == "orderly restart" || f.name == "signals" })
-	})
-	d.l.judge()
-	d.verdict()
-}
 
 // lay makes the queues.
 func (d *drill) lay(c *trimq.Client) error {
@@ -72,7 +57,7 @@ func (d *drill) lay(c *trimq.Client) error {
 		{"feed-hz", mail{limit: -1}, trimq.QueueSettings{Topic: "feed", FilterKind: trimq.FilterSelector, Filter: hzOnly}},
 		{"feed-dear", mail{limit: -1}, trimq.QueueSettings{Topic: "feed", FilterKind: trimq.FilterSelector, Filter: dearOnly}},
 	} {
-		d.l.place(q.name, q.mail)
+		d.l.mailbox(q.name, q.mail)
 		q.set.Durable = true
 		spec := trimq.QueueSpec{Name: q.name, QueueSettings: q.set}
 		if q.set.Topic == "" {
@@ -196,7 +181,7 @@ func (d *drill) drain(first *party, queue string, see func(*trimq.Deliveries, *t
 			return fmt.Errorf("drain of %s: %w", queue, err)
 		}
 		for i := range m.Messages {
-			d.l.saw(&m.Parcel, &m.Messages[i], viewing{drained: true})
+			d.l.saw(&m.Parcel, &m.Messages[i], opSaw{Drained: true})
 			see(m, &m.Messages[i])
 		}
 		if err := m.Ack(); err != nil {

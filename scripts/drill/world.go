@@ -1,15 +1,13 @@
-package e2e
+package drill
 
 import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"testing"
 	"time"
 
 	"github.com/trimq/trimq/clients/trimq"
@@ -18,18 +16,30 @@ import (
 
 // world is one run: a broker, its clients, and a nemesis.
 type world struct {
-	t     *testing.T
-	b     *broker.Broker
-	h     *history
-	ctx   context.Context // ends when clients are to finish
-	life  context.Context // ends when patience does
-	acked atomic.Int64
-	power bool // the power fails: everything is at level disk, and nobody acknowledges unasked
+	o      Options
+	kinds  []string   // of faults
+	addr   string     // of the broker
+	loop   *loopDisk  // nil: the power is not cut
+	small  *smallDisk // nil: the disk is not filled
+	mood   atomic.Int32
+	family family
+	b      *broker.Broker
+	h      *history
+	ctx    context.Context // ends when clients are to finish
+	life   context.Context // ends when patience does
+	acked  atomic.Int64
+	power  bool // the power fails: everything is at level disk, and nobody acknowledges unasked
 
 	mu      sync.Mutex
 	parties []*party
 	dark    time.Time // the power was off until then
 }
+
+// patience bounds every wait; no healthy run comes near it.
+const patience = 60 * time.Second
+
+// logf tells whoever watches the run.
+func (w *world) logf(format string, args ...any) { w.o.Log(fmt.Sprintf(format, args...)) }
 
 // excused tells that an error is no wonder: the daemons had a dead disk a moment ago.
 func (w *world) excused() bool {
@@ -45,7 +55,9 @@ func (w *world) darken(until time.Time) {
 	w.dark = until
 }
 
-func (w *world) topics() []string { return []string{"disk", "page", "mirror", "grows"} }
+func (w *world) topics() []string {
+	return append([]string{"disk", "page", "mirror", "grows", "keyed"}, lineTopics...)
+}
 func (w *world) queues() []string { return []string{"all", "red", "small", "auto"} }
 
 // level is what a run without power cuts has at level l.
@@ -76,6 +88,8 @@ func (w *world) lay(c *trimq.Client) error {
 	for _, t := range []trimq.TopicSpec{
 		{Name: "disk", Partitions: 3, Level: trimq.LevelDisk}, {Name: "page", Partitions: 2, Level: w.level(trimq.LevelPage)},
 		{Name: "mirror", Partitions: 1, Level: w.level(trimq.LevelPage)}, {Name: "grows", Partitions: 1, Level: trimq.LevelDisk},
+		{Name: "keyed", Partitions: 3, Level: w.level(trimq.LevelPage)},
+		{Name: lineTopics[0], Partitions: 1, Level: trimq.LevelDisk}, {Name: lineTopics[1], Partitions: 1, Level: w.level(trimq.LevelPage)},
 	} {
 		if _, err := c.CreateTopic(w.life, t); err != nil {
 			return err
@@ -101,7 +115,7 @@ func (w *world) lay(c *trimq.Client) error {
 			}
 		}
 	}
-	w.h.queue("auto").autoAck = !w.power
+	w.h.note(&opQueue{Name: "auto", AutoAck: !w.power})
 	return nil
 }
 
@@ -113,109 +127,18 @@ func toTopic(topic string, partitions uint32) func(*rand.Rand) (sentMessage, tri
 	}
 }
 
+// toKeyed leaves the partition to the key.
+func toKeyed(r *rand.Rand) (sentMessage, trimq.Message) {
+	key := fmt.Sprintf("key-%d", r.IntN(20))
+	return sentMessage{topic: "keyed", key: key}, trimq.Message{Topic: "keyed", Key: []byte(key)}
+}
+
 func toExchange(r *rand.Rand) (sentMessage, trimq.Message) {
 	colour, size := []string{"red", "blue"}[r.IntN(2)], []string{"small", "large"}[r.IntN(2)]
 	if r.IntN(200) == 0 { // seldom: what is sent behind a refused message must be sent again
 		colour = "none"
 	}
 	return sentMessage{places: route(colour, size)}, trimq.Message{Exchange: "x", RoutingKey: colour + "." + size, Mandatory: true}
-}
-
-// TestNemesis: everything that clients do, while a seeded nemesis does everything to the
-// broker. TRIMQ_TEST_NEMESIS_SECONDS makes it last longer, TRIMQ_TEST_NEMESIS_SEED repeats
-// the configuration and the faults of a run, though not its timing; both hold for the tests
-// of failing disks and power cuts too.
-func TestNemesis(t *testing.T) {
-	seed, d := howLong(t, 8*time.Second)
-	w := newWorld(t, seed, d, false, nil)
-	w.run(seed, d, (*nemesis).usual)
-	w.verdict()
-}
-
-// howLong gives a run's seed and duration.
-func howLong(t *testing.T, usually time.Duration) (uint64, time.Duration) {
-	t.Helper()
-	number := func(name string, usual uint64) uint64 {
-		text := os.Getenv(name)
-		if text == "" {
-			return usual
-		}
-		n, err := strconv.ParseUint(text, 10, 64)
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		return n
-	}
-	seconds := number("TRIMQ_TEST_NEMESIS_SECONDS", uint64(usually.Seconds()))
-	return number("TRIMQ_TEST_NEMESIS_SEED", uint64(time.Now().UnixNano()%1_000_000)), time.Duration(seconds) * time.Second
-}
-
-// newWorld starts a broker of small settings, with others above them.
-func newWorld(t *testing.T, seed uint64, d time.Duration, power bool, settings map[string]string) *world {
-	t.Helper()
-	t.Logf("seed %d, %v", seed, d)
-	w := &world{t: t, h: newHistory(), power: power}
-	var cancel context.CancelFunc
-	w.life, cancel = context.WithTimeout(context.Background(), d+2*patience)
-	t.Cleanup(cancel)
-	all := smallSettings(rand.New(rand.NewPCG(seed, 0)))
-	for k, v := range settings {
-		all[k] = v
-	}
-	w.b = started(t, all)
-	return w
-}
-
-// script is what there is in a run, who is at work, and what is looked at when they are gone.
-type script interface {
-	lay(c *trimq.Client) error
-	employ(seed uint64) *sync.WaitGroup
-	settle(first *party, n *nemesis) error
-}
-
-// run is the whole of a run but the verdict.
-func (w *world) run(seed uint64, d time.Duration, faults func(*nemesis) []fault) {
-	w.t.Helper()
-	w.perform(w, seed, d, faults)
-}
-
-// perform is run with another script.
-func (w *world) perform(what script, seed uint64, d time.Duration, faults func(*nemesis) []fault) {
-	w.t.Helper()
-	n := &nemesis{w: w, r: rand.New(rand.NewPCG(seed, 1))}
-	ctx, stop := context.WithCancel(w.life)
-	defer stop()
-	w.ctx = ctx
-	first, err := w.newParty("first")
-	if err == nil {
-		err = what.lay(first.client)
-	}
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	clients := what.employ(seed)
-	done := n.rage(d, faults(n))
-	stop()
-	stopped := time.Now()
-	clients.Wait()
-	w.t.Logf("the last client ended %v after the stop", time.Since(stopped))
-	if err := what.settle(first, n); err != nil {
-		w.h.report("%v", err)
-	}
-	w.t.Logf("all was read %v after the stop", time.Since(stopped))
-	w.t.Logf("%d messages acknowledged, %d clients; faults: %s", w.acked.Load(), len(w.parties), done)
-}
-
-// verdict fails the test with all that is wrong.
-func (w *world) verdict() {
-	w.t.Helper()
-	w.judgeConnections()
-	for _, v := range w.h.judge() {
-		w.t.Error(v)
-	}
-	if w.acked.Load() == 0 {
-		w.t.Error("nothing was acknowledged")
-	}
 }
 
 // smallSettings make files roll, rings fill and checkpoints come often.
@@ -254,6 +177,7 @@ func (w *world) employ(seed uint64) *sync.WaitGroup {
 		idempotent bool
 		next       func(*rand.Rand) (sentMessage, trimq.Message)
 	}{{"disk", true, toTopic("disk", 3)}, {"page", true, toTopic("page", 2)}, {"both", true, toTopic("disk", 3)}, {"plain", false, toTopic("page", 2)},
+		{"keyed", true, toKeyed}, {"keyed2", true, toKeyed},
 		{"exchange", true, toExchange}, {"exchange2", true, toExchange}} {
 		run(func(r *rand.Rand) { w.produce(p.name, r, p.idempotent, forever, p.next) })
 	}
@@ -271,6 +195,18 @@ func (w *world) employ(seed uint64) *sync.WaitGroup {
 	}
 	for i, queue := range []string{"all", "all", "red", "small", "small", "auto"} {
 		run(func(r *rand.Rand) { w.work(fmt.Sprintf("worker-%d", i), queue, r) })
+	}
+	for _, topic := range lineTopics {
+		for i := range 3 {
+			run(func(r *rand.Rand) { w.extend(fmt.Sprintf("append-%d-%s", i, topic), topic, r) })
+		}
+		run(func(r *rand.Rand) { w.follow("tail-"+topic, topic, r, false) })
+		run(func(r *rand.Rand) { w.look("look-"+topic, topic, r) })
+	}
+	if slices.Contains(w.kinds, "client") {
+		for _, role := range []string{roleProducer, roleWorker} {
+			run(func(r *rand.Rand) { w.bringUp(role, r) })
+		}
 	}
 	run(w.govern)
 	return all
@@ -306,6 +242,6 @@ func (w *world) shut(first *party) error {
 	if err != nil {
 		return fmt.Errorf("log verify: %w", err)
 	}
-	w.t.Log(strings.TrimSpace(out))
+	w.logf("%s", strings.TrimSpace(out))
 	return nil
 }

@@ -1,11 +1,10 @@
-package e2e
+package drill
 
 import (
 	"fmt"
 	"slices"
 	"sort"
 	"strings"
-	"testing"
 	"time"
 )
 
@@ -25,13 +24,34 @@ func (h *history) judge() []string {
 		h.judgeQueue(name, q, found)
 	}
 	h.judgeLoss(found)
+	h.judgeLines()
+	h.judgeConnections()
+	h.ledger.judge()
+	if !h.ended {
+		h.violation("the run did not come to its end")
+	}
 	return h.wrong
+}
+
+// judgeConnections: a connection is lost only where connsrv was down or the nemesis cut it.
+// REQUIRES: h.mu held.
+func (h *history) judgeConnections() {
+	for name, p := range h.parties {
+		for _, at := range p.lost {
+			within := func(s span) bool { return s.touches(at, at) }
+			cut := func(c time.Time) bool { return within(span{c, c.Add(slack)}) }
+			down := func(d span) bool { return within(span{d.from, d.to.Add(slack)}) }
+			if !slices.ContainsFunc(p.cuts, cut) && !slices.ContainsFunc(h.down, down) {
+				h.violation("%s lost a connection at %s, when connsrv was up", name, clock(at))
+			}
+		}
+	}
 }
 
 func (h *history) judgeFates() {
 	for _, s := range h.senders {
 		for n, m := range s.messages {
-			if m.fate == pending {
+			if m.fate == pending && !s.killed {
 				h.violation("message %d of %s was never answered", n, s.name)
 			}
 			if m.fate == acked && m.topic == "" && !m.forgotten && int(m.reached) != len(m.places) {
@@ -51,6 +71,8 @@ func (h *history) place(where, place, value string, offset uint64, found map[str
 	switch {
 	case m.fate == refused:
 		h.violation("%s offset %d: %s was refused", where, offset, value)
+	case m.key != "":
+		h.judgeKey(where, place, value, m)
 	case m.topic != "" && where != fmt.Sprintf("%s/%d", m.topic, m.partition), m.topic == "" && !slices.Contains(m.places, place):
 		h.violation("%s offset %d: %s was sent to %s/%d %v", where, offset, value, m.topic, m.partition, m.places)
 	}
@@ -64,19 +86,29 @@ func (h *history) place(where, place, value string, offset uint64, found map[str
 	last[s] = max(last[s], n)
 }
 
+// judgeKey: all messages of a key are in one partition, so that their order is the partition's.
+// REQUIRES: h.mu held.
+func (h *history) judgeKey(where, topic, value string, m *sentMessage) {
+	key := topic + " " + m.key
+	was, ok := h.keys[key]
+	if h.keys[key] = where; ok && was != where || m.topic != topic {
+		h.violation("%s, with key %s for %s, is in %s; the key was in %s", value, m.key, m.topic, where, was)
+	}
+}
+
 // judgePartition: offsets without gaps, nothing that readers saw otherwise, the order of each
 // producer.
 func (h *history) judgePartition(where string, records []sight, found map[string]map[string][]uint64) {
 	topic, _, _ := strings.Cut(where, "/")
 	seen, last := h.seen[where], map[*sender]int{}
 	for i, r := range records {
-		if r.offset != uint64(i) {
-			h.violation("%s: offset %d at place %d", where, r.offset, i)
+		if r.Offset != uint64(i) {
+			h.violation("%s: offset %d at place %d", where, r.Offset, i)
 		}
-		if was, ok := seen[r.offset]; ok && was != r.value {
-			h.violation("%s offset %d held %q for a reader, and %q in the end", where, r.offset, was, r.value)
+		if was, ok := seen[r.Offset]; ok && was != r.Value {
+			h.violation("%s offset %d held %q for a reader, and %q in the end", where, r.Offset, was, r.Value)
 		}
-		h.place(where, topic, r.value, r.offset, found, last)
+		h.place(where, topic, r.Value, r.Offset, found, last)
 	}
 	for o, v := range seen {
 		if o >= uint64(len(records)) {
@@ -113,11 +145,11 @@ func (h *history) judgeAgain(name string, q *queueHistory, offset uint64, first,
 		h.violation("queue %s offset %d was %q and then %q", name, offset, first.value, again.value)
 	}
 	c := h.holders[first.consumer]
-	back := !c.closed.IsZero() && !c.closed.After(again.at)
+	back := c.ended(again.at)
 	for _, at := range q.nacked[offset] {
 		back = back || !at.Before(first.at) && !at.After(again.at)
 	}
-	lost := c.client.lostBetween(first.at.Add(-slack), again.at.Add(slack))
+	lost := h.lostBetween(c.client, first.at.Add(-slack), again.at.Add(slack))
 	if q.autoAck && !lost { // with the connection the acknowledgement may be lost
 		h.violation("queue %s offset %d, acknowledged by being delivered, came again", name, offset)
 	}
@@ -125,7 +157,7 @@ func (h *history) judgeAgain(name string, q *queueHistory, offset uint64, first,
 		h.violation("queue %s offset %d came to consumer %d at %s, while consumer %d had it since %s", name, offset,
 			again.consumer, again.at.Format("05.000"), first.consumer, first.at.Format("05.000"))
 	}
-	ended := lost || !c.closed.IsZero() && !c.closed.After(again.at)
+	ended := lost || c.ended(again.at)
 	if again.attempts > 0 || h.uncounted(first.at, again.at, ended) {
 		return
 	}
@@ -154,77 +186,5 @@ func (h *history) judgeLoss(found map[string]map[string][]uint64) {
 				}
 			}
 		}
-	}
-}
-
-// sound is a small history in which all is well.
-func sound() *history {
-	h := newHistory()
-	s := h.sender("p", true)
-	for n := range 3 {
-		h.send(s, sentMessage{topic: "t", fate: acked, offset: uint64(n), hasOffset: true})
-		h.final["t/0"] = append(h.final["t/0"], sight{uint64(n), fmt.Sprintf("p %d", n)})
-	}
-	e := h.sender("e", true)
-	q := h.queue("q")
-	c := h.hold(&party{})
-	for n := range 3 {
-		h.send(e, sentMessage{places: []string{"q"}, fate: acked, reached: 1})
-		h.delivered(q, c, 0, false, []sight{{uint64(n), fmt.Sprintf("e %d", n)}})
-	}
-	h.confirm(q, []uint64{0, 1, 2})
-	h.send(s, sentMessage{topic: "t", fate: refused})
-	h.read("t/0", 0, true, h.final["t/0"])
-	h.committing("g", "t/0", 2)
-	h.committed("g", "t/0", 2)
-	h.found("g", "t/0", 2)
-	return h
-}
-
-// The judge finds each kind of wrong, and nothing in a history where all is well.
-func TestJudge(t *testing.T) {
-	if wrong := sound().judge(); len(wrong) > 0 {
-		t.Fatalf("all is well, and yet: %q", wrong)
-	}
-	for want, spoil := range map[string]func(h *history){
-		"LOST":                    func(h *history) { h.final["t/0"] = h.final["t/0"][:2]; delete(h.seen, "t/0") },
-		"is not in q":             func(h *history) { delete(h.queues["q"].deliveries, 1) },
-		"DOUBLE":                  func(h *history) { h.final["t/0"] = append(h.final["t/0"], sight{3, "p 1"}) },
-		"behind its successor":    func(h *history) { f := h.final["t/0"]; f[0].value, f[1].value = f[1].value, f[0].value },
-		"nobody sent":             func(h *history) { h.final["t/0"] = append(h.final["t/0"], sight{3, "p 77"}) },
-		"was refused":             func(h *history) { h.final["t/0"] = append(h.final["t/0"], sight{3, "p 3"}) },
-		"never answered":          func(h *history) { h.senders["p"].messages[1].fate = pending },
-		"acknowledged at offset":  func(h *history) { h.senders["p"].messages[1].offset = 2 },
-		"reached 2 places":        func(h *history) { h.senders["e"].messages[1].reached = 2 },
-		"was sent to":             func(h *history) { h.final["t/1"] = []sight{{0, "p 1"}} },
-		"where nothing is":        func(h *history) { h.read("t/0", 3, true, []sight{{3, "p 3"}}) },
-		"got offset 2":            func(h *history) { h.read("t/0", 1, true, []sight{{2, "p 2"}}) },
-		"and later":               func(h *history) { h.read("t/0", 1, true, []sight{{1, "p 2"}}) },
-		"confirmed, 2 was tried":  func(h *history) { h.found("g", "t/0", 1) },
-		"went back":               func(h *history) { h.mark("m", 2); h.mark("m", 1) },
-		"while consumer 0 had it": func(h *history) { h.delivered(h.queue("q"), 0, 1, false, []sight{{1, "e 1"}}) },
-		"without being flagged": func(h *history) {
-			h.nack(h.queue("q"), 1)
-			h.delivered(h.queue("q"), 0, 0, false, []sight{{1, "e 1"}})
-		},
-		"came again after its acknowledgement": func(h *history) { h.delivered(h.queue("q"), 0, 1, true, []sight{{1, "e 1"}}) },
-		"acknowledged by being delivered": func(h *history) {
-			h.queue("q").autoAck = true
-			h.delivered(h.queue("q"), 0, 1, false, []sight{{1, "e 1"}})
-		},
-	} {
-		h := sound()
-		spoil(h)
-		if wrong := strings.Join(h.judge(), "\n"); !strings.Contains(wrong, want) {
-			t.Errorf("%q was not found:\n%s", want, wrong)
-		}
-	}
-	for _, damaged := range []string{"", "p 1 5 abcde", "x", string(valueFor("p", 1, 9)[1:])} {
-		if v := nameOf([]byte(damaged)); !strings.Contains(v, ":") {
-			t.Errorf("%q passes as %q", damaged, v)
-		}
-	}
-	if v := nameOf(valueFor("p", 1, 100)); v != "p 1" {
-		t.Error(v)
 	}
 }

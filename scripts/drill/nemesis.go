@@ -1,4 +1,4 @@
-package e2e
+package drill
 
 import (
 	"errors"
@@ -21,43 +21,21 @@ type nemesis struct {
 	r *rand.Rand
 }
 
-// fault is something that it does, and how often in comparison with others.
-type fault struct {
-	name string
-	odds int
-	do   func()
-}
-
-// usual are the faults that no promise is weakened by.
-func (n *nemesis) usual() []fault {
-	return []fault{
-		{"logicsrv", 6, func() { n.kill("logicsrv") }}, {"persistsrv", 6, func() { n.kill("persistsrv") }},
-		{"connsrv", 2, func() { n.kill("connsrv") }}, {"twice", 2, n.twice},
-		{"logicsrv+persistsrv", 3, func() { n.kill("logicsrv", "persistsrv") }},
-		{"connsrv+logicsrv", 2, func() { n.kill("connsrv", "logicsrv") }}, {"connsrv+persistsrv", 2, func() { n.kill("connsrv", "persistsrv") }},
-		{"all three", 2, func() { n.kill("connsrv", "logicsrv", "persistsrv") }},
-		{"stopped", 4, n.freeze}, {"killed while another is stopped", 3, n.killBesideFrozen},
-		{"supervisor", 2, n.supervisor}, {"reboot", 2, n.reboot}, {"orderly restart", 1, n.restart},
-		{"client cut", 6, n.cut}, {"signals", 1, n.signals},
-		{"hand-over", 6, n.handOver}, {"hand-over beside a death", 3, n.handOverBesideDeath},
-	}
-}
-
 // rage goes on for a time; it returns what it did, counted.
-func (n *nemesis) rage(d time.Duration, kinds []fault) string {
+func (n *nemesis) rage(d time.Duration, faults []fault) string {
 	sum := 0
-	for _, k := range kinds {
-		sum += k.odds
+	for _, f := range faults {
+		sum += f.odds
 	}
 	counts := map[string]int{}
 	for end := time.Now().Add(d); time.Now().Before(end) && n.w.life.Err() == nil; {
 		time.Sleep(time.Duration(50+n.r.IntN(900)) * time.Millisecond)
 		at := n.r.IntN(sum)
-		for _, k := range kinds {
-			if at -= k.odds; at < 0 {
-				n.w.t.Logf("%s %s", time.Now().Format("05.000"), k.name)
-				counts[k.name]++
-				k.do()
+		for _, f := range faults {
+			if at -= f.odds; at < 0 {
+				n.w.logf("%7.3f  %s", time.Since(n.w.h.began).Seconds(), f.name)
+				counts[f.name]++
+				n.inflict(f)
 				break
 			}
 		}
@@ -68,6 +46,13 @@ func (n *nemesis) rage(d time.Duration, kinds []fault) string {
 	}
 	sort.Strings(list)
 	return strings.Join(list, ", ")
+}
+
+// inflict does one thing, and notes when it began and was over.
+func (n *nemesis) inflict(f fault) {
+	n.w.h.note(&opFault{Name: f.name})
+	f.do()
+	n.w.h.note(&opFault{Name: f.name, Over: true})
 }
 
 // kill kills tiers at once, and waits until all serve again.
@@ -83,7 +68,7 @@ func (n *nemesis) kill(tiers ...string) {
 	}
 	all.Wait()
 	n.heal()
-	n.w.h.wereDown(began, time.Now(), tiers...)
+	n.w.h.wereDown(began, tiers...)
 }
 
 // twice kills a tier again while it recovers.
@@ -95,7 +80,7 @@ func (n *nemesis) twice() {
 		time.Sleep(time.Duration(n.r.IntN(60)) * time.Millisecond)
 	}
 	n.heal()
-	n.w.h.wereDown(began, time.Now(), name)
+	n.w.h.wereDown(began, name)
 }
 
 func (n *nemesis) freeze() {
@@ -126,7 +111,7 @@ func (n *nemesis) killBesideFrozen() {
 		n.signal("CONT", frozen)
 	}
 	n.heal()
-	n.w.h.wereDown(began, time.Now(), frozen, victim)
+	n.w.h.wereDown(began, frozen, victim)
 }
 
 // supervisor kills the supervisor, and perhaps a tier that nobody restarts then.
@@ -152,7 +137,7 @@ func (n *nemesis) supervisor() {
 		time.Sleep(time.Duration(n.r.IntN(500)) * time.Millisecond)
 	}
 	n.heal()
-	n.w.h.wereDown(began, time.Now(), victim)
+	n.w.h.wereDown(began, victim)
 }
 
 // reboot kills all and removes the segments. The page cache lives on, so that everything
@@ -168,7 +153,7 @@ func (n *nemesis) reboot() {
 		}
 	}
 	n.heal()
-	n.w.h.wereDown(began, time.Now(), tier.Daemons...)
+	n.w.h.wereDown(began, tier.Daemons...)
 }
 
 func (n *nemesis) restart() {
@@ -177,7 +162,7 @@ func (n *nemesis) restart() {
 		n.w.h.report("stop: %v", err)
 	}
 	n.heal()
-	n.w.h.wereDown(began, time.Now(), "connsrv")
+	n.w.h.wereDown(began, "connsrv")
 }
 
 // cut takes a client's connections away.
@@ -200,7 +185,7 @@ func (n *nemesis) handOver() {
 		}
 	}
 	n.heal()
-	n.w.h.wereDown(began, time.Now(), slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == "connsrv" })...)
+	n.w.h.wereDown(began, slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == "connsrv" })...)
 }
 
 // handOverBesideDeath kills a tier while one, perhaps itself, is upgraded.
@@ -220,7 +205,7 @@ func (n *nemesis) handOverBesideDeath() {
 	if leaver != "connsrv" {
 		down = append(down, leaver)
 	}
-	n.w.h.wereDown(began, time.Now(), down...)
+	n.w.h.wereDown(began, down...)
 }
 
 // signals that must disturb nobody.

@@ -2,7 +2,8 @@
 // what they ask for to logicsrv through shared memory. See ARCHITECTURE.md.
 //
 // It holds no hard state. If it dies its connections die with it; what clients had no
-// answer for they send again, and what consumers held goes back to its queue.
+// answer for they send again, and what consumers held goes back to its queue. Upgraded by signal 12 it
+// keeps them.
 package main
 
 import (
@@ -15,7 +16,7 @@ import (
 	"github.com/trimq/trimq/shmqueue/tier"
 )
 
-func main() { os.Exit(tier.Main("connsrv", run)) }
+func main() { os.Exit(tier.Main("connsrv", run, server.Check)) }
 
 func run(ctx context.Context, p *tier.Process) error {
 	memory, err := p.Attach()
@@ -41,8 +42,12 @@ func run(ctx context.Context, p *tier.Process) error {
 		admin, err := adminhttp.Listen(adminhttp.Options{
 			Address: p.Config.AdminListen, Metrics: memory.Metrics, Ready: s.Ready, Log: p.Log,
 		})
-		if err != nil {
+		if err != nil && p.Legacy() < 0 {
 			return err
+		}
+		if err != nil { // what was taken over is worth more
+			p.Log.Error("no admin server", "err", err)
+			return serve(ctx, s, p)
 		}
 		defer func() {
 			closing, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -52,6 +57,10 @@ func run(ctx context.Context, p *tier.Process) error {
 			}
 		}()
 	}
+	return serve(ctx, s, p)
+}
+
+func serve(ctx context.Context, s *server.Server, p *tier.Process) error {
 	return s.Run(ctx, func() error {
 		p.Log.Info("serving", "listen", p.Config.Listen, "port", s.Port(), "admin", p.Config.AdminListen)
 		return p.Ready()

@@ -24,7 +24,8 @@
 //     commit when that is answered. What is refused leaves the hand as it was.
 //
 // Where to look: conn.go (frames), produce.go, fetch.go and push.go (partitions), consume.go,
-// line.go and deliver.go (queues), verdicts.go, pull.go, txn.go, resync.go, reply.go.
+// line.go and deliver.go (queues), verdicts.go, pull.go, txn.go, resync.go, reply.go, pass.go
+// (hand-over).
 //
 // Goroutines: none; a Conn belongs to its event loop. If the process dies here, clients
 // reconnect and send again what was not answered; idempotent producers are not doubled.

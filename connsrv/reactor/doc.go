@@ -13,7 +13,8 @@
 //  4. What waits to be sent to one connection is bounded: beyond the limit its requests are
 //     not read, and a peer that takes nothing is closed after a time.
 //  5. Every edge is remembered until a system call has said EAGAIN, or read less than asked.
-//  6. Memory for an input is bounded by the bytes that came, not by what they claim.
+//  6. All that a connection is goes over in a hand-over (pass.go), and nothing is half done between two turns.
+//  7. Memory for an input is bounded by the bytes that came, not by what they claim.
 //
 // Goroutines: one for each loop, started and awaited by Group.Run. If the process dies here
 // the kernel closes its sockets; there is nothing to repair.

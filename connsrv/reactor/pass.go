@@ -2,6 +2,7 @@ package reactor
 
 import (
 	"maps"
+	"net/netip"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -51,10 +52,11 @@ func (c *Conn) snapshot(files map[int]bool) PassedConn {
 func (g *Group) Adopt(p *Passed, listen bool) (lost []uint64) {
 	for _, x := range p.Listeners {
 		unix.CloseOnExec(x.FD)
-		if ln := g.inherit(x); ln != nil && listen {
+		ln := g.inherit(x)
+		if listen {
 			g.listeners = append(g.listeners, ln)
 		} else {
-			unix.Close(x.FD)
+			ln.close()
 		}
 	}
 	files := map[int]session.Source{}
@@ -83,13 +85,12 @@ func (g *Group) Adopt(p *Passed, listen bool) (lost []uint64) {
 	return lost
 }
 
-// inherit makes a listener of a socket that listens; nil: it cannot be used.
+// inherit makes a listener of a socket that listens. One without a spare descriptor does.
 func (g *Group) inherit(x PassedListener) *listener {
-	c := handover.Read(nil)
-	addr := parseAddr(c, x.Addr)
+	addr, _ := netip.ParseAddrPort(x.Addr) // Pass has looked at it
 	spare, err := openSpare()
-	if c.Failed() || err != nil {
-		return nil
+	if err != nil {
+		spare = -1
 	}
 	return &listener{group: g, fd: x.FD, addr: addr, spare: spare}
 }

@@ -48,6 +48,7 @@ func (p *Passed) Pass(c *handover.Codec) {
 	handover.List(c, &p.Listeners, 2, func(c *handover.Codec, l *PassedListener) {
 		passFD(c, &l.FD)
 		c.String(&l.Addr)
+		parseAddr(c, l.Addr)
 	})
 	handover.List(c, &p.Files, 1, passFD)
 	handover.List(c, &p.Loops, 2, func(c *handover.Codec, l *PassedLoop) {
@@ -60,7 +61,7 @@ func (p *Passed) Pass(c *handover.Codec) {
 			c.Bytes(&x.Room)
 		})
 	})
-	c.Check(len(p.Loops) >= 1 && len(p.Loops) <= maxLoops)
+	c.Check(len(p.Listeners) >= 1 && len(p.Loops) >= 1 && len(p.Loops) <= maxLoops)
 	if c.Reading() {
 		c.Check(p.sound())
 	}

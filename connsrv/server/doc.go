@@ -5,8 +5,8 @@
 //
 // Invariants:
 //
-//  1. Hello is the first record that this connsrv puts into ring 12345; nobody is accepted
-//     before it stands there.
+//  1. Hello is the first record of its epoch in ring 12345; nobody is accepted before it stands
+//     there. A program that takes over from another one goes on with its epoch (handover.go).
 //  2. Ring 54321 is always drained, whatever happens to requests: the first loop reads it,
 //     hands each record to the loop of its connection, and releases it at once. What it
 //     held is soft state from then on, and is told again in answer to a Marker.

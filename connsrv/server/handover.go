@@ -148,10 +148,10 @@ func passLane(l *session.Lane, state []byte, d session.Directory) error {
 	return c.Done("the lane")
 }
 
-// adopt takes connections over.
-func (s *Server) adopt(p *passed) {
+// adopt takes connections over, and the listening sockets unless there are others.
+func (s *Server) adopt(p *passed, listening bool) {
 	failpoint.Hit("handover.adopt")
-	lost := s.group.Adopt(&p.loops, p.listen == s.config.Load().Listen)
+	lost := s.group.Adopt(&p.loops, !listening)
 	for i, d := range s.desks {
 		err := passLane(d.lane, p.lanes[i], d.directory())
 		invariant.Check(err == nil, "the lane of loop %d could be read a moment ago: %v", i, err)

@@ -2,6 +2,9 @@ package server
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
+	"net"
 	"testing"
 
 	"github.com/trimq/trimq/protocol/ipc"
@@ -27,11 +30,8 @@ func TestRestless(t *testing.T) {
 		"TestHandshakeTimeout":                    TestHandshakeTimeout,
 		"TestIdleTimeout":                         TestIdleTimeout,
 		"TestSlowWriterIsClosed":                  TestSlowWriterIsClosed,
-		"TestSlowReaderIsClosed":                  TestSlowReaderIsClosed,
 		"TestAuth":                                TestAuth,
 		"TestDiskFull":                            TestDiskFull,
-		"TestFullRing":                            TestFullRing,
-		"TestDrainEndsInTime":                     TestDrainEndsInTime,
 		"TestHalfClosedClientIsAnswered":          TestHalfClosedClientIsAnswered,
 		"TestHalfClosedConsumerIsGone":            TestHalfClosedConsumerIsGone,
 		"TestPartsForSlowConsumersAreBounded":     TestPartsForSlowConsumersAreBounded,
@@ -39,7 +39,6 @@ func TestRestless(t *testing.T) {
 		"TestFetchPatchesBaseOffsets":             TestFetchPatchesBaseOffsets,
 		"TestLongPoll":                            TestLongPoll,
 		"TestListOffsets":                         TestListOffsets,
-		"TestPushFromAPartition":                  TestPushFromAPartition,
 		"TestQueueDeliveryAndVerdicts":            TestQueueDeliveryAndVerdicts,
 		"TestEndlessCreditIsToldInSteps":          TestEndlessCreditIsToldInSteps,
 		"TestLittleCreditOfLargeBatches":          TestLittleCreditOfLargeBatches,
@@ -158,7 +157,7 @@ func TestHandOverWithAFullRing(t *testing.T) {
 		consumer := b.connect()
 		consumer.call(native.CmdSubscribe, &native.Subscribe{Sub: 3, Index: 5, Limit: 9, Kind: native.SubQueue})
 		b.stub.set(func() { b.stub.hold = true })
-		const clients, each = 12, 6
+		const clients, each = 12, 3
 		var all []*client
 		for range clients {
 			c := b.connect()
@@ -216,5 +215,51 @@ func TestHandOverKeepsDeadlines(t *testing.T) {
 		if f := x.read(); f.Flags&native.FlagError != 0 {
 			t.Errorf("%+v", f.Header)
 		}
+	}
+}
+
+// Another address is listened on behind a hand-over, if it can be had; else the old one stays.
+func TestHandOverToAnotherAddress(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer taken.Close()
+	for _, x := range []struct {
+		address string
+		moves   bool
+	}{{"127.0.0.1:0", true}, {taken.Addr().String(), false}} {
+		b := start(t, func(c *tier.Config) { c.Listen, c.DrainTimeoutMS = "localhost:0", 50 })
+		c, before := b.connect(), b.Port()
+		config := *b.config
+		config.Listen = x.address
+		b.options.Config = &config
+		b.handOver()
+		c.sync()
+		b.connect().produce(1, makeBatch(1, 1))
+		if moved := b.Port() != before; moved != x.moves {
+			t.Errorf("from port %d to %d for %s", before, b.Port(), x.address)
+		}
+		old, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", before))
+		if (err != nil) != x.moves {
+			t.Errorf("the old address: %v", err)
+		}
+		if err == nil {
+			old.Close()
+		}
+		b.stop()
+	}
+}
+
+// What would keep another program from a start is found before anything is given up.
+func TestCheck(t *testing.T) {
+	c := tier.Default()
+	must(t, Check(c))
+	c.AuthSecretFile = "/does/not/exist"
+	if err := Check(c); !errors.Is(err, tier.ErrUsage) {
+		t.Error(err)
+	}
+	c = tier.Default()
+	c.MaxFrameBytes = c.RingRequestBytes / 4
+	if err := Check(c); !errors.Is(err, tier.ErrUsage) {
+		t.Error(err)
 	}
 }

@@ -67,10 +67,10 @@ func New(o Options) (*Server, error) {
 	c := o.Config
 	s := &Server{options: o, log: o.Log, metrics: o.Metrics, counters: o.Metrics.Tier(shmqueue.TierConn), cluster: o.Cluster, started: time.Now(), bellFd: -1}
 	s.config.Store(c)
-	if most := o.Requests.MaxRecord(); int(c.MaxFrameBytes)+ipc.AppendSize > most {
-		return nil, fmt.Errorf("%w: max_frame_bytes = %d, and a record of ring_request_bytes holds %d", tier.ErrUsage, c.MaxFrameBytes, most)
+	err := Check(c)
+	if err != nil {
+		return nil, err
 	}
-	var err error
 	if s.secret, err = readSecret(c.AuthSecretFile); err != nil {
 		return nil, err
 	}
@@ -87,6 +87,15 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// Check tells what in a configuration keeps a server from a start.
+func Check(c *tier.Config) error {
+	if most := int(c.RingRequestBytes/4) - shmqueue.RecordHeader; int(c.MaxFrameBytes)+ipc.AppendSize > most {
+		return fmt.Errorf("%w: max_frame_bytes = %d, and a record of ring_request_bytes holds %d", tier.ErrUsage, c.MaxFrameBytes, most)
+	}
+	_, err := readSecret(c.AuthSecretFile)
+	return err
 }
 
 // produce takes over the writing end of ring 12345, in the predecessor's epoch where its
@@ -168,13 +177,28 @@ func (s *Server) makeLoops(c *tier.Config, legacy *passed) error {
 	if err := group.Loops()[0].Watch(s.bellFd, func() { emptyBell(s.bellFd) }); err != nil {
 		return err
 	}
-	if legacy != nil {
-		s.adopt(legacy)
-	}
-	if s.port = group.Port(); s.port == 0 {
+	if legacy == nil {
 		s.port, err = group.Listen(c.Listen)
+		return err
 	}
-	return err
+	s.adopt(legacy, s.listenElsewhere(legacy.listen))
+	s.port = group.Port()
+	return nil
+}
+
+// listenElsewhere binds the address of the configuration where it is another one than the
+// predecessor's sockets have; false: those stay.
+func (s *Server) listenElsewhere(before string) bool {
+	c := s.config.Load()
+	if c.Listen == before {
+		return false
+	}
+	if _, err := s.group.Listen(c.Listen); err != nil {
+		s.log.Error("the new address cannot be had, the old one stays", "old", before, "err", err)
+		c.Listen = before
+		return false
+	}
+	return true
 }
 
 // Port is where clients are served.

@@ -60,17 +60,26 @@ func (t *target) wait(timeout time.Duration) bool {
 		if timeout >= 0 {
 			ms = max(0, int(time.Until(deadline).Milliseconds()))
 		}
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(t.fd), Events: unix.POLLIN}}, ms)
-		if n == 1 {
-			return true
-		}
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			return false
+		if t.looksDead(ms) {
+			time.Sleep(secondLook)
+			if t.looksDead(0) {
+				return true
+			}
 		}
 		if timeout >= 0 && !time.Now().Before(deadline) {
 			return false
 		}
 	}
+}
+
+// secondLook is how long behind the first one the process is looked at again. In the instant in
+// which one replaces its program, and has more than one thread, it looks dead.
+const secondLook = 10 * time.Millisecond
+
+// looksDead waits up to ms (-1: for ever) for the process to look dead.
+func (t *target) looksDead(ms int) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(t.fd), Events: unix.POLLIN}}, ms)
+	return n == 1 || err != nil && !errors.Is(err, unix.EINTR)
 }
 
 func (t *target) close() { unix.Close(t.fd) }

@@ -24,6 +24,9 @@ func TestMain(m *testing.M) {
 	if name := filepath.Base(os.Args[0]); slices.Contains(tier.Daemons, name) {
 		os.Exit(fakeDaemon(name))
 	}
+	if os.Getenv("EXEC_OVER_AND_OVER") != "" {
+		os.Exit(execOverAndOver())
+	}
 	os.Exit(m.Run())
 }
 
@@ -35,16 +38,27 @@ func fakeDaemon(name string) int {
 	}
 	defer lock.Close()
 	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGTERM)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGUSR2)
 	starts, err := os.OpenFile(run+".starts", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return tier.ExitFailed
 	}
 	fmt.Fprintln(starts, "started")
-	if err := os.WriteFile(run+".ready", fmt.Appendln(nil, os.Getpid()), 0o644); err != nil {
+	if err := os.WriteFile(run+".ready", fmt.Appendln(nil, os.Getpid(), "v1 c1"), 0o644); err != nil {
 		return tier.ExitFailed
 	}
-	<-stop
+	for s := range stop {
+		outcome, err := os.ReadFile(run + ".next")
+		if s == syscall.SIGTERM {
+			break
+		}
+		if err != nil {
+			return tier.ExitFailed
+		}
+		if err := os.WriteFile(run+".handover", outcome, 0o644); err != nil {
+			return tier.ExitFailed
+		}
+	}
 	os.Remove(run + ".ready")
 	return tier.ExitOK
 }
@@ -200,6 +214,42 @@ func TestSupervisorAdoptsWhatRuns(t *testing.T) {
 	}
 }
 
+// Signal 12 goes to one tier after the other, and says what has become of it; behind one that does not
+// hand over, none does.
+func TestHandOver(t *testing.T) {
+	w := newWorld(t, nil)
+	w.until("all ready", func(s serverState) bool { return s.all(stateReady) && s.Tiers[2].Version == "v1 c1" })
+	next := func(name, outcome string) {
+		if err := os.WriteFile(filepath.Join(w.c.RunDir, name+".next"), []byte(outcome), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range tier.Daemons {
+		next(name, "done: v2 c2\n")
+	}
+	var out strings.Builder
+	if err := stop(w.c, []string{"12"}, &out); err != nil {
+		t.Fatal(err)
+	}
+	for i, line := range strings.Split(strings.TrimSpace(out.String()), "\n") {
+		if want := tier.Daemons[i] + ": handed over from v1 c1 to v2 c2 in "; !strings.HasPrefix(line, want) {
+			t.Errorf("%q, want %q", line, want)
+		}
+	}
+	next("logicsrv", "refused: it is broken\n")
+	out.Reset()
+	if err := stop(w.c, []string{"USR2"}, &out); err == nil || !strings.Contains(err.Error(), "refused: it is broken") || strings.Contains(out.String(), "connsrv") {
+		t.Errorf("%v\n%s", err, &out)
+	}
+	if err := os.Remove(filepath.Join(w.c.RunDir, "connsrv.next")); err != nil { // it dies then
+		t.Fatal(err)
+	}
+	if err := stop(w.c, []string{"12", "connsrv"}, &out); err == nil || !strings.Contains(err.Error(), "died in the hand-over") {
+		t.Error(err)
+	}
+	w.until("connsrv back", func(s serverState) bool { return s.all(stateReady) && s.Tiers[2].Restarts == 1 })
+}
+
 // A stop that comes while a tier is on its way up, and has no lock yet, ends that tier too.
 func TestStopDuringAStart(t *testing.T) {
 	for range 10 {
@@ -233,7 +283,7 @@ func TestStopNamesItsArguments(t *testing.T) {
 			t.Errorf("%q: %v", words, err)
 		}
 	}
-	for _, words := range [][]string{{"15"}, {"9"}, {"1"}, {"9", "connsrv"}} {
+	for _, words := range [][]string{{"15"}, {"9"}, {"1"}, {"9", "connsrv"}, {"12"}, {"12", "logicsrv"}} {
 		if err := stop(c, words, io.Discard); err == nil || !strings.Contains(err.Error(), c.RunDir) {
 			t.Errorf("nothing runs, stop %q: %v", words, err)
 		}

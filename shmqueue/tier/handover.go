@@ -176,9 +176,11 @@ func (p *Process) tryProgram() (version string, err error) {
 
 // check is what a program answers that is asked whether it could take over: the
 // configuration is right, and the segments are as it wants them.
-func check(name string, c *Config) error {
-	if err := tryAttach(c); err != nil {
-		return err
+func check(name string, c *Config, checks []func(*Config) error) error {
+	for _, try := range append([]func(*Config) error{tryAttach}, checks...) {
+		if err := try(c); err != nil {
+			return err
+		}
 	}
 	fmt.Println(name, Version, Commit, HandOverVersion)
 	return nil

@@ -77,8 +77,9 @@ type Process struct {
 }
 
 // Main runs a daemon and returns its exit code: configuration, lock, log, signals, then
-// run, whose context ends at signal 15 or 2.
-func Main(name string, run func(context.Context, *Process) error) int {
+// run, whose context ends at signal 15 or 2. checks are what else would keep it from a start with
+// this configuration, for a predecessor that asks.
+func Main(name string, run func(context.Context, *Process) error, checks ...func(*Config) error) int {
 	left, program := takeLegacy(), programPath()
 	args := os.Args[1:]
 	checking := len(args) > 0 && args[0] == checkWord
@@ -102,7 +103,7 @@ func Main(name string, run func(context.Context, *Process) error) int {
 	}
 	var p *Process
 	if err == nil && checking {
-		if err = check(name, c); err == nil {
+		if err = check(name, c, checks); err == nil {
 			return ExitOK
 		}
 	}

@@ -107,12 +107,14 @@ func (l *looker) rename(renames map[string]string) error {
 }
 
 // headers: a segment's damaged header is written anew where the index checkpoint knows what stood
-// in it. Where it does not, nothing in the segment can be proven to be an entry.
+// in it. Where it does not, nothing in the segment can be proven to be an entry; but only once all
+// others have their headers is it known what is lost with it.
 func (l *looker) headers() error {
 	var err error
 	if l.segs, err = commitlog.ListSegments(l.fs); err != nil {
 		return err
 	}
+	var hopeless []string
 	for i := range l.segs {
 		s := &l.segs[i]
 		if s.HeaderErr == nil || l.unused(i) {
@@ -120,7 +122,7 @@ func (l *looker) headers() error {
 		}
 		known := l.state(s.Position)
 		if known == nil {
-			l.step(aside(s.Name), "set aside %s: its header is damaged, and the index checkpoint does not know it either, so that nothing in it can be told from what clients have sent", s.Name)
+			hopeless = append(hopeless, s.Name)
 			continue
 		}
 		at, err := os.Stat(l.path(s.Name))
@@ -131,7 +133,13 @@ func (l *looker) headers() error {
 			Shard: l.shard(), Position: s.Position, BaseLSN: known.BaseLSN, CreatedMS: at.ModTime().UnixMilli(),
 			Capacity: max(uint64(s.Size), commitlog.SegmentHeaderSize), Salt: known.Salt,
 		}
+		l.Again = true
 		l.step(patch(s.Name, h.Append(nil)), "write the header of %s anew, from what the index checkpoint knows of it, which loses nothing", s.Name)
+	}
+	for _, name := range hopeless {
+		if !l.Again {
+			l.step(aside(name), "set aside %s: its header is damaged, and the index checkpoint does not know it either, so that nothing in it can be told from what clients have sent", name)
+		}
 	}
 	return nil
 }

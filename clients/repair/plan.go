@@ -31,8 +31,8 @@ type Plan struct {
 	Steps    []Step
 	Itself   []string // persistsrv does this at its next start
 	Left     []string // what nobody mends: what to do about it
-	// Again says that files bear wrong names: until the steps are done the rest cannot be judged, so
-	// Look once more then.
+	// Again says that files bear wrong names, or segments have no header: until the steps are done the
+	// rest cannot be judged, so Look once more then.
 	Again bool
 	dir   string
 }
@@ -65,8 +65,8 @@ func Look(dir string, o Options) (*Plan, error) {
 		return nil, err
 	}
 	for _, part := range []func() error{l.indexCheckpoint, l.headers, l.checkpoints, l.indexes, l.known, l.losses, l.replay} {
-		if err := part(); err != nil {
-			return nil, err
+		if err := part(); err != nil || l.Again {
+			return &l.Plan, err
 		}
 	}
 	return &l.Plan, nil
@@ -228,6 +228,9 @@ func (l *looker) enter(givenUp uint64) {
 	for _, k := range l.lost {
 		if givenUp > 0 && k.First >= givenUp {
 			continue
+		}
+		if givenUp > 0 {
+			k.Last = min(k.Last, givenUp-1)
 		}
 		l.step(know(k), "enter lsn %d to %d into %s as lost (%s): whoever reads them is told, and verify tells them as a note", k.First, k.Last, commitlog.KnownDamageName, k.Why)
 	}

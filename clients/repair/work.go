@@ -78,6 +78,9 @@ func aside(name string) func(*work) error {
 		if err != nil {
 			return err
 		}
+		if _, err := os.Lstat(to); err == nil {
+			to += ".changed" // an earlier step has changed it, and what was before that is there
+		}
 		from := filepath.Join(w.dir, filepath.FromSlash(name))
 		if err := os.Rename(from, to); err != nil {
 			return err

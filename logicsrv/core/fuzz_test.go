@@ -112,6 +112,9 @@ func FuzzLoad(f *testing.F) {
 		if string(again.Checkpoint(nil)) != string(blob) {
 			t.Fatal("the checkpoint of the loaded state differs")
 		}
+		if string(again.Text(nil)) != string(c.Text(nil)) {
+			t.Fatal("the text of the loaded state differs")
+		}
 		again.Begin(again.Term()+1, 1, again.LSN(), again.LSN())
 		again.EndTurn(again.timeMS, 1, 1)
 	})

@@ -79,6 +79,27 @@ func TestPassedOver(t *testing.T) {
 	}
 }
 
+// TestDamageBelowTheCheckpoint: an entry that need not be replayed may be damaged, though it lies in
+// the segment in which reading begins.
+func TestDamageBelowTheCheckpoint(t *testing.T) {
+	for _, stored := range []uint64{7, 8, 9} {
+		h := sample(t)
+		h.store(stored, h.live[stored])
+		name := commitlog.SegmentName(h.segment.Position)
+		h.files[name][commitlog.SegmentHeaderSize+30] ^= 1 // the head of lsn 7
+		r, err := NewMaker(core.Config{}, h.files, 10, nil).Make()
+		if err != nil || !bytes.Equal(r.Blob, h.live[10]) {
+			t.Errorf("checkpoint lsn=%d: %v", stored, err)
+		}
+	}
+	h := sample(t)
+	h.store(6, h.live[6])
+	h.files[commitlog.SegmentName(h.segment.Position)][commitlog.SegmentHeaderSize+30] ^= 1
+	if _, err := NewMaker(core.Config{}, h.files, 10, nil).Make(); err == nil {
+		t.Error("a damaged entry that has to be replayed was passed over")
+	}
+}
+
 // TestCannotBeMade: every reason is told, and nothing is made.
 func TestCannotBeMade(t *testing.T) {
 	segments := func(h *history) []string {

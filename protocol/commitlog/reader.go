@@ -96,6 +96,7 @@ func (r *Reader) HeadsOnly(on bool) {
 
 // StopAtDamage makes Next say what is wrong with a place (*BadEntry), and again if it is called
 // again, instead of looking for whole entries behind it, which may mean reading all of the log.
+// What is damaged before the entry at which reading begins keeps nobody from reading that.
 func (r *Reader) StopAtDamage(on bool) { r.strict = on }
 
 // open goes to the first entry of a segment.
@@ -134,7 +135,10 @@ func (r *Reader) Next() (*journal.Entry, Place, error) {
 			}
 			continue
 		case errors.As(err, &bad) && r.strict:
-			return nil, p, bad
+			if r.lsn == 0 || r.lsn >= r.from || !r.passes(bad, p.Length) {
+				return nil, p, bad
+			}
+			continue
 		case errors.As(err, &bad):
 			return nil, p, r.damaged(bad, p.Length)
 		case err != nil:
@@ -235,6 +239,13 @@ func (r *Reader) damaged(bad *BadEntry, length int) error {
 	}
 	r.at, r.lsn = d.End, d.NextLSN
 	return d
+}
+
+// passes says whether a damaged place ends before the entry at which reading begins; then reading
+// goes on behind it.
+func (r *Reader) passes(bad *BadEntry, length int) bool {
+	var d *Damage
+	return errors.As(r.damaged(bad, length), &d) && d.NextLSN <= r.from
 }
 
 // Torn says where and why the log ended before its file did, after Next has said io.EOF; nil

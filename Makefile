@@ -77,12 +77,11 @@ points: all
 drill-points: all
 	@$(GO) run ./scripts/points
 
-# Power cuts under load, on a file system of its own; and two controls, in which losses have to be found.
+# Power cuts under load, on a file system of its own; and a control, in which losses have to be found.
 drill-power: all
 	@$(GO) run ./scripts/power -cycles $(CUTS)
 	@$(GO) run ./scripts/power -cycles $(CUTS) -fs xfs
 	@$(GO) run ./scripts/power -break persist-no-sync
-	@$(GO) run ./scripts/power -break disk-means-page
 
 # Every claim about speed: rings, codecs, core, log.
 bench:

@@ -18,7 +18,7 @@ SAMPLES  := $(notdir $(wildcard clients/samples/mq_*))
 PROGRAMS := $(DAEMONS:%=bin/%) bin/mq_server bin/trimq bin/mq_perf $(SAMPLES:%=bin/%)
 
 .NOTPARALLEL:
-.PHONY: all demo test unit faults sim e2e points drill-points drill-power lint bench bench-broker bench-scenarios fuzz config clean FORCE
+.PHONY: all demo test unit faults sim e2e points drill-points drill-power lint bench bench-broker bench-scenarios bench-pauses fuzz config clean FORCE
 
 all: $(PROGRAMS)
 
@@ -94,6 +94,10 @@ bench-broker: all
 # Healthy subscribers and sick ones, many topics, backlogs: what went through, how late, at what cost.
 bench-scenarios: all
 	@$(GO) run ./scripts/scenarios
+
+# What clients notice when a daemon dies, stops or is restarted.
+bench-pauses: all
+	@$(GO) run ./scripts/pauses
 
 # Each fuzz test for FUZZTIME.
 fuzz:

@@ -12,13 +12,14 @@ HISTORIES ?= 10000
 FUZZTIME  ?= 10s
 POINTSTIME ?= 15s
 CUTS ?= 10
+SOAK ?= 1h
 
 DAEMONS  := connsrv logicsrv persistsrv
 SAMPLES  := $(notdir $(wildcard clients/samples/mq_*))
 PROGRAMS := $(DAEMONS:%=bin/%) bin/mq_server bin/trimq bin/mq_perf $(SAMPLES:%=bin/%)
 
 .NOTPARALLEL:
-.PHONY: all demo test unit faults sim e2e points drill-points drill-power lint bench bench-broker bench-scenarios bench-pauses fuzz config clean FORCE
+.PHONY: all demo test unit faults sim e2e points drill-points drill-power soak lint bench bench-broker bench-scenarios bench-pauses fuzz config clean FORCE
 
 all: $(PROGRAMS)
 
@@ -82,6 +83,10 @@ drill-power: all
 	@$(GO) run ./scripts/power -cycles $(CUTS)
 	@$(GO) run ./scripts/power -cycles $(CUTS) -fs xfs
 	@$(GO) run ./scripts/power -break persist-no-sync
+
+# Load with faults for a long time, in which nothing may grow.
+soak: all
+	@$(GO) run ./scripts/soak -time $(SOAK)
 
 # Every claim about speed: rings, codecs, core, log.
 bench:

@@ -189,18 +189,16 @@ func (l *load) settled(ctx context.Context) error {
 	}
 }
 
-// end stops the producer, and looks that everything came.
+// end stops the producer, which waits for its last acknowledgement, and everybody else.
 func (l *load) end(ctx context.Context) error {
 	if l.stop == nil {
 		return nil
 	}
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		if l.sent.Load() == l.confirmed.Load() {
-			break
-		}
-	}
 	l.stop()
 	err := errors.Join(<-l.errs, <-l.errs)
+	if sent, confirmed := l.sent.Load(), l.confirmed.Load(); err == nil && sent != confirmed {
+		err = fmt.Errorf("%d messages were sent, and %d acknowledged", sent, confirmed)
+	}
 	for _, c := range l.clients {
 		err = errors.Join(err, c.Close(ctx))
 	}

@@ -120,7 +120,7 @@ func round(ctx context.Context, b *broker.Broker, l *load, f fault) (m measured,
 		return m, err
 	}
 	time.Sleep(time.Until(at.Add(2 * time.Second)))
-	if err := errors.Join(ready(ctx, b), l.settled(ctx)); err != nil {
+	if err := errors.Join(ctx.Err(), ready(ctx, b), l.settled(ctx)); err != nil {
 		return m, err
 	}
 	end := time.Now()

@@ -12,13 +12,14 @@ HISTORIES ?= 10000
 FUZZTIME  ?= 10s
 POINTSTIME ?= 15s
 CUTS ?= 10
+SOAK ?= 1h
 
 DAEMONS  := connsrv logicsrv persistsrv
 SAMPLES  := $(notdir $(wildcard clients/samples/mq_*))
 PROGRAMS := $(DAEMONS:%=bin/%) bin/mq_server bin/trimq bin/mq_perf $(SAMPLES:%=bin/%)
 
 .NOTPARALLEL:
-.PHONY: all demo drill test unit faults sim e2e points drill-points drill-power lint bench bench-broker bench-scenarios fuzz config clean FORCE
+.PHONY: all demo drill test unit faults sim e2e points drill-points drill-power soak lint bench bench-broker bench-scenarios bench-pauses fuzz config clean FORCE
 
 all: $(PROGRAMS)
 
@@ -81,12 +82,15 @@ points: all
 drill-points: all
 	@$(GO) run ./scripts/points
 
-# Power cuts under load, on a file system of its own; and two controls, in which losses have to be found.
+# Power cuts under load, on a file system of its own; and a control, in which losses have to be found.
 drill-power: all
 	@$(GO) run ./scripts/power -cycles $(CUTS)
 	@$(GO) run ./scripts/power -cycles $(CUTS) -fs xfs
 	@$(GO) run ./scripts/power -break persist-no-sync
-	@$(GO) run ./scripts/power -break disk-means-page
+
+# Load with faults for a long time, in which nothing may grow.
+soak: all
+	@$(GO) run ./scripts/soak -time $(SOAK)
 
 # Every claim about speed: rings, codecs, core, log.
 bench:
@@ -99,6 +103,10 @@ bench-broker: all
 # Healthy subscribers and sick ones, many topics, backlogs: what went through, how late, at what cost.
 bench-scenarios: all
 	@$(GO) run ./scripts/scenarios
+
+# What clients notice when a daemon dies, stops or is restarted.
+bench-pauses: all
+	@$(GO) run ./scripts/pauses
 
 # Each fuzz test for FUZZTIME.
 fuzz:

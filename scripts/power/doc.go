@@ -4,7 +4,6 @@
 //	make drill-power
 //	go run ./scripts/power -cycles 20 -seed 7 -fs xfs
 //	go run ./scripts/power -break persist-no-sync     a control: the disk is not told to sync
-//	go run ./scripts/power -break disk-means-page     another: nobody waits until it has
 //
 // The data directory lies on a loop file with a file system of its own. A cut shuts that file system
 // down (the shutdown ioctl, without a log flush): what is synced stays, all else is gone, and every

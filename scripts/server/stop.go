@@ -168,30 +168,55 @@ func stopAll(c *tier.Config, sig syscall.Signal, out io.Writer) error {
 	return nil
 }
 
-// killAll kills the supervisor first, so that it starts nothing again. The segments stay:
-// the next start goes on from them.
+// killAll kills the supervisor first, so that it starts nothing again, and with it what it has
+// started. The segments stay: the next start goes on from them.
 func killAll(c *tier.Config, out io.Writer) error {
-	found := false
-	for _, name := range append([]string{supervisorName}, tier.Daemons...) {
-		t, err := openTarget(c, name)
-		if err != nil {
-			return err
+	var targets []*target
+	defer func() {
+		for _, t := range targets {
+			t.close()
 		}
-		if t == nil {
-			continue
-		}
-		found = true
-		err = t.signal(syscall.SIGKILL)
-		t.wait(patience(c))
-		t.close()
-		if err != nil {
+	}()
+	sup, err := openTarget(c, supervisorName)
+	if err != nil {
+		return err
+	}
+	if sup != nil {
+		children, err := childrenOf(sup)
+		if targets = append(append(targets, sup), children...); err != nil {
 			return err
 		}
 	}
-	if !found {
+	if err := killEach(targets, patience(c)); err != nil {
+		return err
+	}
+	daemons, err := openTargets(c) // adopted ones are nobody's children
+	for _, t := range daemons {
+		if t != nil {
+			targets = append(targets, t)
+		}
+	}
+	if err == nil {
+		err = killEach(targets, patience(c))
+	}
+	switch {
+	case err != nil:
+		return err
+	case len(targets) == 0:
 		return notRunning(c)
 	}
 	fmt.Fprintln(out, "killed")
+	return nil
+}
+
+// killEach kills processes, some of which may be dead, and waits for their ends.
+func killEach(targets []*target, patience time.Duration) error {
+	for _, t := range targets {
+		if err := t.signal(syscall.SIGKILL); err != nil {
+			return err
+		}
+		t.wait(patience)
+	}
 	return nil
 }
 

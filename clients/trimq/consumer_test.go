@@ -121,6 +121,8 @@ func TestConsumeThroughFaults(t *testing.T) {
 						bad.hold = 2 * time.Millisecond
 					case 3:
 						bad.refuse = errcode.Unavailable
+					case 4:
+						bad.refuse = errcode.ShuttingDown
 					}
 				}
 				return bad

@@ -8,7 +8,7 @@ import (
 
 // Defaults of members, with their units.
 const (
-	defaultRebalance  = time.Minute      // likewise
+	defaultRebalance  = time.Minute // likewise
 	defaultMaxPoll    = 5 * time.Minute
 	defaultAutoCommit = 5 * time.Second
 	maxGroupTimeout   = math.MaxInt32 * time.Millisecond

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -61,9 +62,9 @@ func readState(c *tier.Config) (serverState, error) {
 		err = json.Unmarshal(b, &s)
 	}
 	if err != nil && !os.IsNotExist(err) {
-		return s, fmt.Errorf("state file: %w", err)
+		return s, fmt.Errorf("state file %s: %w; remove it: the supervisor writes it anew with the next change", statePath(c), err)
 	}
-	if len(s.Tiers) != len(tier.Daemons) {
+	if !s.complete() {
 		s.Tiers = nil
 		for _, name := range tier.Daemons {
 			s.Tiers = append(s.Tiers, tierState{Name: name, State: stateStopped})
@@ -93,6 +94,11 @@ func readState(c *tier.Config) (serverState, error) {
 		}
 	}
 	return s, nil
+}
+
+// complete says whether it is about the three daemons, each once.
+func (s serverState) complete() bool {
+	return slices.EqualFunc(s.Tiers, tier.Daemons, func(t tierState, name string) bool { return t.Name == name })
 }
 
 func (s serverState) all(state string) bool {

@@ -159,3 +159,34 @@ func TestDamagedRecords(t *testing.T) {
 		})
 	}
 }
+
+// A program that takes over from an earlier one of its process goes on in its epoch, behind what was
+// published; one that comes from elsewhere is refused, and nothing has changed.
+func TestContinueProducer(t *testing.T) {
+	r := heapRing(t, 1024, 7)
+	p, c := ends(t, r)
+	for _, text := range []string{"first", "second"} {
+		if _, err := p.Put(1, 0, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, ok := c.Next(); !ok {
+		t.Fatal("nothing was read")
+	}
+	var format *FormatError
+	if _, err := r.ContinueProducer(p.Epoch() + 1); !errors.As(err, &format) {
+		t.Errorf("another epoch: %v", err)
+	}
+	next, err := r.ContinueProducer(p.Epoch())
+	if err != nil || next.Epoch() != 1 {
+		t.Fatalf("epoch %d, %v", next.Epoch(), err)
+	}
+	if _, err := next.Put(1, 0, []byte("third")); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"second", "third"} {
+		if rec, ok := c.Next(); !ok || string(rec.Payload) != want {
+			t.Errorf("%q %v, want %q", rec.Payload, ok, want)
+		}
+	}
+}

@@ -154,6 +154,7 @@ func TestHandOverOfADamagedWhole(t *testing.T) {
 // The format is frozen: of a server with one connection, all but what differs from run to run.
 func TestGoldenState(t *testing.T) {
 	b := start(t, oneLoop)
+	b.until("the Marker", func() bool { return b.counter(shmqueue.ConnMarkers) > 0 }) // how it is answered is noted in rooms
 	c := b.connect()
 	c.call(native.CmdSubscribe, &native.Subscribe{Sub: 5, Index: 1, Limit: 8, Kind: native.SubQueue, Tag: "tag"})
 	b.stub.set(func() { b.stub.deaf = true })

@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -279,4 +280,26 @@ func TestRunStopsDrained(t *testing.T) {
 	if r.stored != 1 || r.a.Head() != r.a.Tail() {
 		t.Fatalf("%d checkpoints, ring 12345 [%d, %d)", r.stored, r.a.Head(), r.a.Tail())
 	}
+}
+
+// TestRunLeaves: a shell that is to leave does so though nothing of what it has taken in is durable;
+// its successor answers that.
+func TestRunLeaves(t *testing.T) {
+	r := ready(t, 1<<16)
+	r.produce(ipc.LevelDisk)
+	done := make(chan error, 1)
+	go func() { done <- r.shell.Run() }()
+	r.shell.Leave()
+	if err := <-done; !errors.Is(err, ErrLeft) {
+		t.Fatal(err)
+	}
+	if r.stored != 0 || r.a.Head() == r.a.Tail() {
+		t.Fatalf("%d checkpoints, ring 12345 [%d, %d): it has drained", r.stored, r.a.Head(), r.a.Tail())
+	}
+	r.settle()
+	r.write()
+	r.sync()
+	r.start()
+	r.settle()
+	r.want("marker term=2 ask=1", "appended req=2 base=0")
 }

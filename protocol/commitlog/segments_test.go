@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // vanishing lists one file more than there is: it was removed between the list and the look.
@@ -31,5 +33,43 @@ func TestSegmentRemovedWhileListing(t *testing.T) {
 	segs, err := ListSegments(vanishing{DirFS(dir), filepath.Base(SegmentName(0))})
 	if err != nil || len(segs) != 1 || segs[0].Position != 4096 {
 		t.Fatalf("%+v, %v", segs, err)
+	}
+}
+
+// TestAdoptSegment: a file that another program has left open is read, though its name is gone, and
+// closed with the last reference; what is no segment's is refused.
+func TestAdoptSegment(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "segment")
+	if err := os.WriteFile(path, []byte("what waits to be sent"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	s, err := AdoptSegment(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Retain()
+	s.Release()
+	if b := s.Bytes(5, 5); string(b) != "waits" || s.Fd() != fd {
+		t.Errorf("%q of descriptor %d", b, s.Fd())
+	}
+	s.Release()
+	if _, err := AdoptSegment(fd); err == nil {
+		t.Error("a closed descriptor is taken")
+	}
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pipe[0])
+	defer unix.Close(pipe[1])
+	if _, err := AdoptSegment(pipe[0]); err == nil {
+		t.Error("a pipe is taken")
 	}
 }

@@ -37,6 +37,8 @@ func TestHandOversOfAThousandConnections(t *testing.T) {
 	half := beginAll(t, b)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	on, off := context.WithCancel(ctx)
+	defer off()
 	var wg sync.WaitGroup
 	sent := make([]int, producers)
 	for p := range producers {
@@ -45,7 +47,7 @@ func TestHandOversOfAThousandConnections(t *testing.T) {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			sent[p] = produceAtRate(ctx, t, c, uint32(p), rate/producers, 9*time.Second, &acked, &longest)
+			sent[p] = produceAtRate(ctx, on, t, c, uint32(p), rate/producers, &acked, &longest)
 			lost.Add(int64(n))
 		}()
 	}
@@ -60,6 +62,7 @@ func TestHandOversOfAThousandConnections(t *testing.T) {
 			t.Logf("hand-over %d of %s: longest pause %v (before: %v)", i, name, time.Duration(longest.Load()), time.Duration(before))
 		}
 	}
+	off()
 	half.end()
 	wg.Wait()
 	total := 0

@@ -56,6 +56,8 @@ func TestKillsUnderLoad(t *testing.T) {
 	defer conns()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	on, off := context.WithTimeout(ctx, seconds*time.Second)
+	defer off()
 	var wg sync.WaitGroup
 	sent := make([]int, producers)
 	for p := range producers {
@@ -64,7 +66,7 @@ func TestKillsUnderLoad(t *testing.T) {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			sent[p] = produceAtRate(ctx, t, c, uint32(p), perProducer, seconds*time.Second, &acked, &longest)
+			sent[p] = produceAtRate(ctx, on, t, c, uint32(p), perProducer, &acked, &longest)
 			lost.Add(int64(n))
 		}()
 	}
@@ -119,9 +121,9 @@ func holdConnections(t *testing.T, b *broker.Broker, n int, lost *atomic.Int64) 
 	}
 }
 
-// produceAtRate sends numbered messages to one partition, and notes the longest time between
-// two acknowledgements.
-func produceAtRate(ctx context.Context, t *testing.T, c *trimq.Client, partition uint32, perSecond int, d time.Duration, acked, longest *atomic.Int64) int {
+// produceAtRate sends numbered messages to one partition until on ends, and notes the longest time
+// between two acknowledgements.
+func produceAtRate(ctx, on context.Context, t *testing.T, c *trimq.Client, partition uint32, perSecond int, acked, longest *atomic.Int64) int {
 	p, err := c.NewProducer(trimq.WithLinger(2 * time.Millisecond))
 	if err != nil {
 		t.Error(err)
@@ -141,7 +143,7 @@ func produceAtRate(ctx context.Context, t *testing.T, c *trimq.Client, partition
 		}
 	}
 	n := 0
-	for began := time.Now(); time.Since(began) < d; time.Sleep(5 * time.Millisecond) {
+	for began := time.Now(); on.Err() == nil; time.Sleep(5 * time.Millisecond) {
 		for due := int(time.Since(began).Seconds() * float64(perSecond)); n < due; n++ {
 			m := trimq.Message{Topic: "load", Partition: trimq.ToPartition(partition), Value: value(n)}
 			if err := p.Produce(ctx, &m, done); err != nil {

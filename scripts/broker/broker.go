@@ -28,7 +28,7 @@ type Broker struct {
 	Admin   string // HTTP
 	KeyBase int
 	Config  *tier.Config
-	Env     []string // NAME=VALUE, for all programs that are started
+	Env     []string // environment ("KEY=value") of the programs, above ours without TRIMQ_*
 }
 
 // Root returns the repository's root, from the place of this source file at build time or
@@ -142,7 +142,7 @@ func (b *Broker) command(program string, args ...string) (string, error) {
 			cmd.Env = append(cmd.Env, kv)
 		}
 	}
-	cmd.Env = append(append(cmd.Env, "TRIMQ_CONFIG="+b.File), b.Env...)
+	cmd.Env = append(append(cmd.Env, b.Env...), "TRIMQ_CONFIG="+b.File)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err := cmd.Run()

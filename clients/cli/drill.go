@@ -86,7 +86,7 @@ func runDrill(c *cli.Context, seed uint64) error {
 		return err
 	}
 	if err != nil {
-		return fmt.Errorf("%w; what there is of the drill is in %s", err, o.Dir)
+		return fmt.Errorf("%s; what there is of the drill is in %s", strings.TrimSpace(err.Error()), o.Dir)
 	}
 	return concludeDrill(c, o, r)
 }

@@ -36,6 +36,7 @@ var both = []string{LoadTopics, LoadQueues}
 // faultKinds are the kinds that there are.
 var faultKinds = map[string]kindOf{
 	"kill":       {what: "kill -9 of one tier, at times again while it recovers", usual: both},
+	"logicsrv":   {what: "kill -9 of logicsrv alone"},
 	"pairs":      {what: "kill -9 of two tiers, or of all three, at once", usual: both},
 	"pause":      {what: "SIGSTOP and SIGCONT of a tier", usual: both},
 	"beside":     {what: "kill -9 of a tier while another one is stopped", usual: both},
@@ -68,6 +69,7 @@ func noMount() string {
 func (n *nemesis) faults() []fault {
 	list := []fault{
 		{"kill", "twice", 2, n.twice}, {"kill", "logicsrv", 6, nil}, {"kill", "persistsrv", 6, nil}, {"kill", "connsrv", 2, nil},
+		{"logicsrv", "logicsrv", 6, nil},
 		{"pairs", "logicsrv+persistsrv", 3, nil}, {"pairs", "connsrv+logicsrv", 2, nil}, {"pairs", "connsrv+persistsrv", 2, nil},
 		{"pairs", "connsrv+logicsrv+persistsrv", 2, nil},
 		{"pause", "stopped", 4, n.freeze}, {"beside", "killed while another is stopped", 3, n.killBesideFrozen},

@@ -48,9 +48,14 @@ func TestJudge(t *testing.T) {
 		t.Fatalf("all is well, and yet: %q", wrong)
 	}
 	for want, spoil := range map[string]func(h *history){
-		"LOST":                    func(h *history) { h.final["t/0"] = h.final["t/0"][:2]; delete(h.seen, "t/0") },
-		"is not in q":             func(h *history) { delete(h.queues["q"].deliveries, 1) },
-		"DOUBLE":                  func(h *history) { h.note(&opFinal{"t/0", []sight{{3, "p 1"}}}) },
+		"LOST":        func(h *history) { h.final["t/0"] = h.final["t/0"][:2]; delete(h.seen, "t/0") },
+		"is not in q": func(h *history) { delete(h.queues["q"].deliveries, 1) },
+		"DOUBLE":      func(h *history) { h.note(&opFinal{"t/0", []sight{{3, "p 1"}}}) },
+		"DOUBLE: plain 0 is in t": func(h *history) {
+			h.note(&opSender{Name: "plain"})
+			h.settled("plain", h.send("plain", sentMessage{topic: "t"}), opSettled{Fate: acked})
+			h.note(&opFinal{"t/0", []sight{{3, "plain 0"}, {4, "plain 0"}}})
+		},
 		"behind its successor":    func(h *history) { f := h.final["t/0"]; f[0].Value, f[1].Value = f[1].Value, f[0].Value },
 		"nobody sent":             func(h *history) { h.note(&opFinal{"t/0", []sight{{3, "p 77"}}}) },
 		"was refused":             func(h *history) { h.note(&opFinal{"t/0", []sight{{3, "p 3"}}}) },
@@ -71,7 +76,7 @@ func TestJudge(t *testing.T) {
 		"there is no consumer 7":  func(h *history) { h.delivered("q", 7, 1, false, []sight{{1, "e 1"}}) },
 		"when connsrv was up":     func(h *history) { h.note(&opLost{Party: "worker"}) },
 		"which is not there":      func(h *history) { h.note(&opLost{Party: "nobody"}) },
-		"the key was in k/0": func(h *history) {
+		"with key a for k, is in": func(h *history) {
 			for n := range 2 {
 				h.send("p", sentMessage{topic: "k", key: "a"})
 				h.settled("p", 4+n, opSettled{Fate: acked})

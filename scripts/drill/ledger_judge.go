@@ -126,6 +126,9 @@ func (l *ledger) judgeNext(x *letter, v, again *viewing) {
 	if k == nil {
 		return // leases have a judge of their own
 	}
+	if o := again.holder; again.attempts < v.attempts && o != nil && o.timeout > 0 && !v.at.Before(x.sent.Add(o.timeout-grain)) {
+		return // an earlier delivery, which lay in its client, or on the way to it, until its time was over
+	}
 	lost := l.h.lostBetween(k.client, v.at.Add(-slack), again.at.Add(slack))
 	late := k.timeout > 0 && !again.at.Before(x.sent.Add(k.timeout-grain))
 	back := !v.nacked.IsZero() && !v.nacked.After(again.at)

@@ -75,6 +75,13 @@ func TestLedgerJudge(t *testing.T) {
 	if wrong := judged(func(map[string]*letter, *ledger) {}); wrong != "" {
 		t.Fatalf("all is well, and yet: %s", wrong)
 	}
+	if wrong := judged(func(x map[string]*letter, _ *ledger) { // a delivery that came to light when its time was over
+		s := x["acked"].sights
+		s[0].attempts, s[0].nacked, s[0].at = 2, time.Time{}, at.Add(500*time.Millisecond)
+		s[2].attempts, s[2].holder, s[2].at = 1, &holder{client: "slow", timeout: 400 * time.Millisecond}, at.Add(600*time.Millisecond)
+	}); wrong != "" {
+		t.Errorf("a late sight of an early delivery: %s", wrong)
+	}
 	for want, spoil := range map[string]func(x map[string]*letter, l *ledger){
 		"never answered":    func(x map[string]*letter, _ *ledger) { x["refused"].fate = pending },
 		"it belongs to [q]": func(x map[string]*letter, _ *ledger) { x["rejected"].sights[0].queue = "r" },
@@ -92,9 +99,13 @@ func TestLedgerJudge(t *testing.T) {
 		"after its acknowledgement": func(x map[string]*letter, _ *ledger) {
 			x["acked"].sights = append(x["acked"].sights, later(at, "q", 0))
 		},
-		"LOST":                   func(x map[string]*letter, _ *ledger) { x["expired"].sights = nil },
-		"DOUBLE":                 func(x map[string]*letter, _ *ledger) { x["acked"].sights[2].offset = 9 },
-		"held it":                func(x map[string]*letter, _ *ledger) { x["acked"].sights[0].nacked = time.Time{} },
+		"LOST":    func(x map[string]*letter, _ *ledger) { x["expired"].sights = nil },
+		"DOUBLE":  func(x map[string]*letter, _ *ledger) { x["acked"].sights[2].offset = 9 },
+		"held it": func(x map[string]*letter, _ *ledger) { x["acked"].sights[0].nacked = time.Time{} },
+		"and again at 21.700, while": func(x map[string]*letter, _ *ledger) { // who has no time-out cannot have got it late
+			x["acked"].sights[2].at, x["acked"].sights[2].attempts = at.Add(1700*time.Millisecond), 2
+			x["acked"].sights[0].nacked = time.Time{}
+		},
 		"without being flagged":  func(x map[string]*letter, _ *ledger) { x["acked"].sights[2].attempts = 0 },
 		"before its lease ended": func(x map[string]*letter, _ *ledger) { x["leased"].sights[0].lease.least = at.Add(time.Second) },
 		"attempts, and at":       func(x map[string]*letter, _ *ledger) { x["leased"].sights[1].attempts = 0 },

@@ -239,7 +239,7 @@ func (n *nemesis) heal() {
 		switch {
 		case supervisor == 0:
 			if err := n.w.b.Start(); err != nil {
-				n.w.h.report("start: %v", err)
+				n.w.giveUp(fmt.Errorf("start: %w", err))
 				return
 			}
 		case ready == len(tier.Daemons):
@@ -247,5 +247,5 @@ func (n *nemesis) heal() {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	n.w.h.report("not healed: %v", last)
+	n.w.giveUp(fmt.Errorf("not healed: %v", last))
 }

@@ -23,7 +23,8 @@ type party struct {
 	name   string
 	client *trimq.Client
 	h      *history
-	proxy  *proxy // nil: there is nothing between it and the broker
+	life   context.Context // the run's
+	proxy  *proxy          // nil: there is nothing between it and the broker
 
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
@@ -31,8 +32,8 @@ type party struct {
 
 // newParty connects a client; it waits as long as the broker may be down.
 func (w *world) newParty(name string) (*party, error) {
-	p := &party{name: name, h: w.h, conns: map[net.Conn]struct{}{}}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	p := &party{name: name, h: w.h, life: w.life, conns: map[net.Conn]struct{}{}}
+	ctx, cancel := context.WithTimeout(w.life, patience)
 	defer cancel()
 	w.h.note(&opParty{Name: name})
 	var err error
@@ -107,7 +108,7 @@ func (p *party) Handle(_ context.Context, r slog.Record) error {
 
 // leave closes a party's client: in an orderly way, or as one that is killed.
 func (p *party) leave(killed bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(p.life, patience)
 	defer cancel()
 	if killed {
 		p.cut()

@@ -175,9 +175,8 @@ func Client(ctx context.Context, addr, name, role string, seed uint64, began tim
 	w.h.began = began
 	w.h.out = newRecorder(out)
 	w.h.out.atOnce = true
-	var end context.CancelFunc
-	w.life, end = context.WithCancel(context.WithoutCancel(ctx))
-	defer end()
+	w.life, w.end = context.WithCancel(context.WithoutCancel(ctx))
+	defer w.end()
 	w.ctx = ctx
 	r := rand.New(rand.NewPCG(seed, 0))
 	switch role {

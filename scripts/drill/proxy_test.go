@@ -81,8 +81,17 @@ func TestProxyCuts(t *testing.T) {
 	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("a connection that was cut: %v", err)
 	}
-	_, nobody := through(t, "127.0.0.1:1")
-	if _, err := nobody.Read(make([]byte, 1)); err == nil {
+	nobody, err := newProxy("127.0.0.1:1", new(atomic.Int32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nobody.close)
+	lost, err := net.Dial("tcp", nobody.addr())
+	if err == nil { // it was not reset yet
+		defer lost.Close()
+		_, err = lost.Read(make([]byte, 1))
+	}
+	if err == nil {
 		t.Error("a connection to nobody goes on")
 	}
 }

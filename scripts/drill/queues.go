@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -125,7 +126,7 @@ func (d *drill) settle(first *party, n *nemesis) error {
 	if err != nil {
 		return err
 	}
-	for end := time.Now().Add(patience / 2); ; {
+	for end := time.Now().Add(cmp.Or(d.o.Settle, patience/2)); ; {
 		rest, err := d.sweep(first)
 		if err != nil {
 			return err

@@ -20,6 +20,7 @@ import (
 type Options struct {
 	Seed     uint64
 	Duration time.Duration     // for which the nemesis rages; settling comes on top
+	Settle   time.Duration     // how long what is under way in queues may take to arrive in the end; 0: half a minute
 	Load     string            // LoadTopics or LoadQueues
 	Faults   []string          // kinds; none: the usual ones of the load
 	Dir      string            // exists, empty: all that the run leaves is there
@@ -233,9 +234,9 @@ func (w *world) act(ctx context.Context) error {
 	}
 	what, o := w.script(), w.o
 	n := &nemesis{w: w, r: rand.New(rand.NewPCG(o.Seed, 1))}
-	var end, stop context.CancelFunc
-	w.life, end = context.WithTimeout(ctx, o.Duration+2*patience)
-	defer end()
+	var stop context.CancelFunc
+	w.life, w.end = context.WithTimeout(ctx, o.Duration+2*patience)
+	defer w.end()
 	w.ctx, stop = context.WithCancel(w.life)
 	defer stop()
 	first, err := w.newParty("first")
@@ -252,6 +253,10 @@ func (w *world) act(ctx context.Context) error {
 	clients.Wait()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if w.life.Err() != nil {
+		w.h.report("the run was given up")
+		return nil
 	}
 	w.logf("the last client ended %v after the stop", time.Since(stopped).Round(time.Millisecond))
 	if err := what.settle(first, n); err != nil {

@@ -26,7 +26,8 @@ type world struct {
 	b      *broker.Broker
 	h      *history
 	ctx    context.Context // ends when clients are to finish
-	life   context.Context // ends when patience does
+	life   context.Context // ends when patience does, or the broker does not come back
+	end    context.CancelFunc
 	acked  atomic.Int64
 	power  bool // the power fails: everything is at level disk, and nobody acknowledges unasked
 
@@ -40,6 +41,12 @@ const patience = 60 * time.Second
 
 // logf tells whoever watches the run.
 func (w *world) logf(format string, args ...any) { w.o.Log(fmt.Sprintf(format, args...)) }
+
+// giveUp ends a run whose broker does not come back.
+func (w *world) giveUp(why error) {
+	w.h.report("%v", why)
+	w.end()
+}
 
 // excused tells that an error is no wonder: the daemons had a dead disk a moment ago.
 func (w *world) excused() bool {

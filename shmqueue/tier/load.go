@@ -22,7 +22,10 @@ var ErrUsage = errors.New("bad configuration")
 const envPrefix = "TRIMQ_"
 
 // ownEnvironment are variables with our prefix that are no settings: clients' and tests'.
-var ownEnvironment = []string{"TRIMQ_CONFIG", "TRIMQ_ADDR", "TRIMQ_SECRET", "TRIMQ_SECRET_FILE", "TRIMQ_TIMEOUT", "TRIMQ_DIE_AT", "TRIMQ_POINTS", handOverVariable}
+var ownEnvironment = []string{
+	"TRIMQ_CONFIG", "TRIMQ_ADDR", "TRIMQ_SECRET", "TRIMQ_SECRET_FILE", "TRIMQ_TIMEOUT", "TRIMQ_DIE_AT", "TRIMQ_POINTS", "TRIMQ_BREAK", "TRIMQ_FAIL_IO",
+	handOverVariable,
+}
 
 // setting is one key of Config, bound to a Config's field.
 type setting struct {

@@ -209,6 +209,11 @@ func (p *Process) Replace(state int, fds []int) error {
 		}
 	}
 	failpoint.Hit("handover.kept")
+	// Exec gives up what the runtime has raised the limit of open files to; we may go on.
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		return fmt.Errorf("limit of open files: %w", err)
+	}
 	// The new program gets the signal mask of the thread that makes the call.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -220,7 +225,8 @@ func (p *Process) Replace(state int, fds []int) error {
 	l.stop = p.stopping.Load()
 	failpoint.Hit("handover.exec")
 	err := syscall.Exec(p.program, os.Args, append(os.Environ(), handOverVariable+"="+l.String()))
-	return errors.Join(fmt.Errorf("exec %s: %w", p.program, err), unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil))
+	return errors.Join(fmt.Errorf("exec %s: %w", p.program, err),
+		unix.Setrlimit(unix.RLIMIT_NOFILE, &files), unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil))
 }
 
 func maskOf(signals []syscall.Signal) (set unix.Sigset_t) {

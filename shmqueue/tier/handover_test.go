@@ -240,8 +240,15 @@ func TestReplaceFails(t *testing.T) {
 	}
 	defer p.Close()
 	p.program = filepath.Join(c.DataDir, "none")
+	var before, after unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
 	if err := p.Replace(-1, nil); !errors.Is(err, os.ErrNotExist) {
 		t.Fatal(err)
+	}
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &after); err != nil || after != before {
+		t.Errorf("limit of open files %+v, was %+v (%v)", after, before, err)
 	}
 	flags, err := unix.FcntlInt(p.lock.f.Fd(), unix.F_GETFD, 0)
 	if err != nil || flags&unix.FD_CLOEXEC == 0 {

@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/trimq/trimq/protocol/failpoint"
 )
 
 // ErrLocked says that another process holds the lock.
@@ -145,6 +147,9 @@ func (f *osFile) ReadAt(p []byte, off int64) (int, error) {
 
 // WritevAt implements File. The buffers go into the kernel by as few calls as their number allows.
 func (f *osFile) WritevAt(bufs [][]byte, off int64) (int, error) {
+	if err := failpoint.Fail("write"); err != nil {
+		return 0, f.fail("write", err)
+	}
 	total := 0
 	for len(bufs) > 0 {
 		f.iov = f.iov[:0]
@@ -204,6 +209,9 @@ func advance(iov []unix.Iovec, n int) []unix.Iovec {
 
 // Sync implements File.
 func (f *osFile) Sync() error {
+	if err := failpoint.Fail("sync"); err != nil {
+		return f.fail("sync", err)
+	}
 	// An interrupted sync has proved nothing and dropped nothing: it may be repeated.
 	for {
 		err := unix.Fdatasync(f.fd)

@@ -16,7 +16,8 @@
 // With the tag, and no Handler set by the program, the environment decides:
 // TRIMQ_DIE_AT="name:n" kills the process with SIGKILL at the n-th crossing (from 1) of that
 // place; the name * counts the crossings of all places together. TRIMQ_BREAK="rule" breaks a rule
-// (broken_on.go), so that a drill can show that it would notice.
+// (broken_on.go), so that a drill can show that it would notice. TRIMQ_FAIL_IO=FILE takes orders to fail a
+// call of the file layer from there (fail_on.go).
 //
 // TRIMQ_POINTS=DIR has the crossings counted in a table there, DIR/PROGRAM, in which scripts/points,
 // from outside, says at which crossing to die.

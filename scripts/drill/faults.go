@@ -53,6 +53,7 @@ var faultKinds = map[string]kindOf{
 	"full-disk":  {what: "the disk, which is a small one, is full for a while; usual for every third seed", usual: []string{LoadTopics}, oneIn: 3, needs: noMount},
 	"sync-error": {what: "fdatasync reports an error, once", needs: noStrace},
 	"no-room":    {what: "writes find the disk full for a while", needs: noStrace},
+	"io":         {what: "the n-th sync fails, or the n-th write finds no room, in programs that are built with failpoints"},
 	"power":      {what: "the power is cut: what is not synced is gone", needs: noMount},
 	"lie":        {what: "the power is cut behind a disk that only says it syncs: messages are lost", needs: func() string { return cmp.Or(noMount(), noStrace()) }},
 }
@@ -79,6 +80,7 @@ func (n *nemesis) faults() []fault {
 		{"full-ring", "full ring", 2, n.fullRing}, {"sockets", "sockets", 4, n.roughSockets},
 		{"client", "client killed", 3, n.killClient}, {"full-disk", "full disk", 3, n.fullDisk},
 		{"sync-error", "sync fails", 20, n.syncFails}, {"no-room", "no room", 10, n.noRoom},
+		{"io", "I/O error", 10, n.failIO},
 		{"power", "power cut", 30, n.powerCut}, {"lie", "lying disk", 1, n.lie},
 	}
 	for i, f := range list {

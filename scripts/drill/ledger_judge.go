@@ -120,21 +120,24 @@ func (l *ledger) judgePlace(x *letter, place string) {
 }
 
 // judgeNext: a message comes again only after it was put back, or its consumer or its connection ended,
-// or it was held for too long; and says so. REQUIRES: h.mu held.
-func (l *ledger) judgeNext(x *letter, v, again *viewing) {
+// or it was held for too long; and says so. Of two sights the one with fewer attempts is of the earlier
+// delivery: it may have lain in its client, or on the way to it, when the other one came. REQUIRES: h.mu held.
+func (l *ledger) judgeNext(x *letter, seen, next *viewing) {
+	v, again := seen, next
+	if next.attempts < seen.attempts {
+		v, again = next, seen
+	}
 	k := v.holder
 	if k == nil {
 		return // leases have a judge of their own
 	}
-	if o := again.holder; again.attempts < v.attempts && o != nil && o.timeout > 0 && !v.at.Before(x.sent.Add(o.timeout-grain)) {
-		return // an earlier delivery, which lay in its client, or on the way to it, until its time was over
-	}
-	lost := l.h.lostBetween(k.client, v.at.Add(-slack), again.at.Add(slack))
+	lost := l.h.lostBetween(k.client, seen.at.Add(-slack), next.at.Add(slack))
 	late := k.timeout > 0 && !again.at.Before(x.sent.Add(k.timeout-grain))
 	back := !v.nacked.IsZero() && !v.nacked.After(again.at)
 	gone := k.ended(again.at)
 	if !gone && !lost && !late && !back {
-		l.h.violation("%s of %s came at %s and again at %s, while %s held it", x.value, v.queue, clock(v.at), clock(again.at), k.client)
+		l.h.violation("%s of %s came at %s with %d attempts and again at %s with %d, while %s held it", x.value, v.queue,
+			clock(v.at), v.attempts, clock(again.at), again.attempts, k.client)
 	}
 	if again.attempts == 0 && !l.h.uncounted(v.at, again.at, gone || lost) {
 		l.h.violation("%s of %s came to %s at %s and again at %s without being flagged", x.value, v.queue, k.client, clock(v.at), clock(again.at))

@@ -83,6 +83,10 @@ func TestLedgerJudge(t *testing.T) {
 		t.Errorf("a late sight of an early delivery: %s", wrong)
 	}
 	for want, spoil := range map[string]func(x map[string]*letter, l *ledger){
+		"with 1 attempts and again at 20.010 with 2, while slow held it": func(x map[string]*letter, _ *ledger) {
+			s := x["acked"].sights // the time of the earlier delivery was not over
+			s[0].attempts, s[2].attempts, s[2].holder = 2, 1, &holder{client: "slow", timeout: 400 * time.Millisecond}
+		},
 		"never answered":    func(x map[string]*letter, _ *ledger) { x["refused"].fate = pending },
 		"it belongs to [q]": func(x map[string]*letter, _ *ledger) { x["rejected"].sights[0].queue = "r" },
 		"was not taken":     func(x map[string]*letter, _ *ledger) { x["acked"].fate = refused },
@@ -102,7 +106,7 @@ func TestLedgerJudge(t *testing.T) {
 		"LOST":    func(x map[string]*letter, _ *ledger) { x["expired"].sights = nil },
 		"DOUBLE":  func(x map[string]*letter, _ *ledger) { x["acked"].sights[2].offset = 9 },
 		"held it": func(x map[string]*letter, _ *ledger) { x["acked"].sights[0].nacked = time.Time{} },
-		"and again at 21.700, while": func(x map[string]*letter, _ *ledger) { // who has no time-out cannot have got it late
+		"and again at 21.700 with 2, while": func(x map[string]*letter, _ *ledger) { // who has no time-out cannot have got it late
 			x["acked"].sights[2].at, x["acked"].sights[2].attempts = at.Add(1700*time.Millisecond), 2
 			x["acked"].sights[0].nacked = time.Time{}
 		},

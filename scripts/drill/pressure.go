@@ -98,6 +98,33 @@ func (n *nemesis) fullDisk() {
 	n.w.darken(time.Now())
 }
 
+// failIO orders persistsrv's file layer to fail a call, and waits until it has taken the order, and healed.
+func (n *nemesis) failIO() {
+	order := []string{"sync EIO", "write ENOSPC"}[n.r.IntN(2)]
+	path := n.w.orderPath()
+	if err := os.WriteFile(path+".new", fmt.Appendf(nil, "%s %d\n", order, 1+n.r.IntN(20)), 0o600); err != nil {
+		n.w.h.report("order: %v", err)
+		return
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		n.w.h.report("order: %v", err)
+		return
+	}
+	n.w.darken(time.Now().Add(patience))
+	for end := time.Now().Add(fillFor); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(path); os.IsNotExist(err) {
+			time.Sleep(time.Duration(n.r.IntN(300)) * time.Millisecond)
+			n.heal()
+			n.w.darken(time.Now())
+			return
+		}
+	}
+	n.w.h.report("persistsrv takes no orders: the fault io wants programs that are built with -tags failpoints (--bin)")
+}
+
+// orderPath is the file in which persistsrv is told to fail.
+func (w *world) orderPath() string { return filepath.Join(w.o.Dir, "order") }
+
 // fill writes a file until only so many bytes are free.
 func fill(path, disk string, leave uint64) error {
 	f, err := os.Create(path)

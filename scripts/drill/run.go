@@ -34,6 +34,9 @@ type Options struct {
 // which rule to break on purpose.
 const BreakVariable = "TRIMQ_BREAK"
 
+// failVariable is the one by which they are told of a file with orders to fail.
+const failVariable = "TRIMQ_FAIL_IO"
+
 // Result is what came out of a run, as its history has it.
 type Result struct {
 	Wrong []string // violations; none: all is well
@@ -143,7 +146,7 @@ func (w *world) prepare() (err error) {
 	if w.b, err = broker.NewAt(o.Bin, home, settings); err != nil {
 		return err
 	}
-	w.b.Env, w.addr = o.Env, w.b.Addr
+	w.b.Env, w.addr = append(slices.Clip(o.Env), failVariable+"="+w.orderPath()), w.b.Addr
 	w.h.note(&opBegan{
 		Version: formatVersion, Wall: w.h.began, Seed: o.Seed, Duration: o.Duration, Load: o.Load, Faults: w.kinds, Settings: settings,
 	})

@@ -51,3 +51,12 @@ func TestPlantedViolations(t *testing.T) {
 		})
 	}
 }
+
+// TestFailingFileLayer: a sync that fails, or a write that finds no room, at any call, loses nothing.
+func TestFailingFileLayer(t *testing.T) {
+	bin := t.TempDir()
+	if err := broker.BuildFailpoints(bin, ""); err != nil {
+		t.Fatal(err)
+	}
+	sound(t, drill.Options{Load: drill.LoadTopics, Faults: []string{"io"}, Bin: bin}, 4*time.Second)
+}

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/trimq/trimq/connsrv/kafkaconn"
 	"github.com/trimq/trimq/connsrv/nativeconn"
 	"github.com/trimq/trimq/connsrv/reactor"
 	"github.com/trimq/trimq/connsrv/session"
@@ -50,6 +51,7 @@ type Server struct {
 	cluster   string
 	started   time.Time
 	port      uint16
+	kafkaPort uint16
 	markers   atomic.Uint64
 	failure   atomic.Pointer[error]
 	stop      context.CancelFunc
@@ -131,14 +133,17 @@ func (s *Server) makeLoops(c *tier.Config) error {
 	}
 	s.group = group
 	for i, l := range group.Loops() {
-		d := &desk{server: s, loop: l, lane: session.NewLane(s.rings, uint32(i))}
+		lane := session.NewLane(s.rings, uint32(i))
+		d := &desk{server: s, loop: l, lane: lane, kafka: kafkaconn.NewLoop(lane)}
 		l.Service = d
 		s.desks = append(s.desks, d)
 	}
 	if err := group.Loops()[0].Watch(s.bellFd, func() { emptyBell(s.bellFd) }); err != nil {
 		return err
 	}
-	s.port, err = group.Listen(c.Listen)
+	if s.port, err = group.Listen(c.Listen); err == nil {
+		err = s.listenKafka(c)
+	}
 	return err
 }
 

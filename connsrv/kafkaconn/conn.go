@@ -40,7 +40,8 @@ type Conn struct {
 	slot    shmqueue.Slot
 	watches map[uint64]uint64 // indexes with a Wait in logicsrv, and its number
 
-	resyncReq uint64 // all that is parked below is told
+	patterns  map[string]*pattern // of members of modern groups
+	resyncReq uint64              // all that is parked below is told
 }
 
 var _ session.Protocol = (*Conn)(nil)
@@ -136,6 +137,40 @@ func (c *Conn) serve(k *call, req kmsg.Request) {
 		c.offsetForLeaderEpoch(k, m)
 	case *kmsg.InitProducerIDRequest:
 		c.initProducerID(k, m)
+	default:
+		c.serveGroup(k, req)
+	}
+}
+
+// serveGroup carries a request about a group out.
+func (c *Conn) serveGroup(k *call, req kmsg.Request) {
+	switch m := req.(type) {
+	case *kmsg.FindCoordinatorRequest:
+		c.findCoordinator(k, m)
+	case *kmsg.JoinGroupRequest:
+		c.joinGroup(k, m)
+	case *kmsg.SyncGroupRequest:
+		c.syncGroup(k, m)
+	case *kmsg.HeartbeatRequest:
+		c.heartbeat(k, m)
+	case *kmsg.LeaveGroupRequest:
+		c.leaveGroup(k, m)
+	case *kmsg.OffsetCommitRequest:
+		c.offsetCommit(k, m)
+	case *kmsg.OffsetFetchRequest:
+		c.offsetFetch(k, m)
+	case *kmsg.OffsetDeleteRequest:
+		c.offsetDelete(k, m)
+	case *kmsg.ListGroupsRequest:
+		c.listGroups(k, m)
+	case *kmsg.DescribeGroupsRequest:
+		c.describeGroups(k, m)
+	case *kmsg.DeleteGroupsRequest:
+		c.deleteGroups(k, m)
+	case *kmsg.ConsumerGroupHeartbeatRequest:
+		c.consumerGroupHeartbeat(k, m)
+	case *kmsg.ConsumerGroupDescribeRequest:
+		c.consumerGroupDescribe(k, m)
 	default:
 		invariant.Fail("API %d is listed and not served", k.key)
 	}

@@ -25,11 +25,13 @@ type stub struct {
 	topics  map[string]*admin.TopicInfo
 	indexes map[uint64]*stubIndex
 	waits   []ipc.Wait
-	levels  []ipc.Level
-	seen    map[ipc.Type]int
-	held    bool // nothing is taken
-	refuses errcode.Code
-	groups  stubGroups
+
+	lastIndex uint64
+	levels    []ipc.Level
+	seen      map[ipc.Type]int
+	held      bool // nothing is taken
+	refuses   errcode.Code
+	groups    stubGroups
 }
 
 type stubIndex struct {
@@ -61,7 +63,8 @@ func (s *stub) topic(name string, partitions int) *admin.TopicInfo {
 	t := &admin.TopicInfo{Name: name, Level: ipc.LevelDisk, Partitions: make([]admin.PartitionInfo, partitions)}
 	t.UUID[0], t.UUID[15] = byte(len(s.topics)+1), 1
 	for i := range t.Partitions {
-		index := uint64(len(s.indexes) + 10)
+		index := s.lastIndex + 10
+		s.lastIndex++
 		t.Partitions[i].Index = index
 		h := commitlog.IndexHeader{Slots: 4096, Index: index}
 		s.indexes[index] = &stubIndex{file: s.create(commitlog.IndexName(index, 0), h.Append(nil))}

@@ -23,9 +23,22 @@ var apis = []api{
 	{key: kmsg.Fetch, min: 4, max: 12, limit: mediumRequest},
 	{key: kmsg.ListOffsets, min: 1, max: 6, limit: mediumRequest},
 	{key: kmsg.Metadata, min: 0, max: 12, limit: mediumRequest},
+	{key: kmsg.OffsetCommit, min: 2, max: 9, limit: mediumRequest},
+	{key: kmsg.OffsetFetch, min: 1, max: 9, limit: mediumRequest},
+	{key: kmsg.FindCoordinator, min: 0, max: 4, limit: smallRequest},
+	{key: kmsg.JoinGroup, min: 0, max: 9, limit: mediumRequest},
+	{key: kmsg.Heartbeat, min: 0, max: 4, limit: smallRequest},
+	{key: kmsg.LeaveGroup, min: 0, max: 5, limit: mediumRequest},
+	{key: kmsg.SyncGroup, min: 0, max: 5, limit: mediumRequest},
+	{key: kmsg.DescribeGroups, min: 0, max: 6, limit: mediumRequest},
+	{key: kmsg.ListGroups, min: 0, max: 5, limit: smallRequest},
 	{key: kmsg.ApiVersions, min: 0, max: 4, limit: smallRequest},
 	{key: kmsg.InitProducerID, min: 0, max: 4, limit: smallRequest},
 	{key: kmsg.OffsetForLeaderEpoch, min: 2, max: 4, limit: mediumRequest},
+	{key: kmsg.DeleteGroups, min: 0, max: 2, limit: mediumRequest},
+	{key: kmsg.OffsetDelete, min: 0, max: 0, limit: mediumRequest},
+	{key: kmsg.ConsumerGroupHeartbeat, min: 0, max: 1, limit: mediumRequest},
+	{key: kmsg.ConsumerGroupDescribe, min: 0, max: 1, limit: mediumRequest},
 }
 
 // byKey finds an API; nil: it is not served.

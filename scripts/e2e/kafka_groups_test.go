@@ -80,14 +80,17 @@ var kinds = map[string][]kgo.Opt{
 // Members join and leave while messages come; all of them are seen, and the group goes on where it was.
 func TestKafkaGroups(t *testing.T) {
 	t.Parallel()
-	_, addr := kafkaBroker(t, map[string]string{"kafka_partitions": "6", "group_initial_delay_ms": "0", "group_heartbeat_ms": "300"})
+	_, addr := kafkaBroker(t, map[string]string{
+		"kafka_partitions": "6", "group_initial_delay_ms": "0", "group_heartbeat_ms": "300", "group_session_timeout_ms": "6000",
+	})
 	for name, opts := range kinds {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			p := kafkaClient(t, addr, kgo.AllowAutoTopicCreation())
 			kafkaProduce(t, p, name, 0, 300)
 			m := &kafkaMembers{t: t, addr: addr, seen: map[string]int{}}
 			m.opts = append(opts, kgo.ConsumerGroup("group-"+name), kgo.ConsumeTopics(name), kgo.DisableAutoCommit(),
-				kgo.HeartbeatInterval(300*time.Millisecond), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+				kgo.SessionTimeout(6*time.Second), kgo.HeartbeatInterval(300*time.Millisecond), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 			first := m.join()
 			m.wait(300)
 			m.join()

@@ -172,6 +172,28 @@ func (c *Conn) serveGroup(k *call, req kmsg.Request) {
 	case *kmsg.ConsumerGroupDescribeRequest:
 		c.consumerGroupDescribe(k, m)
 	default:
+		c.serveAdmin(k, req)
+	}
+}
+
+// serveAdmin carries a request about topics, their configuration or the cluster out.
+func (c *Conn) serveAdmin(k *call, req kmsg.Request) {
+	switch m := req.(type) {
+	case *kmsg.CreateTopicsRequest:
+		c.createTopics(k, m)
+	case *kmsg.DeleteTopicsRequest:
+		c.deleteTopics(k, m)
+	case *kmsg.CreatePartitionsRequest:
+		c.createPartitions(k, m)
+	case *kmsg.DescribeConfigsRequest:
+		c.describeConfigs(k, m)
+	case *kmsg.DescribeClusterRequest:
+		c.describeCluster(k, m)
+	case *kmsg.DescribeTopicPartitionsRequest:
+		c.describeTopicPartitions(k, m)
+	case *kmsg.ListPartitionReassignmentsRequest:
+		c.listPartitionReassignments(k, m)
+	default:
 		invariant.Fail("API %d is listed and not served", k.key)
 	}
 }

@@ -17,6 +17,7 @@ type Settings struct {
 	Cluster        string // the broker's id
 	AutoCreate     bool   // topics that a client asks for are created
 	Partitions     uint32 // of topics whose creator leaves their number to us
+	MaxReplication int    // replication factors that are accepted, though there is one copy
 	Log            *slog.Logger
 }
 

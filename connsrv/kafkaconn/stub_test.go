@@ -207,9 +207,24 @@ func (s *stub) admin(m *ipc.Admin) {
 		must(s.tb, err)
 		_, existed := s.topics[t.Name]
 		if !existed {
-			s.topic(t.Name, int(t.Partitions))
+			info := s.topic(t.Name, int(t.Partitions))
+			info.RetentionBytes, info.RetentionMS = t.RetentionBytes, t.RetentionMS
 		}
 		s.answer(m, &admin.Created{Existed: existed})
+	case admin.CmdDeleteTopic:
+		t, err := admin.DecodeDelete(m.Body)
+		must(s.tb, err)
+		if s.topics[t.Name] == nil {
+			s.refuse(m.Head, errcode.NotFound)
+			return
+		}
+		s.drop(t.Name)
+		s.answer(m, &admin.Created{})
+	case admin.CmdAddPartitions:
+		t, err := admin.DecodeAddPartitions(m.Body)
+		must(s.tb, err)
+		s.topic(t.Name, int(t.Total))
+		s.answer(m, &admin.Created{})
 	default:
 		s.adminGroup(m)
 	}

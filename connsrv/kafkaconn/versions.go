@@ -33,12 +33,19 @@ var apis = []api{
 	{key: kmsg.DescribeGroups, min: 0, max: 6, limit: mediumRequest},
 	{key: kmsg.ListGroups, min: 0, max: 5, limit: smallRequest},
 	{key: kmsg.ApiVersions, min: 0, max: 4, limit: smallRequest},
+	{key: kmsg.CreateTopics, min: 2, max: 7, limit: mediumRequest},
+	{key: kmsg.DeleteTopics, min: 1, max: 6, limit: mediumRequest},
 	{key: kmsg.InitProducerID, min: 0, max: 4, limit: smallRequest},
 	{key: kmsg.OffsetForLeaderEpoch, min: 2, max: 4, limit: mediumRequest},
+	{key: kmsg.DescribeConfigs, min: 1, max: 4, limit: mediumRequest},
+	{key: kmsg.CreatePartitions, min: 0, max: 3, limit: mediumRequest},
 	{key: kmsg.DeleteGroups, min: 0, max: 2, limit: mediumRequest},
+	{key: kmsg.ListPartitionReassignments, min: 0, max: 0, limit: smallRequest},
 	{key: kmsg.OffsetDelete, min: 0, max: 0, limit: mediumRequest},
+	{key: kmsg.DescribeCluster, min: 0, max: 2, limit: smallRequest},
 	{key: kmsg.ConsumerGroupHeartbeat, min: 0, max: 1, limit: mediumRequest},
 	{key: kmsg.ConsumerGroupDescribe, min: 0, max: 1, limit: mediumRequest},
+	{key: kmsg.DescribeTopicPartitions, min: 0, max: 0, limit: mediumRequest},
 }
 
 // byKey finds an API; nil: it is not served.

@@ -20,7 +20,7 @@ func (s *Server) listenKafka(c *tier.Config) (err error) {
 	}
 	settings := &kafkaconn.Settings{
 		WindowRequests: c.WindowRequests, WindowBytes: int(c.WindowBytes), Cluster: s.cluster,
-		AutoCreate: c.KafkaAutoCreate != 0, Partitions: uint32(c.KafkaPartitions), Log: s.log,
+		AutoCreate: c.KafkaAutoCreate != 0, Partitions: uint32(c.KafkaPartitions), MaxReplication: c.KafkaMaxReplication, Log: s.log,
 	}
 	if settings.Advertised, err = kafkaconn.ParseEndpoint(c.KafkaAdvertised); err != nil {
 		return fmt.Errorf("%w: kafka_advertised: %w", tier.ErrUsage, err)

@@ -16,7 +16,7 @@ SAMPLES  := $(notdir $(wildcard clients/samples/mq_*))
 PROGRAMS := $(DAEMONS:%=bin/%) bin/mq_server bin/trimq bin/mq_perf $(SAMPLES:%=bin/%)
 
 .NOTPARALLEL:
-.PHONY: all demo test unit faults sim e2e lint bench bench-broker bench-scenarios fuzz config clean FORCE
+.PHONY: all demo test unit faults sim e2e lint bench bench-broker bench-scenarios fuzz config clean test-franz kafka-clients FORCE
 
 all: $(PROGRAMS)
 
@@ -65,6 +65,16 @@ sim:
 e2e: all
 	@echo "== end to end"
 	@$(GO) run ./scripts/gotest -count=1 -timeout 15m ./scripts/e2e/...
+
+# franz-go's own tests of its Kafka client, against a broker of ours.
+FRANZ_RECORDS ?= 20000
+test-franz: all
+	@$(GO) run ./scripts/franz -records $(FRANZ_RECORDS)
+
+# Kafka clients of other languages, with which e2e tests the front end; without them it skips those tests.
+kafka-clients:
+	@python3 -m venv bin/kafka-clients
+	@bin/kafka-clients/bin/pip install --quiet --requirement scripts/e2e/testdata/kafka/requirements.txt
 
 # Every claim about speed: rings, codecs, core, log.
 bench:

@@ -75,6 +75,7 @@ test-franz: all
 kafka-clients:
 	@python3 -m venv bin/kafka-clients
 	@bin/kafka-clients/bin/pip install --quiet --requirement scripts/e2e/testdata/kafka/requirements.txt
+	@mvn -q -B -f scripts/e2e/testdata/kafka/java/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/bin/kafka-clients/java
 
 # Every claim about speed: rings, codecs, core, log.
 bench:

@@ -50,6 +50,7 @@ func (c *Conn) finishPartitions(k *call, m *kmsg.DescribeTopicPartitionsRequest,
 			p := kmsg.NewDescribeTopicPartitionsResponseTopicPartition()
 			p.Partition, p.LeaderID, p.LeaderEpoch = int32(number), nodeID, leaderEpoch
 			p.Replicas, p.ISR = []int32{nodeID}, []int32{nodeID}
+			p.EligibleLeaderReplicas, p.LastKnownELR = []int32{}, []int32{} // Java's client does not bear null
 			t.Partitions = append(t.Partitions, p)
 		}
 		resp.Topics = append(resp.Topics, t)

@@ -28,10 +28,9 @@ type Conn struct {
 	link     session.Link
 	local    netip.AddrPort // at which the client has reached us
 
-	state      state
-	told       bool // logicsrv knows the connection: it must hear of its end
-	shareWait  bool // a batch waits until the connection holds less of the ring
-	deadlineMS int64
+	state     state
+	told      bool // logicsrv knows the connection: it must hear of its end
+	shareWait bool // a batch waits until the connection holds less of the ring
 
 	pending session.Pending
 	line    []*call // requests without a response, oldest first

@@ -24,7 +24,6 @@ const (
 	codeUnknownMember        = 25
 	codeInvalidSession       = 26
 	codeRebalanceInProgress  = 27
-	codeAuthorizationFailed  = 29 // for a topic
 	codeUnsupportedVersion   = 35
 	codeTopicExists          = 36
 	codeInvalidPartitions    = 37
@@ -36,13 +35,11 @@ const (
 	codeOutOfOrderSequence   = 45
 	codeInvalidProducerEpoch = 47
 	codeInvalidTxnState      = 48
-	codeSecurityDisabled     = 54
 	codeStorage              = 56
 	codeUnknownProducer      = 59
 	codeNonEmptyGroup        = 68
 	codeGroupNotFound        = 69
 	codeFetchSessionNotFound = 70
-	codeFencedLeaderEpoch    = 74
 	codeUnknownLeaderEpoch   = 75
 	codeUnsupportedCodec     = 76
 	codeMemberIDRequired     = 79

@@ -31,7 +31,9 @@ func goodStream() []byte {
 	b := stream(
 		versions, metadataRequest(true, "a", "new"), asksToStore(-1, "a", testBatch(3, 40), testBatch(400, 100), testBatch(1, 1)),
 		asksToStore(0, "new", testBatch(2, 2)), andMore(asksToStore(-1, "none", testBatch(2, 2)), "a", testBatch(7, 7)),
-		fetchRequest(0, 1, 1<<20, from{"a", 0, 0}, from{"a", 1, 3}), kmsg.NewPtrInitProducerIDRequest(),
+		fetchRequest(0, 1, 1<<20, from{"a", 0, 0}, from{"a", 1, 3}), kmsg.NewPtrInitProducerIDRequest(), joinRequest(),
+		commitRequest("m1", "a", 5, 6), &kmsg.OffsetFetchRequest{Groups: []kmsg.OffsetFetchRequestGroup{{Group: "g"}}},
+		createRequest("b", 2, with("retention.ms", "9")), kmsg.NewPtrListGroupsRequest(), kmsg.NewPtrFindCoordinatorRequest(),
 	)
 	return appendFrame(b, 99, old)
 }
@@ -100,10 +102,14 @@ func FuzzReply(f *testing.F) {
 	f.Add(uint16(ipc.TypeAppended), (&ipc.Appended{Head: head, Index: 10, Base: 5}).Append(nil))
 	f.Add(uint16(ipc.TypeVisible), (&ipc.Visible{Head: head, Index: 10, End: 5}).Append(nil))
 	f.Add(uint16(ipc.TypeError), (&ipc.Error{Head: head, Code: uint16(errcode.NotFound), Text: "x"}).Append(nil))
+	f.Add(uint16(ipc.TypeGroupJoined), (&ipc.GroupJoined{Head: head, Member: "m"}).Append(nil))
+	f.Add(uint16(ipc.TypeOffsetList), (&ipc.OffsetList{Head: head, Offsets: []ipc.OffsetCommit{{Index: 10, Offset: 5}}}).Append(nil))
 	f.Add(uint16(ipc.TypeAdminReply), (&ipc.AdminReply{Head: head, Command: 16, Body: []byte{1, 0, 0, 0}}).Append(nil))
 	f.Fuzz(func(t *testing.T, typ uint16, payload []byte) {
 		for _, req := range []kmsg.Request{
 			metadataRequest(true, "a"), asksToStore(-1, "a", testBatch(1, 1)), fetchRequest(500, 1, 1000, from{"a", 0, 0}), kmsg.NewPtrInitProducerIDRequest(),
+			joinRequest(), commitRequest("m1", "b", 5), &kmsg.OffsetFetchRequest{Groups: []kmsg.OffsetFetchRequestGroup{{Group: "g"}}},
+			createRequest("b", 2, nil), kmsg.NewPtrListGroupsRequest(),
 		} {
 			r := newRig(t)
 			r.loop.topics.byName["b"] = &topic{name: "b", indexes: []uint64{10}}

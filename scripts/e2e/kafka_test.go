@@ -198,6 +198,32 @@ func TestKafkaSurvivesKills(t *testing.T) {
 	}
 }
 
+// When connsrv dies its connections do; clients come again, and what they send again is not doubled.
+func TestKafkaConnsrvDies(t *testing.T) {
+	t.Parallel()
+	b, addr := kafkaBroker(t, nil)
+	c := kafkaClient(t, addr, kgo.AllowAutoTopicCreation(), kgo.ConsumeTopics("deaths"))
+	sent := 0
+	for round := range 4 {
+		acks := make(chan error, 300)
+		for range cap(acks) {
+			c.Produce(testContext(t), &kgo.Record{Topic: "deaths", Value: value(sent)}, func(_ *kgo.Record, err error) { acks <- err })
+			sent++
+		}
+		if round > 0 {
+			if err := b.Kill("connsrv"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range cap(acks) {
+			if err := <-acks; err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	everyValue(t, kafkaConsume(t, c, sent), sent)
+}
+
 func TestKafkaListOffsets(t *testing.T) {
 	t.Parallel()
 	_, addr := kafkaBroker(t, nil)

@@ -75,7 +75,7 @@ func play(records int, run, timeout string) (ok bool, err error) {
 		err = ended
 	}
 	t.report(os.Stdout)
-	return len(t.by["fail"]) == 0, err
+	return len(t.by["fail"])+len(t.by[unfinished]) == 0, err
 }
 
 // freeAddress is a loopback address on which nobody listened a moment ago.
@@ -90,6 +90,7 @@ func freeAddress() (string, error) {
 
 // tally is what became of the tests, by outcome, and what those printed that are not through yet.
 type tally struct {
+	begun  map[string]bool // … and has no outcome
 	by     map[string][]string
 	output map[string][]string
 }
@@ -101,7 +102,7 @@ type event struct{ Action, Test, Output string }
 const keptLines = 12
 
 func read(r io.Reader) (*tally, error) {
-	t := &tally{by: map[string][]string{}, output: map[string][]string{}}
+	t := &tally{begun: map[string]bool{}, by: map[string][]string{}, output: map[string][]string{}}
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {
@@ -110,23 +111,32 @@ func read(r io.Reader) (*tally, error) {
 			continue
 		}
 		switch e.Action {
+		case "run":
+			t.begun[e.Test] = true
 		case "output":
 			if kept := t.output[e.Test]; !strings.HasPrefix(e.Output, "=== ") && len(kept) < keptLines {
 				t.output[e.Test] = append(kept, e.Output)
 			}
 		case "pass", "skip", "fail":
 			t.by[e.Action] = append(t.by[e.Action], e.Test)
+			delete(t.begun, e.Test)
 			if e.Action == "pass" {
 				delete(t.output, e.Test)
 			}
 		}
 	}
+	for name := range t.begun {
+		t.by[unfinished] = append(t.by[unfinished], name)
+	}
 	return t, lines.Err()
 }
 
+// unfinished is what becomes of the tests that were running when the time for all of them was over.
+const unfinished = "unfinished"
+
 // report lists what was skipped and what failed, with the first lines of why.
 func (t *tally) report(w io.Writer) {
-	for _, outcome := range []string{"skip", "fail"} {
+	for _, outcome := range []string{"skip", unfinished, "fail"} {
 		names := t.by[outcome]
 		sort.Strings(names)
 		for _, name := range names {
@@ -136,5 +146,5 @@ func (t *tally) report(w io.Writer) {
 			}
 		}
 	}
-	fmt.Fprintf(w, "franz-go: %d passed, %d skipped, %d failed\n", len(t.by["pass"]), len(t.by["skip"]), len(t.by["fail"]))
+	fmt.Fprintf(w, "franz-go: %d passed, %d skipped, %d unfinished, %d failed\n", len(t.by["pass"]), len(t.by["skip"]), len(t.by[unfinished]), len(t.by["fail"]))
 }

@@ -158,7 +158,9 @@ func (c *Conn) takeHead(r *reader) {
 	acks := r.i16()
 	r.i32() // the time-out: what stands in the ring is not given up
 	in.topics = r.count(in.flexible, 3)
-	in.k.produce.setAcks(acks, txn != nil)
+	if r.fault == sound {
+		in.k.produce.setAcks(acks, txn != nil)
+	}
 }
 
 // takeTopic reads a topic's name.

@@ -182,6 +182,26 @@ func TestProduceWithoutAnswer(t *testing.T) {
 	}
 }
 
+// What a request says is looked at once it is there: half of it may look like something else.
+func TestProduceByteByByte(t *testing.T) {
+	for version := int16(3); version <= 11; version++ {
+		s := newStub(t)
+		s.topic("a", 1)
+		for _, b := range s.frame(version, andMore(asksToStore(-1, "none", testBatch(1, 1)), "a", testBatch(1, 1))) {
+			s.feed([]byte{b})
+			s.turn()
+		}
+		list := s.responses()
+		if len(list) != 1 || s.link.closed {
+			t.Fatalf("version %d: %d responses, closed %t", version, len(list), s.link.closed)
+		}
+		resp := decode(s.rig, list[0], version, s.next, kmsg.NewPtrProduceResponse())
+		if want := [][2]int64{{codeUnknownTopic, -1}, {0, 0}}; !slices.Equal(outcomes(resp), want) {
+			t.Errorf("version %d: %+v", version, resp)
+		}
+	}
+}
+
 // One connection holds no more than its share of the ring.
 func TestShareOfTheRing(t *testing.T) {
 	s := newStub(t)

@@ -80,6 +80,7 @@ func newRig(tb testing.TB) *rig {
 	dir := tb.TempDir()
 	view, err := commitlog.OpenView(dir)
 	must(tb, err)
+	tb.Cleanup(func() { _ = view.Close() })
 	loop := NewLoop(session.NewLane(&session.Rings{
 		Requests: producer, Capacity: rigCapacity, MaxRecord: ring.MaxRecord(), MaxBatch: 100 << 10, Bell: ring.Bell(),
 		Status: ring.Word(shmqueue.WordStatus), View: view, Counters: shmqueue.HeapMetrics().Tier(shmqueue.TierConn), Loops: 1,

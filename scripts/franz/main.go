@@ -1,7 +1,7 @@
 // Franz runs franz-go's own tests of its Kafka client against a broker of ours, and lists what passed, what
 // was skipped and what failed: what it is built for it should pass, and the list shows what is not served yet.
 //
-//	go run ./scripts/franz [-records N] [-run PATTERN] [-timeout D]
+//	go run ./scripts/franz [-records N] [-run PATTERN] [-skip PATTERN] [-timeout D]
 //
 // The tests are those of the module that go.mod names, from the module proxy, unchanged.
 package main
@@ -26,9 +26,10 @@ const tested = "github.com/twmb/franz-go/pkg/kgo"
 func main() {
 	records := flag.Int("records", 20_000, "records that each of the large tests moves")
 	run := flag.String("run", ".", "which tests")
+	skip := flag.String("skip", "", "which of them not")
 	timeout := flag.String("timeout", "15m", "time for all of them")
 	flag.Parse()
-	ok, err := play(*records, *run, *timeout)
+	ok, err := play(*records, *run, *skip, *timeout)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "franz:", err)
 	}
@@ -38,7 +39,7 @@ func main() {
 }
 
 // play runs the tests beside a broker; ok: none has failed.
-func play(records int, run, timeout string) (ok bool, err error) {
+func play(records int, run, skip, timeout string) (ok bool, err error) {
 	dir, err := os.MkdirTemp("", "trimq-franz-")
 	if err != nil {
 		return false, err
@@ -60,7 +61,7 @@ func play(records int, run, timeout string) (ok bool, err error) {
 	if err := b.Start(); err != nil {
 		return false, err
 	}
-	cmd := exec.Command("go", "test", "-json", "-count=1", "-run", run, "-timeout", timeout, tested)
+	cmd := exec.Command("go", "test", "-json", "-count=1", "-run", run, "-skip", skip, "-timeout", timeout, tested)
 	cmd.Env = append(os.Environ(), "KGO_SEEDS="+addr, "KGO_TEST_RF=1", fmt.Sprint("KGO_TEST_RECORDS=", records))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()

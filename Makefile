@@ -19,7 +19,7 @@ SAMPLES  := $(notdir $(wildcard clients/samples/mq_*))
 PROGRAMS := $(DAEMONS:%=bin/%) bin/mq_server bin/trimq bin/mq_perf $(SAMPLES:%=bin/%)
 
 .NOTPARALLEL:
-.PHONY: all demo drill test unit faults sim e2e points drill-points drill-power soak lint bench bench-broker bench-scenarios bench-pauses fuzz config clean FORCE
+.PHONY: all demo drill test unit faults sim e2e points drill-points drill-power soak lint bench bench-broker bench-scenarios bench-pauses fuzz config clean test-franz kafka-clients FORCE
 
 all: $(PROGRAMS)
 
@@ -91,6 +91,17 @@ drill-power: all
 # Load with faults for a long time, in which nothing may grow.
 soak: all
 	@$(GO) run ./scripts/soak -time $(SOAK)
+
+# franz-go's own tests of its Kafka client, against a broker of ours.
+FRANZ_RECORDS ?= 20000
+test-franz: all
+	@$(GO) run ./scripts/franz -records $(FRANZ_RECORDS)
+
+# Kafka clients of other languages, with which e2e tests the front end; without them it skips those tests.
+kafka-clients:
+	@python3 -m venv bin/kafka-clients
+	@bin/kafka-clients/bin/pip install --quiet --requirement scripts/e2e/testdata/kafka/requirements.txt
+	@mvn -q -B -f scripts/e2e/testdata/kafka/java/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/bin/kafka-clients/java
 
 # Every claim about speed: rings, codecs, core, log.
 bench:

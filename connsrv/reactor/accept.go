@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/trimq/trimq/connsrv/session"
 	"github.com/trimq/trimq/protocol/hash"
 )
 
@@ -22,17 +23,43 @@ const listenBacklog = 4096
 // maxRefusals is how many connections beyond the limit are told why before they are closed.
 const maxRefusals = 64
 
+// Door says what becomes of the connections that a listener accepts.
+type Door struct {
+	// Room makes the state machine of a new connection, which has come in at the address local.
+	// Called in its loop.
+	Room func(l *Loop, link session.Link, local netip.AddrPort) session.Protocol
+	// Refusal is what a connection beyond the limit is sent before it is closed; nil: nothing.
+	Refusal func() []byte
+	// Passed: the listener and its connections are passed on when another program replaces this one.
+	// Others end with it.
+	Passed bool
+}
+
 // listener accepts in the first loop and spreads connections over all.
 type listener struct {
 	group *Group
+	door  *Door
 	fd    int
 	addr  netip.AddrPort
 	spare int // a descriptor to give up when there are none left
 }
 
-// Listen binds HOST:PORT: each address that the host name has; no host means all of them,
-// IPv6 and IPv4. It returns the port, which the kernel has chosen where 0 was given.
+// Listen is ListenAt with the Room and Refusal of the Options.
 func (g *Group) Listen(address string) (port uint16, err error) {
+	return g.ListenAt(address, g.ownDoor())
+}
+
+func (g *Group) ownDoor() *Door {
+	o := &g.options
+	return &Door{
+		Room:    func(l *Loop, link session.Link, _ netip.AddrPort) session.Protocol { return o.Room(l, link) },
+		Refusal: o.Refusal, Passed: true,
+	}
+}
+
+// ListenAt binds HOST:PORT: each address that the host name has; no host means all of them,
+// IPv6 and IPv4. It returns the port, which the kernel has chosen where 0 was given.
+func (g *Group) ListenAt(address string, door *Door) (port uint16, err error) {
 	host, portText, err := net.SplitHostPort(address)
 	if err != nil {
 		return 0, fmt.Errorf("listen address %q: %w", address, err)
@@ -52,6 +79,7 @@ func (g *Group) Listen(address string) (port uint16, err error) {
 			errs = append(errs, err)
 			continue
 		}
+		ln.door = door
 		g.listeners = append(g.listeners, ln)
 		p = int(ln.addr.Port()) // the same for the next address
 	}
@@ -213,9 +241,9 @@ func (ln *listener) place(fd int, remote netip.AddrPort) {
 	key := append(name[:], strconv.Itoa(int(remote.Port()))...)
 	l := g.loops[hash.Murmur3(key)%uint64(len(g.loops))]
 	if l.Number == 0 {
-		l.adopt(fd, remote, beyond > 0)
+		l.adopt(fd, remote, ln.door, beyond > 0)
 	} else {
-		l.Call(func() { l.adopt(fd, remote, beyond > 0) })
+		l.Call(func() { l.adopt(fd, remote, ln.door, beyond > 0) })
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -219,7 +220,7 @@ func (g *Group) release() {
 
 // adopt makes a connection of an accepted socket. Called in the loop. refuse: it is only
 // told that there are too many.
-func (l *Loop) adopt(fd int, remote remoteAddr, refuse bool) {
+func (l *Loop) adopt(fd int, remote remoteAddr, door *Door, refuse bool) {
 	if l.drainMS != 0 {
 		unix.Close(fd)
 		l.group.open.Add(-1)
@@ -233,7 +234,7 @@ func (l *Loop) adopt(fd int, remote remoteAddr, refuse bool) {
 	if refuse {
 		c.room = refusedRoom{}
 	} else {
-		c.room = l.group.options.Room(l, c)
+		c.room = door.Room(l, c, localOf(fd))
 	}
 	l.conns[c.id] = c
 	// The first edge comes from the registration itself if there are bytes already.
@@ -245,10 +246,21 @@ func (l *Loop) adopt(fd int, remote remoteAddr, refuse bool) {
 	l.group.counters.Opened()
 	c.armTimer()
 	if refuse {
-		b := l.group.options.Refusal()
-		copy(c.Append(len(b)), b)
+		if door.Refusal != nil {
+			b := door.Refusal()
+			copy(c.Append(len(b)), b)
+		}
 		c.Close()
 	}
+}
+
+// localOf is the address at which a peer has reached us.
+func localOf(fd int) netip.AddrPort {
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return netip.AddrPort{} // only for a socket that is dead already
+	}
+	return addrOf(sa)
 }
 
 // destroy closes a connection at once and forgets it.

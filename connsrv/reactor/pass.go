@@ -15,7 +15,7 @@ import (
 func (g *Group) Snapshot() *Passed {
 	p := &Passed{NowMS: monotonicMS(), KernelMS: kernelMS()}
 	for _, ln := range g.listeners {
-		if ln.fd >= 0 {
+		if ln.fd >= 0 && ln.door.Passed {
 			p.Listeners = append(p.Listeners, PassedListener{ln.fd, ln.addr.String()})
 		}
 	}
@@ -92,7 +92,7 @@ func (g *Group) inherit(x PassedListener) *listener {
 	if err != nil {
 		spare = -1
 	}
-	return &listener{group: g, fd: x.FD, addr: addr, spare: spare}
+	return &listener{group: g, door: g.ownDoor(), fd: x.FD, addr: addr, spare: spare}
 }
 
 // restore makes a connection what it was. With an error it is closed.

@@ -3,6 +3,7 @@ package server
 import (
 	"sync"
 
+	"github.com/trimq/trimq/connsrv/kafkaconn"
 	"github.com/trimq/trimq/connsrv/reactor"
 	"github.com/trimq/trimq/connsrv/session"
 	"github.com/trimq/trimq/protocol/ipc"
@@ -15,6 +16,7 @@ type desk struct {
 	server *Server
 	loop   *reactor.Loop
 	lane   *session.Lane
+	kafka  *kafkaconn.Loop
 	mail   mailbox
 	read   mailbox // what was taken from the mailbox last, for reuse
 }
@@ -106,6 +108,7 @@ func (d *desk) open(typ ipc.Type, payload []byte) {
 			d.server.undecodable(typ, err)
 			return
 		}
+		d.kafka.Marked()
 		d.lane.Marked(m, d.listRooms())
 	case ipc.TypeIndexGone:
 		m, err := ipc.DecodeIndexGone(payload)
@@ -114,6 +117,7 @@ func (d *desk) open(typ ipc.Type, payload []byte) {
 			return
 		}
 		delete(d.lane.Ends, m.Index)
+		d.kafka.IndexGone(m.Index)
 		for _, room := range d.listRooms() {
 			room.Broadcast(typ, payload)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/trimq/trimq/connsrv/kafkaconn"
 	"github.com/trimq/trimq/connsrv/nativeconn"
 	"github.com/trimq/trimq/connsrv/reactor"
 	"github.com/trimq/trimq/connsrv/session"
@@ -57,6 +58,7 @@ type Server struct {
 	started   time.Time
 	port      uint16
 	continues bool // the epoch of a predecessor that has passed its connections on
+	kafkaPort uint16
 	markers   atomic.Uint64
 	failure   atomic.Pointer[error]
 	stop      context.CancelFunc
@@ -170,7 +172,8 @@ func (s *Server) makeLoops(c *tier.Config, legacy *passed) error {
 	}
 	s.group = group
 	for i, l := range group.Loops() {
-		d := &desk{server: s, loop: l, lane: session.NewLane(s.rings, uint32(i))}
+		lane := session.NewLane(s.rings, uint32(i))
+		d := &desk{server: s, loop: l, lane: lane, kafka: kafkaconn.NewLoop(lane)}
 		l.Service = d
 		s.desks = append(s.desks, d)
 	}
@@ -179,11 +182,14 @@ func (s *Server) makeLoops(c *tier.Config, legacy *passed) error {
 	}
 	if legacy == nil {
 		s.port, err = group.Listen(c.Listen)
-		return err
+	} else {
+		s.adopt(legacy, s.listenElsewhere(legacy.listen))
+		s.port = group.Port()
 	}
-	s.adopt(legacy, s.listenElsewhere(legacy.listen))
-	s.port = group.Port()
-	return nil
+	if err == nil {
+		err = s.listenKafka(c)
+	}
+	return err
 }
 
 // listenElsewhere binds the address of the configuration where it is another one than the

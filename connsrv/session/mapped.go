@@ -12,7 +12,7 @@ import (
 // SliceMapped is batch.Slice for a batch in a mapped file. A page that the disk cannot read
 // is a fault there, which would end the process; here it is an error.
 func SliceMapped(dst, b []byte, from batch.Place, first, count int) (out []byte, next batch.Place, err error) {
-	fault := onFault(func() { out, next, err = batch.Slice(dst, b, from, first, count) })
+	fault := OnFault(func() { out, next, err = batch.Slice(dst, b, from, first, count) })
 	if fault != nil {
 		return dst, from, fault
 	}
@@ -21,15 +21,15 @@ func SliceMapped(dst, b []byte, from batch.Place, first, count int) (out []byte,
 
 // takeMapped is Cutter.Take for a batch in a mapped file.
 func takeMapped(c *batch.Cutter, dst, b []byte, id uint64, first, count, max int) (out []byte, taken int, err error) {
-	fault := onFault(func() { out, taken, err = c.Take(dst, b, id, first, count, max) })
+	fault := OnFault(func() { out, taken, err = c.Take(dst, b, id, first, count, max) })
 	if fault != nil {
 		return dst, 0, fault
 	}
 	return out, taken, err
 }
 
-// onFault runs f and returns the fault in mapped memory that has ended it; nil: none has.
-func onFault(f func()) (fault error) {
+// OnFault runs f and returns the fault in mapped memory that has ended it; nil: none has.
+func OnFault(f func()) (fault error) {
 	before := debug.SetPanicOnFault(true)
 	defer func() {
 		debug.SetPanicOnFault(before)

@@ -94,6 +94,8 @@ var modules = []struct {
 	{"github.com/klauspost/compress", []string{"protocol/batch"}},
 	{"github.com/urfave/cli", []string{"main"}},
 	{"github.com/prometheus", []string{"connsrv"}},
+	{"github.com/twmb/franz-go/pkg/kmsg", []string{"connsrv/kafkaconn", "test"}},
+	{"github.com/twmb/franz-go", []string{"test"}},
 	{"github.com/HdrHistogram/hdrhistogram-go", []string{"clients/perf", "scripts"}},
 	{"github.com/anishathalye/porcupine", []string{"scripts/drill"}},
 	{"pgregory.net/rapid", []string{"test"}},

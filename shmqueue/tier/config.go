@@ -72,6 +72,12 @@ type Config struct {
 	DrainTimeoutMS        int    `toml:"drain_timeout_ms" help:"time that a stop waits for requests under way" reload:"yes"`
 	AuthSecretFile        string `toml:"auth_secret_file" help:"file whose first line clients must present; empty: none asked"`
 
+	KafkaListen         string `toml:"kafka_listen" help:"address at which Kafka's clients are served, such as 127.0.0.1:9092; empty: none"`
+	KafkaAdvertised     string `toml:"kafka_advertised" help:"HOST:PORT to which Kafka's clients are told to connect; empty: the address at which each has reached us"`
+	KafkaAutoCreate     int    `toml:"kafka_auto_create" help:"1: a topic that a Kafka client asks for and that is not there is created; 0: not"`
+	KafkaMaxReplication int    `toml:"kafka_max_replication" help:"replication factors up to this are accepted of Kafka's clients; there is one copy all the same"`
+	KafkaPartitions     int    `toml:"kafka_partitions" help:"partitions of topics whose Kafka client leaves their number to the broker"`
+
 	DefaultLevel      string `toml:"default_level" help:"durability level of topics and queues that name none: memory, page or disk"`
 	CheckpointBytes   Bytes  `toml:"checkpoint_bytes" help:"logicsrv's state is checkpointed after that much log" reload:"yes"`
 	CheckpointEvents  int    `toml:"checkpoint_events" help:"… or after that many events" reload:"yes"`
@@ -118,6 +124,9 @@ func Default() *Config {
 		IdleTimeoutMS:         0,
 		SlowReaderTimeoutMS:   30_000,
 		DrainTimeoutMS:        5_000,
+		KafkaAutoCreate:       1,
+		KafkaMaxReplication:   1,
+		KafkaPartitions:       1,
 		DefaultLevel:          "disk",
 		CheckpointBytes:       64 << 20,
 		CheckpointEvents:      1_000_000,
@@ -200,6 +209,9 @@ func (c *Config) check() error {
 		{"idle_timeout_ms", int64(c.IdleTimeoutMS), 0, maxMS},
 		{"slow_reader_timeout_ms", int64(c.SlowReaderTimeoutMS), 10, maxMS},
 		{"drain_timeout_ms", int64(c.DrainTimeoutMS), 0, maxMS},
+		{"kafka_auto_create", int64(c.KafkaAutoCreate), 0, 1},
+		{"kafka_max_replication", int64(c.KafkaMaxReplication), 1, 100},
+		{"kafka_partitions", int64(c.KafkaPartitions), 1, 10_000},
 		{"checkpoint_bytes", int64(c.CheckpointBytes), 1 << 16, 1 << 40},
 		{"checkpoint_events", int64(c.CheckpointEvents), 1, 1 << 32},
 		{"checkpoint_seconds", int64(c.CheckpointSeconds), 1, 1 << 20},
@@ -237,7 +249,8 @@ func (c *Config) check() error {
 	errs = append(errs,
 		oneOf("default_level", c.DefaultLevel, "memory", "page", "disk"),
 		oneOf("log_level", c.LogLevel, "debug", "info", "warn", "error"),
-		checkAddress("listen", c.Listen, false), checkAddress("admin_listen", c.AdminListen, true))
+		checkAddress("listen", c.Listen, false), checkAddress("admin_listen", c.AdminListen, true),
+		checkAddress("kafka_listen", c.KafkaListen, true), checkAddress("kafka_advertised", c.KafkaAdvertised, true))
 	return errors.Join(errs...)
 }
 

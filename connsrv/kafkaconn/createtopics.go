@@ -1,0 +1,155 @@
+package kafkaconn
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/trimq/trimq/protocol/admin"
+	"github.com/trimq/trimq/protocol/errcode"
+)
+
+// createTopics creates topics, each by itself: some may be there already, and some be refused.
+func (c *Conn) createTopics(k *call, m *kmsg.CreateTopicsRequest) {
+	resp := kmsg.NewPtrCreateTopicsResponse()
+	specs := make([]admin.CreateTopic, len(m.Topics))
+	named := map[string]int{}
+	for i := range m.Topics {
+		named[m.Topics[i].Topic]++
+	}
+	var names []string
+	for i := range m.Topics {
+		t := kmsg.NewCreateTopicsResponseTopic()
+		t.Topic, t.NumPartitions, t.ReplicationFactor = m.Topics[i].Topic, -1, -1
+		code, text := c.topicSpec(&m.Topics[i], m.Version, &specs[i])
+		if named[t.Topic] > 1 {
+			code, text = codeInvalidRequest, "the topic is named twice"
+		}
+		if t.ErrorCode = code; code != codeNone {
+			t.ErrorMessage = &text
+		} else {
+			names = append(names, t.Topic)
+		}
+		resp.Topics = append(resp.Topics, t)
+	}
+	left := 1 // this loop itself
+	done := func() {
+		if left--; left == 0 {
+			c.created(k, m, resp, specs, names)
+		}
+	}
+	for i := range resp.Topics {
+		if resp.Topics[i].ErrorCode != codeNone || m.ValidateOnly {
+			continue
+		}
+		left++
+		c.createTopic(k, specs[i], func(err error) {
+			resp.Topics[i].ErrorCode, resp.Topics[i].ErrorMessage = topicCode(err), textOf(err)
+			done()
+		})
+	}
+	done()
+}
+
+// topicCode is Kafka's code for an error about the creation or the growth of a topic.
+func topicCode(err error) int16 {
+	if is(err, errcode.InvalidArgument) {
+		return codeInvalidPartitions
+	}
+	return codeOf(err)
+}
+
+// topicSpec reads what a client wants of a topic; a code says what cannot be had, with a text.
+func (c *Conn) topicSpec(m *kmsg.CreateTopicsRequestTopic, version int16, spec *admin.CreateTopic) (code int16, text string) {
+	*spec = admin.CreateTopic{Name: m.Topic, Partitions: uint32(max(0, m.NumPartitions))}
+	switch {
+	case !validTopic(m.Topic):
+		return codeInvalidTopic, "the name of a topic has 1 to 249 letters, digits, '.', '_' and '-'"
+	case len(m.ReplicaAssignment) > 0:
+		if m.NumPartitions != -1 || m.ReplicationFactor != -1 {
+			return codeInvalidRequest, "both replicas and their number are given"
+		}
+		spec.Partitions = uint32(len(m.ReplicaAssignment))
+		if text := c.checkReplicas(m.ReplicaAssignment); text != "" {
+			return codeInvalidAssignment, text
+		}
+	case m.NumPartitions == -1 && version >= 4:
+		spec.Partitions = c.settings.Partitions
+	case m.NumPartitions < 1:
+		return codeInvalidPartitions, fmt.Sprintf("%d partitions; a topic has at least 1", m.NumPartitions)
+	}
+	if f := m.ReplicationFactor; len(m.ReplicaAssignment) == 0 && f != -1 && (f < 1 || int(f) > c.settings.MaxReplication) {
+		return codeInvalidReplication, fmt.Sprintf("replication factor %d; this broker stands alone, and kafka_max_replication is %d", f, c.settings.MaxReplication)
+	}
+	var refusals []string
+	for _, g := range m.Configs {
+		if refusal := c.configure(spec, g.Name, g.Value); refusal != "" {
+			refusals = append(refusals, refusal)
+		}
+	}
+	if len(refusals) > 0 {
+		return codeInvalidConfig, strings.Join(refusals, "; ")
+	}
+	return codeNone, ""
+}
+
+// checkReplicas wants each partition once, and on this broker.
+func (c *Conn) checkReplicas(list []kmsg.CreateTopicsRequestTopicReplicaAssignment) (refusal string) {
+	seen := make([]bool, len(list))
+	for i := range list {
+		p := int(list[i].Partition)
+		if p < 0 || p >= len(list) || seen[p] || len(list[i].Replicas) != 1 || list[i].Replicas[0] != nodeID {
+			return fmt.Sprintf("partition %d on brokers %v; partitions are numbered from 0 on, and there is broker %d alone", p, list[i].Replicas, nodeID)
+		}
+		seen[p] = true
+	}
+	return ""
+}
+
+// created completes the response with what the topics are now. Where nothing was to be created, it
+// tells which are there already.
+func (c *Conn) created(k *call, m *kmsg.CreateTopicsRequest, resp *kmsg.CreateTopicsResponse, specs []admin.CreateTopic, names []string) {
+	if len(names) == 0 {
+		c.finish(k, resp)
+		return
+	}
+	c.describeTopics(k, names, func(list []admin.TopicInfo, _ error) {
+		byName := map[string]*admin.TopicInfo{}
+		for i := range list {
+			byName[list[i].Name] = &list[i]
+		}
+		for i := range resp.Topics {
+			t := &resp.Topics[i]
+			info := byName[t.Topic]
+			switch {
+			case t.ErrorCode != codeNone:
+				continue
+			case m.ValidateOnly && info != nil:
+				t.ErrorCode, t.ErrorMessage = codeTopicExists, kmsg.StringPtr("the topic is there already")
+				continue
+			case info == nil:
+				info = &admin.TopicInfo{
+					RetentionBytes: specs[i].RetentionBytes, RetentionMS: specs[i].RetentionMS, Partitions: make([]admin.PartitionInfo, specs[i].Partitions),
+				}
+			}
+			t.TopicID, t.NumPartitions, t.ReplicationFactor = info.UUID, int32(len(info.Partitions)), 1
+			t.Configs = c.createdConfigs(info)
+		}
+		c.finish(k, resp)
+	})
+}
+
+// createdConfigs are a topic's settings, in the form of CreateTopics.
+func (c *Conn) createdConfigs(t *admin.TopicInfo) (list []kmsg.CreateTopicsResponseTopicConfig) {
+	for i := range topicConfigs {
+		g := kmsg.NewCreateTopicsResponseTopicConfig()
+		value := topicConfigs[i].value(c, t)
+		g.Name, g.Value, g.ReadOnly, g.Source = topicConfigs[i].name, &value, true, int8(kmsg.ConfigSourceDefaultConfig)
+		if !topicConfigs[i].isDefault(value) {
+			g.Source = int8(kmsg.ConfigSourceDynamicTopicConfig)
+		}
+		list = append(list, g)
+	}
+	return list
+}

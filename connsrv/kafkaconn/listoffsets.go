@@ -1,0 +1,89 @@
+package kafkaconn
+
+import (
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/trimq/trimq/protocol/errcode"
+)
+
+// Times of ListOffsets that are none.
+const (
+	timeLatest   = -1
+	timeEarliest = -2
+)
+
+// listOffsets finds offsets by time. Each visible end is asked for: all answers are bounded by it.
+func (c *Conn) listOffsets(k *call, m *kmsg.ListOffsetsRequest) {
+	resp := kmsg.NewPtrListOffsetsResponse()
+	var list []wanted
+	for i := range m.Topics {
+		t := kmsg.NewListOffsetsResponseTopic()
+		t.Topic = m.Topics[i].Topic
+		for _, p := range m.Topics[i].Partitions {
+			list = append(list, wanted{t.Topic, p.Partition})
+			found := kmsg.NewListOffsetsResponseTopicPartition()
+			found.Partition, found.Timestamp, found.Offset, found.LeaderEpoch = p.Partition, -1, -1, -1
+			found.ErrorCode = epochCode(p.CurrentLeaderEpoch)
+			t.Partitions = append(t.Partitions, found)
+		}
+		resp.Topics = append(resp.Topics, t)
+	}
+	c.resolve(k, list, func(err error) {
+		left := 1 // this loop itself
+		done := func() {
+			if left--; left == 0 {
+				c.finish(k, resp)
+			}
+		}
+		for i := range resp.Topics {
+			for j := range resp.Topics[i].Partitions {
+				left++
+				c.findOffset(k, resp.Topics[i].Topic, m.Topics[i].Partitions[j].Timestamp, &resp.Topics[i].Partitions[j], done)
+			}
+		}
+		done()
+	})
+}
+
+// findOffset finds one offset, and then calls done.
+func (c *Conn) findOffset(k *call, name string, timeMS int64, p *kmsg.ListOffsetsResponseTopicPartition, done func()) {
+	index, ok := c.loop.topics.byName[name].index(p.Partition)
+	switch {
+	case p.ErrorCode != codeNone:
+	case !ok:
+		p.ErrorCode = codeUnknownTopic
+	default:
+		c.askEnd(k, index, func(end uint64, err error) {
+			if err == nil {
+				err = c.offsetAt(index, timeMS, end, p)
+			}
+			if is(err, errcode.UnknownIndex) {
+				c.loop.topics.forgetIndex(index)
+			}
+			p.ErrorCode = codeOf(err)
+			done()
+		})
+		return
+	}
+	done()
+}
+
+// offsetAt fills in the offset of a time, given the visible end.
+func (c *Conn) offsetAt(index uint64, timeMS int64, end uint64, p *kmsg.ListOffsetsResponseTopicPartition) error {
+	switch {
+	case timeMS == timeLatest:
+		p.Offset, p.LeaderEpoch = int64(end), leaderEpoch
+		return nil
+	case timeMS == timeEarliest:
+		start, err := c.loop.Lane.StartOf(index)
+		p.Offset, p.LeaderEpoch = int64(start), leaderEpoch
+		return err
+	case timeMS < 0:
+		return errcode.New(errcode.InvalidArgument, "a time of %d", timeMS)
+	}
+	offset, at, found, err := c.byTime(index, timeMS, end)
+	if err == nil && found {
+		p.Offset, p.Timestamp, p.LeaderEpoch = int64(offset), at, leaderEpoch
+	}
+	return err
+}

@@ -1,0 +1,67 @@
+package kafkaconn
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+
+	"github.com/trimq/trimq/connsrv/session"
+)
+
+// Settings are what all Kafka connections of a process share.
+type Settings struct {
+	WindowRequests int // Produce requests of one connection under way at most
+	WindowBytes    int // … and bytes of the ring that they hold
+	Advertised     Endpoint
+	Cluster        string // the broker's id
+	AutoCreate     bool   // topics that a client asks for are created
+	Partitions     uint32 // of topics whose creator leaves their number to us
+	MaxReplication int    // replication factors that are accepted, though there is one copy
+	Log            *slog.Logger
+}
+
+// Endpoint is where clients are told to connect. An empty host: where they have.
+type Endpoint struct {
+	Host string
+	Port uint16
+}
+
+// ParseEndpoint reads HOST:PORT; nothing is an empty Endpoint.
+func ParseEndpoint(text string) (Endpoint, error) {
+	if text == "" {
+		return Endpoint{}, nil
+	}
+	host, portText, err := net.SplitHostPort(text)
+	if err != nil {
+		return Endpoint{}, fmt.Errorf("%q: want HOST:PORT (%w)", text, err)
+	}
+	port, err := strconv.ParseUint(portText, 10, 16)
+	if err != nil || port == 0 || host == "" {
+		return Endpoint{}, fmt.Errorf("%q: want HOST:PORT, as clients reach us", text)
+	}
+	return Endpoint{host, uint16(port)}, nil
+}
+
+// nodeID is this broker's number among those of a cluster, as Kafka's clients see it.
+const nodeID = 0
+
+// Loop is what the Kafka connections of one event loop share.
+type Loop struct {
+	Lane     *session.Lane
+	topics   catalogue
+	readings []session.Reading // of the fetch that is being answered
+}
+
+// NewLoop makes it for a lane.
+func NewLoop(lane *session.Lane) *Loop {
+	l := &Loop{Lane: lane}
+	l.topics.clear()
+	return l
+}
+
+// IndexGone forgets the topic of an index that was deleted.
+func (l *Loop) IndexGone(index uint64) { l.topics.forgetIndex(index) }
+
+// Marked forgets all topics: what a logicsrv that has died did to some of them, nobody has told.
+func (l *Loop) Marked() { l.topics.clear() }

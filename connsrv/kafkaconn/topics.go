@@ -1,0 +1,133 @@
+package kafkaconn
+
+import (
+	"github.com/trimq/trimq/protocol/admin"
+	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/ipc"
+)
+
+// body is what an administrative command consists of.
+type body interface{ Append(b []byte) []byte }
+
+// admin gives logicsrv an administrative command, and has then called with the reply's body.
+func (c *Conn) admin(k *call, cmd admin.Command, m body, then func(reply []byte, err error)) {
+	c.ask(k, ipc.TypeAdmin, func(head ipc.Head, b []byte) []byte {
+		record := ipc.Admin{Head: head, Command: uint16(cmd), Body: m.Append(nil)}
+		return record.Append(b)
+	}, func(a answer) {
+		reply, err := decoded(c, a, ipc.DecodeAdminReply)
+		then(reply.Body, err)
+	})
+}
+
+// describe asks for things of a kind: those of the names, or all where there are none. take is
+// called for each page, then at the end or with the first error.
+func (c *Conn) describe(k *call, ask admin.Describe, take func(*admin.Description), then func(error)) {
+	c.admin(k, admin.CmdDescribe, &ask, func(reply []byte, err error) {
+		if err != nil {
+			then(err)
+			return
+		}
+		d, err := admin.DecodeDescription(reply)
+		if err != nil {
+			c.settings.Log.Error("a description of logicsrv cannot be decoded", "err", err)
+			then(errcode.New(errcode.Internal, "the broker's answer cannot be read"))
+			return
+		}
+		take(&d)
+		if last := lastName(&d); d.More && last > ask.After {
+			ask.After = last
+			c.describe(k, ask, take, then)
+			return
+		}
+		then(nil)
+	})
+}
+
+// lastName is the name behind which the next page begins.
+func lastName(d *admin.Description) string {
+	switch {
+	case len(d.Topics) > 0:
+		return d.Topics[len(d.Topics)-1].Name
+	case len(d.Memberships) > 0:
+		return d.Memberships[len(d.Memberships)-1].Name
+	case len(d.Summaries) > 0:
+		return d.Summaries[len(d.Summaries)-1].Name
+	}
+	return ""
+}
+
+// describeTopics asks for topics by name, or for all where there are no names, and learns them.
+// then gets them as they are now, in order of name.
+func (c *Conn) describeTopics(k *call, names []string, then func([]admin.TopicInfo, error)) {
+	var list []admin.TopicInfo
+	c.describe(k, admin.Describe{Kind: admin.KindTopic, Names: names}, func(d *admin.Description) {
+		for i := range d.Topics {
+			t := &d.Topics[i]
+			c.loop.topics.learn(t)
+			for _, p := range t.Partitions {
+				c.loop.Lane.Ends.Raise(p.Index, p.Visible)
+			}
+		}
+		for _, name := range d.Missing {
+			c.loop.topics.forgetName(name)
+		}
+		list = append(list, d.Topics...)
+	}, func(err error) { then(list, err) })
+}
+
+// lookUp learns topics by name; what is not in the catalogue then is not there.
+func (c *Conn) lookUp(k *call, names []string, then func(error)) {
+	c.describeTopics(k, names, func(_ []admin.TopicInfo, err error) { then(err) })
+}
+
+// wanted is a partition that a request names.
+type wanted struct {
+	name   string
+	number int32
+}
+
+// resolve sees that the partitions of a request are in the catalogue, if they are there at all, and
+// has then called: at once where all of them are.
+func (c *Conn) resolve(k *call, list []wanted, then func(error)) {
+	var names []string
+	for i, w := range list {
+		if _, ok := c.loop.topics.byName[w.name].index(w.number); ok || i > 0 && len(names) > 0 && names[len(names)-1] == w.name {
+			continue
+		}
+		names = append(names, w.name)
+	}
+	if len(names) == 0 {
+		then(nil)
+		return
+	}
+	c.lookUp(k, names, then)
+}
+
+// createTopic creates a topic. Errors are those of logicsrv.
+func (c *Conn) createTopic(k *call, m admin.CreateTopic, then func(error)) {
+	c.admin(k, admin.CmdCreateTopic, &m, func(reply []byte, err error) {
+		if err == nil {
+			var created admin.Created
+			if created, err = admin.DecodeCreated(reply); err == nil && created.Existed {
+				err = errcode.New(errcode.AlreadyExists, "topic %q is there already", m.Name)
+			}
+		}
+		then(err)
+	})
+}
+
+// validTopic tells whether a topic may have that name.
+func validTopic(name string) bool {
+	if name == "" || len(name) > 249 || name == "." || name == ".." {
+		return false
+	}
+	for i := range len(name) {
+		switch b := name[i]; {
+		case b >= 'a' && b <= 'z', b >= 'A' && b <= 'Z', b >= '0' && b <= '9', b == '.', b == '_', b == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}

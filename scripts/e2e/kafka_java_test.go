@@ -1,0 +1,34 @@
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/trimq/trimq/scripts/broker"
+)
+
+// Apache Kafka's own client. `make kafka-clients` brings its archives into bin/, by testdata/kafka/java/pom.xml.
+func TestKafkaJava(t *testing.T) {
+	t.Parallel()
+	root, err := broker.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	archives := filepath.Join(root, "bin", "kafka-clients", "java")
+	if _, err := os.Stat(archives); err != nil {
+		t.Skip("Kafka's Java client is not there: `make kafka-clients` brings it")
+	}
+	java, err := exec.LookPath("java")
+	if err != nil {
+		t.Skip("there is no java")
+	}
+	_, addr := kafkaBroker(t, map[string]string{"group_initial_delay_ms": "0", "group_heartbeat_ms": "500"})
+	cmd := exec.CommandContext(testContext(t), java, "-cp", filepath.Join(archives, "*"), filepath.Join("testdata", "kafka", "java", "Client.java"), addr)
+	out, err := cmd.CombinedOutput()
+	if err != nil || strings.Count(string(out), " ok\n") != 8 {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

@@ -66,10 +66,12 @@ e2e: all
 	@echo "== end to end"
 	@$(GO) run ./scripts/gotest -count=1 -timeout 15m ./scripts/e2e/...
 
-# franz-go's own tests of its Kafka client, against a broker of ours.
+# franz-go's own tests of its Kafka client, against a broker of ours. Those of transactions and share groups, which
+# are not served, wait for ever.
 FRANZ_RECORDS ?= 20000
+FRANZ_SKIP    ?= Txn|Share
 test-franz: all
-	@$(GO) run ./scripts/franz -records $(FRANZ_RECORDS)
+	@$(GO) run ./scripts/franz -records $(FRANZ_RECORDS) -skip '$(FRANZ_SKIP)'
 
 # Kafka clients of other languages, with which e2e tests the front end; without them it skips those tests.
 kafka-clients:

@@ -31,12 +31,7 @@ func (c *Conn) deleteTopics(k *call, m *kmsg.DeleteTopicsRequest) {
 
 // deleteNamed deletes the topics of a response, and fills in how that went.
 func (c *Conn) deleteNamed(k *call, resp *kmsg.DeleteTopicsResponse) {
-	left := 1 // this loop itself
-	done := func() {
-		if left--; left == 0 {
-			c.finish(k, resp)
-		}
-	}
+	all := newTally(func() { c.finish(k, resp) })
 	for i := range resp.Topics {
 		t := &resp.Topics[i]
 		if t.Topic == nil {
@@ -49,15 +44,15 @@ func (c *Conn) deleteNamed(k *call, resp *kmsg.DeleteTopicsResponse) {
 		} else if known := c.loop.topics.byName[*t.Topic]; known != nil {
 			t.TopicID = known.id
 		}
-		left++
+		all.begin()
 		c.admin(k, admin.CmdDeleteTopic, &admin.Delete{Name: *t.Topic}, func(_ []byte, err error) {
 			if t.ErrorCode, t.ErrorMessage = codeOf(err), textOf(err); err == nil {
 				c.loop.topics.forgetName(*t.Topic)
 			}
-			done()
+			all.done()
 		})
 	}
-	done()
+	all.done()
 }
 
 // createPartitions lets topics grow.
@@ -75,26 +70,21 @@ func (c *Conn) createPartitions(k *call, m *kmsg.CreatePartitionsRequest) {
 		return
 	}
 	c.describeTopics(k, names, func([]admin.TopicInfo, error) {
-		left := 1 // this loop itself
-		done := func() {
-			if left--; left == 0 {
-				c.finish(k, resp)
-			}
-		}
+		all := newTally(func() { c.finish(k, resp) })
 		for i := range resp.Topics {
 			t := &resp.Topics[i]
 			err := c.checkGrowth(&m.Topics[i])
 			if t.ErrorCode, t.ErrorMessage = topicCode(err), textOf(err); err != nil || m.ValidateOnly {
 				continue
 			}
-			left++
+			all.begin()
 			c.admin(k, admin.CmdAddPartitions, &admin.AddPartitions{Name: t.Topic, Total: uint32(m.Topics[i].Count)}, func(_ []byte, err error) {
 				t.ErrorCode, t.ErrorMessage = topicCode(err), textOf(err)
 				c.loop.topics.forgetName(t.Topic)
-				done()
+				all.done()
 			})
 		}
-		done()
+		all.done()
 	})
 }
 

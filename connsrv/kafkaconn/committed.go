@@ -28,19 +28,14 @@ func (c *Conn) offsetFetch(k *call, m *kmsg.OffsetFetchRequest) {
 		groups = []kmsg.OffsetFetchRequestGroup{g}
 	}
 	found := make([]kmsg.OffsetFetchResponseGroup, len(groups))
-	left := 1 // this loop itself
-	done := func() {
-		if left--; left == 0 {
-			c.finish(k, offsetFetchResponse(m.Version, found))
-		}
-	}
+	all := newTally(func() { c.finish(k, offsetFetchResponse(m.Version, found)) })
 	for i := range groups {
-		left++
+		all.begin()
 		found[i] = kmsg.NewOffsetFetchResponseGroup()
 		found[i].Group = groups[i].Group
-		c.committed(k, &groups[i], &found[i], done)
+		c.committed(k, &groups[i], &found[i], all.done)
 	}
-	done()
+	all.done()
 }
 
 // offsetFetchResponse puts what was found into the form of a version.

@@ -33,23 +33,18 @@ func (c *Conn) createTopics(k *call, m *kmsg.CreateTopicsRequest) {
 		}
 		resp.Topics = append(resp.Topics, t)
 	}
-	left := 1 // this loop itself
-	done := func() {
-		if left--; left == 0 {
-			c.created(k, m, resp, specs, names)
-		}
-	}
+	all := newTally(func() { c.created(k, m, resp, specs, names) })
 	for i := range resp.Topics {
 		if resp.Topics[i].ErrorCode != codeNone || m.ValidateOnly {
 			continue
 		}
-		left++
+		all.begin()
 		c.createTopic(k, specs[i], func(err error) {
 			resp.Topics[i].ErrorCode, resp.Topics[i].ErrorMessage = topicCode(err), textOf(err)
-			done()
+			all.done()
 		})
 	}
-	done()
+	all.done()
 }
 
 // topicCode is Kafka's code for an error about the creation or the growth of a topic.

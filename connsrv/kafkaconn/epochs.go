@@ -23,19 +23,14 @@ func (c *Conn) offsetForLeaderEpoch(k *call, m *kmsg.OffsetForLeaderEpochRequest
 		resp.Topics = append(resp.Topics, t)
 	}
 	c.resolve(k, list, func(error) {
-		left := 1 // this loop itself
-		done := func() {
-			if left--; left == 0 {
-				c.finish(k, resp)
-			}
-		}
+		all := newTally(func() { c.finish(k, resp) })
 		for i := range resp.Topics {
 			for j := range resp.Topics[i].Partitions {
-				left++
-				c.findEpochEnd(k, resp.Topics[i].Topic, m.Topics[i].Partitions[j].LeaderEpoch, &resp.Topics[i].Partitions[j], done)
+				all.begin()
+				c.findEpochEnd(k, resp.Topics[i].Topic, m.Topics[i].Partitions[j].LeaderEpoch, &resp.Topics[i].Partitions[j], all.done)
 			}
 		}
-		done()
+		all.done()
 	})
 }
 

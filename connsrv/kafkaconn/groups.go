@@ -101,19 +101,14 @@ func describeClassic(g *kmsg.DescribeGroupsResponseGroup, d *admin.Membership) {
 func (c *Conn) deleteGroups(k *call, m *kmsg.DeleteGroupsRequest) {
 	resp := kmsg.NewPtrDeleteGroupsResponse()
 	resp.Groups = make([]kmsg.DeleteGroupsResponseGroup, len(m.Groups))
-	left := 1 // this loop itself
-	done := func() {
-		if left--; left == 0 {
-			c.finish(k, resp)
-		}
-	}
+	all := newTally(func() { c.finish(k, resp) })
 	for i, name := range m.Groups {
-		left++
+		all.begin()
 		resp.Groups[i].Group = name
 		c.admin(k, admin.CmdDeleteGroup, &admin.Delete{Name: name}, func(_ []byte, err error) {
 			resp.Groups[i].ErrorCode = groupCode(name, err)
-			done()
+			all.done()
 		})
 	}
-	done()
+	all.done()
 }

@@ -29,19 +29,14 @@ func (c *Conn) listOffsets(k *call, m *kmsg.ListOffsetsRequest) {
 		resp.Topics = append(resp.Topics, t)
 	}
 	c.resolve(k, list, func(err error) {
-		left := 1 // this loop itself
-		done := func() {
-			if left--; left == 0 {
-				c.finish(k, resp)
-			}
-		}
+		all := newTally(func() { c.finish(k, resp) })
 		for i := range resp.Topics {
 			for j := range resp.Topics[i].Partitions {
-				left++
-				c.findOffset(k, resp.Topics[i].Topic, m.Topics[i].Partitions[j].Timestamp, &resp.Topics[i].Partitions[j], done)
+				all.begin()
+				c.findOffset(k, resp.Topics[i].Topic, m.Topics[i].Partitions[j].Timestamp, &resp.Topics[i].Partitions[j], all.done)
 			}
 		}
-		done()
+		all.done()
 	})
 }
 

@@ -24,8 +24,7 @@ type giver struct {
 
 // giving begins to give back what the turn itself has found, within its room.
 func (c *Core) giving(cur *cursor, reason ipc.Reason) *giver {
-	c.room = min(c.room, c.roomLeft())
-	return c.givingFor(cur, journal.NoInput, reason, ipc.LevelPage, int(c.room))
+	return c.givingFor(cur, journal.NoInput, reason, ipc.LevelPage, int(c.roomNow()))
 }
 
 // givingFor begins to give back what an input asks for, at most so many ranges.

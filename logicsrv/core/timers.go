@@ -70,12 +70,14 @@ func (c *Core) roomLeft() room {
 	return room(max(0, min(c.cfg.turnReturns(), (c.cfg.MaxEntryBytes-c.turn.entrySize())/roomBytes)))
 }
 
-// hasRoom tells whether the turn may still decide something by itself. What was decided may have
-// taken more of the entry than was said.
-func (c *Core) hasRoom() bool {
+// roomNow is what is left of the room. What was decided may have taken more of the entry than was said.
+func (c *Core) roomNow() room {
 	c.room = min(c.room, c.roomLeft())
-	return c.room > 0
+	return c.room
 }
+
+// hasRoom tells whether the turn may still decide something by itself.
+func (c *Core) hasRoom() bool { return c.roomNow() > 0 }
 
 // takeRoom takes n of the room; false: it is used up, and who asked is to come again.
 func (c *Core) takeRoom(n int) bool {

@@ -1,7 +1,6 @@
 package drill
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/trimq/trimq/scripts/loopdisk"
 	"github.com/trimq/trimq/shmqueue"
 	"github.com/trimq/trimq/shmqueue/tier"
 	"golang.org/x/sys/unix"
@@ -87,86 +87,11 @@ func (n *nemesis) noRoom() {
 	}
 }
 
-// loopDisk is a file system of our own whose power can be cut.
-type loopDisk struct{ image, dir string }
-
-// imageFile and diskDir are, in the directory of a run, its image and where that is mounted.
-const (
-	imageFile = "image"
-	diskDir   = "disk"
-)
-
-// makeLoop makes one below a directory; it needs root.
-func makeLoop(dir string) (*loopDisk, error) {
-	d := &loopDisk{filepath.Join(dir, imageFile), filepath.Join(dir, diskDir)}
-	if err := os.Mkdir(d.dir, 0o700); err != nil {
-		return nil, err
-	}
-	f, err := os.Create(d.image)
-	if err == nil {
-		err = errors.Join(f.Truncate(1<<30), f.Close())
-	}
-	if err != nil {
-		return nil, err
-	}
-	if out, err := exec.Command("mkfs.ext4", "-q", "-F", d.image).CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("no ext4 can be made here: %w %s", err, out)
-	}
-	if err := d.mount(); err != nil {
-		return nil, err
-	}
-	return d, nil
-}
-
-func (d *loopDisk) mount() error {
-	out, err := exec.Command("mount", "-o", "loop", d.image, d.dir).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("mount: %w %s", err, out)
-	}
-	return nil
-}
-
-// unmount takes it away; its image stays.
-func (d *loopDisk) unmount() error { return unmount(d.dir) }
-
-// unmount takes a file system away, once nobody has a file of it open any more.
-func unmount(dir string) error {
-	var out []byte
-	err := error(nil)
-	for range 100 { // a killed process lets go of its files a moment later
-		if out, err = exec.Command("umount", dir).CombinedOutput(); err == nil {
-			return nil
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	return fmt.Errorf("umount: %w %s", err, out)
-}
-
-// settings put the data, and only them, onto the disk.
-func (d *loopDisk) settings() map[string]string {
+// loopSettings put the data, and only them, onto a disk whose power can be cut.
+func loopSettings(d *loopdisk.Disk) map[string]string {
 	return map[string]string{
-		"data_dir": fmt.Sprintf("%q", filepath.Join(d.dir, "data")), "ring_request_bytes": `"4Mi"`, "disk_reserve_bytes": `"16Mi"`,
+		"data_dir": fmt.Sprintf("%q", filepath.Join(d.Dir, "data")), "ring_request_bytes": `"4Mi"`, "disk_reserve_bytes": `"16Mi"`,
 	}
-}
-
-// cut shuts the file system down: nothing that is not synced reaches the disk any more, and
-// every later write fails.
-func (d *loopDisk) cut() error {
-	dir, err := os.Open(d.dir)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	const shutdown, noLogFlush = 0x8004587D, 2
-	return unix.IoctlSetPointerInt(int(dir.Fd()), shutdown, noLogFlush)
-}
-
-// restore mounts it again, with what it has.
-func (d *loopDisk) restore() error {
-	if err := d.unmount(); err != nil {
-		return err
-	}
-	return d.mount()
 }
 
 // lie has the power cut behind a disk that says it has synced and has not: the control of the fault
@@ -193,7 +118,7 @@ func (n *nemesis) powerCut() {
 	if err := n.standstill("persistsrv"); err != nil {
 		n.w.h.report("%v", err)
 	}
-	if err := d.cut(); err != nil {
+	if err := d.Cut(); err != nil {
 		n.w.h.report("the file system cannot be shut down here: %v", err)
 	}
 	n.signal("CONT", "persistsrv")
@@ -204,7 +129,7 @@ func (n *nemesis) powerCut() {
 	for k := n.w.b.KeyBase; k < n.w.b.KeyBase+4; k++ {
 		_ = shmqueue.Remove(k) // Left looks for it in the end
 	}
-	if err := d.restore(); err != nil {
+	if err := d.Restore(); err != nil {
 		n.w.h.report("%v", err)
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/trimq/trimq/scripts/loopdisk"
 	"github.com/trimq/trimq/shmqueue"
 	"github.com/trimq/trimq/shmqueue/tier"
 	"golang.org/x/sys/unix"
@@ -59,7 +60,7 @@ type smallDisk struct{ dir string }
 const smallDiskBytes = "size=1g"
 
 func makeSmall(dir string) (*smallDisk, error) {
-	d := &smallDisk{filepath.Join(dir, diskDir)}
+	d := &smallDisk{filepath.Join(dir, loopdisk.MountDir)}
 	if err := os.Mkdir(d.dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -75,7 +76,7 @@ func (d *smallDisk) settings() map[string]string {
 }
 
 // unmount takes it away, and what is on it.
-func (d *smallDisk) unmount() error { return unmount(d.dir) }
+func (d *smallDisk) unmount() error { return loopdisk.Unmount(d.dir) }
 
 // reserveMiB is below what room messages are refused.
 const reserveMiB = 16

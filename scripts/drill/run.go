@@ -14,6 +14,7 @@ import (
 
 	"github.com/trimq/trimq/clients/trimq"
 	"github.com/trimq/trimq/scripts/broker"
+	"github.com/trimq/trimq/scripts/loopdisk"
 )
 
 // Options are what a run is.
@@ -162,7 +163,7 @@ func (w *world) discard() error {
 	if w.h.out != nil {
 		err = errors.Join(err, w.h.out.close())
 	}
-	for _, name := range []string{historyFile, brokerDir, imageFile, diskDir} {
+	for _, name := range []string{historyFile, brokerDir, loopdisk.ImageFile, loopdisk.MountDir} {
 		err = errors.Join(err, os.RemoveAll(filepath.Join(w.o.Dir, name)))
 	}
 	return err
@@ -172,8 +173,8 @@ func (w *world) discard() error {
 func (w *world) mount() (settings map[string]string, err error) {
 	switch {
 	case w.power:
-		if w.loop, err = makeLoop(w.o.Dir); err == nil {
-			return w.loop.settings(), nil
+		if w.loop, err = loopdisk.Make(w.o.Dir, "ext4"); err == nil {
+			return loopSettings(w.loop), nil
 		}
 	case slices.Contains(w.kinds, "full-disk"):
 		if w.small, err = makeSmall(w.o.Dir); err == nil {
@@ -186,7 +187,7 @@ func (w *world) mount() (settings map[string]string, err error) {
 func (w *world) unmount() error {
 	switch {
 	case w.loop != nil:
-		return w.loop.unmount()
+		return w.loop.Unmount()
 	case w.small != nil:
 		return w.small.unmount()
 	}

@@ -12,15 +12,16 @@ import (
 
 	"github.com/trimq/trimq/clients/trimq"
 	"github.com/trimq/trimq/scripts/broker"
+	"github.com/trimq/trimq/scripts/loopdisk"
 )
 
 // world is one run: a broker, its clients, and a nemesis.
 type world struct {
 	o      Options
-	kinds  []string   // of faults
-	addr   string     // of the broker
-	loop   *loopDisk  // nil: the power is not cut
-	small  *smallDisk // nil: the disk is not filled
+	kinds  []string       // of faults
+	addr   string         // of the broker
+	loop   *loopdisk.Disk // nil: the power is not cut
+	small  *smallDisk     // nil: the disk is not filled
 	mood   atomic.Int32
 	family family
 	b      *broker.Broker

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/trimq/trimq/scripts/broker"
+	"github.com/trimq/trimq/scripts/loopdisk"
 	"github.com/trimq/trimq/shmqueue"
 )
 
@@ -34,8 +35,8 @@ func main() {
 	flag.Parse()
 	err := run(&s)
 	switch {
-	case errors.Is(err, errSkip):
-		fmt.Println("power:", err)
+	case errors.Is(err, loopdisk.ErrNotHere):
+		fmt.Println("power: skipped:", err)
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "power:", err)
 		os.Exit(1)
@@ -50,11 +51,11 @@ func run(s *settings) (err error) {
 	if err != nil {
 		return err
 	}
-	d, err := mountDisk(scratch, s.fs)
+	d, err := loopdisk.Make(scratch, s.fs)
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(scratch))
 	}
-	defer func() { err = errors.Join(err, d.unmount(), os.RemoveAll(scratch)) }()
+	defer func() { err = errors.Join(err, d.Unmount(), os.RemoveAll(scratch)) }()
 	b, err := newBroker(s, d, scratch)
 	if err != nil {
 		return err
@@ -72,9 +73,9 @@ func run(s *settings) (err error) {
 	return errors.Join(fmt.Errorf("the rule %s is broken, the power was cut, and nothing is missing", s.rule), err)
 }
 
-func newBroker(s *settings, d *disk, scratch string) (*broker.Broker, error) {
+func newBroker(s *settings, d *loopdisk.Disk, scratch string) (*broker.Broker, error) {
 	b, err := broker.New(scratch, map[string]string{
-		"data_dir": fmt.Sprintf("%q", filepath.Join(d.dir, "data")), "ring_request_bytes": `"4Mi"`, "max_frame_bytes": `"512Ki"`,
+		"data_dir": fmt.Sprintf("%q", filepath.Join(d.Dir, "data")), "ring_request_bytes": `"4Mi"`, "max_frame_bytes": `"512Ki"`,
 		"segment_bytes": `"1Mi"`, "index_entries": "256", "checkpoint_seconds": "1", "checkpoint_bytes": `"1Mi"`, "disk_reserve_bytes": `"16Mi"`,
 	})
 	if err != nil || s.rule == "" {
@@ -87,7 +88,7 @@ func newBroker(s *settings, d *disk, scratch string) (*broker.Broker, error) {
 	return b, broker.BuildFailpoints(b.Bin, s.rule)
 }
 
-func cycles(s *settings, b *broker.Broker, d *disk) error {
+func cycles(s *settings, b *broker.Broker, d *loopdisk.Disk) error {
 	if err := b.Start(); err != nil {
 		return err
 	}
@@ -101,7 +102,7 @@ func cycles(s *settings, b *broker.Broker, d *disk) error {
 }
 
 // cycle is one life of the machine.
-func cycle(b *broker.Broker, d *disk, n int, r *rand.Rand) error {
+func cycle(b *broker.Broker, d *loopdisk.Disk, n int, r *rand.Rand) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	l, err := begin(ctx, b.Addr, n, r)
@@ -139,14 +140,14 @@ func cycle(b *broker.Broker, d *disk, n int, r *rand.Rand) error {
 // cut cuts the power, and lets the daemons live on for a while. No sync is under way at the cut: shutting
 // a file system down is not done at one instant, and such a sync may return without an error, its work
 // half undone.
-func cut(b *broker.Broker, d *disk, unnoticed time.Duration) error {
+func cut(b *broker.Broker, d *loopdisk.Disk, unnoticed time.Duration) error {
 	if err := b.Signal("STOP", "persistsrv"); err != nil {
 		return err
 	}
 	if err := standstill(b, "persistsrv"); err != nil {
 		return err
 	}
-	if err := d.cut(); err != nil {
+	if err := d.Cut(); err != nil {
 		return err
 	}
 	if err := b.Signal("CONT", "persistsrv"); err != nil {
@@ -182,13 +183,13 @@ func standstill(b *broker.Broker, name string) error {
 }
 
 // revive is the boot after the cut.
-func revive(b *broker.Broker, d *disk) error {
+func revive(b *broker.Broker, d *loopdisk.Disk) error {
 	for k := b.KeyBase; k < b.KeyBase+4; k++ {
 		if err := shmqueue.Remove(k); err != nil && !errors.Is(err, shmqueue.ErrNoSegment) {
 			return err
 		}
 	}
-	if err := errors.Join(d.unmount(), d.mount()); err != nil {
+	if err := d.Restore(); err != nil {
 		return err
 	}
 	if err := b.Start(); err != nil {

@@ -71,8 +71,8 @@ func load(root string) (*tree, error) {
 			}
 			return nil
 		}
-		if ext := path.Ext(rel); ext == ".test" || ext == ".prof" {
-			return nil // left by go test; git ignores them
+		if ext := path.Ext(rel); ext == ".test" || ext == ".prof" || rel == ".git" {
+			return nil // left by go test, and git ignores them; a worktree's link to its repository
 		}
 		t.files = append(t.files, rel)
 		if path.Ext(rel) != ".go" || strings.Contains(rel, "testdata/") {

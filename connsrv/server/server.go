@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/trimq/trimq/connsrv/amqpconn"
 	"github.com/trimq/trimq/connsrv/kafkaconn"
 	"github.com/trimq/trimq/connsrv/nativeconn"
 	"github.com/trimq/trimq/connsrv/reactor"
@@ -59,6 +60,7 @@ type Server struct {
 	port      uint16
 	continues bool // the epoch of a predecessor that has passed its connections on
 	kafkaPort uint16
+	amqpPort  uint16
 	markers   atomic.Uint64
 	failure   atomic.Pointer[error]
 	stop      context.CancelFunc
@@ -173,7 +175,7 @@ func (s *Server) makeLoops(c *tier.Config, legacy *passed) error {
 	s.group = group
 	for i, l := range group.Loops() {
 		lane := session.NewLane(s.rings, uint32(i))
-		d := &desk{server: s, loop: l, lane: lane, kafka: kafkaconn.NewLoop(lane)}
+		d := &desk{server: s, loop: l, lane: lane, kafka: kafkaconn.NewLoop(lane), amqp: amqpconn.NewLoop(lane)}
 		l.Service = d
 		s.desks = append(s.desks, d)
 	}
@@ -188,6 +190,9 @@ func (s *Server) makeLoops(c *tier.Config, legacy *passed) error {
 	}
 	if err == nil {
 		err = s.listenKafka(c)
+	}
+	if err == nil {
+		err = s.listenAMQP(c)
 	}
 	return err
 }

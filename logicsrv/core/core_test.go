@@ -2,6 +2,7 @@ package core
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -131,11 +132,15 @@ func TestGolden(t *testing.T) {
 					target:v id:v assigned:v id:v revoking:v id:v
 				id:s instance:s clientID:s clientHost:s sessionMS:v rebalanceMS:v epoch+2:v before:v assignor:s topics:v topic:s
 					target:v id:v assigned:v revoking:v
+			name:s type:1 epoch:v emptyMS:v stale:1 offsets:v members:v
+				id:s instance:s clientID:s clientHost:s sessionMS:v rebalanceMS:v epoch+2:v before:v assignor:s topics:v topic:s
+					target:v id:v id:v assigned:v id:v id:v revoking:v
 		limbos:v class:1 index:v next:v floor:v set:1 delayed:v gap:v length:v due:v ttl:v weight:v priority:1 dests:v dest:v
 			class:1 index:v next:v floor:v set:1 delayed:v
 		txns:v id:v group:s key:s owner.nonce:8 owner.epoch:v owner.conn:v begun:v check:v next:v checks:v doomed:1
 			parts:v offset:v count:v weight:v ttl:v partition:v exchange:v note.exchange:s note.key:s note.headers:v note.priority:1 note.deaths:v
 		ended:v id:v committed:1 queues:v
+		settings:v group:s list:v name:s value:s
 		definitions:v kind:1 vhost:s name:s item:s values:v
 			kind:1 vhost:s name:s item:s values:v`+strings.Repeat(" key:s text:s number:8 isNumber:1", 5)+`
 			kind:1 vhost:s name:s item:s values:v`+strings.Repeat(" key:s text:s number:8 isNumber:1", 3), blob)
@@ -161,7 +166,7 @@ func TestLoadRefuses(t *testing.T) {
 		t.Fatalf("a byte behind the end: %v", err)
 	}
 	blob[4]++
-	if _, err := Load(Config{}, blob); !errors.Is(err, ErrCheckpoint) || !strings.Contains(err.Error(), "this build reads 3") {
+	if _, err := Load(Config{}, blob); !errors.Is(err, ErrCheckpoint) || !strings.Contains(err.Error(), fmt.Sprintf("version %d", snapshotVersion+1)) {
 		t.Fatalf("another version: %v", err)
 	}
 }

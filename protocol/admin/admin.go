@@ -118,6 +118,7 @@ type Description struct {
 
 	Memberships []Membership
 	Summaries   []GroupSummary
+	Configs     []GroupConfig
 }
 
 // TopicInfo describes a topic.

@@ -62,6 +62,8 @@ func Text(cmd Command) string {
 		return "delete-group"
 	case CmdResetOffsets:
 		return "reset-offsets"
+	case CmdSetGroup:
+		return "set-group"
 	case CmdDeleteOffsets:
 		return "delete-offsets"
 	case CmdDefine:

@@ -183,6 +183,8 @@ var eventDecoders = map[journal.EventType]func(journal.Event) (any, error){
 	journal.EvDefined:          shown(journal.DecodeDefined),
 	journal.EvUndefined:        shown(journal.DecodeUndefined),
 	journal.EvGroupMember:      shown(journal.DecodeGroupMember),
+	journal.EvShareMember:      shown(journal.DecodeShareMember),
+	journal.EvGroupConfigured:  shown(journal.DecodeGroupConfigured),
 	journal.EvGroupTarget:      shown(journal.DecodeGroupTarget),
 	journal.EvGroupAssigned:    shown(journal.DecodeGroupAssigned),
 	journal.EvGroupAway:        shown(journal.DecodeGroupAway),

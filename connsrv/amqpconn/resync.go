@@ -65,6 +65,6 @@ func (c *Conn) tellAsks(typ ipc.Type) bool {
 	return true
 }
 
-// Pass implements session.Protocol. AMQP connections are not passed on (reactor.Door): nothing of
-// them is said, and the program that comes next ends them. Their clients connect again.
-func (c *Conn) Pass(*handover.Codec) {}
+// Pass implements session.Protocol. Nothing is said of an AMQP connection yet: the program that comes
+// next reads nothing, and ends it. Its client connects again.
+func (c *Conn) Pass(s *handover.Codec) { s.Check(false) }

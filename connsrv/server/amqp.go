@@ -17,13 +17,10 @@ const (
 	amqpChannelMax = 2047
 )
 
-// listenAMQP serves AMQP's clients, if an address is configured for them.
-func (s *Server) listenAMQP(c *tier.Config) (err error) {
+// amqpDoor is where AMQP's clients are served; nil: nowhere.
+func (s *Server) amqpDoor(c *tier.Config) *reactor.Door {
 	if c.AMQPListen == "" {
 		return nil
-	}
-	if s.secret != nil {
-		return fmt.Errorf("%w: auth_secret_file asks for a secret that AMQP's clients cannot present: unset amqp_listen, or the file", tier.ErrUsage)
 	}
 	settings := &amqpconn.Settings{
 		WindowRequests: c.WindowRequests, WindowBytes: int(c.WindowBytes),
@@ -31,13 +28,21 @@ func (s *Server) listenAMQP(c *tier.Config) (err error) {
 		Users: amqpconn.Guest{}, Version: tier.Version, Cluster: s.cluster,
 		UnixMS: func() int64 { return time.Now().UnixMilli() }, Log: s.log,
 	}
-	s.amqpPort, err = s.group.ListenAt(c.AMQPListen, &reactor.Door{
+	return &reactor.Door{
+		Protocol: amqpProtocol, Address: c.AMQPListen,
 		Room: func(l *reactor.Loop, link session.Link, _ netip.AddrPort) session.Protocol {
 			return amqpconn.New(settings, s.desks[l.Number].amqp, link)
 		},
-	})
-	return err
+	}
+}
+
+// checkAMQP tells what keeps AMQP's clients from being served.
+func checkAMQP(c *tier.Config) error {
+	if c.AMQPListen != "" && c.AuthSecretFile != "" {
+		return fmt.Errorf("%w: auth_secret_file asks for a secret that AMQP's clients cannot present: unset amqp_listen, or the file", tier.ErrUsage)
+	}
+	return nil
 }
 
 // AMQPPort is where AMQP's clients are served; 0: nowhere.
-func (s *Server) AMQPPort() uint16 { return s.amqpPort }
+func (s *Server) AMQPPort() uint16 { return s.group.Port(amqpProtocol) }

@@ -140,17 +140,22 @@ func (h *history) judgeQueue(name string, q *queueHistory, found map[string]map[
 }
 
 // judgeAgain: a message comes again only after it was put back, or its consumer or its
-// connection ended, and it says so.
-func (h *history) judgeAgain(name string, q *queueHistory, offset uint64, first, again delivery) {
-	if first.value != again.value {
-		h.violation("queue %s offset %d was %q and then %q", name, offset, first.value, again.value)
+// connection ended, and it says so. Of two deliveries the one with fewer attempts is the earlier one: it may
+// have lain in its client, or on the way to it, when the other one came.
+func (h *history) judgeAgain(name string, q *queueHistory, offset uint64, seen, next delivery) {
+	if seen.value != next.value {
+		h.violation("queue %s offset %d was %q and then %q", name, offset, seen.value, next.value)
+	}
+	first, again := seen, next
+	if next.attempts < seen.attempts {
+		first, again = next, seen
 	}
 	c := h.holders[first.consumer]
 	back := c.ended(again.at)
 	for _, at := range q.nacked[offset] {
 		back = back || !at.Before(first.at) && !at.After(again.at)
 	}
-	lost := h.lostBetween(c.client, first.at.Add(-slack), again.at.Add(slack))
+	lost := h.lostBetween(c.client, seen.at.Add(-slack), next.at.Add(slack))
 	if q.autoAck && !lost { // with the connection the acknowledgement may be lost
 		h.violation("queue %s offset %d, acknowledged by being delivered, came again", name, offset)
 	}
@@ -159,10 +164,10 @@ func (h *history) judgeAgain(name string, q *queueHistory, offset uint64, first,
 			again.consumer, again.at.Format("05.000"), first.consumer, first.at.Format("05.000"))
 	}
 	ended := lost || c.ended(again.at)
-	if again.attempts > 0 || h.uncounted(first.at, again.at, ended) {
+	if again.attempts > 0 || h.uncounted(seen.at, next.at, ended) {
 		return
 	}
-	h.violation("queue %s offset %d came again without being flagged, after %s", name, offset, again.at.Sub(first.at))
+	h.violation("queue %s offset %d came again without being flagged, after %s", name, offset, next.at.Sub(seen.at))
 }
 
 // mayDouble tells whether a message may be stored more than once: its producer, which is not idempotent, has

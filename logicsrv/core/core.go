@@ -56,13 +56,15 @@ type state struct {
 	queues    registry[string, *queue]
 	exchanges registry[string, *exchange]
 	groups    registry[string, *group]
-	bindings  registry[string, *binding] // by identity
-	producers producers
-	txns      registry[uint64, *txn] // open ones
-	lastTxn   uint64
-	ended     []endedTxn  // the last ones, oldest first
-	limbos    [256]*limbo // by class
-	delayed   int         // batches that are held back until they are due
+	// groupSettings are those of groups that are not the broker's own; see group_settings.go.
+	groupSettings registry[string, []admin.Setting]
+	bindings      registry[string, *binding] // by identity
+	producers     producers
+	txns          registry[uint64, *txn] // open ones
+	lastTxn       uint64
+	ended         []endedTxn  // the last ones, oldest first
+	limbos        [256]*limbo // by class
+	delayed       int         // batches that are held back until they are due
 
 	// What follows from these.
 
@@ -72,6 +74,7 @@ type state struct {
 	queueByID  map[uint64]*queue
 	dests      map[string]*destination // queues and topics to which can be published, by name
 	settings   map[admin.QueueSettings]*admin.QueueSettings
+	shares     map[string]int // queues of share groups, by group
 	destSets   map[string]*destSet
 	owned      map[journal.Owner]int // queues and transactions of connections
 	txnByKey   map[string]*txn
@@ -171,17 +174,20 @@ func New(cfg Config) *Core {
 		queues:    newRegistry[string, *queue](),
 		exchanges: newRegistry[string, *exchange](),
 		groups:    newRegistry[string, *group](),
-		bindings:  newRegistry[string, *binding](),
-		producers: newProducers(),
-		topicByID: make(map[uint64]*topic),
-		exchByID:  make(map[uint64]*exchange),
-		dests:     make(map[string]*destination),
-		txns:      newRegistry[uint64, *txn](),
-		queueByID: make(map[uint64]*queue),
-		settings:  make(map[admin.QueueSettings]*admin.QueueSettings),
-		destSets:  make(map[string]*destSet),
-		owned:     make(map[journal.Owner]int),
-		txnByKey:  make(map[string]*txn),
+
+		groupSettings: newRegistry[string, []admin.Setting](),
+		shares:        make(map[string]int),
+		bindings:      newRegistry[string, *binding](),
+		producers:     newProducers(),
+		topicByID:     make(map[uint64]*topic),
+		exchByID:      make(map[uint64]*exchange),
+		dests:         make(map[string]*destination),
+		txns:          newRegistry[uint64, *txn](),
+		queueByID:     make(map[uint64]*queue),
+		settings:      make(map[admin.QueueSettings]*admin.QueueSettings),
+		destSets:      make(map[string]*destSet),
+		owned:         make(map[journal.Owner]int),
+		txnByKey:      make(map[string]*txn),
 	}
 	c.lastID = uint64(cfg.Shard) << shardShift
 	c.lastPID = int64(cfg.Shard) << shardShift
@@ -300,7 +306,7 @@ func (c *Core) decide() {
 		c.decideSubState()
 	case ipc.TypeResyncEnd:
 		c.decideResyncEnd()
-	case ipc.TypePull:
+	case ipc.TypePull, ipc.TypePullFrom:
 		c.decidePull()
 	case ipc.TypePullEnd:
 		c.decidePullEnd()
@@ -313,7 +319,9 @@ func (c *Core) decide() {
 	case ipc.TypeTxnMember:
 		c.decideTxnMember()
 	case ipc.TypeGroupHeartbeat:
-		c.decideGroupHeartbeat()
+		c.decideGroupHeartbeat(admin.GroupModern)
+	case ipc.TypeShareHeartbeat:
+		c.decideGroupHeartbeat(admin.GroupShare)
 	case ipc.TypeGroupJoin:
 		c.decideGroupJoin()
 	case ipc.TypeGroupSync:

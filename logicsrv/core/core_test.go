@@ -2,6 +2,7 @@ package core
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -98,7 +99,7 @@ func TestGolden(t *testing.T) {
 	const settings = `durable:1 exclusive:1 autoDelete:1 singleActive:1 maxPriority:1 overflow:1
 		maxMessages:1 n:8 maxBytes:1 n:8 messageTTL:1 n:8 expires:1 n:8 deliveryLimit:1 n:8 rewind:1 n:8
 		deadLetter:1 exchange:s keepKey:1 key:s topic:s filterKind:1 filter:s `
-	golden.Check(t, "state_v2", `
+	golden.Check(t, "state_v3", `
 		magic:4 version:2 zero:2 lsn:v term:v nonce:8 pos:v timeMS:v shard:v lastID:v lastPID:v lastTxn:v
 		topics:v name:s id:v uuid:16 level:1 retentionBytes:v retentionMS:v createdMS:v turn:v
 			partitions:v id:v next:v id:v next:v
@@ -131,12 +132,16 @@ func TestGolden(t *testing.T) {
 					target:v id:v assigned:v id:v revoking:v id:v
 				id:s instance:s clientID:s clientHost:s sessionMS:v rebalanceMS:v epoch+2:v before:v assignor:s topics:v topic:s
 					target:v id:v assigned:v revoking:v
+			name:s type:1 epoch:v emptyMS:v stale:1 offsets:v members:v
+				id:s instance:s clientID:s clientHost:s sessionMS:v rebalanceMS:v epoch+2:v before:v assignor:s topics:v topic:s
+					target:v id:v id:v assigned:v id:v id:v revoking:v
 		limbos:v class:1 index:v next:v floor:v set:1 delayed:v gap:v length:v due:v ttl:v weight:v priority:1 dests:v dest:v
 			class:1 index:v next:v floor:v set:1 delayed:v
 		txns:v id:v group:s key:s owner.nonce:8 owner.epoch:v owner.conn:v begun:v check:v next:v checks:v doomed:1
 			parts:v offset:v count:v weight:v ttl:v partition:v exchange:v note.exchange:s note.key:s note.headers:v note.priority:1 note.deaths:v
-		ended:v id:v committed:1 queues:v`, blob)
-	l, err := Load(Config{}, golden.Read(t, "state_v2"))
+		ended:v id:v committed:1 queues:v
+		settings:v group:s list:v name:s value:s`, blob)
+	l, err := Load(Config{}, golden.Read(t, "state_v3"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +163,7 @@ func TestLoadRefuses(t *testing.T) {
 		t.Fatalf("a byte behind the end: %v", err)
 	}
 	blob[4]++
-	if _, err := Load(Config{}, blob); !errors.Is(err, ErrCheckpoint) || !strings.Contains(err.Error(), "version 3") {
+	if _, err := Load(Config{}, blob); !errors.Is(err, ErrCheckpoint) || !strings.Contains(err.Error(), fmt.Sprintf("version %d", snapshotVersion+1)) {
 		t.Fatalf("another version: %v", err)
 	}
 }

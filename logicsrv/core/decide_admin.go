@@ -66,6 +66,8 @@ func (c *Core) command(cmd admin.Command) func(ipc.Admin) {
 		return func(m ipc.Admin) { change(c, m, admin.DecodeDelete, c.deleteGroup) }
 	case admin.CmdResetOffsets:
 		return func(m ipc.Admin) { change(c, m, admin.DecodeResetOffsets, c.resetOffsets) }
+	case admin.CmdSetGroup:
+		return func(m ipc.Admin) { change(c, m, admin.DecodeSetGroup, c.setGroup) }
 	case admin.CmdDeleteOffsets:
 		return func(m ipc.Admin) { change(c, m, admin.DecodeDeleteOffsets, c.deleteOffsets) }
 	}

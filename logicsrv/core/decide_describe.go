@@ -45,6 +45,8 @@ func (c *Core) decideDescribe(m ipc.Admin) {
 		list(p, &c.groups, c.describeMembership)
 	case admin.KindGroupSummary:
 		list(p, &c.groups, c.describeSummary)
+	case admin.KindGroupConfig:
+		list(p, &c.groupSettings, c.describeSettings)
 	default:
 		c.refuse(m.Head, errcode.InvalidArgument, "topics, exchanges, queues, bindings, groups, consumers and transactions can be described")
 		return

@@ -27,6 +27,9 @@ func (c *Core) createQueue(m *admin.CreateQueue) (admin.Created, refused) {
 	if no == nil {
 		no = c.checkSettings(m, t)
 	}
+	if no == nil {
+		no = c.checkShareQueue(m)
+	}
 	if no != nil {
 		return admin.Created{}, no
 	}

@@ -293,6 +293,9 @@ func (s *script) input(line string) (ipc.Type, []byte) {
 	case "pull":
 		m := ipc.Pull{Head: h, Sub: sub, Queue: queue, Max: uint32(w.num("max", 1)), Wait: w.flag("wait"), InvisibleMS: uint64(w.num("invisible", 0))}
 		return ipc.TypePull, m.Append(nil)
+	case "pull-from":
+		m := ipc.PullFrom{Pull: ipc.Pull{Head: h, Queue: queue, Max: uint32(w.num("max", 1)), Wait: w.flag("wait"), InvisibleMS: uint64(w.num("invisible", 0))}, Indexes: w.indexes("indexes")}
+		return ipc.TypePullFrom, m.Append(nil)
 	case "pull-end":
 		return ipc.TypePullEnd, (&ipc.PullEnd{Head: h, Target: uint64(w.num("target", 0))}).Append(nil)
 	case "extend":
@@ -312,6 +315,8 @@ func (s *script) input(line string) (ipc.Type, []byte) {
 		return ack(ipc.VerdictSkip)
 	case "ack":
 		return ack(ipc.VerdictAck)
+	case "unsent":
+		return ack(ipc.VerdictUnsent)
 	case "requeue":
 		return ack(ipc.VerdictRequeue)
 	case "reject":
@@ -399,7 +404,7 @@ func (s *script) adminInput(verb string, h ipc.Head, w words) (ipc.Type, []byte)
 	case "describe":
 		kinds := map[string]admin.Kind{
 			"topics": admin.KindTopic, "exchanges": admin.KindExchange, "queues": admin.KindQueue, "bindings": admin.KindBinding, "groups": admin.KindGroup,
-			"consumers": admin.KindConsumer, "txns": admin.KindTxn, "membership": admin.KindMembership, "summary": admin.KindGroupSummary,
+			"consumers": admin.KindConsumer, "txns": admin.KindTxn, "membership": admin.KindMembership, "summary": admin.KindGroupSummary, "settings": admin.KindGroupConfig,
 		}
 		d := admin.Describe{Kind: kinds[w["kind"]], After: strings.ReplaceAll(w["after"], "|", "\x00"), Max: uint32(w.num("max", 0))}
 		d.Names = w.list("names")
@@ -408,6 +413,13 @@ func (s *script) adminInput(verb string, h ipc.Head, w words) (ipc.Type, []byte)
 		cmd, body = admin.CmdDeleteGroup, gone.Append(nil)
 	case "reset-offsets":
 		cmd, body = admin.CmdResetOffsets, (&admin.ResetOffsets{Group: w["group"], Offsets: w.commits()}).Append(nil)
+	case "set-group":
+		m := admin.SetGroup{Group: w["group"], Unset: w.list("unset")}
+		for _, s := range w.list("set") {
+			name, value, _ := strings.Cut(s, ":")
+			m.Set = append(m.Set, admin.Setting{Name: name, Value: value})
+		}
+		cmd, body = admin.CmdSetGroup, m.Append(nil)
 	case "delete-offsets":
 		cmd, body = admin.CmdDeleteOffsets, (&admin.DeleteOffsets{Group: w["group"], Indexes: w.indexes("indexes")}).Append(nil)
 	default:

@@ -17,13 +17,15 @@ package core
 //	|     id v | epoch v | used v | list of lanes: (to v | epoch v | next v | accepted v | list of (first v | last v | result v)) |
 //	| list of groups      in order of name, see group_snapshot.go
 //	| limbos and transactions, see snapshot_queues.go
+//	| settings of groups, see group_settings.go
 //
 //	set     | 0 |                                              empty
 //	        | 1 | list of runs: (gap v | length v) |           gap from the floor, then from the run before
 //	        | 2 | base v | list of word u64 |                  bitmap from offset base, a multiple of 64
 //
 // The smaller form of a set is taken, runs if equal. What a CRC covers is the matter of the
-// envelope, journal.AppendCheckpoint. Version ladder: 1, never released; 2, the first.
+// envelope, journal.AppendCheckpoint. Version ladder: 1, never released; 2; 3, the one read: share
+// groups, settings of groups.
 
 import (
 	"math/bits"
@@ -34,7 +36,7 @@ import (
 
 const (
 	snapshotMagic   = "TMQS"
-	snapshotVersion = 2
+	snapshotVersion = 3
 )
 
 // Forms of a set.
@@ -63,7 +65,7 @@ func (c *Core) Checkpoint(dst []byte) []byte {
 	b = c.appendExchanges(b)
 	b = c.appendProducers(b)
 	b = c.appendGroups(b)
-	return c.appendTxns(c.appendLimbos(b))
+	return c.appendSettings(c.appendTxns(c.appendLimbos(b)))
 }
 
 // appendTopics encodes topics with their partitions. The count of routed batches is in it: after

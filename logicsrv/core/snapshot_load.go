@@ -56,6 +56,7 @@ func (l *loader) load() (*Core, error) {
 	l.groups()
 	l.limbos()
 	l.txns()
+	l.groupSettings()
 	if err := l.Done("checkpoint"); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCheckpoint, err)
 	}

@@ -75,6 +75,9 @@ func (c *Core) Text(b []byte) []byte {
 	for _, x := range c.txns.all {
 		t.txn(x)
 	}
+	for name, list := range c.groupSettings.all {
+		t.line("settings of group %q: %q", name, fmt.Sprint(list))
+	}
 	for i, e := range c.ended {
 		t.line("ended %d txn=%d committed=%v queues=%d", i, e.id, e.committed, e.queues)
 	}

@@ -113,6 +113,7 @@ type Description struct {
 
 	Memberships []Membership
 	Summaries   []GroupSummary
+	Configs     []GroupConfig
 }
 
 // TopicInfo describes a topic.

@@ -60,6 +60,8 @@ func Text(cmd Command) string {
 		return "delete-group"
 	case CmdResetOffsets:
 		return "reset-offsets"
+	case CmdSetGroup:
+		return "set-group"
 	case CmdDeleteOffsets:
 		return "delete-offsets"
 	default:

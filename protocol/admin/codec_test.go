@@ -157,9 +157,9 @@ func TestBodiesRefuseBadValues(t *testing.T) {
 		{"description_exchange", 0, 0}, // kind
 		{"description_topic", 1, 2},    // more
 
-		{"description_membership", 6, 3},    // type
+		{"description_membership", 6, 4},    // type
 		{"description_membership", 7, 5},    // state
-		{"description_group_summary", 6, 3}, // type
+		{"description_group_summary", 6, 4}, // type
 	} {
 		for _, c := range codecs() {
 			if c.name != x.name {
@@ -182,7 +182,7 @@ func TestText(t *testing.T) {
 	for _, cmd := range []Command{
 		CmdCreateExchange, CmdCreateQueue, CmdCreateBinding, CmdCreateTopic, CmdDeleteTopic,
 		CmdAddPartitions, CmdDeleteExchange, CmdDeleteQueue, CmdDeleteBinding, CmdDescribe, CmdPurge, CmdSeek,
-		CmdDeleteGroup, CmdResetOffsets, CmdDeleteOffsets,
+		CmdDeleteGroup, CmdResetOffsets, CmdDeleteOffsets, CmdSetGroup,
 	} {
 		name := Text(cmd)
 		if seen[name] || strings.HasPrefix(name, "command-") {

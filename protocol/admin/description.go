@@ -72,6 +72,11 @@ func (m *Description) Append(b []byte) []byte {
 		for i := range m.Summaries {
 			b = m.Summaries[i].append(b)
 		}
+	case KindGroupConfig:
+		b = wire.AppendUvarint(b, uint64(len(m.Configs)))
+		for i := range m.Configs {
+			b = m.Configs[i].append(b)
+		}
 	}
 	return b
 }
@@ -103,6 +108,8 @@ func DecodeDescription(b []byte) (Description, error) {
 		m.Memberships = readList(&c, 24, readMembership)
 	case KindGroupSummary:
 		m.Summaries = readList(&c, 8, readGroupSummary)
+	case KindGroupConfig:
+		m.Configs = readList(&c, 2, readGroupConfig)
 	default:
 		c.Fail(wire.ErrOutOfRange)
 	}

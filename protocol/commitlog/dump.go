@@ -181,6 +181,8 @@ var eventDecoders = map[journal.EventType]func(journal.Event) (any, error){
 	journal.EvOwnerGone:        shown(journal.DecodeOwnerGone),
 	journal.EvTransientsGone:   shown(journal.DecodeTransientsGone),
 	journal.EvGroupMember:      shown(journal.DecodeGroupMember),
+	journal.EvShareMember:      shown(journal.DecodeShareMember),
+	journal.EvGroupConfigured:  shown(journal.DecodeGroupConfigured),
 	journal.EvGroupTarget:      shown(journal.DecodeGroupTarget),
 	journal.EvGroupAssigned:    shown(journal.DecodeGroupAssigned),
 	journal.EvGroupAway:        shown(journal.DecodeGroupAway),

@@ -155,6 +155,8 @@ var kinds = map[Type]kind{
 	TypeBeginTxn:       of("BeginTxn", DecodeBeginTxn),
 	TypeEndTxn:         of("EndTxn", DecodeEndTxn),
 	TypeTxnMember:      of("TxnMember", DecodeTxnMember),
+	TypeShareHeartbeat: of("ShareHeartbeat", DecodeGroupHeartbeat),
+	TypePullFrom:       of("PullFrom", DecodePullFrom),
 	TypeGroupHeartbeat: of("GroupHeartbeat", DecodeGroupHeartbeat),
 	TypeGroupJoin:      of("GroupJoin", DecodeGroupJoin),
 	TypeGroupSync:      of("GroupSync", DecodeGroupSync),

@@ -369,7 +369,7 @@ func (m *Ack) Decode(b []byte) error {
 		Head: getHead(b), Sub: le.Uint64(b[24:]), Queue: le.Uint64(b[32:]), Index: le.Uint64(b[40:]),
 		Lease: le.Uint64(b[48:]), Verdict: Verdict(b[56]), Recalls: le.Uint16(b[58:]),
 	}
-	if m.Verdict < VerdictAck || m.Verdict > VerdictSkip {
+	if m.Verdict < VerdictAck || m.Verdict > VerdictUnsent {
 		return malformed("ack of an unknown verdict")
 	}
 	for b = b[ackFixed:]; len(b) > 0; b = b[rangeSize:] {

@@ -209,6 +209,7 @@ const (
 	VerdictRequeue Verdict = 2 // back to its place in the queue
 	VerdictReject  Verdict = 3 // dead: to the dead-letter exchange, where there is one
 	VerdictSkip    Verdict = 4 // done without having been seen: its filter does not match, or it is gone
+	VerdictUnsent  Verdict = 5 // back to its place, for it was not sent: that counts as no attempt. Only with a lease
 )
 
 // Range is offsets [First, First+Count).

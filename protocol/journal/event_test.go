@@ -163,12 +163,12 @@ func TestEventsRoundTrip(t *testing.T) {
 
 func TestEventsGolden(t *testing.T) {
 	for _, c := range eventCodecs() {
-		golden.Check(t, "event_v2_"+c.name, c.layout, c.encoded)
-		if again, err := c.redo(golden.Read(t, "event_v2_"+c.name)); err != nil || !bytes.Equal(again, c.encoded) {
+		golden.Check(t, "event_v3_"+c.name, c.layout, c.encoded)
+		if again, err := c.redo(golden.Read(t, "event_v3_"+c.name)); err != nil || !bytes.Equal(again, c.encoded) {
 			t.Errorf("%s: the golden file reads as %x, %v", c.name, again, err)
 		}
 	}
-	golden.Constants(t, "journal_v2_constants")
+	golden.Constants(t, "journal_v3_constants")
 	golden.Documented(t, "../../docs/formats/journal.md", "Ev")
 }
 

@@ -140,15 +140,15 @@ func (h *history) judgeQueue(name string, q *queueHistory, found map[string]map[
 }
 
 // judgeAgain: a message comes again only after it was put back, or its consumer or its
-// connection ended, and it says so. Of two deliveries the one with fewer attempts is the earlier one: it may
+// connection ended, and it says so. Of two deliveries the one with fewer attempts is the earlier: it may
 // have lain in its client, or on the way to it, when the other one came.
 func (h *history) judgeAgain(name string, q *queueHistory, offset uint64, seen, next delivery) {
-	if seen.value != next.value {
-		h.violation("queue %s offset %d was %q and then %q", name, offset, seen.value, next.value)
-	}
 	first, again := seen, next
 	if next.attempts < seen.attempts {
 		first, again = next, seen
+	}
+	if first.value != again.value {
+		h.violation("queue %s offset %d was %q and then %q", name, offset, first.value, again.value)
 	}
 	c := h.holders[first.consumer]
 	back := c.ended(again.at)
@@ -164,10 +164,10 @@ func (h *history) judgeAgain(name string, q *queueHistory, offset uint64, seen, 
 			again.consumer, again.at.Format("05.000"), first.consumer, first.at.Format("05.000"))
 	}
 	ended := lost || c.ended(again.at)
-	if again.attempts > 0 || h.uncounted(seen.at, next.at, ended) {
+	if again.attempts > 0 || h.uncounted(first.at, again.at, ended) {
 		return
 	}
-	h.violation("queue %s offset %d came again without being flagged, after %s", name, offset, next.at.Sub(seen.at))
+	h.violation("queue %s offset %d came again without being flagged, after %s", name, offset, again.at.Sub(first.at))
 }
 
 // mayDouble tells whether a message may be stored more than once: its producer, which is not idempotent, has

@@ -101,17 +101,6 @@ func TestJudge(t *testing.T) {
 			t.Errorf("%q was not found:\n%s", want, wrong)
 		}
 	}
-	// A delivery that comes to light behind the next one, which its attempts tell.
-	h := sound(func(*history) {})
-	c := h.hold("worker", 0)
-	h.delivered("q", c, 1, false, []sight{{3, "e 3"}})
-	h.note(&opNacked{"q", []uint64{3}})
-	h.settled("e", h.send("e", sentMessage{places: []string{"q"}}), opSettled{Fate: acked, Reached: 1})
-	h.note(&opLost{Party: "worker", Cut: true})
-	h.delivered("q", c, 0, false, []sight{{3, "e 3"}})
-	if wrong := h.judge(); len(wrong) > 0 {
-		t.Errorf("a late delivery: %q", wrong)
-	}
 	for _, damaged := range []string{"", "p 1 5 abcde", "x", string(valueFor("p", 1, 9)[1:])} {
 		if v := nameOf([]byte(damaged)); !strings.Contains(v, ":") {
 			t.Errorf("%q passes as %q", damaged, v)
@@ -119,5 +108,26 @@ func TestJudge(t *testing.T) {
 	}
 	if v := nameOf(valueFor("p", 1, 100)); v != "p 1" {
 		t.Error(v)
+	}
+}
+
+// What lay in a client when its connection broke may come to light behind the delivery that followed.
+func TestCrossedDeliveries(t *testing.T) {
+	for _, broke := range []bool{true, false} {
+		h := sound(func(*history) {})
+		h.note(&opParty{Name: "slow"})
+		c := h.hold("slow", 0)
+		h.send("e", sentMessage{places: []string{"q"}})
+		h.settled("e", 3, opSettled{Fate: acked, Reached: 1})
+		if broke {
+			h.note(&opDown{From: h.since(h.began), Tiers: []string{"connsrv"}})
+			h.note(&opLost{Party: "slow"})
+		}
+		h.delivered("q", 0, 1, false, []sight{{3, "e 3"}})
+		h.delivered("q", c, 0, false, []sight{{3, "e 3"}})
+		h.note(&opConfirmed{"q", []uint64{3}})
+		if wrong := h.judge(); (len(wrong) == 0) != broke {
+			t.Errorf("connection lost: %v: %q", broke, wrong)
+		}
 	}
 }

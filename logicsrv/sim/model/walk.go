@@ -60,7 +60,8 @@ func (m *Model) walk(t *Turn) {
 
 // ofGroup tells whether an event is about a consumer group. What they do is no matter of this model.
 func ofGroup(typ journal.EventType) bool {
-	return typ >= journal.EvGroupMember && typ <= journal.EvGroupUnsettled || typ == journal.EvOffsetsCommitted
+	return typ >= journal.EvGroupMember && typ <= journal.EvGroupUnsettled || typ == journal.EvOffsetsCommitted ||
+		typ == journal.EvShareMember || typ == journal.EvGroupConfigured
 }
 
 // trails tells whether an event says what has become of messages that the input before it has put

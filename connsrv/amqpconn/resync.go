@@ -68,3 +68,6 @@ func (c *Conn) tellAsks(typ ipc.Type) bool {
 // Pass implements session.Protocol. Nothing is said of an AMQP connection yet: the program that comes
 // next reads nothing, and ends it. Its client connects again.
 func (c *Conn) Pass(s *handover.Codec) { s.Check(false) }
+
+// TakenOver follows Pass, which fails.
+func (c *Conn) TakenOver() {}

@@ -58,6 +58,7 @@ func smallState(t *testing.T) *Core {
 	w.turn(ipc.TypeCommit, commit.Append(nil))
 	heldBack(w, m.Head, part)
 	w.smallGroups(m.Head)
+	w.smallTxnals(part)
 	w.settle()
 	return w.c
 }
@@ -98,7 +99,7 @@ func TestGolden(t *testing.T) {
 	const settings = `durable:1 exclusive:1 autoDelete:1 singleActive:1 maxPriority:1 overflow:1
 		maxMessages:1 n:8 maxBytes:1 n:8 messageTTL:1 n:8 expires:1 n:8 deliveryLimit:1 n:8 rewind:1 n:8
 		deadLetter:1 exchange:s keepKey:1 key:s topic:s filterKind:1 filter:s `
-	golden.Check(t, "state_v2", `
+	golden.Check(t, "state_v3", `
 		magic:4 version:2 zero:2 lsn:v term:v nonce:8 pos:v timeMS:v shard:v lastID:v lastPID:v lastTxn:v
 		topics:v name:s id:v uuid:16 level:1 retentionBytes:v retentionMS:v createdMS:v turn:v
 			partitions:v id:v next:v id:v next:v
@@ -135,8 +136,13 @@ func TestGolden(t *testing.T) {
 			class:1 index:v next:v floor:v set:1 delayed:v
 		txns:v id:v group:s key:s owner.nonce:8 owner.epoch:v owner.conn:v begun:v check:v next:v checks:v doomed:1
 			parts:v offset:v count:v weight:v ttl:v partition:v exchange:v note.exchange:s note.key:s note.headers:v note.priority:1 note.deaths:v
-		ended:v id:v committed:1 queues:v`, blob)
-	l, err := Load(Config{}, golden.Read(t, "state_v2"))
+		ended:v id:v committed:1 queues:v
+		txnals:v
+			id:s producer:v epoch:v used:v lanes:v to:v epoch:v next:v accepted:v kept:v first:v last:v result:v lastEpoch+1:v timeoutMS:v usedMS:v phase:1
+			id:s producer:v epoch:v used:v lanes:v to:v epoch:v next:v accepted:v kept:v first:v last:v result:v lastEpoch+1:v timeoutMS:v usedMS:v phase:1
+				begunMS:v parts:v index:v first+1:v index:v none:v groups:v group:s held:v group:s offsets:v index:v offset:v metadata:s
+		partitions:v index:v aborted:v producer:v first:v length:v index:v aborted:v`, blob)
+	l, err := Load(Config{}, golden.Read(t, "state_v3"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +164,7 @@ func TestLoadRefuses(t *testing.T) {
 		t.Fatalf("a byte behind the end: %v", err)
 	}
 	blob[4]++
-	if _, err := Load(Config{}, blob); !errors.Is(err, ErrCheckpoint) || !strings.Contains(err.Error(), "version 3") {
+	if _, err := Load(Config{}, blob); !errors.Is(err, ErrCheckpoint) || !strings.Contains(err.Error(), "version 4") {
 		t.Fatalf("another version: %v", err)
 	}
 }

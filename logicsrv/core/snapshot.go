@@ -17,13 +17,15 @@ package core
 //	|     id v | epoch v | used v | list of lanes: (to v | epoch v | next v | accepted v | list of (first v | last v | result v)) |
 //	| list of groups      in order of name, see group_snapshot.go
 //	| limbos and transactions, see snapshot_queues.go
+//	| transactional producers, see snapshot_txnal.go
 //
 //	set     | 0 |                                              empty
 //	        | 1 | list of runs: (gap v | length v) |           gap from the floor, then from the run before
 //	        | 2 | base v | list of word u64 |                  bitmap from offset base, a multiple of 64
 //
 // The smaller form of a set is taken, runs if equal. What a CRC covers is the matter of the
-// envelope, journal.AppendCheckpoint. Version ladder: 1, never released; 2, the first.
+// envelope, journal.AppendCheckpoint. Version ladder: 1, never released; 2, the first; 3, with
+// transactional producers.
 
 import (
 	"math/bits"
@@ -34,7 +36,7 @@ import (
 
 const (
 	snapshotMagic   = "TMQS"
-	snapshotVersion = 2
+	snapshotVersion = 3
 )
 
 // Forms of a set.
@@ -63,7 +65,7 @@ func (c *Core) Checkpoint(dst []byte) []byte {
 	b = c.appendExchanges(b)
 	b = c.appendProducers(b)
 	b = c.appendGroups(b)
-	return c.appendTxns(c.appendLimbos(b))
+	return c.appendTxnals(c.appendTxns(c.appendLimbos(b)))
 }
 
 // appendTopics encodes topics with their partitions. The count of routed batches is in it: after
@@ -182,22 +184,28 @@ func (c *Core) appendExchanges(b []byte) []byte {
 	return b
 }
 
-// appendProducers encodes producers in order of last use: that order decides who is forgotten, so
+// appendProducers encodes producers without a transactional id, in order of last use: that order decides who is forgotten, so
 // it is state.
 func (c *Core) appendProducers(b []byte) []byte {
-	b = wire.AppendUvarint(b, uint64(len(c.producers.byID)))
+	b = wire.AppendUvarint(b, uint64(len(c.producers.byID)-c.txnals.len()))
 	for p := c.producers.oldest; p != nil; p = p.newer {
-		b = wire.AppendUvarint(wire.AppendUvarint(b, uint64(p.id)), uint64(p.epoch))
-		b = wire.AppendUvarint(wire.AppendUvarint(b, uint64(p.used)), uint64(len(p.lanes)))
-		for i := range p.lanes {
-			l := &p.lanes[i]
-			b = wire.AppendUvarint(wire.AppendUvarint(b, l.to), uint64(l.epoch))
-			b = wire.AppendUvarint(wire.AppendUvarint(b, uint64(l.next)), l.accepted)
-			b = wire.AppendUvarint(b, uint64(l.n))
-			for _, k := range l.kept[:l.n] {
-				b = wire.AppendUvarint(wire.AppendUvarint(b, uint64(k.first)), uint64(k.last))
-				b = wire.AppendUvarint(b, k.result)
-			}
+		b = p.append(b)
+	}
+	return b
+}
+
+// append encodes one producer.
+func (p *producer) append(b []byte) []byte {
+	b = wire.AppendUvarint(wire.AppendUvarint(b, uint64(p.id)), uint64(p.epoch))
+	b = wire.AppendUvarint(wire.AppendUvarint(b, uint64(p.used)), uint64(len(p.lanes)))
+	for i := range p.lanes {
+		l := &p.lanes[i]
+		b = wire.AppendUvarint(wire.AppendUvarint(b, l.to), uint64(l.epoch))
+		b = wire.AppendUvarint(wire.AppendUvarint(b, uint64(l.next)), l.accepted)
+		b = wire.AppendUvarint(b, uint64(l.n))
+		for _, k := range l.kept[:l.n] {
+			b = wire.AppendUvarint(wire.AppendUvarint(b, uint64(k.first)), uint64(k.last))
+			b = wire.AppendUvarint(b, k.result)
 		}
 	}
 	return b

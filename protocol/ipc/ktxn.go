@@ -5,7 +5,7 @@ package ipc
 //
 //	InitTxnal  | head | id string | timeoutMS u32 | producer i64 | epoch i16 |
 //	TxnAdd     | head | txnal | group string | list of (index u64 | start u64) |
-//	TxnOffsets | head | txnal | group string | member string | instance string | generation i32 | list of (index u64 | offset u64 | metadata string) |
+//	TxnOffsets | head | txnal | group string | member string | instance string | generation i32 | joins bool | list of (index u64 | offset u64 | metadata string) |
 //	TxnFinish  | head | txnal | commit bool | bump bool |
 //	WaitStable | head | index u64 | beyond u64 | from u64 |
 //	Stable     | head | index u64 | end u64 | stable u64 | from u64 | to u64 | list of (producer i64 | first u64 | last u64) |
@@ -73,6 +73,7 @@ type TxnOffsets struct {
 	Member     string
 	Instance   string
 	Generation int32 // -1: not for a member
+	Joins      bool  // the group becomes part of the transaction, if it was not added before
 	Offsets    []OffsetCommit
 }
 
@@ -172,13 +173,14 @@ func ReadTxnParts(c *wire.Cursor) []TxnPart {
 func (m *TxnOffsets) Append(b []byte) []byte {
 	b = wire.AppendString(m.appendTo(m.append(b)), m.Group)
 	b = wire.AppendString(wire.AppendString(b, m.Member), m.Instance)
-	return AppendOffsetCommits(wire.AppendU32(b, uint32(m.Generation)), m.Offsets)
+	b = wire.AppendBool(wire.AppendU32(b, uint32(m.Generation)), m.Joins)
+	return AppendOffsetCommits(b, m.Offsets)
 }
 
 // DecodeTxnOffsets reads the record.
 func DecodeTxnOffsets(b []byte) (TxnOffsets, error) {
 	c := wire.Read(b)
-	m := TxnOffsets{readHead(&c), readTxnal(&c), c.String(), c.String(), c.String(), c.I32(), ReadOffsetCommits(&c)}
+	m := TxnOffsets{readHead(&c), readTxnal(&c), c.String(), c.String(), c.String(), c.I32(), c.Bool(), ReadOffsetCommits(&c)}
 	return m, done(&c, "txn offsets")
 }
 

@@ -144,7 +144,7 @@ func showPositions(c *cli.Context, at []trimq.Position) error {
 	return show(c, views, t)
 }
 
-var groupTypes = map[trimq.GroupType]string{trimq.GroupSimple: "simple", trimq.GroupModern: "modern", trimq.GroupClassic: "classic"}
+var groupTypes = map[trimq.GroupType]string{trimq.GroupSimple: "simple", trimq.GroupModern: "modern", trimq.GroupClassic: "classic", trimq.GroupShare: "share"}
 
 var groupStates = map[trimq.GroupState]string{
 	trimq.GroupEmpty: "empty", trimq.GroupPreparing: "preparing", trimq.GroupCompleting: "completing",

@@ -30,6 +30,7 @@ const (
 	GroupSimple  = admin.GroupSimple  // it has positions and no members
 	GroupModern  = admin.GroupModern  // the broker assigns
 	GroupClassic = admin.GroupClassic // the members assign
+	GroupShare   = admin.GroupShare   // the members work partitions off together
 )
 
 // Where a group stands.

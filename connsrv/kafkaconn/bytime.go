@@ -11,8 +11,8 @@ import (
 var errFound = errors.New("found")
 
 // byTime finds the first record below the visible end that is as late as a time. Within its batch it
-// is looked for record by record, where the batch is compressed by a codec that is read here; else
-// it is the batch's first record that is named, and none is missed.
+// is looked for record by record; where the batch cannot be read it is its first record that is named,
+// and none is missed.
 func (c *Conn) byTime(index uint64, timeMS int64, end uint64) (offset uint64, at int64, found bool, err error) {
 	offset, at, found, err = c.loop.Lane.ByTime(index, timeMS)
 	if err != nil || !found || offset >= end {

@@ -185,7 +185,7 @@ func TestQueueOfParts(t *testing.T) {
 	}
 }
 
-// TestPartsThatCannotBeCut: of a codec that is not read here, and a record that is too large when
+// TestPartsThatCannotBeCut: of another codec than it says, and a record that is too large when
 // it is not compressed. A partition's reader is told; whoever knows better can go on behind it.
 func TestPartsThatCannotBeCut(t *testing.T) {
 	p := newParts(t)

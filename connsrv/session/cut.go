@@ -22,8 +22,7 @@ const (
 )
 
 var (
-	// errUncut says that a batch cannot be divided: its codec is not read here, or it is not
-	// what its header says.
+	// errUncut says that a batch cannot be divided: it is not what its header says.
 	errUncut = errors.New("the batch cannot be divided")
 	// errLarge is a record that was small as long as it was compressed.
 	errLarge = errors.New("a record of its own is larger than a batch may be")

@@ -68,7 +68,7 @@ type mark struct {
 // damaged and therefore did not match. A control batch holds no messages: nothing matches.
 //
 // dst comes back as it was with an error: *errcode.Error where the range is not within the
-// batch, or the batch is damaged or of a codec that is not read here; a fault where the disk
+// batch, or the batch is damaged; a fault where the disk
 // cannot read a page of the mapped bytes.
 //
 // REQUIRES: no record of the batch is missing.

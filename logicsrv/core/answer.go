@@ -32,9 +32,9 @@ func (c *Core) knownOutcome() bool {
 	}
 	switch c.in.Type {
 	case ipc.TypeAppend, ipc.TypePublish, ipc.TypeAck, ipc.TypeCommit, ipc.TypeInitProducer, ipc.TypeAdmin,
-		ipc.TypePull, ipc.TypeExtend, ipc.TypeBeginTxn, ipc.TypeEndTxn,
+		ipc.TypePull, ipc.TypePullFrom, ipc.TypeExtend, ipc.TypeBeginTxn, ipc.TypeEndTxn,
 		ipc.TypeInitTxnal, ipc.TypeTxnAdd, ipc.TypeTxnOffsets, ipc.TypeTxnFinish,
-		ipc.TypeGroupHeartbeat, ipc.TypeGroupSync, ipc.TypeGroupLeave, ipc.TypeGroupCommit:
+		ipc.TypeGroupHeartbeat, ipc.TypeShareHeartbeat, ipc.TypeGroupSync, ipc.TypeGroupLeave, ipc.TypeGroupCommit:
 		return true
 	}
 	events := journal.Events(c.in.Known)
@@ -61,7 +61,7 @@ func (c *Core) answerAgain() {
 // answerFrom words the answer of one event.
 func (c *Core) answerFrom(h ipc.Head, ev journal.Event) error {
 	t, g := c.turn, c.pastGate(c.askedLevel())
-	if c.in.Type >= ipc.TypeGroupHeartbeat && c.in.Type <= ipc.TypeGroupCommit && ev.Type != journal.EvRejected {
+	if (c.in.Type >= ipc.TypeGroupHeartbeat && c.in.Type <= ipc.TypeGroupCommit || c.in.Type == ipc.TypeShareHeartbeat) && ev.Type != journal.EvRejected {
 		return c.answerGroupAgain(h)
 	}
 	switch ev.Type {

@@ -53,6 +53,9 @@ func (c *Core) applyQueueEvent(ev journal.Event, timeMS int64) error {
 func (k *cursor) came(c *Core, base, count, weight uint64, ttlMS, timeMS int64) {
 	set := k.queue.set
 	if set.MaxBytes.Given {
+		if n := len(k.sizes); n > 0 && k.sizes[n-1].next < base {
+			k.sizes.add(k.sizes[n-1].next, base, 0) // they came when no policy limited the bytes
+		}
 		k.sizes.add(base, base+count, weight)
 	}
 	if set.RewindMS.Given {
@@ -130,7 +133,7 @@ func (c *Core) applyAcked(e *journal.Acked) error {
 	return nil
 }
 
-// applyReturned counts an attempt for each message that came back. What has been acknowledged by
+// applyReturned counts an attempt for each message that came back, unless it was not even sent. What has been acknowledged by
 // the time of this event is left out here rather than in the event, which stays short even where
 // the range is full of holes. A lease ends with it.
 func (c *Core) applyReturned(e *journal.Returned) error {
@@ -140,10 +143,10 @@ func (c *Core) applyReturned(e *journal.Returned) error {
 	}
 	for _, r := range e.Ranges {
 		k.pending(r.First, r.First+uint64(r.Count), func(first, next uint64) {
-			if !failpoint.Broken("attempts-not-counted") {
+			if e.Reason != ipc.ReasonUnsent && !failpoint.Broken("attempts-not-counted") {
 				k.attempts = k.attempts.raise(first, next)
 			}
-			if e.Reason == ipc.ReasonLeaseOver {
+			if e.Reason == ipc.ReasonLeaseOver || e.Reason == ipc.ReasonUnsent {
 				k.leases.drop(first, next)
 				k.free(first, next)
 			}

@@ -17,7 +17,7 @@ func (c *Core) applyThing(ev journal.Event, timeMS int64) error {
 		return firstError(err, func() error { return c.applyTopicCreated(&e, timeMS) })
 	case journal.EvTopicDeleted:
 		e, err := journal.DecodeTopicDeleted(ev)
-		return firstError(err, func() error { return c.applyTopicDeleted(&e) })
+		return firstError(err, func() error { return c.applyTopicDeleted(&e, timeMS) })
 	case journal.EvPartitionsAdded:
 		e, err := journal.DecodePartitionsAdded(ev)
 		return firstError(err, func() error { return c.applyPartitionsAdded(&e) })
@@ -26,7 +26,7 @@ func (c *Core) applyThing(ev journal.Event, timeMS int64) error {
 		return firstError(err, func() error { return c.applyQueueCreated(&e) })
 	case journal.EvQueueDeleted:
 		e, err := journal.DecodeQueueDeleted(ev)
-		return firstError(err, func() error { return c.applyQueueDeleted(e.Queue) })
+		return firstError(err, func() error { return c.applyQueueDeleted(e.Queue, timeMS) })
 	case journal.EvExchangeCreated:
 		e, err := journal.DecodeExchangeCreated(ev)
 		return firstError(err, func() error { return c.applyExchangeCreated(&e) })
@@ -40,7 +40,7 @@ func (c *Core) applyThing(ev journal.Event, timeMS int64) error {
 		e, err := journal.DecodeBindingDeleted(ev)
 		return firstError(err, func() error { return c.applyBindingDeleted(&e.Binding) })
 	}
-	return c.applyGroup(ev, timeMS)
+	return c.applyDefinition(ev, timeMS)
 }
 
 // keepable tells whether an index can have this level: a broker that stands alone has no quorum.
@@ -115,13 +115,13 @@ func (c *Core) addIndexes(t *topic, ids []uint64) error {
 // applyTopicDeleted forgets the topic with all that refers to it: partitions, bindings, the lanes
 // of producers, the positions of groups. Its ids are never used again, so what is on its way with
 // one of them (marks, waits, records in ring 12345) finds nothing instead of a stranger.
-func (c *Core) applyTopicDeleted(e *journal.TopicDeleted) error {
+func (c *Core) applyTopicDeleted(e *journal.TopicDeleted, timeMS int64) error {
 	t := c.topicByID[e.ID]
 	if t == nil {
 		return misfit("topic %d does not exist", e.ID)
 	}
 	for len(t.views) > 0 { // queues over it go with it
-		if err := c.applyQueueDeleted(t.views[0].id); err != nil {
+		if err := c.applyQueueDeleted(t.views[0].id, timeMS); err != nil {
 			return err
 		}
 	}
@@ -164,7 +164,8 @@ func (c *Core) applyQueueCreated(e *journal.QueueCreated) error {
 	}
 	q := &queue{id: e.Queue, name: strings.Clone(e.Name), level: e.Level, owner: e.Owner}
 	set := cloneSettings(&e.Settings)
-	q.set = c.intern(&set)
+	q.declared = c.intern(&set)
+	c.govern(q)
 	if set.Topic == "" {
 		c.addQueue(q, &index{id: e.Queue, level: e.Level})
 		c.unused(q)
@@ -182,14 +183,14 @@ func (c *Core) applyQueueCreated(e *journal.QueueCreated) error {
 		c.addView(q, ix, uint32(i)).floor = e.Starts[i].Offset
 	}
 	c.unused(q)
-	return nil
+	return c.shareBegun(q)
 }
 
 // cloneSettings keeps settings whose strings alias an event.
 func cloneSettings(s *admin.QueueSettings) admin.QueueSettings {
 	out := *s
 	out.DeadLetterExchange, out.DeadLetterKey = strings.Clone(s.DeadLetterExchange), strings.Clone(s.DeadLetterKey)
-	out.Topic, out.Filter = strings.Clone(s.Topic), strings.Clone(s.Filter)
+	out.Topic, out.Filter, out.Arguments = strings.Clone(s.Topic), strings.Clone(s.Filter), strings.Clone(s.Arguments)
 	return out
 }
 
@@ -198,6 +199,7 @@ func cloneSettings(s *admin.QueueSettings) admin.QueueSettings {
 func (c *Core) addQueue(q *queue, ix *index) {
 	c.queues.add(q.name, q)
 	c.queueByID[q.id] = q
+	c.countQueue(q, 1)
 	if q.set.Exclusive {
 		c.own(q.owner)
 	}
@@ -205,6 +207,9 @@ func (c *Core) addQueue(q *queue, ix *index) {
 		t, _ := c.topics.get(q.set.Topic)
 		q.topic = t
 		t.views = append(t.views, q)
+		if group, _, ok := shareOf(q.name); ok {
+			c.shares[group]++
+		}
 		return
 	}
 	q.dest = &destination{name: q.name, queue: q}
@@ -225,7 +230,7 @@ func (c *Core) addView(q *queue, ix *index, number uint32) *cursor {
 
 // applyQueueDeleted forgets the queue, its messages and the bindings to it. Consumers were ended
 // by decide; those of a replay do not exist.
-func (c *Core) applyQueueDeleted(id uint64) error {
+func (c *Core) applyQueueDeleted(id uint64, timeMS int64) error {
 	q := c.queueByID[id]
 	if q == nil {
 		return misfit("queue %d does not exist", id)
@@ -245,8 +250,10 @@ func (c *Core) applyQueueDeleted(id uint64) error {
 	}
 	c.queues.remove(q.name)
 	delete(c.queueByID, q.id)
+	c.countQueue(q, -1)
 	if q.set.Exclusive {
 		c.disown(q.owner)
 	}
+	c.shareEnded(q, timeMS)
 	return nil
 }

@@ -182,8 +182,8 @@ func (c *Core) company(g *group, l *lobby, but func(id string) bool, f func(*jou
 // checkCompany checks that somebody fits to the others: the same type of protocols, one of them
 // that all know, and an entry that can hold what all have to say.
 func (c *Core) checkCompany(g *group, l *lobby, protocolType string, about *journal.GroupClassicMember, old string) refused {
-	if g != nil && g.kind == admin.GroupModern {
-		return errcode.New(errcode.InconsistentProtocol, "group %q is a modern one as long as it has members", g.name)
+	if !g.admits(admin.GroupClassic) {
+		return errcode.New(errcode.InconsistentProtocol, "group %s is %s", quoted(g.name), c.kindOf(g))
 	}
 	but := func(id string) bool { return id == about.Member || id == old }
 	common := make([]bool, len(about.Protocols))

@@ -56,23 +56,29 @@ type state struct {
 	queues    registry[string, *queue]
 	exchanges registry[string, *exchange]
 	groups    registry[string, *group]
-	bindings  registry[string, *binding] // by identity
-	producers producers
-	txns      registry[uint64, *txn] // open ones
-	lastTxn   uint64
-	ended     []endedTxn // the last ones, oldest first
-	txnals    registry[string, *txnal]
-	limbos    [256]*limbo // by class
-	delayed   int         // batches that are held back until they are due
+	// groupSettings are those of groups that are not the broker's own; see group_settings.go.
+	groupSettings registry[string, []admin.Setting]
+	bindings      registry[string, *binding] // by identity
+	producers     producers
+	txns          registry[uint64, *txn] // open ones
+	lastTxn       uint64
+	ended         []endedTxn // the last ones, oldest first
+	txnals        registry[string, *txnal]
+	limbos        [256]*limbo // by class
+	delayed       int         // batches that are held back until they are due
+
+	definitions registry[string, *admin.Definition] // by identity
 
 	// What follows from these.
 
 	partitions int
+	vhosts     map[string]*vhost
 	topicByID  map[uint64]*topic
 	exchByID   map[uint64]*exchange
 	queueByID  map[uint64]*queue
 	dests      map[string]*destination // queues and topics to which can be published, by name
 	settings   map[admin.QueueSettings]*admin.QueueSettings
+	shares     map[string]int // queues of share groups, by group
 	destSets   map[string]*destSet
 	owned      map[journal.Owner]int // queues and transactions of connections
 	txnByKey   map[string]*txn
@@ -126,6 +132,7 @@ type Core struct {
 	parkedOf      map[uint64]int           // parked requests of groups, by connection
 	readTo, tail  uint64                   // how far ring 12345 has been read, and is filled
 	topicsChanged bool                     // some groups need a new target
+	changes       uint64                   // of definitions, since the term began
 
 	endedInReplay []uint64 // indexes that connsrv may not have been told are gone
 
@@ -172,21 +179,28 @@ func New(cfg Config) *Core {
 		queues:    newRegistry[string, *queue](),
 		exchanges: newRegistry[string, *exchange](),
 		groups:    newRegistry[string, *group](),
-		bindings:  newRegistry[string, *binding](),
-		producers: newProducers(),
-		topicByID: make(map[uint64]*topic),
-		exchByID:  make(map[uint64]*exchange),
-		dests:     make(map[string]*destination),
-		txns:      newRegistry[uint64, *txn](),
-		txnals:    newRegistry[string, *txnal](),
-		queueByID: make(map[uint64]*queue),
-		settings:  make(map[admin.QueueSettings]*admin.QueueSettings),
-		destSets:  make(map[string]*destSet),
-		owned:     make(map[journal.Owner]int),
-		txnByKey:  make(map[string]*txn),
+
+		groupSettings: newRegistry[string, []admin.Setting](),
+		shares:        make(map[string]int),
+		bindings:      newRegistry[string, *binding](),
+		producers:     newProducers(),
+		topicByID:     make(map[uint64]*topic),
+		exchByID:      make(map[uint64]*exchange),
+		dests:         make(map[string]*destination),
+		txns:          newRegistry[uint64, *txn](),
+		txnals:        newRegistry[string, *txnal](),
+		queueByID:     make(map[uint64]*queue),
+		settings:      make(map[admin.QueueSettings]*admin.QueueSettings),
+		destSets:      make(map[string]*destSet),
+		owned:         make(map[journal.Owner]int),
+		txnByKey:      make(map[string]*txn),
+
+		definitions: newRegistry[string, *admin.Definition](),
+		vhosts:      make(map[string]*vhost),
 	}
 	c.lastID = uint64(cfg.Shard) << shardShift
 	c.lastPID = int64(cfg.Shard) << shardShift
+	c.predefine()
 	c.predeclare()
 	c.conns = make(map[uint64]*conn)
 	c.consumers = make(map[subID]*consumer)
@@ -302,7 +316,7 @@ func (c *Core) decide() {
 		c.decideSubState()
 	case ipc.TypeResyncEnd:
 		c.decideResyncEnd()
-	case ipc.TypePull:
+	case ipc.TypePull, ipc.TypePullFrom:
 		c.decidePull()
 	case ipc.TypePullEnd:
 		c.decidePullEnd()
@@ -315,7 +329,9 @@ func (c *Core) decide() {
 	case ipc.TypeTxnMember:
 		c.decideTxnMember()
 	case ipc.TypeGroupHeartbeat:
-		c.decideGroupHeartbeat()
+		c.decideGroupHeartbeat(admin.GroupModern)
+	case ipc.TypeShareHeartbeat:
+		c.decideGroupHeartbeat(admin.GroupShare)
 	case ipc.TypeGroupJoin:
 		c.decideGroupJoin()
 	case ipc.TypeGroupSync:

@@ -33,7 +33,7 @@ func (c *Core) decideAck() {
 		holder.heard(m.Recalls)
 	}
 	switch m.Verdict {
-	case ipc.VerdictRequeue:
+	case ipc.VerdictRequeue, ipc.VerdictUnsent:
 		c.requeue(k, m)
 	case ipc.VerdictReject:
 		c.rejectMessages(k, m)
@@ -143,7 +143,9 @@ func (c *Core) requeue(k *cursor, m *ipc.Ack) {
 	level := c.ackLevel(m.Head, k.queue)
 	reason := ipc.ReasonRequeued
 	if m.Lease != 0 {
-		reason = ipc.ReasonLeaseOver
+		if reason = ipc.ReasonLeaseOver; m.Verdict == ipc.VerdictUnsent {
+			reason = ipc.ReasonUnsent
+		}
 	}
 	g := c.givingFor(k, c.in.Pos, reason, level, maxRanges)
 	for _, r := range m.Ranges {

@@ -121,6 +121,11 @@ func (q *queue) ready() (n uint64) {
 // nextReady finds the next run of ready messages: of the highest priority that has any or, over
 // a topic, of each partition in turn.
 func (q *queue) nextReady(most uint64) (k *cursor, first, next uint64, attempts uint16, ok bool) {
+	return q.nextReadyOf(nil, most)
+}
+
+// nextReadyOf is nextReady within some of the queue's indexes, which stand in order; none: all.
+func (q *queue) nextReadyOf(indexes []uint64, most uint64) (k *cursor, first, next uint64, attempts uint16, ok bool) {
 	n := len(q.cursors)
 	for i := range n {
 		if q.topic != nil {
@@ -128,7 +133,7 @@ func (q *queue) nextReady(most uint64) (k *cursor, first, next uint64, attempts 
 		} else {
 			k = q.cursors[n-1-i] // in order of priority, lowest first
 		}
-		if k.idle {
+		if k.idle || indexes != nil && !listed(indexes, k.ix.id) {
 			continue
 		}
 		if first, next, attempts, ok = k.nextReady(k.limit(), most); ok {

@@ -13,8 +13,10 @@ import (
 //	simple     nobody is a member                         offsets.go
 //	modern     the broker assigns, over heartbeats        group_heartbeat.go, group_target.go, group_reconcile.go
 //	classic    the members assign, in generations         classic_join.go, classic_sync.go, classic_rebalance.go
+//	share      the broker assigns, to several at a time   share.go
 //
-// It is of one kind as long as it has members, and simple when the last one has gone.
+// It is of one kind as long as it has members, and simple when the last one has gone; a share group
+// stays one as long as there is a queue of it.
 //
 // Hard state is what members were promised: who is one, what everybody shall have (target) and
 // has (assigned), the generation that was completed. It is journaled at level disk always: a
@@ -25,7 +27,7 @@ import (
 // group is one group. It exists as long as it has positions or members.
 type group struct {
 	name    string
-	kind    admin.GroupType    // Invariant: simple if and only if nobody is a member
+	kind    admin.GroupType    // Invariant: not simple where somebody is a member; share, or simple, where nobody is
 	epoch   int32              // of a modern group; of a classic one, its generation. It never falls
 	emptyMS int64              // since when nobody is a member, or of the last commit since; 0: somebody is
 	offsets []ipc.OffsetCommit // in order of index
@@ -202,12 +204,15 @@ func (c *Core) groupEmptied(g *group, timeMS int64) {
 		return
 	}
 	g.kind, g.stale = admin.GroupSimple, false
+	if c.shares[g.name] > 0 {
+		g.kind = admin.GroupShare
+	}
 	g.protocolType, g.protocol, g.leader, g.synced = "", "", "", false
 	g.owner, g.topics = nil, nil
 	if g.emptyMS == 0 {
 		g.emptyMS = timeMS
 	}
-	if len(g.offsets) == 0 {
+	if len(g.offsets) == 0 && g.kind == admin.GroupSimple {
 		c.groups.remove(g.name)
 	}
 }

@@ -20,6 +20,9 @@ func (c *Core) deleteGroup(m *admin.Delete) (admin.Created, refused) {
 	if no := c.withoutMembers(g, m.Name); no != nil {
 		return admin.Created{}, no
 	}
+	if g.kind == admin.GroupShare {
+		return admin.Created{}, c.deleteShares(g)
+	}
 	c.decided(&journal.GroupDeleted{Pos: c.in.Pos, Group: m.Name})
 	return admin.Created{}, nil
 }

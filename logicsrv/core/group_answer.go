@@ -3,6 +3,7 @@ package core
 import (
 	"slices"
 
+	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
@@ -33,6 +34,12 @@ func (c *Core) groupEvents() (o groupOutcome, err error) {
 				return o, err
 			}
 			o.member = e.Member
+		case journal.EvShareMember:
+			e, err := journal.DecodeShareMember(ev)
+			if err != nil {
+				return o, err
+			}
+			o.member = e.Member
 		case journal.EvGroupAssigned:
 			e, err := journal.DecodeGroupAssigned(ev)
 			if err != nil {
@@ -56,7 +63,7 @@ func (c *Core) answerGroupAgain(h ipc.Head) error {
 		return err
 	}
 	switch c.in.Type {
-	case ipc.TypeGroupHeartbeat:
+	case ipc.TypeGroupHeartbeat, ipc.TypeShareHeartbeat:
 		m, err := ipc.DecodeGroupHeartbeat(c.in.Payload)
 		if err == nil {
 			c.answerHeartbeatAgain(&m, &o)
@@ -89,8 +96,12 @@ func (o *groupOutcome) left(l *ipc.GroupLeaver) bool {
 
 // answerHeartbeatAgain repeats what a member was told.
 func (c *Core) answerHeartbeatAgain(m *ipc.GroupHeartbeat, o *groupOutcome) {
+	kind := admin.GroupModern
+	if c.in.Type == ipc.TypeShareHeartbeat {
+		kind = admin.GroupShare
+	}
 	reply := ipc.GroupAssignment{
-		Head: m.Head, Member: m.Member, Epoch: m.Epoch, HeartbeatMS: c.cfg.GroupHeartbeatMS, SessionMS: c.session(m.SessionMS),
+		Head: m.Head, Member: m.Member, Epoch: m.Epoch, HeartbeatMS: c.heartbeatOf(kind, m.Group), SessionMS: c.sessionOf(kind, m.Group, m.SessionMS),
 	}
 	if o.member != "" {
 		reply.Member = o.member

@@ -21,7 +21,13 @@ func (c *Core) applyGroup(ev journal.Event, timeMS int64) error {
 	switch ev.Type {
 	case journal.EvGroupMember:
 		e, err := journal.DecodeGroupMember(ev)
-		return firstError(err, func() error { return c.applyGroupMember(&e) })
+		return firstError(err, func() error { return c.applyGroupMember(admin.GroupModern, &e) })
+	case journal.EvShareMember:
+		e, err := journal.DecodeShareMember(ev)
+		return firstError(err, func() error { return c.applyGroupMember(admin.GroupShare, (*journal.GroupMember)(&e)) })
+	case journal.EvGroupConfigured:
+		e, err := journal.DecodeGroupConfigured(ev)
+		return firstError(err, func() error { return c.applyGroupConfigured(&e) })
 	case journal.EvGroupTarget:
 		e, err := journal.DecodeGroupTarget(ev)
 		return firstError(err, func() error { return c.applyGroupTarget(&e) })
@@ -75,11 +81,11 @@ func (g *group) freshMember(id, instance string, sessionMS, rebalanceMS int32, i
 	return nil
 }
 
-// applyGroupMember enters or changes a member of a modern group. One that takes the place of
+// applyGroupMember enters or changes a member of a modern or share group. One that takes the place of
 // another has what that had, and nothing to give up: it owns nothing yet.
-func (c *Core) applyGroupMember(e *journal.GroupMember) error {
+func (c *Core) applyGroupMember(kind admin.GroupType, e *journal.GroupMember) error {
 	g := c.groupOf(e.Group)
-	if e.Group == "" || g != nil && g.kind == admin.GroupClassic || !rising(e.Topics) {
+	if e.Group == "" || !g.admits(kind) || !rising(e.Topics) {
 		return misfit("member %q of group %q, topics %q", e.Member, e.Group, e.Topics)
 	}
 	var old *member
@@ -107,7 +113,7 @@ func (c *Core) applyGroupMember(e *journal.GroupMember) error {
 		g.own(m, m.assigned)
 	}
 	g.stale = g.stale || old == nil
-	g.kind = admin.GroupModern
+	g.kind = kind
 	g.enter(m)
 	g.describe(m, e)
 	return nil
@@ -129,7 +135,7 @@ func (g *group) describe(m *member, e *journal.GroupMember) {
 // applyGroupTarget: this is what everybody shall have, under a new epoch.
 func (c *Core) applyGroupTarget(e *journal.GroupTarget) error {
 	g := c.groupOf(e.Group)
-	if g == nil || g.kind != admin.GroupModern || len(e.Shares) != len(g.members) || e.Epoch < g.epoch || e.Epoch < 1 {
+	if g == nil || !g.brokered() || len(e.Shares) != len(g.members) || e.Epoch < g.epoch || e.Epoch < 1 {
 		return misfit("target of group %q: epoch %d, %d shares", e.Group, e.Epoch, len(e.Shares))
 	}
 	if err := c.checkTargets(g, e.Shares); err != nil {
@@ -142,13 +148,14 @@ func (c *Core) applyGroupTarget(e *journal.GroupTarget) error {
 	return nil
 }
 
-// checkTargets: only partitions of topics that a member subscribes to, each meant for one.
+// checkTargets: only partitions of topics that a member subscribes to, each meant for one unless the
+// members share.
 func (c *Core) checkTargets(g *group, shares [][]uint64) error {
 	taken := make(map[uint64]bool)
 	for i, m := range g.members {
 		for _, id := range shares[i] {
 			ix, ok := c.indexes.get(id)
-			if !ok || ix.topic == nil || taken[id] || !m.subscribes(ix.topic.name) {
+			if !ok || ix.topic == nil || taken[id] && g.kind != admin.GroupShare || !m.subscribes(ix.topic.name) {
 				return misfit("index %d for member %q of group %q", id, m.id, g.name)
 			}
 			taken[id] = true
@@ -166,6 +173,9 @@ func (m *member) subscribes(topic string) bool {
 // applyGroupAssigned: this is what the member has from now on. What was another's must have been
 // given up; a static member that is away holds nothing that is no longer meant for it.
 func (c *Core) applyGroupAssigned(e *journal.GroupAssigned) error {
+	if g := c.groupOf(e.Group); g != nil && g.kind == admin.GroupShare {
+		return c.applyShared(g, e)
+	}
 	g, m, err := c.memberIn(e.Group, e.Member, admin.GroupModern)
 	if err != nil {
 		return err
@@ -244,7 +254,7 @@ func (c *Core) applyGroupGeneration(e *journal.GroupGeneration, timeMS int64) er
 	switch {
 	case e.Group == "" || e.Generation < 1 || g == nil && len(e.Members) == 0:
 		return misfit("generation %d of group %q, %d members", e.Generation, e.Group, len(e.Members))
-	case g != nil && (g.kind == admin.GroupModern || e.Generation < g.epoch):
+	case g != nil && (!g.admits(admin.GroupClassic) || e.Generation < g.epoch):
 		return misfit("generation %d of group %q behind %d", e.Generation, e.Group, g.epoch)
 	}
 	if err := checkGeneration(e); err != nil {
@@ -399,7 +409,7 @@ func (c *Core) indexesGone(g *group, gone map[uint64]bool) {
 		}
 		return slices.DeleteFunc(slices.Clone(list), func(id uint64) bool { return gone[id] })
 	}
-	if g.kind == admin.GroupModern {
+	if g.brokered() {
 		for _, m := range g.members {
 			m.target, m.assigned, m.revoking = drop(m.target), drop(m.assigned), drop(m.revoking)
 		}

@@ -10,7 +10,7 @@ import (
 // stateOf is where a group stands.
 func (c *Core) stateOf(g *group) admin.GroupState {
 	switch {
-	case g.kind == admin.GroupSimple:
+	case len(g.members) == 0:
 		return admin.GroupEmpty
 	case g.kind == admin.GroupClassic && c.gathers(g.name):
 		return admin.GroupPreparing
@@ -18,6 +18,8 @@ func (c *Core) stateOf(g *group) admin.GroupState {
 		return admin.GroupCompleting
 	case g.kind == admin.GroupClassic:
 		return admin.GroupStable
+	case g.kind == admin.GroupShare:
+		return admin.GroupStable // nobody waits for anybody
 	}
 	for _, m := range g.members {
 		if !m.settled() && !m.away() {

@@ -151,8 +151,10 @@ func (c *Core) expel(m *member, why journal.Reason) {
 // bereaved goes on without members that have gone.
 func (c *Core) bereaved(g *group, pos uint64) {
 	switch g.kind {
-	case admin.GroupModern:
-		c.retarget(g, pos)
+	case admin.GroupModern, admin.GroupShare:
+		if len(g.members) > 0 {
+			c.retarget(g, pos)
+		}
 	case admin.GroupClassic:
 		c.prepare(g.name)
 	default:

@@ -29,25 +29,29 @@ import (
 // maxMemberID bounds member, instance and client ids and the names of hosts, in bytes.
 const maxMemberID = 255
 
-// decideGroupHeartbeat takes a heartbeat in.
-func (c *Core) decideGroupHeartbeat() {
+// decideGroupHeartbeat takes the heartbeat of a member in, of a modern or of a share group.
+func (c *Core) decideGroupHeartbeat(kind admin.GroupType) {
 	m, err := ipc.DecodeGroupHeartbeat(c.in.Payload)
 	if err != nil {
 		c.malformed()
 		return
 	}
-	if no := c.checkHeartbeat(&m); no != nil {
+	no := c.checkHeartbeat(&m)
+	if no == nil && kind == admin.GroupShare {
+		no = checkSharer(&m)
+	}
+	if no != nil {
 		c.deny(m.Head, no)
 		return
 	}
 	slices.Sort(m.Owned)
 	switch m.Epoch {
 	case ipc.EpochJoin:
-		c.joinGroup(&m)
+		c.joinGroup(kind, &m)
 	case ipc.EpochLeave, ipc.EpochAway:
-		c.leaveGroup(&m)
+		c.leaveGroup(kind, &m)
 	default:
-		c.stayInGroup(&m)
+		c.stayInGroup(kind, &m)
 	}
 }
 
@@ -91,11 +95,11 @@ func checkMemberTexts(texts ...string) refused {
 }
 
 // joinGroup makes a member, or lets one begin again that has nothing any more.
-func (c *Core) joinGroup(m *ipc.GroupHeartbeat) {
+func (c *Core) joinGroup(kind admin.GroupType, m *ipc.GroupHeartbeat) {
 	g := c.groupOf(m.Group)
 	known, old, no := c.joiner(g, m)
 	if no == nil {
-		no = c.checkJoiner(g, known, m)
+		no = c.checkJoiner(kind, g, known, m)
 	}
 	if m.Member == "" {
 		m.Member = c.memberID(m.ClientID, m.Head, c.ringNonce+c.ownTerm)
@@ -118,13 +122,13 @@ func (c *Core) joinGroup(m *ipc.GroupHeartbeat) {
 	}
 	e := journal.GroupMember{
 		Pos: c.in.Pos, Group: m.Group, Member: m.Member, Instance: m.Instance, ClientID: m.ClientID, ClientHost: m.ClientHost,
-		SessionMS: c.session(m.SessionMS), RebalanceMS: c.rebalance(m.RebalanceMS), Assignor: m.Assignor, Topics: m.Topics,
+		SessionMS: c.sessionOf(kind, m.Group, m.SessionMS), RebalanceMS: c.rebalance(m.RebalanceMS), Assignor: m.Assignor, Topics: m.Topics,
 	}
 	if old != nil {
 		e.Replaces = old.id
 	}
 	if known == nil || !known.is(&e) {
-		c.enact(&e)
+		c.enactMember(kind, &e)
 	}
 	g = c.groupOf(m.Group)
 	member := g.member(e.Member)
@@ -153,14 +157,14 @@ func (c *Core) joiner(g *group, m *ipc.GroupHeartbeat) (known, old *member, no r
 }
 
 // checkJoiner checks a join against the group and its limits.
-func (c *Core) checkJoiner(g *group, known *member, m *ipc.GroupHeartbeat) refused {
+func (c *Core) checkJoiner(kind admin.GroupType, g *group, known *member, m *ipc.GroupHeartbeat) refused {
 	switch {
 	case !m.HasTopics:
 		return errcode.New(errcode.InvalidArgument, "a member that joins says what it subscribes to")
 	case len(m.Owned) > 0:
 		return errcode.New(errcode.InvalidArgument, "a member that joins owns nothing, not %d partitions", len(m.Owned))
-	case g != nil && g.kind == admin.GroupClassic || c.gathers(m.Group):
-		return errcode.New(errcode.InconsistentProtocol, "group %q is a classic one as long as it has members", m.Group)
+	case !g.admits(kind) || c.gathers(m.Group):
+		return errcode.New(errcode.InconsistentProtocol, "group %s is %s", quoted(m.Group), c.kindOf(g))
 	case g == nil && c.groups.len() >= c.cfg.MaxGroups:
 		return errcode.New(errcode.LimitExceeded, "at most %d groups", c.cfg.MaxGroups)
 	case known == nil && g != nil && len(g.members) >= c.cfg.MaxGroupMembers:
@@ -200,9 +204,9 @@ func (c *Core) rebalance(ms int32) int32 {
 }
 
 // stayInGroup is the heartbeat of a member.
-func (c *Core) stayInGroup(m *ipc.GroupHeartbeat) {
+func (c *Core) stayInGroup(kind admin.GroupType, m *ipc.GroupHeartbeat) {
 	g := c.groupOf(m.Group)
-	member, no := c.staying(g, m)
+	member, no := c.staying(kind, g, m)
 	if no != nil {
 		c.refuse(m.Head, no.Code, no.Text)
 		return
@@ -218,7 +222,7 @@ func (c *Core) stayInGroup(m *ipc.GroupHeartbeat) {
 			c.deny(m.Head, no)
 			return
 		}
-		c.enact(e)
+		c.enactMember(kind, e)
 		c.watch(member)
 		if g.stale {
 			c.retarget(g, c.in.Pos)
@@ -230,12 +234,12 @@ func (c *Core) stayInGroup(m *ipc.GroupHeartbeat) {
 }
 
 // staying finds the member that a heartbeat is of, and compares epochs.
-func (c *Core) staying(g *group, m *ipc.GroupHeartbeat) (*member, refused) {
-	member, no := c.memberOf(g, admin.GroupModern, m.Group, m.Member, m.Instance)
+func (c *Core) staying(kind admin.GroupType, g *group, m *ipc.GroupHeartbeat) (*member, refused) {
+	member, no := c.memberOf(g, kind, m.Group, m.Member, m.Instance)
 	if no != nil {
 		return nil, no
 	}
-	lost := m.Epoch == member.before && m.HasOwned && len(less(m.Owned, member.assigned)) == 0
+	lost := m.Epoch == member.before && (kind == admin.GroupShare || m.HasOwned && len(less(m.Owned, member.assigned)) == 0)
 	if m.Epoch != member.epoch && !lost {
 		return nil, errcode.New(errcode.FencedMemberEpoch, "member %s is at epoch %d, not %d: give up all partitions and join again", quoted(m.Member), member.epoch, m.Epoch)
 	}
@@ -285,9 +289,9 @@ func (c *Core) amended(g *group, m *member, h *ipc.GroupHeartbeat) *journal.Grou
 }
 
 // leaveGroup ends a member, or lets a static one go for a while.
-func (c *Core) leaveGroup(m *ipc.GroupHeartbeat) {
+func (c *Core) leaveGroup(kind admin.GroupType, m *ipc.GroupHeartbeat) {
 	g := c.groupOf(m.Group)
-	member, no := c.memberOf(g, admin.GroupModern, m.Group, m.Member, m.Instance)
+	member, no := c.memberOf(g, kind, m.Group, m.Member, m.Instance)
 	if no == nil && m.Epoch == ipc.EpochAway && member.instance == "" {
 		no = errcode.New(errcode.InvalidArgument, "member %s is not static: it cannot leave for a while", quoted(m.Member))
 	}

@@ -3,6 +3,7 @@ package core
 import (
 	"bytes"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/trimq/trimq/protocol/admin"
@@ -20,23 +21,35 @@ func (l *loader) groups() {
 		g := &group{name: strings.Clone(l.String()), kind: admin.GroupType(l.U8())}
 		g.epoch, g.emptyMS, g.stale = int32(l.small(maxEpoch)), l.signed(), l.Bool()
 		_, taken := c.groups.get(g.name)
-		if !l.ensure(!taken && g.kind <= admin.GroupClassic && (g.kind != admin.GroupSimple || !g.stale)) {
+		if !l.ensure(!taken && g.kind <= admin.GroupShare && (g.kind != admin.GroupSimple || !g.stale)) {
 			return
 		}
 		if !l.positions(g) {
 			return
 		}
 		switch g.kind {
-		case admin.GroupModern:
+		case admin.GroupModern, admin.GroupShare:
 			l.modern(g)
 		case admin.GroupClassic:
 			l.classic(g)
 		}
-		if !l.ensure((len(g.members) > 0) == (g.kind != admin.GroupSimple) && len(g.members)+len(g.offsets) > 0 && (len(g.members) == 0 || g.emptyMS == 0)) {
+		if !l.ensure(l.inhabited(g) && (len(g.members) == 0 || g.emptyMS == 0)) {
 			return
 		}
 		c.groups.add(g.name, g)
 	}
+	for name := range c.shares { // order: each is looked at by itself
+		g := c.groupOf(name)
+		l.ensure(g != nil && g.kind == admin.GroupShare)
+	}
+}
+
+// inhabited tells whether a group has what makes it exist, and what makes it one of its kind.
+func (l *loader) inhabited(g *group) bool {
+	if g.kind == admin.GroupShare {
+		return len(g.offsets) == 0 && (len(g.members) > 0 || l.c.shares[g.name] > 0 && !g.stale)
+	}
+	return (len(g.members) > 0) == (g.kind != admin.GroupSimple) && len(g.members)+len(g.offsets) > 0
 }
 
 // positions reads what a group has committed.
@@ -73,7 +86,7 @@ func (l *loader) admit(g *group, m *member) bool {
 	return true
 }
 
-// modern reads the members of a modern group, and finds who owns what.
+// modern reads the members of a modern or share group, and finds who owns what.
 func (l *loader) modern(g *group) {
 	meant := make(map[uint64]bool)
 	for range l.Count(13, loadThings) {
@@ -100,10 +113,13 @@ func (l *loader) modern(g *group) {
 func (l *loader) owned(g *group, m *member, meant map[uint64]bool) bool {
 	for _, id := range m.target {
 		ix, ok := l.c.indexes.get(id)
-		if !l.ensure(ok && ix.topic != nil && m.subscribes(ix.topic.name) && !meant[id]) {
+		if !l.ensure(ok && ix.topic != nil && m.subscribes(ix.topic.name) && (g.kind == admin.GroupShare || !meant[id])) {
 			return false
 		}
 		meant[id] = true
+	}
+	if g.kind == admin.GroupShare {
+		return l.ensure(len(m.revoking) == 0 && !slices.ContainsFunc(m.assigned, func(id uint64) bool { return !l.partition(id) }))
 	}
 	for _, list := range [][]uint64{m.assigned, m.revoking} {
 		for _, id := range list {

@@ -23,6 +23,9 @@ func (g *inputs) group(w *world) (ipc.Type, []byte) {
 			epoch = in.epoch
 		}
 	}
+	if g.IntN(3) == 0 {
+		return g.shared(h, in, name, id, epoch)
+	}
 	switch g.IntN(12) {
 	case 0, 1, 2, 3, 4:
 		m := ipc.GroupHeartbeat{Head: h, Group: name, Member: id, Epoch: epoch, Instance: instance, TakeOver: g.IntN(3) == 0, Assignor: g.pick("", "range", "hash")}
@@ -66,13 +69,54 @@ func (g *inputs) group(w *world) (ipc.Type, []byte) {
 	return ipc.TypeGroupCommit, (&ipc.GroupCommit{Head: h, Group: name, Member: id, Instance: instance, Epoch: epoch, Offsets: commits}).Append(nil)
 }
 
+// shared makes a request of a share group.
+func (g *inputs) shared(h ipc.Head, in *group, name, id string, epoch int32) (ipc.Type, []byte) {
+	topic := g.pick("t1", "t2")
+	command := func(cmd admin.Command, body interface{ Append([]byte) []byte }) (ipc.Type, []byte) {
+		return ipc.TypeAdmin, (&ipc.Admin{Head: h, Command: uint16(cmd), Body: body.Append(nil)}).Append(nil)
+	}
+	switch g.IntN(8) {
+	case 0:
+		set := admin.QueueSettings{Durable: g.IntN(6) > 0, Topic: topic, DeliveryLimit: admin.Some(g.Uint64N(3))}
+		return command(admin.CmdCreateQueue, &admin.CreateQueue{Name: sharePrefix + name + "/" + topic, QueueSettings: set})
+	case 1:
+		return command(admin.CmdDeleteQueue, &admin.Delete{Name: sharePrefix + name + "/" + topic})
+	case 2:
+		return command(admin.CmdDeleteGroup, &admin.Delete{Name: name})
+	case 3:
+		m := admin.SetGroup{Group: name, Set: []admin.Setting{{Name: g.pick("a", admin.SettingSessionMS), Value: g.pick("x", "2000")}}}
+		if g.IntN(2) == 0 {
+			m = admin.SetGroup{Group: name, Unset: []string{"a", admin.SettingSessionMS}}
+		}
+		return command(admin.CmdSetGroup, &m)
+	case 4:
+		q := g.index()
+		m := ipc.PullFrom{Pull: ipc.Pull{Head: h, Queue: q, Max: uint32(1 + g.IntN(4)), Wait: g.IntN(2) == 0, InvisibleMS: 1 + g.Uint64N(graceMS)}, Indexes: []uint64{g.index(), q}}
+		return ipc.TypePullFrom, m.Append(nil)
+	}
+	if in != nil && in.kind != admin.GroupShare && len(in.members) > 0 && g.IntN(3) > 0 {
+		epoch = ipc.EpochLeave // or few share groups would come about
+		return ipc.TypeGroupHeartbeat, (&ipc.GroupHeartbeat{Head: h, Group: name, Member: id, Epoch: epoch}).Append(nil)
+	}
+	m := ipc.GroupHeartbeat{Head: h, Group: name, Member: id, Epoch: epoch}
+	if m.HasTopics = g.IntN(2) == 0; m.HasTopics {
+		m.Topics = [][]string{{"t1"}, {"t2"}, {"t1", "t2"}, nil}[g.IntN(4)]
+	}
+	if g.IntN(4) == 0 {
+		m.Epoch, m.HasTopics = ipc.EpochJoin, true
+	}
+	return ipc.TypeShareHeartbeat, m.Append(nil)
+}
+
 // checkGroups checks the invariants of groups: between what members have and what is derived of it,
 // between the generation and those who wait for the next one.
 func checkGroups(t testing.TB, c *Core) {
 	t.Helper()
 	begun := c.begunMS != 0 // before its first turn a term has no timers
 	for name, g := range c.groups.all {
-		if (g.kind == admin.GroupSimple) != (len(g.members) == 0) || len(g.members)+len(g.offsets) == 0 || (g.emptyMS == 0) != (len(g.members) > 0) && len(g.members) > 0 {
+		shares := g.kind == admin.GroupShare && c.shares[name] > 0
+		if (g.kind == admin.GroupSimple) != (len(g.members) == 0) && !shares || len(g.members)+len(g.offsets)+c.shares[name] == 0 ||
+			(g.emptyMS == 0) != (len(g.members) > 0) && len(g.members) > 0 || g.kind != admin.GroupShare && c.shares[name] > 0 {
 			t.Fatalf("group %s of kind %d: %d members, %d positions, empty since %d", name, g.kind, len(g.members), len(g.offsets), g.emptyMS)
 		}
 		owned, meant := 0, 0
@@ -84,8 +128,9 @@ func checkGroups(t testing.TB, c *Core) {
 				t.Fatalf("group %s, member %s: assigned %v, revoking %v, patience armed %t", name, m.id, m.assigned, m.revoking, m.patience.at != 0)
 			}
 			for _, id := range slices.Concat(m.assigned, m.revoking) {
-				owned++
-				if g.owner[id] != m {
+				if owned++; g.kind == admin.GroupShare {
+					owned--
+				} else if g.owner[id] != m {
 					t.Fatalf("group %s: index %d is assigned to %s, and not its own", name, id, m.id)
 				}
 			}

@@ -3,6 +3,7 @@ package core
 import (
 	"slices"
 
+	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
@@ -22,6 +23,9 @@ import (
 
 // reconcile takes the next step of a member, and tells whether it was one.
 func (c *Core) reconcile(g *group, m *member, owned []uint64, known bool) (moved bool) {
+	if g.kind == admin.GroupShare {
+		return c.giveShare(g, m)
+	}
 	if m.settled() {
 		return false
 	}
@@ -57,7 +61,7 @@ func (c *Core) gain(g *group, m *member) (out []uint64) {
 
 // tellAssignment answers a heartbeat from the state; told: with what the member has.
 func (c *Core) tellAssignment(h ipc.Head, m *member, told bool) {
-	reply := ipc.GroupAssignment{Head: h, Member: m.id, Epoch: m.epoch, HeartbeatMS: c.cfg.GroupHeartbeatMS, SessionMS: m.sessionMS, HasTopics: told}
+	reply := ipc.GroupAssignment{Head: h, Member: m.id, Epoch: m.epoch, HeartbeatMS: c.heartbeatOf(m.group.kind, m.group.name), SessionMS: m.sessionMS, HasTopics: told}
 	if told {
 		reply.Topics = c.byTopic(m.assigned)
 	}

@@ -95,6 +95,12 @@ func (s *script) groupInput(verb string, h ipc.Head, w words) (ipc.Type, []byte)
 			HasTopics: w.flag("topics"), Topics: w.list("topics"), HasOwned: w.flag("owned"), Owned: w.indexes("owned"),
 		}
 		return ipc.TypeGroupHeartbeat, m.Append(nil)
+	case "share":
+		m := ipc.GroupHeartbeat{
+			Head: h, Group: group, Member: member, Epoch: i32("epoch"), Instance: instance, ClientID: w["client"], ClientHost: w["host"],
+			HasTopics: w.flag("topics"), Topics: w.list("topics"), HasOwned: w.flag("owned"),
+		}
+		return ipc.TypeShareHeartbeat, m.Append(nil)
 	case "join":
 		m := ipc.GroupJoin{
 			Head: h, Group: group, Member: member, Instance: instance, ClientID: w["client"], ClientHost: w["host"], RequireID: w.flag("require"),
@@ -145,6 +151,12 @@ func traceGroupEvent(ev journal.Event) string {
 		e, _ := journal.DecodeGroupMember(ev)
 		return fmt.Sprintf("group-member %s %s%s%s%s topics=%v session=%d rebalance=%d", e.Group, e.Member,
 			named("instance", e.Instance), named("replaces", e.Replaces), named("assignor", e.Assignor), e.Topics, e.SessionMS, e.RebalanceMS)
+	case journal.EvShareMember:
+		e, _ := journal.DecodeShareMember(ev)
+		return fmt.Sprintf("share-member %s %s topics=%v session=%d", e.Group, e.Member, e.Topics, e.SessionMS)
+	case journal.EvGroupConfigured:
+		e, _ := journal.DecodeGroupConfigured(ev)
+		return fmt.Sprintf("group-configured %s %v", e.Group, e.Settings)
 	case journal.EvGroupTarget:
 		e, _ := journal.DecodeGroupTarget(ev)
 		return fmt.Sprintf("group-target %s epoch=%d %v", e.Group, e.Epoch, e.Shares)
@@ -233,16 +245,19 @@ func traceGroupOutput(who string, o Output) string {
 // traceGroups shows what was described of groups.
 func traceGroups(d *admin.Description) (s string) {
 	states := [...]string{"empty", "preparing", "completing", "stable", "reconciling"}
-	types := [...]string{"simple", "modern", "classic"}
+	types := [...]string{"simple", "modern", "classic", "share"}
 	for _, g := range d.Summaries {
 		s += fmt.Sprintf("\n     group %s %s %s%s members=%d", g.Name, types[g.Type], states[g.State], named("type", g.ProtocolType), g.Members)
+	}
+	for _, g := range d.Configs {
+		s += fmt.Sprintf("\n     group %s %v", g.Group, g.Settings)
 	}
 	for _, g := range d.Memberships {
 		s += fmt.Sprintf("\n     group %s %s %s epoch=%d%s%s%s empty=%d left=%d", g.Name, types[g.Type], states[g.State], g.Epoch,
 			named("type", g.ProtocolType), named("protocol", g.Protocol), named("leader", g.Leader), g.EmptyMS, g.MembersLeft)
 		for _, m := range g.Members {
 			s += fmt.Sprintf("\n       %s%s epoch=%d", m.ID, named("instance", m.Instance), m.Epoch)
-			if g.Type == admin.GroupModern {
+			if g.Type != admin.GroupClassic {
 				s += fmt.Sprintf(" topics=%v assigned=%v target=%v", m.Topics, m.Assigned, m.Target)
 			} else {
 				s += fmt.Sprintf(" metadata=%q assignment=%q", m.Metadata, m.Assignment)

@@ -12,7 +12,7 @@ import (
 //
 //	| name str | type u8 | epoch v | emptyMS v | stale bool | list of (index v | offset v | metadata str) |
 //
-// and, of a modern group, its members in order of id:
+// and, of a modern or share group, its members in order of id:
 //
 //	| list of: id str | instance str | clientID str | clientHost str | sessionMS v | rebalanceMS v
 //	|          | epoch + 2 v | before v | assignor str | list of topic str | target ids | assigned ids | revoking ids |
@@ -35,7 +35,7 @@ func (c *Core) appendGroups(b []byte) []byte {
 			b = wire.AppendString(b, o.Metadata)
 		}
 		switch g.kind {
-		case admin.GroupModern:
+		case admin.GroupModern, admin.GroupShare:
 			b = appendModern(b, g)
 		case admin.GroupClassic:
 			b = appendClassic(b, g)

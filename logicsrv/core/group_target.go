@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/trimq/trimq/logicsrv/core/assign"
-	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/journal"
@@ -19,9 +18,9 @@ import (
 // defaultAssignor is what a group uses in which nobody asks for another.
 const defaultAssignor = assign.Sticky
 
-// retarget decides what everybody shall have. REQUIRES: the group is modern.
+// retarget decides what everybody shall have. REQUIRES: the broker assigns in the group.
 func (c *Core) retarget(g *group, pos uint64) {
-	solve := assign.Named(g.assignor())
+	solve := g.assignorOf()
 	if failpoint.Broken("assign-not-sticky") {
 		solve = assign.Named(assign.Range)
 	}
@@ -116,7 +115,7 @@ func (c *Core) retargetStale() {
 		return
 	}
 	for _, g := range c.groups.all {
-		if !g.stale || g.kind != admin.GroupModern {
+		if !g.stale || !g.brokered() {
 			continue
 		}
 		if c.turn.entrySize() >= c.cfg.MaxEntryBytes/4 {

@@ -3,6 +3,7 @@ package core
 import (
 	"slices"
 
+	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
 )
@@ -29,6 +30,10 @@ func (w *world) smallGroups(h ipc.Head) {
 	w.turn(ipc.TypeGroupSync, (&ipc.GroupSync{
 		Head: h, Group: "classic", Member: j.Member, Generation: 1, Assignments: []ipc.GroupShare{{Member: j.Member, Assignment: []byte("share")}},
 	}).Append(nil))
+	w.turn(ipc.TypeShareHeartbeat, (&ipc.GroupHeartbeat{
+		Head: h, Group: "s", Member: "a", ClientID: "c", ClientHost: "/h", HasTopics: true, Topics: []string{"t"},
+	}).Append(nil))
+	w.admin(admin.CmdSetGroup, &admin.SetGroup{Group: "s", Set: []admin.Setting{{Name: "share.auto.offset.reset", Value: "earliest"}}})
 }
 
 // beat sends a heartbeat in a turn of its own, and returns the answer, or why it was refused.

@@ -129,6 +129,9 @@ func (c *Core) checkCommit(m *ipc.CommitOffsets) (ipc.Level, errcode.Code, strin
 	level := ipc.LevelMemory // the highest of the topics that it is about
 	added := 0
 	g, known := c.groups.get(m.Group)
+	if known && g.kind == admin.GroupShare {
+		return 0, errcode.InconsistentProtocol, "a share group has no positions: its queues know what is done with"
+	}
 	for i := range m.Offsets {
 		o := &m.Offsets[i]
 		ix, ok := c.indexes.get(o.Index)

@@ -2,6 +2,7 @@ package core
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/failpoint"
@@ -23,7 +24,8 @@ import (
 // pull is a Pull that waits. It stands in two lists, its queue's and its connection's.
 type pull struct {
 	ipc.Pull
-	queue *queue
+	queue   *queue
+	indexes []uint64 // that it is restricted to, in order; none: it is not
 
 	queueLinks, connLinks links
 }
@@ -68,7 +70,7 @@ func ofConn(p *pull) *links  { return &p.connLinks }
 
 // decidePull answers a Pull, or parks it.
 func (c *Core) decidePull() {
-	m, err := ipc.DecodePull(c.in.Payload)
+	m, indexes, err := c.readPull()
 	if err != nil {
 		c.malformed()
 		return
@@ -95,7 +97,7 @@ func (c *Core) decidePull() {
 		return // told twice
 	}
 	c.unused(q)
-	p := &pull{Pull: m, queue: q}
+	p := &pull{Pull: m, queue: q, indexes: indexes}
 	c.expireFirst(q)
 	switch {
 	case !c.resynced || c.overdue(q) || !c.leaseFits(p):
@@ -109,6 +111,17 @@ func (c *Core) decidePull() {
 	default:
 		c.answerPull(p, atOnce, nil, 0, 0)
 	}
+}
+
+// readPull reads a Pull of either kind.
+func (c *Core) readPull() (ipc.Pull, []uint64, error) {
+	if c.in.Type == ipc.TypePull {
+		m, err := ipc.DecodePull(c.in.Payload)
+		return m, nil, err
+	}
+	m, err := ipc.DecodePullFrom(c.in.Payload)
+	slices.Sort(m.Indexes)
+	return m.Pull, m.Indexes, err
 }
 
 // void tells whether a soft request that waits is void: its loop has not answered the Marker,
@@ -159,7 +172,7 @@ func (c *Core) leaseAgain(p *pull) bool {
 // are leased, in an event, both of which have limits. It returns how many runs it gave; 0: nothing
 // is ready. pos is of the input that asks now; NoInput: it has waited.
 func (c *Core) serve(p *pull, pos uint64, most int) int {
-	runs := c.pullReady(p.queue, uint64(p.Max), most)
+	runs := c.pullReady(p, most)
 	if len(runs) == 0 {
 		return 0
 	}
@@ -186,11 +199,11 @@ func (c *Core) leaseFits(p *pull) bool {
 	return p.InvisibleMS == 0 || c.fits(80+20*int(min(uint64(p.Max), uint64(c.cfg.turnPulled()))))
 }
 
-// pullReady takes up to most ready messages of a queue, in maxRuns runs at most and in the order
-// of deliveries.
-func (c *Core) pullReady(q *queue, most uint64, maxRuns int) (runs []ipc.PulledRun) {
-	for most > 0 && len(runs) < maxRuns {
-		k, first, next, attempts, ok := q.nextReady(most)
+// pullReady takes up to as many ready messages as a pull asks for, in maxRuns runs at most and in
+// the order of deliveries.
+func (c *Core) pullReady(p *pull, maxRuns int) (runs []ipc.PulledRun) {
+	for most := uint64(p.Max); most > 0 && len(runs) < maxRuns; {
+		k, first, next, attempts, ok := p.queue.nextReadyOf(p.indexes, most)
 		if !ok {
 			break
 		}
@@ -257,7 +270,8 @@ func (c *Core) unparkPull(p *pull) {
 // servePulls gives what is ready to the pulls that wait, oldest first; false: the turn's limit,
 // in runs, came first.
 func (c *Core) servePulls(q *queue, left *int) bool {
-	for p := q.pulls.first; p != nil && !c.overdue(q); p = q.pulls.first {
+	for p := q.pulls.first; p != nil && !c.overdue(q); {
+		next := p.queueLinks.next
 		if *left <= 0 || !c.leaseFits(p) {
 			return false
 		}
@@ -266,13 +280,18 @@ func (c *Core) servePulls(q *queue, left *int) bool {
 			runs = c.serve(p, journal.NoInput, min(*left, c.cfg.turnPulled()))
 		}
 		if runs == 0 {
-			if p.Wait {
+			if p.Wait && p.indexes == nil {
 				return true
+			}
+			if p.Wait { // there may be something for one that asks for others
+				p = next
+				continue
 			}
 			c.answerPull(p, atOnce, nil, 0, 0) // it was parked for the resync alone
 		}
 		*left -= max(runs, 1)
 		c.unparkPull(p)
+		p = next
 	}
 	return true
 }

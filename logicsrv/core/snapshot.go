@@ -17,6 +17,8 @@ package core
 //	|     id v | epoch v | used v | list of lanes: (to v | epoch v | next v | accepted v | list of (first v | last v | result v)) |
 //	| list of groups      in order of name, see group_snapshot.go
 //	| limbos and transactions, see snapshot_queues.go
+//	| settings of groups, see group_settings.go
+//	| list of definitions in order of identity: admin.Definition
 //	| transactional producers, see snapshot_txnal.go
 //
 //	set     | 0 |                                              empty
@@ -24,7 +26,8 @@ package core
 //	        | 2 | base v | list of word u64 |                  bitmap from offset base, a multiple of 64
 //
 // The smaller form of a set is taken, runs if equal. What a CRC covers is the matter of the
-// envelope, journal.AppendCheckpoint. Version ladder: 1, never released; 2, the first; 3, with
+// envelope, journal.AppendCheckpoint. Version ladder: 1, never released; 2; 3, the one read: share
+// groups, settings of groups, arguments of queues, exchanges and bindings, definitions,
 // transactional producers.
 
 import (
@@ -65,7 +68,16 @@ func (c *Core) Checkpoint(dst []byte) []byte {
 	b = c.appendExchanges(b)
 	b = c.appendProducers(b)
 	b = c.appendGroups(b)
-	return c.appendTxnals(c.appendTxns(c.appendLimbos(b)))
+	return c.appendTxnals(c.appendDefinitions(c.appendSettings(c.appendTxns(c.appendLimbos(b)))))
+}
+
+// appendDefinitions encodes what is defined. What follows from it for queues is found again.
+func (c *Core) appendDefinitions(b []byte) []byte {
+	b = wire.AppendUvarint(b, uint64(c.definitions.len()))
+	for _, d := range c.definitions.all {
+		b = d.Append(b)
+	}
+	return b
 }
 
 // appendTopics encodes topics with their partitions. The count of routed batches is in it: after

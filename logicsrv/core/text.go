@@ -75,6 +75,9 @@ func (c *Core) Text(b []byte) []byte {
 	for _, x := range c.txns.all {
 		t.txn(x)
 	}
+	for name, list := range c.groupSettings.all {
+		t.line("settings of group %q: %q", name, fmt.Sprint(list))
+	}
 	for i, e := range c.ended {
 		t.line("ended %d txn=%d committed=%v queues=%d", i, e.id, e.committed, e.queues)
 	}
@@ -88,6 +91,9 @@ func (c *Core) Text(b []byte) []byte {
 				t.line("index %d aborted %d-%d producer=%d", ix.id, a.First, a.Last, a.ProducerID)
 			}
 		}
+	}
+	for _, d := range c.definitions.all {
+		t.line("%s %q vhost=%q item=%q %q", d.Kind, d.Name, d.VHost, d.Item, fmt.Sprintf("%+v", d.Values))
 	}
 	return t.b
 }
@@ -120,7 +126,7 @@ func (t *texter) topic(x *topic) {
 }
 
 func (t *texter) queue(q *queue) {
-	t.line("queue %q id=%d level=%d owner=%+v used=%v doomed=%v lease=%d settings=%q", q.name, q.id, q.level, q.owner, q.used, q.doomed, q.lease, fmt.Sprintf("%+v", *q.set))
+	t.line("queue %q id=%d level=%d owner=%+v used=%v doomed=%v lease=%d settings=%q", q.name, q.id, q.level, q.owner, q.used, q.doomed, q.lease, fmt.Sprintf("%+v", *q.declared))
 	for _, k := range q.cursors {
 		path := fmt.Sprintf("queue %q cursor %d", q.name, k.number)
 		own := ""

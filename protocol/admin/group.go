@@ -7,12 +7,14 @@ const (
 	CmdDeleteGroup   Command = 60 // Delete: a group without members, with its positions
 	CmdResetOffsets  Command = 61 // ResetOffsets
 	CmdDeleteOffsets Command = 62 // DeleteOffsets
+	CmdSetGroup      Command = 63 // SetGroup
 )
 
 // What Describe lists of consumer groups besides their positions.
 const (
 	KindMembership   Kind = 60 // Membership: members, assignments, lag
 	KindGroupSummary Kind = 61 // GroupSummary: a line for each group
+	KindGroupConfig  Kind = 62 // GroupConfig: of groups that have settings of their own
 )
 
 // ResetOffsets sets positions of a group that has no members, all of them or none.
@@ -27,6 +29,29 @@ type DeleteOffsets struct {
 	Indexes []uint64
 }
 
+// SetGroup changes settings of a group, which need not exist yet: those of Set have these values from
+// now on, those of Unset the broker's own again.
+type SetGroup struct {
+	Group string
+	Set   []Setting
+	Unset []string
+}
+
+// Setting is one setting of a group, as text; whoever knows the name knows what it means.
+type Setting struct{ Name, Value string }
+
+// GroupConfig is the settings of a group that are not the broker's own, in order of name.
+type GroupConfig struct {
+	Group    string
+	Settings []Setting
+}
+
+// Settings of groups that the broker itself looks at.
+const (
+	SettingSessionMS   = "share.session.timeout.ms"    // of the members of a share group
+	SettingHeartbeatMS = "share.heartbeat.interval.ms" // likewise
+)
+
 // GroupType is how a group shares partitions out.
 type GroupType uint8
 
@@ -34,6 +59,7 @@ const (
 	GroupSimple  GroupType = 0 // nobody is a member: positions alone
 	GroupModern  GroupType = 1 // the broker assigns
 	GroupClassic GroupType = 2 // the members assign
+	GroupShare   GroupType = 3 // the members work partitions off together
 )
 
 // GroupState is where a group stands.

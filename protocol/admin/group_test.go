@@ -18,6 +18,9 @@ func groupCodecs() []codec {
 		body("reset_offsets", "group:s offsets:v index:8 offset:8 metadata:s",
 			ResetOffsets{"g", []ipc.OffsetCommit{{Index: 9, Offset: 7, Metadata: "m"}}}, DecodeResetOffsets),
 		body("delete_offsets", "group:s indexes:v index:8 index:8", DeleteOffsets{"g", []uint64{9, 10}}, DecodeDeleteOffsets),
+		body("set_group", "group:s set:v name:s value:s unset:v name:s", SetGroup{"g", []Setting{{"a", "1"}}, []string{"b"}}, DecodeSetGroup),
+		body("description_group_config", described+"groups:v name:s settings:v name:s value:s name:s value:s",
+			Description{Kind: KindGroupConfig, Configs: []GroupConfig{{"g", []Setting{{"a", "1"}, {"b", "2"}}}}}, DecodeDescription),
 		body("description_membership", described+"groups:v name:s type:1 state:1 epoch:4 protocolType:s protocol:s leader:s emptyMS:8 members:v "+
 			member+"topics:v topic:s assigned:v index:8 target:v index:8 index:8 metadata:s assignment:s "+
 			member+"topics:v assigned:v target:v metadata:s assignment:s membersLeft:4 offsets:v index:8 offset:8 visible:8",

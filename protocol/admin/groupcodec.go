@@ -4,12 +4,15 @@ package admin
 //
 //	ResetOffsets    | group string | list of (index u64 | offset u64 | metadata string) |
 //	DeleteOffsets   | group string | list of index u64 |
+//	SetGroup        | group string | list of setting | list of unset string |
+//	setting         | name string | value string |
 //
 //	membership      | name string | type u8 | state u8 | epoch i32 | protocolType string | protocol string | leader string
 //	                | emptyMS i64 | list of member | membersLeft u32 | list of (index u64 | offset u64 | visible u64) |
 //	member          | id string | instance string | clientID string | clientHost string | epoch i32 | list of topic string
 //	                | assigned list of index u64 | target list of index u64 | metadata bytes | assignment bytes |
 //	group summary   | name string | type u8 | state u8 | protocolType string | members u32 |
+//	group config    | group string | list of setting |
 //
 // Version ladder: 1, as in codec.go.
 
@@ -41,6 +44,38 @@ func DecodeDeleteOffsets(b []byte) (DeleteOffsets, error) {
 	m := DeleteOffsets{c.String(), readIndexes(&c)}
 	return m, c.Done("delete offsets")
 }
+
+// Append appends the encoded body.
+func (m *SetGroup) Append(b []byte) []byte {
+	return appendNames(AppendSettings(wire.AppendString(b, m.Group), m.Set), m.Unset)
+}
+
+// DecodeSetGroup reads a body.
+func DecodeSetGroup(b []byte) (SetGroup, error) {
+	c := wire.Read(b)
+	m := SetGroup{c.String(), ReadSettingList(&c), readNames(&c)}
+	return m, c.Done("set group")
+}
+
+// AppendSettings appends a list of settings; the journal and the checkpoint have such lists too.
+func AppendSettings(b []byte, settings []Setting) []byte {
+	b = wire.AppendUvarint(b, uint64(len(settings)))
+	for _, s := range settings {
+		b = wire.AppendString(wire.AppendString(b, s.Name), s.Value)
+	}
+	return b
+}
+
+// ReadSettingList reads a list of settings.
+func ReadSettingList(c *wire.Cursor) []Setting {
+	return readList(c, 2, func(c *wire.Cursor) Setting { return Setting{c.String(), c.String()} })
+}
+
+func (m *GroupConfig) append(b []byte) []byte {
+	return AppendSettings(wire.AppendString(b, m.Group), m.Settings)
+}
+
+func readGroupConfig(c *wire.Cursor) GroupConfig { return GroupConfig{c.String(), ReadSettingList(c)} }
 
 func appendIndexes(b []byte, indexes []uint64) []byte {
 	b = wire.AppendUvarint(b, uint64(len(indexes)))
@@ -90,7 +125,7 @@ func readMembership(c *wire.Cursor) Membership {
 
 func readGroupType(c *wire.Cursor) GroupType {
 	t := GroupType(c.U8())
-	if t > GroupClassic {
+	if t > GroupShare {
 		c.Fail(wire.ErrOutOfRange)
 	}
 	return t

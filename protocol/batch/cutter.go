@@ -65,12 +65,8 @@ func (c *Cutter) begin(b []byte) (err error) {
 	if c.recs = c.recs[:0]; cap(c.recs) > keptBytes {
 		c.recs = nil
 	}
-	switch codec := Header(b).Codec(); codec {
-	case None:
-	case Zstd:
-		c.recs, err = zstdDecompress(c.recs, b[HeaderSize:], DefaultLimit)
-	default:
-		err = fail(errcode.InvalidBatch, "codec %s is not read here", codec)
+	if codec := Header(b).Codec(); codec != None {
+		c.recs, err = decompress(c.recs, b[HeaderSize:], codec, DefaultLimit)
 	}
 	return err
 }

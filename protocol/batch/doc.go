@@ -15,7 +15,7 @@
 //     may yield is bounded by Reader.Limit, and by what the compressed bytes can hold.
 //  4. What Reader hands out aliases the batch, or the Reader's own buffer where the batch
 //     was compressed; Builder's results alias the Builder.
-//  5. This package is the only one that imports zstd.
+//  5. This package is the only one that imports codecs: gzip, snappy, lz4, zstd.
 //
 // Goroutines: none. A Builder or Reader belongs to one goroutine at a time; the pools of
 // zstd coders behind them are shared and safe.

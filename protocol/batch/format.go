@@ -71,7 +71,7 @@ const (
 // Codec is how the records of a batch are compressed.
 type Codec uint8
 
-// Codecs. Only None and Zstd are built and read here; the others are passed through.
+// Codecs. All are read here; None and Zstd are built.
 const (
 	None   Codec = 0
 	Gzip   Codec = 1

@@ -15,6 +15,9 @@ func seeds(f *testing.F) {
 		b.Add(1, []byte("k"), []byte("a text that repeats itself"), nil)
 	}
 	f.Add(bytes.Clone(b.Seal(batch.Zstd, -1, -1, -1)))
+	for _, p := range packers {
+		f.Add(packed(f, p, []byte("a text that repeats itself"), []byte("a text that repeats itself"), nil))
+	}
 	f.Add([]byte{})
 }
 

@@ -43,18 +43,11 @@ func (r *Reader) Reset(b []byte) error {
 	}
 	h := Header(b)
 	recs := b[HeaderSize:]
-	switch h.Codec() {
-	case None:
-	case Zstd:
-		var err error
-		if r.buf, err = zstdDecompress(r.buf[:0], recs, r.limit()); err != nil {
-			r.err = err
-			return err
+	if h.Codec() != None {
+		if r.buf, r.err = decompress(r.buf[:0], recs, h.Codec(), r.limit()); r.err != nil {
+			return r.err
 		}
 		recs = r.buf
-	default:
-		r.err = fail(errcode.InvalidBatch, "codec %s is not read here", h.Codec())
-		return r.err
 	}
 	if int(h.Count()) > len(recs)/MinRecordBytes {
 		r.err = fail(errcode.InvalidBatch, "batch of %d records in %d bytes", h.Count(), len(recs))

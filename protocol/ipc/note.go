@@ -24,12 +24,13 @@ const (
 	ReasonTimeout       Reason = 8  // its consumer held it for too long
 	ReasonEnded         Reason = 9  // its consumer ended
 	ReasonLeaseOver     Reason = 10 // its visibility time-out is over
+	ReasonUnsent        Reason = 11 // it was not sent to who had it, which is no attempt
 )
 
 var reasonNames = [...]string{
 	ReasonAcked: "acked", ReasonRequeued: "requeued", ReasonRejected: "rejected", ReasonSkipped: "skipped",
 	ReasonExpired: "expired", ReasonMaxLength: "maxlen", ReasonDeliveryLimit: "delivery_limit",
-	ReasonTimeout: "timeout", ReasonEnded: "consumer-ended", ReasonLeaseOver: "lease-over",
+	ReasonTimeout: "timeout", ReasonEnded: "consumer-ended", ReasonLeaseOver: "lease-over", ReasonUnsent: "unsent",
 }
 
 // String is the reason as RabbitMQ's x-death has it where it has one.
@@ -47,7 +48,7 @@ func (r Reason) Kills() bool {
 
 // Returns tells whether messages come back of it.
 func (r Reason) Returns() bool {
-	return r == ReasonRequeued || r >= ReasonTimeout && r <= ReasonLeaseOver
+	return r == ReasonRequeued || r >= ReasonTimeout && r <= ReasonUnsent
 }
 
 // Note is how the messages of a batch came to where they are: what their consumers are told

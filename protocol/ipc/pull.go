@@ -26,8 +26,12 @@ func (m *Pull) Append(b []byte) []byte {
 // DecodePull reads the record.
 func DecodePull(b []byte) (Pull, error) {
 	c := wire.Read(b)
-	m := Pull{readHead(&c), c.U64(), c.U64(), c.U32(), c.Bool(), c.Bool(), c.U64()}
+	m := readPull(&c)
 	return m, done(&c, "pull")
+}
+
+func readPull(c *wire.Cursor) Pull {
+	return Pull{readHead(c), c.U64(), c.U64(), c.U32(), c.Bool(), c.Bool(), c.U64()}
 }
 
 // Append appends the record.

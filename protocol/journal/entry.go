@@ -39,7 +39,8 @@ package journal
 // headCRC covers no body: a body is a RecordBatch with a CRC of its own over bytes 21 …, and
 // what lies before those is checked against the body table (Body.Verify). synced is the LSN that
 // was durable when the entry was written: by it recovery tells a torn tail from damage.
-// Version ladder: 1, never released; 2, the one spoken: references, notes, a version in the ring form.
+// Version ladder: 1, never released; 2: references, notes, a version in the ring form; 3, the one spoken: share groups, settings of groups,
+// queues, exchanges and bindings with the arguments of AMQP.
 
 import (
 	"encoding/binary"
@@ -69,8 +70,8 @@ const (
 
 // Versions of the two forms that are written and read.
 const (
-	DiskVersion = 2
-	RingVersion = 2
+	DiskVersion = 3
+	RingVersion = 3
 )
 
 // DiskMagic begins each entry in the log.

@@ -1,8 +1,11 @@
 package journal
 
-import "github.com/trimq/trimq/protocol/ipc"
+import (
+	"github.com/trimq/trimq/protocol/admin"
+	"github.com/trimq/trimq/protocol/ipc"
+)
 
-// Events of consumer groups; types 40 to 59 are theirs.
+// Events of consumer groups; types 40 to 50, 64 and 65 are theirs.
 const (
 	EvGroupMember     EventType = 40 // GroupMember
 	EvGroupTarget     EventType = 41 // GroupTarget
@@ -15,6 +18,8 @@ const (
 	EvGroupDeleted    EventType = 48 // GroupDeleted
 	EvOffsetsDeleted  EventType = 49 // OffsetsDeleted
 	EvGroupUnsettled  EventType = 50 // GroupUnsettled
+	EvShareMember     EventType = 64 // ShareMember
+	EvGroupConfigured EventType = 65 // GroupConfigured
 )
 
 // Of a modern group: GroupMember when somebody joins or changes what it wants, GroupTarget, with a
@@ -35,6 +40,17 @@ type GroupMember struct {
 	RebalanceMS int32
 	Assignor    string
 	Topics      []string // in order
+}
+
+// ShareMember is GroupMember of a share group: its members have what they shall have at once, and a
+// partition may be several members' at a time.
+type ShareMember GroupMember
+
+// GroupConfigured: these settings of a group are so from now on; the group need not exist.
+type GroupConfigured struct {
+	Pos      uint64
+	Group    string
+	Settings []admin.Setting // all of them, in order of name; none: the broker's own count
 }
 
 // GroupTarget: what each member shall have, in order of the members' ids.

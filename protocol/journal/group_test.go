@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/wire"
 )
@@ -16,6 +17,11 @@ func groupEventCodecs() []eventCodec {
 		event(EvGroupMember, "group_member", "group:s replaces:s member:s instance:s clientID:s clientHost:s sessionMS:4 rebalanceMS:4 "+
 			"assignor:s topics:v topic:s topic:s pad:*",
 			GroupMember{4096, "g", "old", "m", "i", "client", "/host", 45_000, 60_000, "sticky", []string{"a", "b"}}, DecodeGroupMember),
+		event(EvShareMember, "share_member", "group:s replaces:s member:s instance:s clientID:s clientHost:s sessionMS:4 rebalanceMS:4 "+
+			"assignor:s topics:v topic:s topic:s pad:*",
+			ShareMember{4096, "g", "", "m", "", "client", "/host", 45_000, 0, "", []string{"a", "b"}}, DecodeShareMember),
+		event(EvGroupConfigured, "group_configured", "group:s settings:v name:s value:s name:s value:s pad:*",
+			GroupConfigured{4096, "g", []admin.Setting{{Name: "a", Value: "1"}, {Name: "b"}}}, DecodeGroupConfigured),
 		event(EvGroupTarget, "group_target", "group:s epoch:4 shares:v ids:v id:v step:v ids:v ids:v id:v pad:*",
 			GroupTarget{4096, "g", 7, [][]uint64{{9, 300}, nil, {10}}}, DecodeGroupTarget),
 		event(EvGroupAssigned, "group_assigned", "group:s member:s epoch:4 assigned:v id:v step:v revoking:v id:v pad:*",

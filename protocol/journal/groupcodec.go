@@ -15,6 +15,8 @@ package journal
 //	GroupDeleted    | group string |
 //	OffsetsDeleted  | group string | ids |
 //	GroupUnsettled  | group string |
+//	ShareMember     as GroupMember
+//	GroupConfigured | group string | list of (name string | value string) |
 //
 //	member          | member string | instance string | clientID string | clientHost string | sessionMS i32 | rebalanceMS i32
 //	                | list of (name string | metadata bytes) |
@@ -22,6 +24,7 @@ package journal
 // Version ladder: 1 (the entry's).
 
 import (
+	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/wire"
 )
@@ -79,17 +82,30 @@ func readGroupEvent(ev Event, typ EventType) (wire.Cursor, error) {
 }
 
 // Append appends the event.
-func (ev *GroupMember) Append(b []byte) []byte {
+func (ev *GroupMember) Append(b []byte) []byte { return ev.append(b, EvGroupMember) }
+
+// Append appends the event.
+func (ev *ShareMember) Append(b []byte) []byte { return (*GroupMember)(ev).append(b, EvShareMember) }
+
+func (ev *GroupMember) append(b []byte, typ EventType) []byte {
 	start := len(b)
-	b = groupEvent(b, EvGroupMember, ev.Pos, ev.Group, ev.Replaces, ev.Member, ev.Instance, ev.ClientID, ev.ClientHost)
+	b = groupEvent(b, typ, ev.Pos, ev.Group, ev.Replaces, ev.Member, ev.Instance, ev.ClientID, ev.ClientHost)
 	b = wire.AppendString(appendI32(appendI32(b, ev.SessionMS), ev.RebalanceMS), ev.Assignor)
 	b = wire.AppendUvarint(b, uint64(len(ev.Topics)))
 	return endEvent(appendStrings(b, ev.Topics...), start)
 }
 
 // DecodeGroupMember reads the event's body.
-func DecodeGroupMember(ev Event) (GroupMember, error) {
-	c, err := readGroupEvent(ev, EvGroupMember)
+func DecodeGroupMember(ev Event) (GroupMember, error) { return readGroupMember(ev, EvGroupMember) }
+
+// DecodeShareMember reads the event's body.
+func DecodeShareMember(ev Event) (ShareMember, error) {
+	m, err := readGroupMember(ev, EvShareMember)
+	return ShareMember(m), err
+}
+
+func readGroupMember(ev Event, typ EventType) (GroupMember, error) {
+	c, err := readGroupEvent(ev, typ)
 	if err != nil {
 		return GroupMember{}, err
 	}
@@ -104,6 +120,22 @@ func DecodeGroupMember(ev Event) (GroupMember, error) {
 		m.Topics[i] = c.String()
 	}
 	return m, eventErr(c.Done("group member"))
+}
+
+// Append appends the event.
+func (ev *GroupConfigured) Append(b []byte) []byte {
+	start := len(b)
+	return endEvent(admin.AppendSettings(groupEvent(b, EvGroupConfigured, ev.Pos, ev.Group), ev.Settings), start)
+}
+
+// DecodeGroupConfigured reads the event's body.
+func DecodeGroupConfigured(ev Event) (GroupConfigured, error) {
+	c, err := readGroupEvent(ev, EvGroupConfigured)
+	if err != nil {
+		return GroupConfigured{}, err
+	}
+	m := GroupConfigured{Pos: ev.Pos, Group: c.String(), Settings: admin.ReadSettingList(&c)}
+	return m, eventErr(c.Done("group configured"))
 }
 
 // Append appends the event.

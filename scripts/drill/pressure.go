@@ -70,9 +70,11 @@ func makeSmall(dir string) (*smallDisk, error) {
 	return d, nil
 }
 
-// settings put the data there.
+// settings put the data there. So small a reserve goes with a small ring only.
 func (d *smallDisk) settings() map[string]string {
-	return map[string]string{"data_dir": fmt.Sprintf("%q", filepath.Join(d.dir, "data")), "disk_reserve_bytes": fmt.Sprintf(`"%dMi"`, reserveMiB)}
+	return map[string]string{
+		"data_dir": fmt.Sprintf("%q", filepath.Join(d.dir, "data")), "ring_request_bytes": `"4Mi"`, "disk_reserve_bytes": fmt.Sprintf(`"%dMi"`, reserveMiB),
+	}
 }
 
 // unmount takes it away, and what is on it.

@@ -92,6 +92,7 @@ var modules = []struct {
 	{"github.com/BurntSushi/toml", []string{"shmqueue/tier"}},
 	{"github.com/spaolacci/murmur3", []string{"protocol/hash"}},
 	{"github.com/klauspost/compress", []string{"protocol/batch"}},
+	{"github.com/pierrec/lz4", []string{"protocol/batch"}},
 	{"github.com/urfave/cli", []string{"main"}},
 	{"github.com/prometheus", []string{"connsrv"}},
 	{"github.com/twmb/franz-go/pkg/kmsg", []string{"connsrv/kafkaconn", "test"}},

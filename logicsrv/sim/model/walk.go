@@ -60,7 +60,8 @@ func (m *Model) walk(t *Turn) {
 
 // ofGroup tells whether an event is about a consumer group. What they do is no matter of this model.
 func ofGroup(typ journal.EventType) bool {
-	return typ >= journal.EvGroupMember && typ <= journal.EvGroupUnsettled || typ == journal.EvOffsetsCommitted
+	return typ >= journal.EvGroupMember && typ <= journal.EvGroupUnsettled || typ == journal.EvOffsetsCommitted ||
+		typ == journal.EvShareMember || typ == journal.EvGroupConfigured
 }
 
 // trails tells whether an event says what has become of messages that the input before it has put
@@ -211,7 +212,7 @@ func (m *Model) readOutputs(t *Turn) {
 	m.told, m.used = map[question]*Output{}, map[question]bool{}
 	for i := range t.Outputs {
 		o := &t.Outputs[i]
-		if o.Type == ipc.TypeMarker || o.Type == ipc.TypeIndexGone || len(o.Record) < ipc.HeadSize {
+		if o.Type == ipc.TypeMarker || o.Type == ipc.TypeIndexGone || o.Type == ipc.TypeDefined || len(o.Record) < ipc.HeadSize {
 			continue
 		}
 		h, ok := ipc.PeekHead(o.Record)

@@ -57,8 +57,7 @@ func (c *Conn) onChannel(f amqp.Frame, payload []byte) (done bool) {
 	}
 	switch f.Type {
 	case amqp.FrameHeader:
-		ch.header(payload)
-		return true
+		return ch.header(payload)
 	case amqp.FrameBody:
 		return ch.body(payload)
 	}

@@ -152,6 +152,7 @@ func (c *Conn) startOk(m *amqp.ConnectionStartOk) {
 		return
 	}
 	c.user, c.state = user, stateTune
+	c.clientProperties = append(amqp.Table(nil), m.ClientProperties...)
 	c.send(0, &amqp.ConnectionTune{ChannelMax: c.settings.ChannelMax, FrameMax: c.settings.FrameMax, Heartbeat: c.settings.HeartbeatS})
 }
 
@@ -196,7 +197,7 @@ func (c *Conn) open(m *amqp.ConnectionOpen) {
 		return
 	}
 	c.vhost, c.state = vhost, stateOpen
-	c.channels = map[uint16]*channel{}
+	c.channels, c.openedMS = map[uint16]*channel{}, c.settings.UnixMS()
 	c.link.Established()
 	c.send(0, &amqp.ConnectionOpenOk{})
 }

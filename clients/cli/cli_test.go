@@ -132,7 +132,7 @@ func TestAdministration(t *testing.T) {
 	s := newStub(t)
 	s.succeed(t, "", "topic", "create", "orders", "--partitions", "3", "--level", "page", "--retention", "1h", "--retention-bytes", "5")
 	if m, err := admin.DecodeCreateTopic(s.asked[native.CmdCreateTopic]); err != nil ||
-		m != (admin.CreateTopic{Name: "orders", Partitions: 3, Level: 2, RetentionBytes: 5, RetentionMS: 3600000}) {
+		!reflect.DeepEqual(m, admin.CreateTopic{Name: "orders", Partitions: 3, Level: 2, RetentionBytes: 5, RetentionMS: 3600000}) {
 		t.Fatalf("asked for %+v, %v", m, err)
 	}
 	s.succeed(t, "", "queue", "create", "--transient", "q2")

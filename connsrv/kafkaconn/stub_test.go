@@ -14,6 +14,7 @@ import (
 	"github.com/trimq/trimq/protocol/commitlog"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/topicconf"
 )
 
 // stub is a rig whose test plays logicsrv and persistsrv: it stores batches in files of the real
@@ -208,7 +209,9 @@ func (s *stub) admin(m *ipc.Admin) {
 		_, existed := s.topics[t.Name]
 		if !existed {
 			info := s.topic(t.Name, int(t.Partitions))
-			info.RetentionBytes, info.RetentionMS = t.RetentionBytes, t.RetentionMS
+			configs, err := t.Configuration()
+			must(s.tb, err)
+			info.Configs = configs
 		}
 		s.answer(m, &admin.Created{Existed: existed})
 	case admin.CmdDeleteTopic:
@@ -224,6 +227,13 @@ func (s *stub) admin(m *ipc.Admin) {
 		t, err := admin.DecodeAddPartitions(m.Body)
 		must(s.tb, err)
 		s.topic(t.Name, int(t.Total))
+		s.answer(m, &admin.Created{})
+	case admin.CmdAlterTopic:
+		t, err := admin.DecodeAlterTopic(m.Body)
+		must(s.tb, err)
+		configs, err := topicconf.Apply(s.topics[t.Name].Configs, t.Replace, t.Changes)
+		must(s.tb, err)
+		s.topics[t.Name].Configs = configs
 		s.answer(m, &admin.Created{})
 	default:
 		s.adminGroup(m)

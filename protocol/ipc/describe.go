@@ -178,6 +178,7 @@ var kinds = map[Type]kind{
 	TypeCommitted:       of("Committed", DecodeDone),
 	TypeOffsetList:      of("OffsetList", DecodeOffsetList),
 	TypeIndexGone:       bare("IndexGone", DecodeIndexGone),
+	TypeTopicChanged:    bare("TopicChanged", DecodeTopicChanged),
 	TypeRecall:          of("Recall", DecodeRecall),
 	TypePulled:          of("Pulled", DecodePulled),
 	TypeTxnBegun:        of("TxnBegun", DecodeTxnBegun),

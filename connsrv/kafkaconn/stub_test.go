@@ -1,6 +1,7 @@
 package kafkaconn
 
 import (
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,9 +37,10 @@ type stub struct {
 }
 
 type stubIndex struct {
-	file *os.File
-	next uint64
-	n    int64
+	latest int64 // time of a record
+	file   *os.File
+	next   uint64
+	n      int64
 }
 
 func newStub(tb testing.TB) *stub {
@@ -101,8 +103,9 @@ func (s *stub) store(index uint64, b []byte) (base uint64) {
 	_, err := s.seg.WriteAt(stored, s.segEnd)
 	must(s.tb, err)
 	e := commitlog.Entry{
-		Offset: base, Position: uint64(s.segEnd - commitlog.SegmentHeaderSize), Length: uint32(len(b)), Count: uint32(h.Count()), MaxTimeMS: h.MaxTimeMS(),
+		Offset: base, Position: uint64(s.segEnd - commitlog.SegmentHeaderSize), Length: uint32(len(b)), Count: uint32(h.Count()), MaxTimeMS: max(h.MaxTimeMS(), ix.latest),
 	}
+	ix.latest = e.MaxTimeMS
 	s.segEnd += int64(len(b)+7) &^ 7
 	_, err = ix.file.WriteAt(e.Append(nil), commitlog.IndexHeaderSize+ix.n*commitlog.IndexEntrySize)
 	must(s.tb, err)
@@ -110,6 +113,12 @@ func (s *stub) store(index uint64, b []byte) (base uint64) {
 	ix.next += uint64(e.Count)
 	s.answerWaits()
 	return base
+}
+
+// begin lets an index begin at an offset.
+func (s *stub) begin(index, start uint64) {
+	_, err := s.indexes[index].file.WriteAt(binary.LittleEndian.AppendUint64(nil, start), commitlog.IndexStartOffset)
+	must(s.tb, err)
 }
 
 // turn takes what stands in the ring, and lets the room go on.
@@ -234,6 +243,15 @@ func (s *stub) admin(m *ipc.Admin) {
 		configs, err := topicconf.Apply(s.topics[t.Name].Configs, t.Replace, t.Changes)
 		must(s.tb, err)
 		s.topics[t.Name].Configs = configs
+		s.answer(m, &admin.Created{})
+	case admin.CmdDeleteRecords:
+		d, err := admin.DecodeDeleteRecords(m.Body)
+		must(s.tb, err)
+		if ix := s.indexes[d.To[0].Index]; d.To[0].Offset > ix.next {
+			s.refuse(m.Head, errcode.OffsetOutOfRange)
+			return
+		}
+		s.begin(d.To[0].Index, d.To[0].Offset)
 		s.answer(m, &admin.Created{})
 	default:
 		s.adminGroup(m)

@@ -20,7 +20,7 @@ func (s *Server) listenKafka(c *tier.Config) (err error) {
 		return fmt.Errorf("%w: auth_secret_file asks for a secret that Kafka's clients cannot present: unset kafka_listen, or the file", tier.ErrUsage)
 	}
 	settings := &kafkaconn.Settings{
-		Clock: func() int64 { return time.Now().UnixMilli() },
+		Clock:          func() int64 { return time.Now().UnixMilli() },
 		WindowRequests: c.WindowRequests, WindowBytes: int(c.WindowBytes), Cluster: s.cluster,
 		AutoCreate: c.KafkaAutoCreate != 0, Partitions: uint32(c.KafkaPartitions), MaxReplication: c.KafkaMaxReplication, Log: s.log,
 	}

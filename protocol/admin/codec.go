@@ -14,7 +14,7 @@ package admin
 //	Describe        | kind u8 | list of name string | after string | max u32 |
 //	Created         | index u64 | existed bool | name string | messages u64 |     (answers all but Describe)
 //
-// Version ladder: 1, never released; 2, with the native protocol's version 2.
+// Version ladder: 1, never released; 2 and 3, with the native protocol's versions.
 
 import (
 	"strconv"

@@ -118,12 +118,12 @@ func TestBodiesRoundTrip(t *testing.T) {
 
 func TestGolden(t *testing.T) {
 	for _, c := range codecs() {
-		golden.Check(t, "admin_v2_"+c.name, c.layout, c.body)
-		if again, err := c.redo(golden.Read(t, "admin_v2_"+c.name)); err != nil || !bytes.Equal(again, c.body) {
+		golden.Check(t, "admin_v3_"+c.name, c.layout, c.body)
+		if again, err := c.redo(golden.Read(t, "admin_v3_"+c.name)); err != nil || !bytes.Equal(again, c.body) {
 			t.Errorf("%s: the golden file reads as %x, %v", c.name, again, err)
 		}
 	}
-	golden.Constants(t, "admin_v2_constants")
+	golden.Constants(t, "admin_v3_constants")
 }
 
 func TestBodiesRefuseOtherLengths(t *testing.T) {

@@ -80,6 +80,10 @@ func deleteRecords(ctx context.Context, c *cli.Context, client *trimq.Client) er
 	if err != nil {
 		return badUsage("PARTITION is %q; it must be a number", args[1])
 	}
+	offset, err := strconv.ParseUint(args[2], 10, 64)
+	if err != nil && args[2] != "latest" {
+		return badUsage("OFFSET is %q; it must be a number, or latest", args[2])
+	}
 	topics, err := client.Topics(ctx, args[0])
 	if err != nil {
 		return err
@@ -88,11 +92,9 @@ func deleteRecords(ctx context.Context, c *cli.Context, client *trimq.Client) er
 		return badUsage("topic %s has no partition %d, but 0 to %d", args[0], number, len(topics[0].Partitions)-1)
 	}
 	p := topics[0].Partitions[number]
-	to := trimq.SeekTo{Index: p.Index, Offset: p.Visible}
-	if args[2] != "latest" {
-		if to.Offset, err = strconv.ParseUint(args[2], 10, 64); err != nil {
-			return badUsage("OFFSET is %q; it must be a number, or latest", args[2])
-		}
+	to := trimq.SeekTo{Index: p.Index, Offset: offset}
+	if args[2] == "latest" {
+		to.Offset = p.Visible
 	}
 	if err := client.DeleteRecords(ctx, to); err != nil {
 		return err

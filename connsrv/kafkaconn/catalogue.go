@@ -20,6 +20,9 @@ type topic struct {
 	set     topicconf.Settings // what they mean
 }
 
+// configure gives the topic its configuration.
+func (t *topic) configure(configs []ipc.Header) { t.configs, t.set = configs, topicconf.Read(configs) }
+
 // maxBatch is how large a batch of a producer may be, in bytes.
 func (t *topic) maxBatch() int {
 	if t.set.MaxMessageBytes >= 0 {
@@ -54,10 +57,8 @@ func (k *catalogue) learn(info *admin.TopicInfo) *topic {
 		}
 		k.forget(old)
 	}
-	t := &topic{
-		name: info.Name, id: info.UUID, indexes: make([]uint64, len(info.Partitions)),
-		configs: info.Configs, set: topicconf.Read(info.Configs),
-	}
+	t := &topic{name: info.Name, id: info.UUID, indexes: make([]uint64, len(info.Partitions))}
+	t.configure(info.Configs)
 	for i := range info.Partitions {
 		t.indexes[i] = info.Partitions[i].Index
 		k.byIndex[t.indexes[i]] = partition{t, int32(i)}

@@ -90,6 +90,20 @@ func TestInitProducerID(t *testing.T) {
 	}
 }
 
+// offsetsRequest asks for the offset of a time in each partition of a topic.
+func offsetsRequest(name string, partitions int32, timeMS int64) *kmsg.ListOffsetsRequest {
+	req := kmsg.NewPtrListOffsetsRequest()
+	topic := kmsg.NewListOffsetsRequestTopic()
+	topic.Topic = name
+	for partition := range partitions {
+		p := kmsg.NewListOffsetsRequestTopicPartition()
+		p.Partition, p.Timestamp = partition, timeMS
+		topic.Partitions = append(topic.Partitions, p)
+	}
+	req.Topics = append(req.Topics, topic)
+	return req
+}
+
 func TestListOffsets(t *testing.T) {
 	s := newStub(t)
 	a := s.topic("a", 2)
@@ -103,16 +117,7 @@ func TestListOffsets(t *testing.T) {
 			if version < sinceVersion[row.time] {
 				row.offset, row.at = -1, -1
 			}
-			req := kmsg.NewPtrListOffsetsRequest()
-			topic := kmsg.NewListOffsetsRequestTopic()
-			topic.Topic = "a"
-			for partition := range int32(3) {
-				p := kmsg.NewListOffsetsRequestTopicPartition()
-				p.Partition, p.Timestamp = partition, row.time
-				topic.Partitions = append(topic.Partitions, p)
-			}
-			req.Topics = append(req.Topics, topic)
-			got := call1(s, version, req, kmsg.NewPtrListOffsetsResponse()).Topics[0].Partitions
+			got := call1(s, version, offsetsRequest("a", 3, row.time), kmsg.NewPtrListOffsetsResponse()).Topics[0].Partitions
 			if p := got[0]; p.Offset != row.offset || p.Timestamp != row.at || (p.ErrorCode == codeUnsupportedVersion) != (version < sinceVersion[row.time]) {
 				t.Errorf("version %d, time %d: %+v", version, row.time, p)
 			}

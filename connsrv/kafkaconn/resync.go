@@ -47,8 +47,9 @@ func (c *Conn) parked(r *session.Request) (ipc.Type, []byte) {
 		return ipc.TypeWait, m.Append(c.loop.Lane.Scratch())
 	case ofAsk:
 		if k := c.callOf(uint32(r.Correlation >> 32)); k != nil {
-			a := &k.asks[uint32(r.Correlation)]
-			return a.typ, a.record
+			if a := &k.asks[uint32(r.Correlation)]; again(a.typ) {
+				return a.typ, a.record
+			}
 		}
 	}
 	return 0, nil

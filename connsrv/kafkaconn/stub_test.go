@@ -34,6 +34,7 @@ type stub struct {
 	held      bool // nothing is taken
 	refuses   errcode.Code
 	groups    stubGroups
+	wanders   func() bool // whether to hand over now, before or after a record is taken
 }
 
 type stubIndex struct {
@@ -134,7 +135,9 @@ func (s *stub) turn() {
 			typ, payload := ipc.Type(rec.Type), slices.Clone(rec.Payload)
 			s.in.Release(rec.End)
 			s.seen[typ]++
+			s.between()
 			s.take(typ, payload)
+			s.between()
 		}
 		s.loop.Lane.Advance()
 		s.feed(nil)

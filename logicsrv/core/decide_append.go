@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
 )
@@ -54,6 +55,10 @@ func (c *Core) decideAppend() {
 	case fresh:
 		if m.Txn != 0 {
 			c.holdAppend(&m, bodyOff, ix)
+			return
+		}
+		if failpoint.Broken("appends-dropped") && m.Req%5 == 0 {
+			c.answerDuplicate(&m, level, ix.next)
 			return
 		}
 		c.appendBatch(&m, bodyOff, ix, level)

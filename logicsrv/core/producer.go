@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
 )
@@ -193,7 +194,7 @@ func (t *producers) judge(to uint64, b *ipc.BatchMeta) (s standing, result uint6
 			return gap, 0
 		}
 		return fresh, 0
-	case b.BaseSeq == l.next:
+	case b.BaseSeq == l.next, failpoint.Broken("sequences-ignored"):
 		return fresh, 0
 	}
 	return l.recall(b)

@@ -18,6 +18,7 @@ package core
 //	| list of groups      in order of name, see group_snapshot.go
 //	| limbos and transactions, see snapshot_queues.go
 //	| settings of groups, see group_settings.go
+//	| list of definitions in order of identity: admin.Definition
 //
 //	set     | 0 |                                              empty
 //	        | 1 | list of runs: (gap v | length v) |           gap from the floor, then from the run before
@@ -25,7 +26,7 @@ package core
 //
 // The smaller form of a set is taken, runs if equal. What a CRC covers is the matter of the
 // envelope, journal.AppendCheckpoint. Version ladder: 1, never released; 2; 3, the one read: share
-// groups, settings of groups.
+// groups, settings of groups, arguments of queues, exchanges and bindings, definitions.
 
 import (
 	"math/bits"
@@ -66,7 +67,16 @@ func (c *Core) Checkpoint(dst []byte) []byte {
 	b = c.appendExchanges(b)
 	b = c.appendProducers(b)
 	b = c.appendGroups(b)
-	return c.appendSettings(c.appendTxns(c.appendLimbos(b)))
+	return c.appendDefinitions(c.appendSettings(c.appendTxns(c.appendLimbos(b))))
+}
+
+// appendDefinitions encodes what is defined. What follows from it for queues is found again.
+func (c *Core) appendDefinitions(b []byte) []byte {
+	b = wire.AppendUvarint(b, uint64(c.definitions.len()))
+	for _, d := range c.definitions.all {
+		b = d.Append(b)
+	}
+	return b
 }
 
 // appendTopics encodes topics with their partitions. The count of routed batches is in it: after

@@ -58,6 +58,7 @@ func (l *loader) load() (*Core, error) {
 	l.limbos()
 	l.txns()
 	l.groupSettings()
+	l.definitions()
 	if err := l.Done("checkpoint"); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCheckpoint, err)
 	}
@@ -231,6 +232,32 @@ func (l *loader) exchanges() {
 			return
 		}
 		l.c.addExchange(newExchange(id, spec))
+	}
+}
+
+// definitions reads what is defined, in place of what New has defined, and finds out what counts for
+// queues and exchanges.
+func (l *loader) definitions() {
+	c := l.c
+	c.definitions, c.vhosts = newRegistry[string, *admin.Definition](), map[string]*vhost{}
+	last := ""
+	for range l.Count(5, loadThings) {
+		d := admin.ReadDefinition(&l.Cursor)
+		id := d.Identity()
+		if !l.ensure(id > last) {
+			return
+		}
+		last = id
+		c.enterDefinition(&d)
+	}
+	if !l.ensure(c.vhosts[admin.DefaultVHost] != nil) {
+		return
+	}
+	for _, q := range c.queues.all {
+		c.govern(q)
+	}
+	for _, x := range c.exchanges.all {
+		c.governExchange(x)
 	}
 }
 

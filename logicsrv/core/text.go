@@ -83,6 +83,9 @@ func (c *Core) Text(b []byte) []byte {
 	for i, e := range c.ended {
 		t.line("ended %d txn=%d committed=%v queues=%d", i, e.id, e.committed, e.queues)
 	}
+	for _, d := range c.definitions.all {
+		t.line("%s %q vhost=%q item=%q %q", d.Kind, d.Name, d.VHost, d.Item, fmt.Sprintf("%+v", d.Values))
+	}
 	return t.b
 }
 
@@ -95,7 +98,7 @@ func (t *texter) topic(x *topic) {
 }
 
 func (t *texter) queue(q *queue) {
-	t.line("queue %q id=%d level=%d owner=%+v used=%v doomed=%v lease=%d settings=%q", q.name, q.id, q.level, q.owner, q.used, q.doomed, q.lease, fmt.Sprintf("%+v", *q.set))
+	t.line("queue %q id=%d level=%d owner=%+v used=%v doomed=%v lease=%d settings=%q", q.name, q.id, q.level, q.owner, q.used, q.doomed, q.lease, fmt.Sprintf("%+v", *q.declared))
 	for _, k := range q.cursors {
 		path := fmt.Sprintf("queue %q cursor %d", q.name, k.number)
 		own := ""

@@ -78,6 +78,9 @@ var Mutants = []Mutant{
 	{"revoke-not-awaited", "members of groups are given partitions that others have not given up"},
 	{"session-expiry-early", "members of groups are out before their session is over"},
 	{"joins-not-retold", "connsrv does not tell parked joins and syncs again"},
+	{"sequences-ignored", "whatever an idempotent producer sends is taken for its next batch"},
+	{"appends-dropped", "some batches are acknowledged and not stored"},
+	{"commits-forgotten", "a group's positions stay where its first commit has put them"},
 	{"cut-without-truncate", "the torn end of the log is left in its file"},
 }
 

@@ -145,6 +145,7 @@ func codecs() []codec {
 		record("deliver", headLayout+"sub:8 index:8 first:8 count:4 attempts:2 zero:2",
 			Deliver{head, 1, 9, 118, 5, 2}, DecodeDeliver),
 		record("done", headLayout, Done{head}, DecodeDone),
+		record("defined", "count:8", Defined{9}, DecodeDefined),
 		record("index_gone", "index:8", IndexGone{9}, DecodeIndexGone),
 		record("topic_changed", "topic:s", TopicChanged{"logs"}, DecodeTopicChanged),
 		record("checkpoint_part", "lsn:8 resultsFrom:8 part:4 parts:4 bytes:*",

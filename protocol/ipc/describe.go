@@ -179,6 +179,7 @@ var kinds = map[Type]kind{
 	TypeOffsetList:      of("OffsetList", DecodeOffsetList),
 	TypeIndexGone:       bare("IndexGone", DecodeIndexGone),
 	TypeTopicChanged:    bare("TopicChanged", DecodeTopicChanged),
+	TypeDefined:         bare("Defined", DecodeDefined),
 	TypeRecall:          of("Recall", DecodeRecall),
 	TypePulled:          of("Pulled", DecodePulled),
 	TypeTxnBegun:        of("TxnBegun", DecodeTxnBegun),

@@ -46,6 +46,7 @@ const (
 	TypeCommitted  Type = 75  // Done: answers CommitOffsets
 	TypeOffsetList Type = 76  // OffsetList: answers FetchOffsets
 	TypeIndexGone  Type = 77  // IndexGone: forget what you know of this index
+	TypeDefined    Type = 92  // Defined: users, policies and the like are others now
 	TypeRecall     Type = 100 // Recall: a consumer's time for these offsets is over
 	TypePulled     Type = 101 // Pulled: answers Pull
 	TypeTxnBegun   Type = 102 // TxnBegun: answers BeginTxn
@@ -485,6 +486,10 @@ type OffsetList struct {
 	Head
 	Offsets []OffsetCommit
 }
+
+// Defined is told to every event loop when something was defined or is no longer: users, permissions,
+// policies and the like. Who keeps a copy reads them anew.
+type Defined struct{ Count uint64 } // of changes since logicsrv began
 
 // IndexGone is told to every event loop after a topic or queue was deleted.
 type IndexGone struct{ Index uint64 }

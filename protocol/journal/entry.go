@@ -34,7 +34,8 @@ package journal
 // headCRC covers no body: a body is a RecordBatch with a CRC of its own over bytes 21 …, and
 // what lies before those is checked against the body table (Body.Verify). synced is the LSN that
 // was durable when the entry was written: by it recovery tells a torn tail from damage.
-// Version ladder: 1, never released; 2: references, notes, a version in the ring form; 3, the one spoken: share groups, settings of groups.
+// Version ladder: 1, never released; 2: references, notes, a version in the ring form; 3, the one spoken: share groups, settings of groups,
+// queues, exchanges and bindings with the arguments of AMQP.
 
 import (
 	"encoding/binary"

@@ -95,7 +95,7 @@ func parseDuration(text string) (time.Duration, bool) {
 	}
 	if timed {
 		d, err := time.ParseDuration(strings.ToLower(clock))
-		if err != nil || d < 0 || strings.ContainsAny(clock, "nuµ") || strings.Contains(clock, "ms") {
+		if err != nil || d < 0 || strings.ContainsAny(clock, "NUµ") || strings.Contains(clock, "MS") {
 			return 0, false
 		}
 		sum += d

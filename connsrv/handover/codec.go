@@ -6,7 +6,7 @@ import (
 )
 
 // Version of the format. A program is asked for it before it takes over. Version ladder: 1, the
-// first.
+// first; 2, with a protocol for each connection and listening socket.
 const Version = tier.HandOverVersion
 
 // Magic begins what is passed on: "TMQH".
@@ -57,7 +57,7 @@ func Uint[T ~uint8 | ~uint16 | ~uint32 | ~uint64](c *Codec, v *T) {
 }
 
 // Int goes over a signed integer.
-func Int[T ~int | ~int32 | ~int64](c *Codec, v *T) {
+func Int[T ~int | ~int16 | ~int32 | ~int64](c *Codec, v *T) {
 	x := uint64(int64(*v))<<1 ^ uint64(int64(*v)>>63)
 	Uint(c, &x)
 	if c.read {

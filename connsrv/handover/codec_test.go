@@ -20,6 +20,7 @@ type thing struct {
 	F int32
 	G int64
 	H bool
+	M int16
 	I string
 	J []byte
 	K []thing
@@ -35,15 +36,16 @@ func (x *thing) pass(c *Codec) {
 	Int(c, &x.F)
 	Int(c, &x.G)
 	c.Bool(&x.H)
+	Int(c, &x.M)
 	c.String(&x.I)
 	c.Bytes(&x.J)
-	List(c, &x.K, 12, func(c *Codec, y *thing) { y.pass(c) })
+	List(c, &x.K, 13, func(c *Codec, y *thing) { y.pass(c) })
 	c.Bytes(&x.L)
 }
 
 func drawThing(rt *rapid.T, depth int) (x thing) {
 	x.A, x.B, x.C, x.D = rapid.Uint8().Draw(rt, "a"), rapid.Uint16().Draw(rt, "b"), rapid.Uint32().Draw(rt, "c"), rapid.Uint64().Draw(rt, "d")
-	x.E, x.F, x.G, x.H = rapid.Int().Draw(rt, "e"), rapid.Int32().Draw(rt, "f"), rapid.Int64().Draw(rt, "g"), rapid.Bool().Draw(rt, "h")
+	x.E, x.F, x.G, x.M, x.H = rapid.Int().Draw(rt, "e"), rapid.Int32().Draw(rt, "f"), rapid.Int64().Draw(rt, "g"), rapid.Int16().Draw(rt, "m"), rapid.Bool().Draw(rt, "h")
 	x.I, x.J = rapid.String().Draw(rt, "i"), rapid.SliceOf(rapid.Byte()).Draw(rt, "j")
 	if len(x.J) == 0 {
 		x.J = nil
@@ -85,6 +87,7 @@ func TestReadRefuses(t *testing.T) {
 	}{
 		"a uint8 of 256":       {wire.AppendUvarint(nil, 256), func(c *Codec) { Uint(c, new(uint8)) }},
 		"an int32 of 2^31":     {wire.AppendUvarint(nil, 1<<32), func(c *Codec) { Int(c, new(int32)) }},
+		"an int16 of 2^15":     {wire.AppendUvarint(nil, 1<<16), func(c *Codec) { Int(c, new(int16)) }},
 		"a long form":          {[]byte{0x80, 0}, func(c *Codec) { Uint(c, new(uint64)) }},
 		"a bool of 2":          {[]byte{2}, func(c *Codec) { c.Bool(new(bool)) }},
 		"a string cut short":   {[]byte{5, 'a'}, func(c *Codec) { c.String(new(string)) }},

@@ -1,8 +1,8 @@
 // Package handover reads and writes what a connsrv passes to the program that replaces it
-// (docs/formats/handover.md): the small parts of which session, nativeconn, reactor and server
+// (docs/formats/handover.md): the small parts of which session, the rooms, reactor and server
 // make the states of their things.
 //
-// Callers: those four. It knows nothing of them.
+// Callers: those. It knows nothing of them.
 //
 // Invariants:
 //

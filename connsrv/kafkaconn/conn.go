@@ -5,7 +5,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/trimq/trimq/connsrv/handover"
 	"github.com/trimq/trimq/connsrv/session"
 	"github.com/trimq/trimq/protocol/invariant"
 	"github.com/trimq/trimq/protocol/ipc"
@@ -42,7 +41,8 @@ type Conn struct {
 
 	patterns  map[string]*pattern // of members of modern groups
 	shares    map[shareKey]*shareSession
-	resyncReq uint64 // all that is parked below is told
+	resyncReq uint64     // all that is parked below is told
+	recalled  []recalled // answers from before a hand-over that are to be looked at again
 }
 
 var _ session.Protocol = (*Conn)(nil)
@@ -120,7 +120,9 @@ func (c *Conn) request(a *api, h requestHead, idBytes int, rest []byte) {
 		return
 	}
 	c.established()
-	c.serve(c.begin(h, clientID), req)
+	k := c.begin(h, clientID)
+	k.req = req
+	c.serve(k, req)
 }
 
 // serve carries a request out.
@@ -292,10 +294,6 @@ func (c *Conn) Drained() {}
 
 // Broadcast: what is gone is told to the event loop (Loop.IndexGone) and to the Waits for it.
 func (c *Conn) Broadcast(ipc.Type, []byte) {}
-
-// Pass implements session.Protocol. Kafka's connections are not passed on (reactor.Door): nothing of
-// them is said, and the program that comes next ends them. Their clients connect again.
-func (c *Conn) Pass(*handover.Codec) {}
 
 // Closed tells logicsrv, if it knows the connection.
 func (c *Conn) Closed() {

@@ -90,6 +90,20 @@ func TestInitProducerID(t *testing.T) {
 	}
 }
 
+// offsetsRequest asks for the offset of a time in each partition of a topic.
+func offsetsRequest(name string, partitions int32, timeMS int64) *kmsg.ListOffsetsRequest {
+	req := kmsg.NewPtrListOffsetsRequest()
+	topic := kmsg.NewListOffsetsRequestTopic()
+	topic.Topic = name
+	for partition := range partitions {
+		p := kmsg.NewListOffsetsRequestTopicPartition()
+		p.Partition, p.Timestamp = partition, timeMS
+		topic.Partitions = append(topic.Partitions, p)
+	}
+	req.Topics = append(req.Topics, topic)
+	return req
+}
+
 func TestListOffsets(t *testing.T) {
 	s := newStub(t)
 	a := s.topic("a", 2)
@@ -99,16 +113,7 @@ func TestListOffsets(t *testing.T) {
 		for _, row := range []struct{ time, offset, at int64 }{
 			{timeLatest, 30, -1}, {timeEarliest, 0, -1}, {0, 0, 1000}, {1005, 5, 1005}, {1015, 25, 1015}, {1020, -1, -1},
 		} {
-			req := kmsg.NewPtrListOffsetsRequest()
-			topic := kmsg.NewListOffsetsRequestTopic()
-			topic.Topic = "a"
-			for partition := range int32(3) {
-				p := kmsg.NewListOffsetsRequestTopicPartition()
-				p.Partition, p.Timestamp = partition, row.time
-				topic.Partitions = append(topic.Partitions, p)
-			}
-			req.Topics = append(req.Topics, topic)
-			got := call1(s, version, req, kmsg.NewPtrListOffsetsResponse()).Topics[0].Partitions
+			got := call1(s, version, offsetsRequest("a", 3, row.time), kmsg.NewPtrListOffsetsResponse()).Topics[0].Partitions
 			if p := got[0]; p.Offset != row.offset || p.Timestamp != row.at || p.ErrorCode != 0 {
 				t.Errorf("version %d, time %d: %+v", version, row.time, p)
 			}

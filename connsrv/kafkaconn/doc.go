@@ -19,10 +19,14 @@
 //  5. An API, and a version of one, is served exactly if versions.go lists it.
 //  6. The catalogue may be old, but what it says was true: who meets an index that is gone
 //     forgets the topic, and the client asks again.
-//  7. The leader epoch of every partition is 0: nothing that was acknowledged is ever cut off.
+//  7. A request changes its room with its last answer, not before, and what it asks of logicsrv follows
+//     from its bytes, from answers and from what is passed on: so the program that takes over can carry
+//     it out again from its start, and asks nothing twice (recall.go). Fields that are new go over in
+//     pass.go, or are named in its test.
+//  8. The leader epoch of every partition is 0: nothing that was acknowledged is ever cut off.
 //
 // Where to look: conn.go (frames), line.go (order, what is asked of logicsrv), versions.go,
-// catalogue.go (topics), one file for each family of APIs, resync.go.
+// catalogue.go (topics), one file for each family of APIs, resync.go, pass.go and recall.go.
 //
 // Goroutines: none; a Conn and a Loop belong to their event loop. If the process dies here,
 // clients connect again and repeat what was not answered; idempotent producers are not doubled.

@@ -61,7 +61,7 @@ func (c *Conn) fetch(k *call, m *kmsg.FetchRequest) {
 	}
 	f := &fetching{
 		maxBytes: maxFetchBytes, minBytes: int(m.MinBytes), committed: m.IsolationLevel == 1,
-		deadlineMS: c.link.NowMS() + int64(min(max(m.MaxWaitMillis, 0), maxFetchWaitMS)),
+		deadlineMS: k.begunMS + int64(min(max(m.MaxWaitMillis, 0), maxFetchWaitMS)),
 	}
 	if m.MaxBytes > 0 {
 		f.maxBytes = min(f.maxBytes, int(m.MaxBytes))

@@ -2,7 +2,6 @@ package kafkaconn
 
 import (
 	"bytes"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -31,7 +30,7 @@ func goodStream() []byte {
 	b := stream(
 		versions, metadataRequest(true, "a", "new"), asksToStore(-1, "a", testBatch(3, 40), testBatch(400, 100), testBatch(1, 1)),
 		asksToStore(0, "new", testBatch(2, 2)), andMore(asksToStore(-1, "none", testBatch(2, 2)), "a", testBatch(7, 7)),
-		fetchRequest(0, 1, 1<<20, from{"a", 0, 0}, from{"a", 1, 3}), kmsg.NewPtrInitProducerIDRequest(), joinRequest(),
+		offsetsRequest("a", 2, timeLatest), fetchRequest(0, 1, 1<<20, from{"a", 0, 0}, from{"a", 1, 3}), kmsg.NewPtrInitProducerIDRequest(), joinRequest(),
 		commitRequest("m1", "a", 5, 6), &kmsg.OffsetFetchRequest{Groups: []kmsg.OffsetFetchRequestGroup{{Group: "g"}}},
 		createRequest("b", 2, with("retention.ms", "9")), kmsg.NewPtrListGroupsRequest(), kmsg.NewPtrFindCoordinatorRequest(),
 	)
@@ -40,9 +39,21 @@ func goodStream() []byte {
 
 // history feeds a stream in pieces and plays logicsrv; it returns what went into the ring and what
 // was answered.
-func history(t *testing.T, stream []byte, cut func() int) (records []string, answers []byte, closed bool) {
+func history(t *testing.T, stream []byte, cut func() int) (records []taken, answers []byte, closed bool) {
 	s := newStub(t)
 	s.topic("a", 3)
+	records = s.play(stream, cut)
+	return records, s.sent(), s.link.closed
+}
+
+// taken is a record that came out of the ring.
+type taken struct {
+	typ     ipc.Type
+	payload string
+}
+
+// play feeds a stream in pieces and plays logicsrv; it returns what went into the ring.
+func (s *stub) play(stream []byte, cut func() int) (records []taken) {
 	for rest := stream; len(rest) > 0 && !s.link.closed; {
 		n := min(len(rest), cut())
 		s.feed(rest[:n])
@@ -57,15 +68,17 @@ func history(t *testing.T, stream []byte, cut func() int) (records []string, ans
 				more = true
 				typ, payload := ipc.Type(rec.Type), slices.Clone(rec.Payload)
 				s.in.Release(rec.End)
-				records = append(records, fmt.Sprintf("%d %x", typ, payload))
+				records = append(records, taken{typ, string(payload)})
+				s.between()
 				s.take(typ, payload)
+				s.between()
 			}
 			s.loop.Lane.Advance()
 			s.feed(nil)
 			more = more || s.in.Ready()
 		}
 	}
-	return records, s.sent(), s.link.closed
+	return records
 }
 
 // FuzzAnySplit: however a stream is cut, the same records and answers come out of it, and nothing

@@ -40,7 +40,7 @@ type intake struct {
 	parts    int // of the topic, to come
 	topic    *topic
 	asking   bool   // logicsrv, for a topic: everything waits
-	asked    string // for which topic it has answered
+	asked    string // for which topic it is asked, or was
 	batch    int    // bytes of the batch that comes next
 }
 
@@ -176,6 +176,9 @@ func (c *Conn) takeTopic(r *reader) (pause bool) {
 		c.askFor(string(name))
 		return true
 	}
+	if t == nil { // or the catalogue has forgotten it since
+		t = in.topic
+	}
 	in.topic, in.parts = t, parts
 	in.topics--
 	p := in.k.produce
@@ -190,9 +193,9 @@ func (c *Conn) takeTopic(r *reader) (pause bool) {
 // askFor has the topic that comes next looked up, and holds the request up so long.
 func (c *Conn) askFor(name string) {
 	in := c.intake
-	in.asking = true
+	in.asking, in.asked = true, name
 	c.lookUp(in.k, []string{name}, func(error) {
-		in.asking, in.asked, in.topic = false, name, c.loop.topics.byName[name]
+		in.asking, in.topic = false, c.loop.topics.byName[name]
 		c.link.Resume()
 	})
 }

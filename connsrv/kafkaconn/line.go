@@ -2,6 +2,7 @@ package kafkaconn
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -17,13 +18,16 @@ type call struct {
 	requestHead
 	number   uint32 // of the call, counted from 0 on
 	clientID string
+	begunMS  int64 // when it came
 	done     bool
 	open     int // answers of logicsrv that are still to come
 
+	req     kmsg.Request  // any other than a Produce request
 	produce *produced     // a Produce request
 	fetch   *fetching     // a Fetch request
 	share   *sharing      // a ShareFetch request
 	asks    []ask         // what was asked of logicsrv
+	unasked int           // of asks: asked before a hand-over, and not again yet
 	resp    kmsg.Response // the answer, once done
 }
 
@@ -31,8 +35,15 @@ type call struct {
 type ask struct {
 	req    uint64 // 0: answered
 	typ    ipc.Type
-	record []byte // of what has to be told again after a Marker; nil: of no other question
-	then   func(answer)
+	record []byte
+	then   func(answer) // nil: it was asked before a hand-over, and not again yet
+	had    *reply       // the answer, kept for a hand-over as long as the call goes on
+}
+
+// reply is a record of logicsrv that answers a question.
+type reply struct {
+	typ     ipc.Type
+	payload []byte
 }
 
 // answer is logicsrv's answer to a question, valid while it is looked at.
@@ -50,7 +61,7 @@ const (
 
 // begin puts a call at the end of the line.
 func (c *Conn) begin(h requestHead, clientID string) *call {
-	k := &call{requestHead: h, number: c.calls, clientID: clientID}
+	k := &call{requestHead: h, number: c.calls, clientID: clientID, begunMS: c.link.NowMS()}
 	c.calls++
 	c.line = append(c.line, k)
 	return k
@@ -126,17 +137,16 @@ func again(typ ipc.Type) bool {
 // ask puts a question to logicsrv, and has then called with its answer. The record's room in the
 // ring is not waited for: a connection has few of them under way.
 func (c *Conn) ask(k *call, typ ipc.Type, encode func(head ipc.Head, b []byte) []byte, then func(answer)) {
+	if k.unasked > 0 && c.recall(k, typ, encode, then) {
+		return
+	}
 	req := c.loop.Lane.Req()
 	record := encode(c.head(req), c.loop.Lane.Scratch())
 	if len(record) > c.loop.Lane.MaxRecord {
 		then(answer{err: errcode.New(errcode.LimitExceeded, "the request makes a record of %d bytes, at most %d", len(record), c.loop.Lane.MaxRecord)})
 		return
 	}
-	a := ask{req: req, typ: typ, then: then}
-	if again(typ) {
-		a.record = append([]byte(nil), record...)
-	}
-	k.asks = append(k.asks, a)
+	k.asks = append(k.asks, ask{req: req, typ: typ, record: slices.Clone(record), then: then})
 	k.open++
 	c.pending.Add(session.Request{Req: req, Command: ofAsk, Correlation: uint64(k.number)<<32 | uint64(len(k.asks)-1)})
 	c.loop.Lane.PutLater(typ, record)
@@ -158,27 +168,44 @@ func (c *Conn) Reply(typ ipc.Type, payload []byte) {
 		c.shareWait = false
 		c.link.Resume()
 	}
-	var err error
-	if typ == ipc.TypeError {
-		m, bad := ipc.DecodeError(payload)
-		if err = bad; err == nil {
-			err = errcode.New(errcode.Code(m.Code), "%s", m.Text)
-		}
-	}
+	record := reply{typ, payload}
 	if r.Command == ofWatch {
-		c.watched(r.Correlation, answer{payload, err})
+		c.watched(r.Correlation, record.answer())
 		return
 	}
 	k, place := c.callOf(uint32(r.Correlation>>32)), uint32(r.Correlation)
 	switch {
 	case k == nil: // of a request that never came as a whole
 	case r.Command == ofBatch:
-		c.stored(k, int(place), answer{payload, err})
+		c.stored(k, int(place), record.answer())
 	default:
-		k.open--
-		k.asks[place].req = 0
-		k.asks[place].then(answer{payload, err})
+		c.answered(k, int(place), record)
 	}
+}
+
+// answer is what a record says.
+func (r reply) answer() answer {
+	if r.typ != ipc.TypeError {
+		return answer{payload: r.payload}
+	}
+	m, err := ipc.DecodeError(r.payload)
+	if err == nil {
+		err = errcode.New(errcode.Code(m.Code), "%s", m.Text)
+	}
+	return answer{err: err}
+}
+
+// answered takes the answer to a question in.
+func (c *Conn) answered(k *call, place int, r reply) {
+	k.asks[place].req = 0
+	if then := k.asks[place].then; then != nil {
+		k.open--
+		then(r.answer())
+	}
+	if !k.done && c.state != stateClosed {
+		k.asks[place].had = &reply{r.typ, slices.Clone(r.payload)}
+	}
+	c.recallAll()
 }
 
 // decoded reads an answer with one of package ipc's decoders; an answer of another form is a bug of

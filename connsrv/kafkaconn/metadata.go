@@ -148,7 +148,7 @@ func metadataTopic(info *admin.TopicInfo) kmsg.MetadataResponseTopic {
 	return t
 }
 
-// leaderEpoch is that of all partitions: see the package's invariant 7.
+// leaderEpoch is that of all partitions: see the package's invariant 8.
 const leaderEpoch = 0
 
 // advertised is where the client shall connect: as configured, or where it has.

@@ -32,56 +32,54 @@ func (c *Conn) consumerGroupHeartbeat(k *call, m *kmsg.ConsumerGroupHeartbeatReq
 	if record.Assignor == assignorUniform {
 		record.Assignor = assignorSticky
 	}
-	c.subscribe(k, m, &record, func(err error) {
+	c.subscribe(k, m, &record, func(next *pattern, err error) {
 		if err != nil {
-			c.finishHeartbeat(k, m, nil, err)
+			c.finishHeartbeat(k, m, nil, nil, err)
 			return
 		}
-		c.own(k, m, &record, func() { c.sendHeartbeat(k, m, &record) })
+		c.own(k, m, &record, func() { c.sendHeartbeat(k, m, next, &record) })
 	})
 }
 
 // subscribe adds to a member's subscription the topics that its pattern matches. It is looked at with
 // each heartbeat as long as the connection lives, for topics come and go; what is told of it is the
-// subscription as a whole.
-func (c *Conn) subscribe(k *call, m *kmsg.ConsumerGroupHeartbeatRequest, record *ipc.GroupHeartbeat, then func(error)) {
+// subscription as a whole. then gets the pattern as it is when the heartbeat was accepted; nil: none.
+func (c *Conn) subscribe(k *call, m *kmsg.ConsumerGroupHeartbeatRequest, record *ipc.GroupHeartbeat, then func(*pattern, error)) {
 	p := c.patterns[m.MemberID]
-	if m.SubscribedTopicRegex != nil {
-		if *m.SubscribedTopicRegex == "" {
-			if p != nil && !record.HasTopics {
-				record.HasTopics, record.Topics = true, p.names
-			}
-			delete(c.patterns, m.MemberID)
-			p = nil
-		} else {
-			compiled, err := regexp.Compile("^(?:" + *m.SubscribedTopicRegex + ")$")
-			if err != nil {
-				c.invalidRegex(k, err)
-				return
-			}
-			p = &pattern{match: compiled}
+	switch {
+	case m.SubscribedTopicRegex == nil:
+	case *m.SubscribedTopicRegex == "":
+		if p != nil && !record.HasTopics {
+			record.HasTopics, record.Topics = true, p.names
 		}
+		p = nil
+	default:
+		compiled, err := regexp.Compile("^(?:" + *m.SubscribedTopicRegex + ")$")
+		if err != nil {
+			c.invalidRegex(k, err)
+			return
+		}
+		p = &pattern{match: compiled}
 	}
 	if p == nil {
-		then(nil)
+		then(nil, nil)
 		return
 	}
+	next := &pattern{match: p.match, names: p.names}
 	if m.SubscribedTopicNames != nil {
-		p.names = m.SubscribedTopicNames
+		next.names = m.SubscribedTopicNames
 	}
 	c.describeTopics(k, nil, func(list []admin.TopicInfo, err error) {
-		topics := slices.Clone(p.names)
+		next.told = slices.Clone(next.names)
 		for i := range list {
-			if p.match.MatchString(list[i].Name) {
-				topics = append(topics, list[i].Name)
+			if next.match.MatchString(list[i].Name) {
+				next.told = append(next.told, list[i].Name)
 			}
 		}
-		if !slices.Equal(topics, p.told) || m.SubscribedTopicRegex != nil || m.SubscribedTopicNames != nil {
-			record.HasTopics, record.Topics = true, topics
+		if !slices.Equal(next.told, p.told) || m.SubscribedTopicRegex != nil || m.SubscribedTopicNames != nil {
+			record.HasTopics, record.Topics = true, next.told
 		}
-		p.told = topics
-		c.keepPattern(m.MemberID, p)
-		then(err)
+		then(next, err)
 	})
 }
 
@@ -95,8 +93,12 @@ type pattern struct {
 // maxPatterns bounds the members with patterns that one connection speaks for.
 const maxPatterns = 16
 
-// keepPattern remembers the pattern of a member.
+// keepPattern remembers the pattern of a member; nil: it has none.
 func (c *Conn) keepPattern(member string, p *pattern) {
+	if p == nil {
+		delete(c.patterns, member)
+		return
+	}
 	if c.patterns == nil || len(c.patterns) >= maxPatterns && c.patterns[member] == nil {
 		c.patterns = map[string]*pattern{}
 	}
@@ -131,18 +133,18 @@ func (c *Conn) own(k *call, m *kmsg.ConsumerGroupHeartbeatRequest, record *ipc.G
 }
 
 // sendHeartbeat asks logicsrv.
-func (c *Conn) sendHeartbeat(k *call, m *kmsg.ConsumerGroupHeartbeatRequest, record *ipc.GroupHeartbeat) {
+func (c *Conn) sendHeartbeat(k *call, m *kmsg.ConsumerGroupHeartbeatRequest, next *pattern, record *ipc.GroupHeartbeat) {
 	c.ask(k, ipc.TypeGroupHeartbeat, func(head ipc.Head, b []byte) []byte {
 		record.Head = head
 		return record.Append(b)
 	}, func(a answer) {
 		told, err := decoded(c, a, ipc.DecodeGroupAssignment)
-		c.finishHeartbeat(k, m, &told, err)
+		c.finishHeartbeat(k, m, next, &told, err)
 	})
 }
 
-// finishHeartbeat answers a heartbeat.
-func (c *Conn) finishHeartbeat(k *call, m *kmsg.ConsumerGroupHeartbeatRequest, told *ipc.GroupAssignment, err error) {
+// finishHeartbeat answers a heartbeat. Only one that was accepted has changed anything.
+func (c *Conn) finishHeartbeat(k *call, m *kmsg.ConsumerGroupHeartbeatRequest, next *pattern, told *ipc.GroupAssignment, err error) {
 	resp := kmsg.NewPtrConsumerGroupHeartbeatResponse()
 	if err != nil {
 		resp.ErrorCode, resp.ErrorMessage = groupCode(m.Group, err), textOf(err)
@@ -152,10 +154,8 @@ func (c *Conn) finishHeartbeat(k *call, m *kmsg.ConsumerGroupHeartbeatRequest, t
 		c.finish(k, resp)
 		return
 	}
-	if p := c.patterns[m.MemberID]; p != nil && m.MemberID != told.Member {
-		delete(c.patterns, m.MemberID)
-		c.keepPattern(told.Member, p)
-	}
+	c.keepPattern(m.MemberID, nil)
+	c.keepPattern(told.Member, next)
 	resp.MemberID, resp.MemberEpoch, resp.HeartbeatIntervalMillis = &told.Member, told.Epoch, told.HeartbeatMS
 	if told.HasTopics {
 		shall := kmsg.NewConsumerGroupHeartbeatResponseAssignment()

@@ -80,9 +80,7 @@ func (c *Conn) shareAcknowledge(k *call, m *kmsg.ShareAcknowledgeRequest) {
 	}
 	c.knowTopics(k, topicsOf(acks), func(err error) {
 		c.acknowledge(k, s, acks, func(done []shareTold) {
-			if m.ShareSessionEpoch == shareEpochFinal {
-				c.closeShare(s)
-			}
+			c.keepShare(s, m.ShareSessionEpoch == shareEpochFinal)
 			resp.AcquisitionLockTimeoutMillis, resp.ErrorCode, resp.ErrorMessage = int32(s.settings.lockMS), codeOf(err), textOf(err)
 			for i := range done {
 				acknowledged(resp, &done[i])
@@ -168,9 +166,10 @@ func checkAcks(batches []kmsg.ShareAcknowledgeRequestTopicPartitionAcknowledgeme
 
 // shareVerdict is a verdict on runs of one lease, or the renewal of it.
 type shareVerdict struct {
-	kind int8
-	of   shareRun // queue, index and lease count
-	runs []shareRun
+	kind    int8        // of acknowledgement, where a member has passed it
+	verdict ipc.Verdict // where it is our own
+	of      shareRun    // queue, index and lease count
+	runs    []shareRun
 }
 
 // verdicts gathers acknowledgements by lease and kind. What is settled is no longer held; what is

@@ -25,11 +25,13 @@ type sharing struct {
 	maxBytes   int
 	maxRecords int
 	deadlineMS int64
+	waits      bool
 	told       []shareTold // of partitions
 	pulls      []*sharePull
-	got        []shareRun // of all pulls
-	aligned    bool       // batches of which a part was acquired were asked for as a whole
-	gathering  bool       // answers are coming; nothing waits any more
+	got        []shareRun     // of all pulls
+	aligned    bool           // batches of which a part was acquired were asked for as a whole
+	gathering  bool           // answers are coming; nothing waits any more
+	back       []shareVerdict // what goes back with the answer, by our own verdict
 }
 
 // shareTold is what is told of a partition, besides what was acquired of it.
@@ -48,7 +50,6 @@ type shareTold struct {
 type sharePull struct {
 	topic    topicID
 	m        ipc.PullFrom
-	place    int // of the question in call.asks
 	answered bool
 }
 
@@ -71,7 +72,7 @@ func (c *Conn) shareFetch(k *call, m *kmsg.ShareFetchRequest) {
 	f := &sharing{
 		session: s, final: m.ShareSessionEpoch == shareEpochFinal, strict: m.ShareAcquireMode == 1,
 		maxBytes: maxFetchBytes, maxRecords: int(m.MaxRecords),
-		deadlineMS: c.link.NowMS() + int64(min(max(m.MaxWaitMillis, 0), maxFetchWaitMS)),
+		deadlineMS: k.begunMS + int64(min(max(m.MaxWaitMillis, 0), maxFetchWaitMS)), waits: m.MaxWaitMillis > 0,
 	}
 	if m.MaxBytes > 0 {
 		f.maxBytes = min(f.maxBytes, int(m.MaxBytes))
@@ -112,8 +113,11 @@ func (s *shareSession) follow(m *kmsg.ShareFetchRequest) (refused string) {
 	return ""
 }
 
-// refuseShare answers a share fetch as a whole.
+// refuseShare answers a share fetch as a whole. What it has acknowledged stays so.
 func (c *Conn) refuseShare(k *call, code int16, text string) {
+	if k.share != nil {
+		c.keepShare(k.share.session, k.share.final)
+	}
 	resp := kmsg.NewPtrShareFetchResponse()
 	resp.ErrorCode, resp.ErrorMessage = code, &text
 	c.finish(k, resp)
@@ -135,11 +139,7 @@ func (c *Conn) shareAcknowledged(k *call, err error) {
 	case err != nil:
 		c.refuseShare(k, codeOf(err), err.Error())
 		return
-	case f.final:
-		c.closeShare(f.session)
-		c.answerShare(k)
-		return
-	case f.maxRecords <= 0 || c.state != stateOpen:
+	case f.final || f.maxRecords <= 0 || c.state != stateOpen:
 		c.answerShare(k)
 		return
 	}
@@ -253,7 +253,6 @@ func (c *Conn) offsetsAt(t *topic, timeMS int64) []uint64 {
 // acquire asks for messages of all topics of a session.
 func (c *Conn) acquire(k *call) {
 	f, s := k.share, k.share.session
-	s.hold.expire(c.link.NowMS())
 	topics := s.topics()
 	s.turn++
 	if len(topics) > f.maxRecords {
@@ -272,7 +271,7 @@ func (c *Conn) acquire(k *call) {
 		if len(p.m.Indexes) == 0 {
 			continue
 		}
-		p.m.Pull = ipc.Pull{Queue: queue, Max: uint32(min(max(1, f.maxRecords/len(topics)), maxShareLocks)), Wait: f.deadlineMS > c.link.NowMS(), InvisibleMS: s.settings.lockMS}
+		p.m.Pull = ipc.Pull{Queue: queue, Max: uint32(min(max(1, f.maxRecords/len(topics)), maxShareLocks)), Wait: f.waits, InvisibleMS: s.settings.lockMS}
 		f.pulls = append(f.pulls, p)
 	}
 	c.pullShare(k)
@@ -307,7 +306,6 @@ func (c *Conn) pullShare(k *call) {
 	}
 	for _, p := range slices.Clone(f.pulls) {
 		p.m.Wait = p.m.Wait && !f.gathering
-		p.place = len(k.asks)
 		c.ask(k, ipc.TypePullFrom, func(head ipc.Head, b []byte) []byte {
 			p.m.Head = head
 			return p.m.Append(b)
@@ -329,11 +327,9 @@ func (c *Conn) endPulls(k *call) {
 	f := k.share
 	f.gathering = true
 	for _, p := range f.pulls {
-		if p.answered || !p.m.Wait || p.m.Req == 0 {
+		if p.answered || !p.m.Wait {
 			continue
 		}
-		p.m.Wait = false
-		k.asks[p.place].record = p.m.Append(nil)
 		m := ipc.PullEnd{Head: c.head(0), Target: p.m.Req}
 		c.loop.Lane.PutLater(ipc.TypePullEnd, m.Append(c.loop.Lane.Scratch()))
 	}

@@ -69,7 +69,7 @@ func (c *Conn) align(k *call) bool {
 func (c *Conn) readShareRun(f *sharing, run *shareRun, used, bytes *int) {
 	p, known := c.loop.topics.byIndex[run.index]
 	if !known {
-		c.giveBack(run, ipc.VerdictUnsent, run.next)
+		f.giveBack(run, ipc.VerdictUnsent, run.next)
 		return
 	}
 	t := f.tell(sharePart{p.topic.id, p.number})
@@ -92,7 +92,7 @@ func (c *Conn) readShareRun(f *sharing, run *shareRun, used, bytes *int) {
 // readShareBatches reads the batches from the front of a run on; false: the run has no more to give.
 func (c *Conn) readShareBatches(f *sharing, t *shareTold, run *shareRun, used, bytes *int) bool {
 	if *bytes > 0 && *bytes >= f.maxBytes {
-		c.giveBack(run, ipc.VerdictUnsent, run.next)
+		f.giveBack(run, ipc.VerdictUnsent, run.next)
 		return false
 	}
 	r := c.loop.readingAt(*used)
@@ -103,15 +103,15 @@ func (c *Conn) readShareBatches(f *sharing, t *shareTold, run *shareRun, used, b
 		if start := uint64(c.startOf(run.index)); start > run.first {
 			next = min(next, start)
 		}
-		c.giveBack(run, ipc.VerdictSkip, next)
+		f.giveBack(run, ipc.VerdictSkip, next)
 		return run.first < run.next
 	case err != nil:
 		t.code, t.text = codeOf(err), err.Error()
-		c.giveBack(run, ipc.VerdictRequeue, run.next)
+		f.giveBack(run, ipc.VerdictRequeue, run.next)
 		return false
 	case *bytes > 0 && r.Bytes > f.maxBytes-*bytes:
 		r.Release()
-		c.giveBack(run, ipc.VerdictUnsent, run.next)
+		f.giveBack(run, ipc.VerdictUnsent, run.next)
 		return false
 	}
 	if t.records.to == 0 {
@@ -123,10 +123,11 @@ func (c *Conn) readShareBatches(f *sharing, t *shareTold, run *shareRun, used, b
 	return true
 }
 
-// giveBack passes a verdict of ours on the front of a run, which nobody gets.
-func (c *Conn) giveBack(run *shareRun, v ipc.Verdict, next uint64) {
-	m := ipc.Range{First: run.first, Count: uint32(next - run.first)}
-	c.putVerdict(v, run.queue, run.index, run.lease, []ipc.Range{m})
+// giveBack has a verdict of ours passed with the answer, on the front of a run, which nobody gets.
+func (f *sharing) giveBack(run *shareRun, v ipc.Verdict, next uint64) {
+	part := *run
+	part.next = next
+	f.back = append(f.back, shareVerdict{verdict: v, of: part})
 	run.first = next
 }
 
@@ -171,6 +172,11 @@ func (c *Conn) answerShare(k *call) {
 	for _, t := range order {
 		c.releaseShare([]shareReading{t.records})
 	}
+	for _, v := range f.back {
+		c.putVerdict(v.verdict, v.of.queue, v.of.index, v.of.lease, []ipc.Range{v.of.span()})
+	}
+	f.session.turn++
+	c.keepShare(f.session, f.final)
 	k.done = true
 	c.flush()
 }

@@ -1,8 +1,11 @@
 package kafkaconn
 
 import (
+	"cmp"
+	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/trimq/trimq/connsrv/session"
 	"github.com/trimq/trimq/protocol/ipc"
@@ -15,6 +18,9 @@ import (
 //
 // What is acquired is told here by offsets, as the protocol does it, and in logicsrv by leases. hold
 // leads from the one to the other.
+//
+// A request works on a copy of its session, which takes the session's place when it is answered: so a
+// request that is carried out again behind a hand-over finds what it found before (recall.go).
 
 // Bounds of the sessions of one connection.
 const (
@@ -50,8 +56,8 @@ type sharePart struct {
 	number int32
 }
 
-// shareSessionFor finds the session that a request belongs to, opens one, or says why it cannot be.
-// fetch: the request may open one.
+// shareSessionFor makes the copy of a session that a request works on, opens one, or says why it cannot
+// be. fetch: the request may open one.
 func (c *Conn) shareSessionFor(group, member *string, epoch int32, fetch bool) (*shareSession, int16, string) {
 	if orEmpty(group) == "" || orEmpty(member) == "" {
 		return nil, codeInvalidRequest, "a share session is of a group and a member"
@@ -65,15 +71,23 @@ func (c *Conn) shareSessionFor(group, member *string, epoch int32, fetch bool) (
 		return nil, codeInvalidShareEpoch, "only a fetch opens a share session"
 	case s == nil:
 		return nil, codeShareSessionNotFound, "this connection has no such share session"
-	case epoch == shareEpochFinal:
-		return s, codeNone, ""
-	case epoch != s.epoch:
+	case epoch != s.epoch && epoch != shareEpochFinal:
 		return nil, codeInvalidShareEpoch, "the share session is at another epoch"
 	}
-	if s.epoch++; s.epoch == math.MaxInt32 {
-		s.epoch = 1
+	s = s.clone()
+	if epoch != shareEpochFinal {
+		if s.epoch++; s.epoch == math.MaxInt32 {
+			s.epoch = 1
+		}
 	}
 	return s, codeNone, ""
+}
+
+// clone is a copy that shares nothing.
+func (s *shareSession) clone() *shareSession {
+	n := *s
+	n.parts, n.queues, n.hold.runs = slices.Clone(s.parts), maps.Clone(s.queues), slices.Clone(s.hold.runs)
+	return &n
 }
 
 // openShare begins a session, in place of the one that was there. What the member has acquired is its
@@ -81,15 +95,27 @@ func (c *Conn) shareSessionFor(group, member *string, epoch int32, fetch bool) (
 func (c *Conn) openShare(key shareKey) (*shareSession, int16, string) {
 	s := &shareSession{shareKey: key, epoch: 1, queues: map[topicID]uint64{}}
 	if old := c.shares[key]; old != nil {
+		old = old.clone()
 		s.queues, s.hold = old.queues, old.hold
 	} else if len(c.shares) >= maxShareSessions {
 		return nil, codeShareSessionLimit, "this connection has too many share sessions"
 	}
+	return s, codeNone, ""
+}
+
+// keepShare puts a session in the place of what it is a copy of, or ends it, now that its request is
+// answered.
+func (c *Conn) keepShare(s *shareSession, final bool) {
+	if final {
+		c.giveBackAll(s.hold.runs)
+		delete(c.shares, s.shareKey)
+		return
+	}
+	s.hold.expire(c.link.NowMS())
 	if c.shares == nil {
 		c.shares = map[shareKey]*shareSession{}
 	}
-	c.shares[key] = s
-	return s, codeNone, ""
+	c.shares[s.shareKey] = s
 }
 
 // add has a session fetch a partition; false: it fetches too many.
@@ -123,9 +149,8 @@ func (s *shareSession) topics() (list []topicID) {
 	return list
 }
 
-// closeShare ends a session: what it has acquired goes back.
-func (c *Conn) closeShare(s *shareSession) {
-	runs := s.hold.runs
+// giveBackAll gives back what was acquired, as if it had not been given.
+func (c *Conn) giveBackAll(runs []shareRun) {
 	for len(runs) > 0 {
 		var ranges []ipc.Range
 		first := runs[0]
@@ -135,15 +160,22 @@ func (c *Conn) closeShare(s *shareSession) {
 		}
 		c.putVerdict(ipc.VerdictUnsent, first.queue, first.index, first.lease, ranges)
 	}
-	s.hold.runs = nil
-	delete(c.shares, s.shareKey)
 }
 
-// closeShares ends all sessions of a connection that has ended.
+// closeShares ends all sessions of a connection that has ended, and the share fetch that is under way.
 func (c *Conn) closeShares() {
-	for _, s := range c.shares { // order: each ends by itself
-		c.closeShare(s)
+	if len(c.line) > 0 && c.line[0].share != nil {
+		c.giveBackAll(c.line[0].share.got)
 	}
+	for _, key := range slices.SortedFunc(maps.Keys(c.shares), shareKey.compare) {
+		c.giveBackAll(c.shares[key].hold.runs)
+	}
+	c.shares = nil
+}
+
+// compare puts sessions in an order.
+func (k shareKey) compare(o shareKey) int {
+	return cmp.Or(strings.Compare(k.group, o.group), strings.Compare(k.member, o.member))
 }
 
 // putVerdict passes a verdict that nobody waits for.

@@ -33,6 +33,7 @@ type stub struct {
 	refuses   errcode.Code
 	groups    stubGroups
 	shares    stubShares
+	wanders   func() bool // whether to hand over now, before or after a record is taken
 }
 
 type stubIndex struct {
@@ -126,7 +127,9 @@ func (s *stub) turn() {
 			typ, payload := ipc.Type(rec.Type), slices.Clone(rec.Payload)
 			s.in.Release(rec.End)
 			s.seen[typ]++
+			s.between()
 			s.take(typ, payload)
+			s.between()
 		}
 		s.loop.Lane.Advance()
 		s.feed(nil)

@@ -32,6 +32,9 @@ func (c *Conn) Pass(s *handover.Codec) {
 	}
 }
 
+// TakenOver: all that a room is has been read.
+func (c *Conn) TakenOver() {}
+
 // passOwn goes over what is the connection's own.
 func (c *Conn) passOwn(s *handover.Codec) {
 	handover.Uint(s, &c.state)

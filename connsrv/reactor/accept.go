@@ -23,16 +23,18 @@ const listenBacklog = 4096
 // maxRefusals is how many connections beyond the limit are told why before they are closed.
 const maxRefusals = 64
 
-// Door says what becomes of the connections that a listener accepts.
+// Door is where the clients of a protocol come in, and what becomes of their connections.
 type Door struct {
+	// Protocol names it in what is passed on: a connection goes on in a room of the same protocol.
+	Protocol string
+	// Address is where it listens, HOST:PORT: each address that the host name has; no host means
+	// all of them, IPv6 and IPv4; the kernel chooses for a port of 0.
+	Address string
 	// Room makes the state machine of a new connection, which has come in at the address local.
 	// Called in its loop.
 	Room func(l *Loop, link session.Link, local netip.AddrPort) session.Protocol
 	// Refusal is what a connection beyond the limit is sent before it is closed; nil: nothing.
 	Refusal func() []byte
-	// Passed: the listener and its connections are passed on when another program replaces this one.
-	// Others end with it.
-	Passed bool
 }
 
 // listener accepts in the first loop and spreads connections over all.
@@ -41,37 +43,36 @@ type listener struct {
 	door  *Door
 	fd    int
 	addr  netip.AddrPort
-	spare int // a descriptor to give up when there are none left
+	asked string // the Door's address for which it listens
+	spare int    // a descriptor to give up when there are none left
 }
 
-// Listen is ListenAt with the Room and Refusal of the Options.
-func (g *Group) Listen(address string) (port uint16, err error) {
-	return g.ListenAt(address, g.ownDoor())
-}
-
-func (g *Group) ownDoor() *Door {
-	o := &g.options
-	return &Door{
-		Room:    func(l *Loop, link session.Link, _ netip.AddrPort) session.Protocol { return o.Room(l, link) },
-		Refusal: o.Refusal, Passed: true,
+// Listen has all doors listen.
+func (g *Group) Listen() error {
+	for _, door := range g.options.Doors {
+		if err := g.listenAt(door); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
-// ListenAt binds HOST:PORT: each address that the host name has; no host means all of them,
-// IPv6 and IPv4. It returns the port, which the kernel has chosen where 0 was given.
-func (g *Group) ListenAt(address string, door *Door) (port uint16, err error) {
+// listenAt binds the addresses of a door.
+func (g *Group) listenAt(door *Door) error {
+	address := door.Address
 	host, portText, err := net.SplitHostPort(address)
 	if err != nil {
-		return 0, fmt.Errorf("listen address %q: %w", address, err)
+		return fmt.Errorf("listen address %q: %w", address, err)
 	}
 	p, err := net.DefaultResolver.LookupPort(context.Background(), "tcp", portText)
 	if err != nil {
-		return 0, fmt.Errorf("listen address %q: %w", address, err)
+		return fmt.Errorf("listen address %q: %w", address, err)
 	}
 	addrs, err := listenAddrs(host)
 	if err != nil {
-		return 0, fmt.Errorf("listen address %q: %w", address, err)
+		return fmt.Errorf("listen address %q: %w", address, err)
 	}
+	var bound []*listener
 	var errs []error
 	for _, a := range addrs {
 		ln, err := g.bind(netip.AddrPortFrom(a, uint16(p)))
@@ -79,23 +80,29 @@ func (g *Group) ListenAt(address string, door *Door) (port uint16, err error) {
 			errs = append(errs, err)
 			continue
 		}
-		ln.door = door
-		g.listeners = append(g.listeners, ln)
+		ln.door, ln.asked = door, address
+		bound = append(bound, ln)
 		p = int(ln.addr.Port()) // the same for the next address
 	}
 	// A host without IPv6 names ::1 all the same: one address that works is enough.
 	if len(errs) == len(addrs) || len(errs) > 0 && !onlyNoFamily(errs) {
-		return 0, fmt.Errorf("listen on %s: %w", address, errors.Join(errs...))
+		for _, ln := range bound {
+			ln.close()
+		}
+		return fmt.Errorf("listen on %s: %w", address, errors.Join(errs...))
 	}
-	return uint16(p), nil
+	g.listeners = append(g.listeners, bound...)
+	return nil
 }
 
-// Port is that of the listening sockets that there are; 0: there are none.
-func (g *Group) Port() uint16 {
-	if len(g.listeners) == 0 {
-		return 0
+// Port is where a protocol is served; 0: it is not.
+func (g *Group) Port(protocol string) uint16 {
+	for _, ln := range g.listeners {
+		if ln.door.Protocol == protocol {
+			return ln.addr.Port()
+		}
 	}
-	return g.listeners[0].addr.Port()
+	return 0
 }
 
 func onlyNoFamily(errs []error) bool {

@@ -19,6 +19,7 @@ const (
 // Conn is one connection. It belongs to its loop; nothing in it is shared.
 type Conn struct {
 	loop   *Loop
+	door   *Door // through which it has come in
 	room   session.Protocol
 	remote remoteAddr
 	id     uint64

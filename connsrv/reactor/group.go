@@ -49,10 +49,8 @@ type Options struct {
 	Limits   Limits
 	Counters Counters
 	Log      *slog.Logger
-	// Room makes the state machine of a new connection. Called in its loop.
-	Room func(l *Loop, link session.Link) session.Protocol
-	// Refusal is what a connection beyond the limit is sent before it is closed.
-	Refusal func() []byte
+	// Doors are the protocols that are served, each at an address of its own.
+	Doors []*Door
 	// Frozen is called after Freeze, while all loops stand. If it returns they go on.
 	Frozen func()
 	// Source is a file of which a predecessor had ranges to be sent; it is released once.
@@ -229,7 +227,7 @@ func (l *Loop) adopt(fd int, remote remoteAddr, door *Door, refuse bool) {
 	l.counter++
 	c := &Conn{
 		loop: l, fd: fd, id: l.counter<<8 | uint64(l.Number), remote: remote,
-		openedMS: l.nowMS, activeMS: l.nowMS, writable: true, lowat: 1,
+		door: door, openedMS: l.nowMS, activeMS: l.nowMS, writable: true, lowat: 1,
 	}
 	if refuse {
 		c.room = refusedRoom{}

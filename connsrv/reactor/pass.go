@@ -1,6 +1,7 @@
 package reactor
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -15,8 +16,8 @@ import (
 func (g *Group) Snapshot() *Passed {
 	p := &Passed{NowMS: monotonicMS(), KernelMS: kernelMS()}
 	for _, ln := range g.listeners {
-		if ln.fd >= 0 && ln.door.Passed {
-			p.Listeners = append(p.Listeners, PassedListener{ln.fd, ln.addr.String()})
+		if ln.fd >= 0 {
+			p.Listeners = append(p.Listeners, PassedListener{ln.fd, ln.door.Protocol, ln.asked, ln.addr.String()})
 		}
 	}
 	files := map[int]bool{}
@@ -32,7 +33,7 @@ func (g *Group) Snapshot() *Passed {
 }
 
 func (c *Conn) snapshot(files map[int]bool) PassedConn {
-	x := PassedConn{ID: c.id, FD: c.fd}
+	x := PassedConn{ID: c.id, FD: c.fd, Protocol: c.door.Protocol}
 	_, x.Refused = c.room.(refusedRoom)
 	link, room := handover.Write(nil), handover.Write(nil)
 	c.passLink(link, nil)
@@ -47,16 +48,18 @@ func (c *Conn) snapshot(files map[int]bool) PassedConn {
 }
 
 // Adopt takes over what a predecessor has passed on, in a new group of as many loops, whose
-// Services are set. Listening sockets are closed instead where others are wanted. It returns the
-// connections that could not be taken over: they are closed.
-func (g *Group) Adopt(p *Passed, listen bool) (lost []uint64) {
+// Services are set. It returns the connections that could not be taken over: they are closed.
+func (g *Group) Adopt(p *Passed) (lost []uint64) {
 	for _, x := range p.Listeners {
 		unix.CloseOnExec(x.FD)
-		ln := g.inherit(x)
-		if listen {
-			g.listeners = append(g.listeners, ln)
-		} else {
-			ln.close()
+	}
+	for _, door := range g.options.Doors {
+		g.adoptListeners(door, p.Listeners)
+	}
+	for _, x := range p.Listeners {
+		if g.doorOf(x.Protocol) == nil {
+			g.log.Info("a protocol is not served any longer", "protocol", x.Protocol, "address", x.Addr)
+			unix.Close(x.FD)
 		}
 	}
 	files := map[int]session.Source{}
@@ -74,7 +77,7 @@ func (g *Group) Adopt(p *Passed, listen bool) (lost []uint64) {
 		l.counter = loop.Counter
 		for _, x := range loop.Conns {
 			if err := l.restore(x, files); err != nil {
-				g.log.Warn("a connection could not be taken over", "conn", x.ID, "err", err)
+				g.log.Warn("a connection could not be taken over", "conn", x.ID, "protocol", x.Protocol, "err", err)
 				lost = append(lost, x.ID)
 			}
 		}
@@ -85,32 +88,58 @@ func (g *Group) Adopt(p *Passed, listen bool) (lost []uint64) {
 	return lost
 }
 
+// doorOf is the door of a protocol; nil: it is not served.
+func (g *Group) doorOf(protocol string) *Door {
+	for _, door := range g.options.Doors {
+		if door.Protocol == protocol {
+			return door
+		}
+	}
+	return nil
+}
+
+// adoptListeners has a door listen: at the sockets that are passed on for it or, where its address
+// is another one by now, there. Where that cannot be had, all goes on as it was.
+func (g *Group) adoptListeners(door *Door, passed []PassedListener) {
+	var old []PassedListener
+	for _, x := range passed {
+		if x.Protocol == door.Protocol {
+			old = append(old, x)
+		}
+	}
+	moved := len(old) == 0 || old[0].Asked != door.Address
+	if moved {
+		if err := g.listenAt(door); err != nil {
+			g.log.Error("an address cannot be had: it stays as it was", "protocol", door.Protocol, "sockets", len(old), "err", err)
+			moved = false
+		}
+	}
+	for _, x := range old {
+		ln := g.inherit(door, x)
+		if moved {
+			ln.close()
+		} else {
+			g.listeners = append(g.listeners, ln)
+		}
+	}
+}
+
 // inherit makes a listener of a socket that listens. One without a spare descriptor does.
-func (g *Group) inherit(x PassedListener) *listener {
+func (g *Group) inherit(door *Door, x PassedListener) *listener {
 	addr, _ := netip.ParseAddrPort(x.Addr) // Pass has looked at it
 	spare, err := openSpare()
 	if err != nil {
 		spare = -1
 	}
-	return &listener{group: g, door: g.ownDoor(), fd: x.FD, addr: addr, spare: spare}
+	return &listener{group: g, door: door, fd: x.FD, addr: addr, asked: x.Asked, spare: spare}
 }
 
 // restore makes a connection what it was. With an error it is closed.
 func (l *Loop) restore(x PassedConn, files map[int]session.Source) error {
 	unix.CloseOnExec(x.FD)
 	l.group.open.Add(1)
-	c := &Conn{loop: l, fd: x.FD, id: x.ID}
-	link, room := handover.Read(x.Link), handover.Read(x.Room)
-	c.passLink(link, files)
-	c.room = session.Protocol(refusedRoom{})
-	err := link.Done("the link")
-	if err == nil {
-		if !x.Refused {
-			c.room = l.group.options.Room(l, c)
-		}
-		c.room.Pass(room)
-		err = room.Done("the room")
-	}
+	c := &Conn{loop: l, fd: x.FD, id: x.ID, door: l.group.doorOf(x.Protocol)}
+	err := c.takeOver(x, files)
 	if err == nil {
 		err = l.poll.add(c.fd, readEvents|writeEvents, c.id)
 	}
@@ -131,6 +160,24 @@ func (l *Loop) restore(x PassedConn, files map[int]session.Source) error {
 	}
 	c.armTimer()
 	return nil
+}
+
+// takeOver reads what was passed on of a connection.
+func (c *Conn) takeOver(x PassedConn, files map[int]session.Source) error {
+	link, room := handover.Read(x.Link), handover.Read(x.Room)
+	c.passLink(link, files)
+	c.room = refusedRoom{}
+	if err := link.Done("the link"); err != nil {
+		return err
+	}
+	if c.door == nil {
+		return fmt.Errorf("protocol %q is not served", x.Protocol)
+	}
+	if !x.Refused {
+		c.room = c.door.Room(c.loop, c, localOf(c.fd))
+	}
+	c.room.Pass(room)
+	return room.Done("the room")
 }
 
 // passLink goes over the connection as its loop sees it. Its entries in the loop's timers are made

@@ -21,8 +21,10 @@ type Passed struct {
 
 // PassedListener is a listening socket.
 type PassedListener struct {
-	FD   int
-	Addr string
+	FD       int
+	Protocol string
+	Asked    string // the setting for which it listens
+	Addr     string
 }
 
 // PassedLoop is an event loop.
@@ -34,28 +36,32 @@ type PassedLoop struct {
 // PassedConn is a connection. What it is, is in blocks of their own: of one that cannot be read
 // no other one suffers.
 type PassedConn struct {
-	ID      uint64
-	FD      int
-	Refused bool   // it is only told that there are too many
-	Link    []byte // the connection as its loop sees it
-	Room    []byte // its state machine
+	ID       uint64
+	FD       int
+	Protocol string
+	Refused  bool   // it is only told that there are too many
+	Link     []byte // the connection as its loop sees it
+	Room     []byte // its state machine, as its protocol's room writes it
 }
 
 // Pass goes over all of it.
 func (p *Passed) Pass(c *handover.Codec) {
 	handover.Int(c, &p.NowMS)
 	handover.Int(c, &p.KernelMS)
-	handover.List(c, &p.Listeners, 2, func(c *handover.Codec, l *PassedListener) {
+	handover.List(c, &p.Listeners, 4, func(c *handover.Codec, l *PassedListener) {
 		passFD(c, &l.FD)
+		c.String(&l.Protocol)
+		c.String(&l.Asked)
 		c.String(&l.Addr)
 		parseAddr(c, l.Addr)
 	})
 	handover.List(c, &p.Files, 1, passFD)
 	handover.List(c, &p.Loops, 2, func(c *handover.Codec, l *PassedLoop) {
 		handover.Uint(c, &l.Counter)
-		handover.List(c, &l.Conns, 5, func(c *handover.Codec, x *PassedConn) {
+		handover.List(c, &l.Conns, 6, func(c *handover.Codec, x *PassedConn) {
 			handover.Uint(c, &x.ID)
 			passFD(c, &x.FD)
+			c.String(&x.Protocol)
 			c.Bool(&x.Refused)
 			c.Bytes(&x.Link)
 			c.Bytes(&x.Room)

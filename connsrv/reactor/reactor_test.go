@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -106,6 +107,7 @@ func (r *testRoom) Resync(ipc.Marker, bool) bool { return true }
 func (r *testRoom) AskAgain(bool) bool           { return true }
 func (r *testRoom) Closed()                      { r.env.closed.Add(1) }
 func (r *testRoom) Pass(*handover.Codec)         {}
+func (r *testRoom) TakenOver()                   {}
 
 // testFile is a mapped file.
 type testFile struct {
@@ -183,8 +185,13 @@ func startServer(tb testing.TB, loops int, address string, limits Limits) *testS
 	counters := &testCounters{}
 	g, err := New(Options{
 		Loops: loops, Limits: limits, Counters: counters, Log: slog.New(slog.DiscardHandler),
-		Room:    func(_ *Loop, link session.Link) session.Protocol { return &testRoom{env: env, link: link} },
-		Refusal: func() []byte { return []byte("full") },
+		Doors: []*Door{{
+			Protocol: "test", Address: address,
+			Room: func(_ *Loop, link session.Link, _ netip.AddrPort) session.Protocol {
+				return &testRoom{env: env, link: link}
+			},
+			Refusal: func() []byte { return []byte("full") },
+		}},
 	})
 	if err != nil {
 		tb.Fatal(err)
@@ -192,12 +199,11 @@ func startServer(tb testing.TB, loops int, address string, limits Limits) *testS
 	for _, l := range g.Loops() {
 		l.Service = quietService{}
 	}
-	port, err := g.Listen(address)
-	if err != nil {
+	if err := g.Listen(); err != nil {
 		tb.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &testServer{tb: tb, env: env, group: g, counters: counters, port: port, stop: cancel, ended: make(chan error, 1)}
+	s := &testServer{tb: tb, env: env, group: g, counters: counters, port: g.Port("test"), stop: cancel, ended: make(chan error, 1)}
 	go func() { s.ended <- g.Run(ctx, func() time.Duration { return time.Second }) }()
 	tb.Cleanup(func() {
 		cancel()
@@ -511,11 +517,11 @@ func TestAddresses(t *testing.T) {
 func TestListenErrors(t *testing.T) {
 	s := startServer(t, 1, "127.0.0.1:0", testLimits)
 	for _, address := range []string{fmt.Sprintf("127.0.0.1:%d", s.port), "no port", "127.0.0.1:nothing", "192.0.2.1:0"} {
-		g, err := New(Options{Loops: 1, Log: slog.New(slog.DiscardHandler)})
+		g, err := New(Options{Loops: 1, Log: slog.New(slog.DiscardHandler), Doors: []*Door{{Address: address}}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := g.Listen(address); err == nil {
+		if err := g.Listen(); err == nil {
 			t.Errorf("%s was accepted", address)
 		}
 		g.release()

@@ -22,4 +22,5 @@ func (refusedRoom) Shutdown()                          {}
 func (refusedRoom) Resync(ipc.Marker, bool) bool       { return true }
 func (refusedRoom) AskAgain(bool) bool                 { return true }
 func (refusedRoom) Pass(*handover.Codec)               {}
+func (refusedRoom) TakenOver()                         {}
 func (refusedRoom) Closed()                            {}

@@ -27,7 +27,6 @@ import (
 type passed struct {
 	epoch   uint64 // of connsrv, which goes on
 	nonce   uint64 // of ring 12345, whose epoch that is
-	listen  string // the setting for which the sockets listen
 	markers uint64 // how many have come
 	loops   reactor.Passed
 	lanes   [][]byte
@@ -40,7 +39,6 @@ func (p *passed) pass(c *handover.Codec) {
 	c.Check(magic == handover.Magic && version == handover.Version)
 	handover.Uint(c, &p.epoch)
 	handover.Uint(c, &p.nonce)
-	c.String(&p.listen)
 	handover.Uint(c, &p.markers)
 	p.loops.Pass(c)
 	handover.List(c, &p.lanes, 1, func(c *handover.Codec, b *[]byte) { c.Bytes(b) })
@@ -70,8 +68,7 @@ func (s *Server) frozen() {
 // snapshot is all that there is.
 func (s *Server) snapshot() *passed {
 	p := &passed{
-		epoch: s.rings.Requests.Epoch(), nonce: s.options.Requests.Nonce(), listen: s.config.Load().Listen, markers: s.markers.Load(),
-		loops: *s.group.Snapshot(),
+		epoch: s.rings.Requests.Epoch(), nonce: s.options.Requests.Nonce(), markers: s.markers.Load(), loops: *s.group.Snapshot(),
 	}
 	for _, d := range s.desks {
 		c := handover.Write(nil)
@@ -148,13 +145,18 @@ func passLane(l *session.Lane, state []byte, d session.Directory) error {
 	return c.Done("the lane")
 }
 
-// adopt takes connections over, and the listening sockets unless there are others.
-func (s *Server) adopt(p *passed, listening bool) {
+// adopt takes connections over, and the listening sockets.
+func (s *Server) adopt(p *passed) {
 	failpoint.Hit("handover.adopt")
-	lost := s.group.Adopt(&p.loops, !listening)
+	lost := s.group.Adopt(&p.loops)
 	for i, d := range s.desks {
 		err := passLane(d.lane, p.lanes[i], d.directory())
 		invariant.Check(err == nil, "the lane of loop %d could be read a moment ago: %v", i, err)
+	}
+	for _, d := range s.desks {
+		for _, room := range d.listRooms() {
+			room.TakenOver()
+		}
 	}
 	for _, conn := range lost {
 		m := ipc.ConnClosed{Head: ipc.Head{Epoch: p.epoch, Conn: conn}}

@@ -165,16 +165,16 @@ func TestGoldenState(t *testing.T) {
 		defer unix.Close(fd)
 	}
 	b.takeOverNothing()
-	p.loops.NowMS, p.loops.KernelMS, p.listen, p.nonce = 1000, 2000, "127.0.0.1:7000", 1<<63
-	p.loops.Listeners[0].FD, p.loops.Listeners[0].Addr = 10, "127.0.0.1:7000"
+	p.loops.NowMS, p.loops.KernelMS, p.nonce = 1000, 2000, 1<<63
+	p.loops.Listeners[0].FD, p.loops.Listeners[0].Asked, p.loops.Listeners[0].Addr = 10, "localhost:7000", "127.0.0.1:7000"
 	x := &p.loops.Loops[0].Conns[0]
 	x.FD = 11
 	x.Link = x.Link[:0] // addresses and times; reactor's own test has them
 	w := handover.Write(nil)
 	p.pass(w)
-	golden.Check(t, "handover_v1_server", `
-		magic:v version:v epoch:v nonce:v listen:s markers:v nowMS:v kernelMS:v listeners:v fd:v address:s files:v loops:v
-		counter:v connections:v id:v fd:v refused:1 link:s roomBytes:v state:v maxFrame:v window:v share:v skip:v challenge:s client:s
+	golden.Check(t, "handover_v2_server", `
+		magic:v version:v epoch:v nonce:v markers:v nowMS:v kernelMS:v listeners:v fd:v protocol:s asked:s address:s files:v loops:v
+		counter:v connections:v id:v fd:v protocol:s refused:1 link:s roomBytes:v state:v maxFrame:v window:v share:v skip:v challenge:s client:s
 		shareWait:1 resting:1 told:1 deadlineMS:v pullers:v direct.length:v direct.command:v direct.flags:v direct.correlation:v
 		direct.index:v direct.level:v direct.txn:v resyncSub:v resyncGroup:v resyncReq:v own:v subs:v
 		sub.id:v sub.index:v queue:1 puller:1 closing:1 answered:1 autoAck:1 exclusive:1 consumer.puller:1 priority:v ackTimeoutMS:v tag:s
@@ -193,7 +193,7 @@ func (b *broker) takeOverNothing() {
 // Whatever bytes come, what was passed on is read or refused; what is read is written as the same
 // bytes.
 func FuzzPassed(f *testing.F) {
-	f.Add(golden.Read(f, "handover_v1_server"))
+	f.Add(golden.Read(f, "handover_v2_server"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p := new(passed)
 		c := handover.Read(b)

@@ -10,28 +10,37 @@ import (
 	"github.com/trimq/trimq/shmqueue/tier"
 )
 
-// listenKafka serves Kafka's clients, if an address is configured for them.
-func (s *Server) listenKafka(c *tier.Config) (err error) {
+// kafkaDoor is where Kafka's clients are served; nil: nowhere.
+func (s *Server) kafkaDoor(c *tier.Config) *reactor.Door {
 	if c.KafkaListen == "" {
 		return nil
-	}
-	if s.secret != nil {
-		return fmt.Errorf("%w: auth_secret_file asks for a secret that Kafka's clients cannot present: unset kafka_listen, or the file", tier.ErrUsage)
 	}
 	settings := &kafkaconn.Settings{
 		WindowRequests: c.WindowRequests, WindowBytes: int(c.WindowBytes), Cluster: s.cluster,
 		AutoCreate: c.KafkaAutoCreate != 0, Partitions: uint32(c.KafkaPartitions), MaxReplication: c.KafkaMaxReplication, Log: s.log,
 	}
-	if settings.Advertised, err = kafkaconn.ParseEndpoint(c.KafkaAdvertised); err != nil {
-		return fmt.Errorf("%w: kafka_advertised: %w", tier.ErrUsage, err)
-	}
-	s.kafkaPort, err = s.group.ListenAt(c.KafkaListen, &reactor.Door{
+	settings.Advertised, _ = kafkaconn.ParseEndpoint(c.KafkaAdvertised) // Check has looked at it
+	return &reactor.Door{
+		Protocol: kafkaProtocol, Address: c.KafkaListen,
 		Room: func(l *reactor.Loop, link session.Link, local netip.AddrPort) session.Protocol {
 			return kafkaconn.New(settings, s.desks[l.Number].kafka, link, local)
 		},
-	})
-	return err
+	}
+}
+
+// checkKafka tells what keeps Kafka's clients from being served.
+func checkKafka(c *tier.Config) error {
+	if c.KafkaListen == "" {
+		return nil
+	}
+	if c.AuthSecretFile != "" {
+		return fmt.Errorf("%w: auth_secret_file asks for a secret that Kafka's clients cannot present: unset kafka_listen, or the file", tier.ErrUsage)
+	}
+	if _, err := kafkaconn.ParseEndpoint(c.KafkaAdvertised); err != nil {
+		return fmt.Errorf("%w: kafka_advertised: %w", tier.ErrUsage, err)
+	}
+	return nil
 }
 
 // KafkaPort is where Kafka's clients are served; 0: nowhere.
-func (s *Server) KafkaPort() uint16 { return s.kafkaPort }
+func (s *Server) KafkaPort() uint16 { return s.group.Port(kafkaProtocol) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"runtime"
 	"sync/atomic"
@@ -56,9 +57,7 @@ type Server struct {
 	secret    []byte
 	cluster   string
 	started   time.Time
-	port      uint16
 	continues bool // the epoch of a predecessor that has passed its connections on
-	kafkaPort uint16
 	markers   atomic.Uint64
 	failure   atomic.Pointer[error]
 	stop      context.CancelFunc
@@ -95,6 +94,9 @@ func New(o Options) (*Server, error) {
 func Check(c *tier.Config) error {
 	if most := int(c.RingRequestBytes/4) - shmqueue.RecordHeader; int(c.MaxFrameBytes)+ipc.AppendSize > most {
 		return fmt.Errorf("%w: max_frame_bytes = %d, and a record of ring_request_bytes holds %d", tier.ErrUsage, c.MaxFrameBytes, most)
+	}
+	if err := checkKafka(c); err != nil {
+		return err
 	}
 	_, err := readSecret(c.AuthSecretFile)
 	return err
@@ -159,13 +161,7 @@ func (s *Server) makeLoops(c *tier.Config, legacy *passed) error {
 	}
 	group, err := reactor.New(reactor.Options{
 		Loops: int(s.rings.Loops), Limits: limitsOf(c), Counters: counting{s.counters}, Log: s.log,
-		Room: func(l *reactor.Loop, link session.Link) session.Protocol {
-			return nativeconn.New(s.settings.Load(), s.desks[l.Number].lane, link)
-		},
-		Refusal: func() []byte {
-			return nativeconn.Refusal(errcode.New(errcode.TooManyConnections, "the server has its maximum of %d connections", s.config.Load().MaxConnections))
-		},
-		Frozen: s.frozen, Source: openSource,
+		Doors: s.doors(c), Frozen: s.frozen, Source: openSource,
 	})
 	if err != nil {
 		return err
@@ -180,35 +176,38 @@ func (s *Server) makeLoops(c *tier.Config, legacy *passed) error {
 	if err := group.Loops()[0].Watch(s.bellFd, func() { emptyBell(s.bellFd) }); err != nil {
 		return err
 	}
-	if legacy == nil {
-		s.port, err = group.Listen(c.Listen)
-	} else {
-		s.adopt(legacy, s.listenElsewhere(legacy.listen))
-		s.port = group.Port()
+	if legacy != nil {
+		s.adopt(legacy)
+		return nil
 	}
-	if err == nil {
-		err = s.listenKafka(c)
-	}
-	return err
+	return group.Listen()
 }
 
-// listenElsewhere binds the address of the configuration where it is another one than the
-// predecessor's sockets have; false: those stay.
-func (s *Server) listenElsewhere(before string) bool {
-	c := s.config.Load()
-	if c.Listen == before {
-		return false
+// The names of the protocols, under which connections are passed on.
+const (
+	nativeProtocol = "native"
+	kafkaProtocol  = "kafka"
+)
+
+// doors are the protocols that are served, each at an address of its own.
+func (s *Server) doors(c *tier.Config) []*reactor.Door {
+	list := []*reactor.Door{{
+		Protocol: nativeProtocol, Address: c.Listen,
+		Room: func(l *reactor.Loop, link session.Link, _ netip.AddrPort) session.Protocol {
+			return nativeconn.New(s.settings.Load(), s.desks[l.Number].lane, link)
+		},
+		Refusal: func() []byte {
+			return nativeconn.Refusal(errcode.New(errcode.TooManyConnections, "the server has its maximum of %d connections", s.config.Load().MaxConnections))
+		},
+	}}
+	if door := s.kafkaDoor(c); door != nil {
+		list = append(list, door)
 	}
-	if _, err := s.group.Listen(c.Listen); err != nil {
-		s.log.Error("the new address cannot be had, the old one stays", "old", before, "err", err)
-		c.Listen = before
-		return false
-	}
-	return true
+	return list
 }
 
-// Port is where clients are served.
-func (s *Server) Port() uint16 { return s.port }
+// Port is where clients of the native protocol are served.
+func (s *Server) Port() uint16 { return s.group.Port(nativeProtocol) }
 
 // helloPause is how often a full ring is tried at the start.
 const helloPause = 2 * time.Millisecond

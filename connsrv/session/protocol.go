@@ -46,8 +46,13 @@ type Protocol interface {
 	// know. Otherwise as Resync, which comes before.
 	AskAgain(first bool) (done bool)
 	// Pass goes over all that the room is, between two turns of the loop: to write it for the
-	// program that replaces this one, or to read it into a new room of that.
+	// program that replaces this one, or to read it into a new room of that. What is read decides
+	// nothing yet, and puts nothing into the ring: the lane is read behind the rooms. What cannot be
+	// read makes the codec fail: the reactor ends the connection then, and says so.
 	Pass(c *handover.Codec)
+	// TakenOver follows a Pass that has read, when all that was passed on is there: the room goes on
+	// with what it could not write down as it was.
+	TakenOver()
 	// Closed says that the connection is gone. It is the last call.
 	Closed()
 }

@@ -36,8 +36,9 @@ const (
 	// checkWord, in front of the settings, asks a daemon whether it could take over.
 	checkWord = "check"
 	// HandOverVersion is that of what daemons pass on (docs/formats/handover.md). A program that
-	// takes another one is refused. Version ladder: 1, the first.
-	HandOverVersion = 1
+	// takes another one is refused. Version ladder: 1, the first;
+	// 2, with connections of all protocols.
+	HandOverVersion = 2
 	// tryFor is how long the new program may take to show that it starts.
 	tryFor = 10 * time.Second
 )

@@ -91,23 +91,34 @@ func (a *alteration) message() *string {
 
 // alter carries alterations out, each by itself, and calls then.
 func (c *Conn) alter(k *call, list []alteration, validateOnly bool, then func()) {
+	all := newTally(then)
 	var names []string
 	for i := range list {
 		a := &list[i]
 		a.repeated = slices.ContainsFunc(list[:i], func(b alteration) bool { return b.kind == a.kind && b.name == a.name })
-		if a.check(); a.code == codeNone {
+		switch a.check(); {
+		case a.code != codeNone:
+		case a.kind == kmsg.ConfigResourceTypeTopic:
 			names = append(names, a.name)
+		case a.kind == kmsg.ConfigResourceTypeGroupConfig:
+			all.begin()
+			c.alterGroupOf(k, a, validateOnly, all.done)
 		}
 	}
-	if len(names) == 0 {
-		then()
-		return
+	if len(names) > 0 {
+		all.begin()
+		c.alterTopics(k, list, names, validateOnly, all.done)
 	}
+	all.done()
+}
+
+// alterTopics carries those out that are about topics.
+func (c *Conn) alterTopics(k *call, list []alteration, names []string, validateOnly bool, then func()) {
 	c.describeTopics(k, names, func(topics []admin.TopicInfo, err error) {
 		all := newTally(then)
 		for i := range list {
 			a := &list[i]
-			if a.code != codeNone {
+			if a.kind != kmsg.ConfigResourceTypeTopic || a.code != codeNone {
 				continue
 			}
 			if c.checkTopicChange(a, topics, err); a.code != codeNone || validateOnly {
@@ -135,11 +146,12 @@ func (a *alteration) check() {
 		a.refuse(codeInvalidRequest, "there is broker %d alone", nodeID)
 	case a.kind == kmsg.ConfigResourceTypeBroker && len(a.changes) > 0:
 		a.refuse(codeInvalidRequest, "%s: the broker's configuration is in its file, and read when it starts", a.changes[0].Key)
-	case a.kind != kmsg.ConfigResourceTypeTopic && a.kind != kmsg.ConfigResourceTypeBroker:
-		a.refuse(codeInvalidRequest, "topics have a configuration that can be changed")
 	case a.kind == kmsg.ConfigResourceTypeBroker: // nothing is to be changed
-		a.refuse(codeNone, "")
-	case !validTopic(a.name):
+	case a.kind == kmsg.ConfigResourceTypeGroupConfig && a.replace:
+		a.refuse(codeInvalidRequest, "keys of groups are changed one by one: IncrementalAlterConfigs")
+	case a.kind != kmsg.ConfigResourceTypeTopic && a.kind != kmsg.ConfigResourceTypeGroupConfig:
+		a.refuse(codeInvalidRequest, "topics and groups have a configuration that can be changed")
+	case a.kind == kmsg.ConfigResourceTypeTopic && !validTopic(a.name):
 		a.refuse(codeInvalidTopic, "no topic can have the name %q", a.name)
 	case a.nullSet:
 		a.refuse(codeInvalidRequest, "a value is null")
@@ -153,9 +165,6 @@ func (a *alteration) check() {
 
 // checkTopicChange refuses what is wrong for the topic as it is.
 func (c *Conn) checkTopicChange(a *alteration, topics []admin.TopicInfo, err error) {
-	if a.kind != kmsg.ConfigResourceTypeTopic {
-		return
-	}
 	at := slices.IndexFunc(topics, func(t admin.TopicInfo) bool { return t.Name == a.name })
 	switch {
 	case err != nil:

@@ -51,10 +51,14 @@ func (c *Core) decideAppend() {
 		c.reject(m.Head, errcode.BatchTooLarge, fmt.Sprintf("a batch of %d bytes; topic %q takes %d", m.Batch.Length, ix.topic.name, max))
 		return
 	}
-	switch s, base := c.producers.judge(m.Index, &m.Batch); s {
+	switch s, base := c.producers.judge(m.Index, &m.Batch, m.Txnal != ipc.TxnalNone); s {
 	case fresh:
 		if m.Txn != 0 {
 			c.holdAppend(&m, bodyOff, ix)
+			return
+		}
+		if code, text := c.checkTxnalBatch(&m); code != errcode.OK {
+			c.reject(m.Head, code, text)
 			return
 		}
 		if failpoint.Broken("appends-dropped") && m.Req%5 == 0 {
@@ -133,6 +137,8 @@ func refusal(s standing, b *ipc.BatchMeta) (errcode.Code, string) {
 		return errcode.ProducerFenced, fmt.Sprintf("epoch %d of producer %d has been superseded", b.Epoch, b.ProducerID)
 	case stranger:
 		return errcode.UnknownProducer, fmt.Sprintf("producer %d is not known, or was silent for too long", b.ProducerID)
+	case misplaced:
+		return errcode.TxnState, fmt.Sprintf("producer %d has a transactional id and sends a batch outside of transactions, or has none and sends one of a transaction", b.ProducerID)
 	default:
 		return errcode.InvalidBatch, fmt.Sprintf("producer %d, epoch %d, sequence %d", b.ProducerID, b.Epoch, b.BaseSeq)
 	}

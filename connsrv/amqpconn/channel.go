@@ -213,7 +213,7 @@ func (ch *channel) close() {
 
 // endSub ends a consumer or puller: what it holds goes back.
 func (c *Conn) endSub(s *consumer) {
-	if !s.Closing {
+	if !s.Closing && !s.isStream() {
 		record := ipc.Unsubscribe{Head: c.head(0), Sub: s.ID}
 		c.lane.PutLater(ipc.TypeUnsubscribe, record.Append(c.lane.Scratch()))
 	}

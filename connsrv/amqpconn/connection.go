@@ -268,4 +268,8 @@ func (c *Conn) Ended() {
 }
 
 // Broadcast takes a record for all connections in.
-func (c *Conn) Broadcast(ipc.Type, []byte) {}
+func (c *Conn) Broadcast(typ ipc.Type, payload []byte) {
+	if m, err := ipc.DecodeIndexGone(payload); typ == ipc.TypeIndexGone && err == nil {
+		c.indexGone(m.Index)
+	}
+}

@@ -28,6 +28,8 @@ type consumer struct {
 	quorum   bool // of a quorum queue: messages bear the number of earlier attempts
 	name     string
 	getting  *getting // a basic.get that is being answered
+	parts    []part   // of a consumer of a stream
+	given    uint64   // … which was given so many that it has not settled
 
 	arguments amqp.Table
 }
@@ -66,6 +68,9 @@ func (c *Conn) dropSub(s *consumer) {
 	}
 	ch.pullers = slices.DeleteFunc(ch.pullers, func(x *consumer) bool { return x == s })
 	ch.line = slices.DeleteFunc(ch.line, func(p parcel) bool { return p.sub == s })
+	if s.isStream() {
+		c.forgetWaits(s)
+	}
 	if i := c.subAt(s.ID); i < len(c.subs) && c.subs[i] == s {
 		c.subs = slices.Delete(c.subs, i, i+1)
 	}
@@ -182,7 +187,7 @@ func (ch *channel) cancel(m *amqp.BasicCancel) {
 	}
 	delete(ch.tags, string(s.tag))
 	if !s.Queue {
-		ch.endStream(s)
+		ch.conn.dropSub(s)
 		ch.answer(m.NoWait, done)
 		return
 	}

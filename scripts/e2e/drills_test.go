@@ -64,7 +64,9 @@ func TestQueueFeaturesUnderFaults(t *testing.T) {
 }
 
 // TestKafkaUnderFaults: Kafka's clients beside native ones, at the same partitions, and a nemesis.
-func TestKafkaUnderFaults(t *testing.T) { sound(t, drill.Options{Load: drill.LoadKafka}, 10*time.Second) }
+func TestKafkaUnderFaults(t *testing.T) {
+	sound(t, drill.Options{Load: drill.LoadKafka}, 10*time.Second)
+}
 
 // TestFailingDisk: syncs that fail and disks that are full, in turn.
 func TestFailingDisk(t *testing.T) {

@@ -139,7 +139,7 @@ func (c *Core) applyEvent(ev journal.Event, timeMS int64) error {
 		e, err := journal.DecodeOffsetsCommitted(ev)
 		return firstError(err, func() error { return c.applyOffsetsCommitted(&e, timeMS) })
 	}
-	if ev.Type >= journal.EvLaneAdded && ev.Type <= journal.EvTransientsGone {
+	if ev.Type >= journal.EvLaneAdded && ev.Type <= journal.EvHanding {
 		return c.applyQueueEvent(ev, timeMS)
 	}
 	return c.applyThing(ev, timeMS)

@@ -140,7 +140,7 @@ func TestGolden(t *testing.T) {
 		txns:v id:v group:s key:s owner.nonce:8 owner.epoch:v owner.conn:v begun:v check:v next:v checks:v doomed:1
 			parts:v offset:v count:v weight:v ttl:v partition:v exchange:v note.exchange:s note.key:s note.headers:v note.priority:1 note.deaths:v
 		ended:v id:v committed:1 queues:v
-		settings:v group:s list:v name:s value:s`, blob)
+		settings:v group:s list:v name:s value:s handing.nonce:8 handing.epoch:v`, blob)
 	l, err := Load(Config{}, golden.Read(t, "state_v3"))
 	if err != nil {
 		t.Fatal(err)

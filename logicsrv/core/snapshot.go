@@ -18,6 +18,7 @@ package core
 //	| list of groups      in order of name, see group_snapshot.go
 //	| limbos and transactions, see snapshot_queues.go
 //	| settings of groups, see group_settings.go
+//	| handing: nonce u64 | epoch v
 //
 //	set     | 0 |                                              empty
 //	        | 1 | list of runs: (gap v | length v) |           gap from the floor, then from the run before
@@ -25,7 +26,7 @@ package core
 //
 // The smaller form of a set is taken, runs if equal. What a CRC covers is the matter of the
 // envelope, journal.AppendCheckpoint. Version ladder: 1, never released; 2; 3, the one read: share
-// groups, settings of groups.
+// groups, settings of groups, handing.
 
 import (
 	"math/bits"
@@ -65,7 +66,8 @@ func (c *Core) Checkpoint(dst []byte) []byte {
 	b = c.appendExchanges(b)
 	b = c.appendProducers(b)
 	b = c.appendGroups(b)
-	return c.appendSettings(c.appendTxns(c.appendLimbos(b)))
+	b = c.appendSettings(c.appendTxns(c.appendLimbos(b)))
+	return wire.AppendUvarint(wire.AppendU64(b, c.handing.nonce), c.handing.epoch)
 }
 
 // appendTopics encodes topics with their partitions. The count of routed batches is in it: after

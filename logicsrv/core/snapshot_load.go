@@ -57,6 +57,7 @@ func (l *loader) load() (*Core, error) {
 	l.limbos()
 	l.txns()
 	l.groupSettings()
+	l.c.handing = handing{l.U64(), l.Uvarint()}
 	if err := l.Done("checkpoint"); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCheckpoint, err)
 	}

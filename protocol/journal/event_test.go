@@ -141,6 +141,7 @@ func eventCodecs() []eventCodec {
 		event(EvJoined, "joined", "queue:8 conn:8 sub:8 tag:s pad:*", Joined{4096, 9, 256, 1, "worker-1"}, DecodeJoined),
 		event(EvOwnerGone, "owner_gone", "owner.nonce:8 owner.epoch:8 owner.conn:8", OwnerGone{4096, Owner{7, 1, 256}}, DecodeOwnerGone),
 		event(EvTransientsGone, "transients_gone", "nonce:8", TransientsGone{4096, 7}, DecodeTransientsGone),
+		event(EvHanding, "handing", "nonce:8 epoch:8", Handing{4096, 7, 2}, DecodeHanding),
 	}...)
 }
 

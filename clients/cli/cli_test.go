@@ -292,10 +292,10 @@ func TestPull(t *testing.T) {
 func TestBindingOptions(t *testing.T) {
 	s := newStub(t)
 	for args, want := range map[string]string{
-		"--queue q --key *.e":                                "{x q false *.e false false [] []}",
-		"--topic q --header a=b=c --match-any":               "{x q false  true false [{a b=c}] []}",
-		"--to-exchange y --header a= --header p --with-x":    "{x y true  false true [{a }] [p]}",
-		"--queue q --header a=1 --header a=2 --header x-a=3": "{x q false  false false [{a 1} {a 2} {x-a 3}] []}",
+		"--queue q --key *.e":                                "{x q false *.e false false [] [] }",
+		"--topic q --header a=b=c --match-any":               "{x q false  true false [{a b=c}] [] }",
+		"--to-exchange y --header a= --header p --with-x":    "{x y true  false true [{a }] [p] }",
+		"--queue q --header a=1 --header a=2 --header x-a=3": "{x q false  false false [{a 1} {a 2} {x-a 3}] [] }",
 	} {
 		for verb, cmd := range map[string]native.Command{"create": native.CmdCreateBinding, "delete": native.CmdDeleteBinding} {
 			s.succeed(t, "", append([]string{"binding", verb, "--exchange", "x"}, strings.Fields(args)...)...)

@@ -31,6 +31,7 @@ func (c *Core) applyExchangeCreated(e *journal.ExchangeCreated) error {
 func (c *Core) addExchange(x *exchange) {
 	c.exchanges.add(x.spec.Name, x)
 	c.exchByID[x.id] = x
+	c.governExchange(x)
 }
 
 // applyExchangeDeleted forgets the exchange, its bindings and the lanes of producers to it. Those

@@ -56,6 +56,9 @@ func (c *Core) applyQueueEvent(ev journal.Event, timeMS int64) error {
 func (k *cursor) came(c *Core, base, count, weight uint64, ttlMS, timeMS int64) {
 	set := k.queue.set
 	if set.MaxBytes.Given {
+		if n := len(k.sizes); n > 0 && k.sizes[n-1].next < base {
+			k.sizes.add(k.sizes[n-1].next, base, 0) // they came when no policy limited the bytes
+		}
 		k.sizes.add(base, base+count, weight)
 	}
 	if set.RewindMS.Given {

@@ -40,7 +40,7 @@ func (c *Core) applyThing(ev journal.Event, timeMS int64) error {
 		e, err := journal.DecodeBindingDeleted(ev)
 		return firstError(err, func() error { return c.applyBindingDeleted(&e.Binding) })
 	}
-	return c.applyGroup(ev, timeMS)
+	return c.applyDefinition(ev, timeMS)
 }
 
 // keepable tells whether an index can have this level: a broker that stands alone has no quorum.
@@ -135,6 +135,7 @@ func (c *Core) applyTopicDeleted(e *journal.TopicDeleted, timeMS int64) error {
 	c.topics.remove(t.name)
 	delete(c.topicByID, t.id)
 	c.producers.forget(gone)
+	c.txnalsForget(gone)
 	for _, name := range c.groups.keys() {
 		c.indexesGone(c.groupOf(name), gone)
 	}
@@ -163,7 +164,8 @@ func (c *Core) applyQueueCreated(e *journal.QueueCreated) error {
 	}
 	q := &queue{id: e.Queue, name: strings.Clone(e.Name), level: e.Level, owner: e.Owner}
 	set := cloneSettings(&e.Settings)
-	q.set = c.intern(&set)
+	q.declared = c.intern(&set)
+	c.govern(q)
 	if set.Topic == "" {
 		c.addQueue(q, &index{id: e.Queue, level: e.Level})
 		c.unused(q)
@@ -188,7 +190,7 @@ func (c *Core) applyQueueCreated(e *journal.QueueCreated) error {
 func cloneSettings(s *admin.QueueSettings) admin.QueueSettings {
 	out := *s
 	out.DeadLetterExchange, out.DeadLetterKey = strings.Clone(s.DeadLetterExchange), strings.Clone(s.DeadLetterKey)
-	out.Topic, out.Filter = strings.Clone(s.Topic), strings.Clone(s.Filter)
+	out.Topic, out.Filter, out.Arguments = strings.Clone(s.Topic), strings.Clone(s.Filter), strings.Clone(s.Arguments)
 	return out
 }
 
@@ -197,6 +199,7 @@ func cloneSettings(s *admin.QueueSettings) admin.QueueSettings {
 func (c *Core) addQueue(q *queue, ix *index) {
 	c.queues.add(q.name, q)
 	c.queueByID[q.id] = q
+	c.countQueue(q, 1)
 	if q.set.Exclusive {
 		c.own(q.owner)
 	}
@@ -247,6 +250,7 @@ func (c *Core) applyQueueDeleted(id uint64, timeMS int64) error {
 	}
 	c.queues.remove(q.name)
 	delete(c.queueByID, q.id)
+	c.countQueue(q, -1)
 	if q.set.Exclusive {
 		c.disown(q.owner)
 	}

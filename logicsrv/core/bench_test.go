@@ -179,7 +179,8 @@ func millions(tb testing.TB) *Core {
 	rng := rand.New(rand.NewPCG(7, 7))
 	for i := range 1000 {
 		c.lastID++
-		q := &queue{id: c.lastID, name: fmt.Sprintf("queue-%04d", i), level: ipc.LevelDisk, set: c.intern(&admin.QueueSettings{Durable: true})}
+		q := &queue{id: c.lastID, name: fmt.Sprintf("queue-%04d", i), level: ipc.LevelDisk, declared: c.intern(&admin.QueueSettings{Durable: true})}
+		q.set = q.declared
 		c.addQueue(q, &index{id: c.lastID, level: ipc.LevelDisk, next: 10_000})
 		for range 3566 { // 10,000 · ln(10/7): 30% distinct
 			x := rng.Uint64N(10_000)

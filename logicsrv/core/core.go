@@ -62,14 +62,18 @@ type state struct {
 	producers     producers
 	txns          registry[uint64, *txn] // open ones
 	lastTxn       uint64
-	ended         []endedTxn  // the last ones, oldest first
+	ended         []endedTxn // the last ones, oldest first
+	txnals        registry[string, *txnal]
 	limbos        [256]*limbo // by class
 	delayed       int         // batches that are held back until they are due
 	handing       handing     // whose connections may hold messages
 
+	definitions registry[string, *admin.Definition] // by identity
+
 	// What follows from these.
 
 	partitions int
+	vhosts     map[string]*vhost
 	topicByID  map[uint64]*topic
 	exchByID   map[uint64]*exchange
 	queueByID  map[uint64]*queue
@@ -132,6 +136,7 @@ type Core struct {
 	parkedOf      map[uint64]int           // parked requests of groups, by connection
 	readTo, tail  uint64                   // how far ring 12345 has been read, and is filled
 	topicsChanged bool                     // some groups need a new target
+	changes       uint64                   // of definitions, since the term began
 
 	endedInReplay []uint64 // indexes that connsrv may not have been told are gone
 
@@ -187,14 +192,19 @@ func New(cfg Config) *Core {
 		exchByID:      make(map[uint64]*exchange),
 		dests:         make(map[string]*destination),
 		txns:          newRegistry[uint64, *txn](),
+		txnals:        newRegistry[string, *txnal](),
 		queueByID:     make(map[uint64]*queue),
 		settings:      make(map[admin.QueueSettings]*admin.QueueSettings),
 		destSets:      make(map[string]*destSet),
 		owned:         make(map[journal.Owner]int),
 		txnByKey:      make(map[string]*txn),
+
+		definitions: newRegistry[string, *admin.Definition](),
+		vhosts:      make(map[string]*vhost),
 	}
 	c.lastID = uint64(cfg.Shard) << shardShift
 	c.lastPID = int64(cfg.Shard) << shardShift
+	c.predefine()
 	c.predeclare()
 	c.conns = make(map[uint64]*conn)
 	c.consumers = make(map[subID]*consumer)
@@ -339,6 +349,16 @@ func (c *Core) decide() {
 		c.decideGroupLeave()
 	case ipc.TypeGroupCommit:
 		c.decideGroupCommit()
+	case ipc.TypeInitTxnal:
+		c.decideInitTxnal()
+	case ipc.TypeTxnAdd:
+		c.decideTxnAdd()
+	case ipc.TypeTxnOffsets:
+		c.decideTxnOffsets()
+	case ipc.TypeTxnFinish:
+		c.decideTxnFinish()
+	case ipc.TypeWaitStable:
+		c.decideWaitStable()
 	case ipc.TypeSkip:
 	default:
 		c.malformed()

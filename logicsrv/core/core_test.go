@@ -59,6 +59,7 @@ func smallState(t *testing.T) *Core {
 	w.turn(ipc.TypeCommit, commit.Append(nil))
 	heldBack(w, m.Head, part)
 	w.smallGroups(m.Head)
+	w.smallTxnals(part)
 	w.settle()
 	return w.c
 }
@@ -98,7 +99,7 @@ func TestGolden(t *testing.T) {
 	blob := c.Checkpoint(nil)
 	const settings = `durable:1 exclusive:1 autoDelete:1 singleActive:1 maxPriority:1 overflow:1
 		maxMessages:1 n:8 maxBytes:1 n:8 messageTTL:1 n:8 expires:1 n:8 deliveryLimit:1 n:8 rewind:1 n:8
-		deadLetter:1 exchange:s keepKey:1 key:s topic:s filterKind:1 filter:s `
+		deadLetter:1 exchange:s keepKey:1 key:s topic:s filterKind:1 filter:s type:1 arguments:s `
 	golden.Check(t, "state_v3", `
 		magic:4 version:2 zero:2 lsn:v term:v nonce:8 pos:v timeMS:v shard:v lastID:v lastPID:v lastTxn:v
 		topics:v name:s id:v uuid:16 level:1 retentionBytes:v retentionMS:v createdMS:v turn:v
@@ -120,8 +121,8 @@ func TestGolden(t *testing.T) {
 			name:s id:v level:1 `+settings+`used:1 doomed:1 lease:v cursors:v
 				index:v number:v floor:v set:1 attempts:v leases:v dead:v deadlines:v weights:v ages:v
 				index:v number:v floor:v set:1 attempts:v leases:v dead:v deadlines:v weights:v ages:v
-		exchanges:v id:v name:s type:1 durable:1 autoDelete:1 internal:1 alternate:s hashHeader:s
-		bindings:v exchange:s queue:s toExchange:1 routingKey:s matchAny:1 withX:1 headers:v key:s value:s present:v name:s
+		exchanges:v id:v name:s type:1 durable:1 autoDelete:1 internal:1 alternate:s hashHeader:s delayed:1 arguments:s
+		bindings:v exchange:s queue:s toExchange:1 routingKey:s matchAny:1 withX:1 headers:v key:s value:s present:v name:s arguments:s
 		producers:v id:v epoch:v used:v lanes:v to:v epoch:v next:v accepted:v kept:v first:v last:v result:v
 		groups:v
 			name:s type:1 epoch:v emptyMS:v stale:1 offsets:v protocolType:s protocol:s leader:s synced:1
@@ -140,7 +141,16 @@ func TestGolden(t *testing.T) {
 		txns:v id:v group:s key:s owner.nonce:8 owner.epoch:v owner.conn:v begun:v check:v next:v checks:v doomed:1
 			parts:v offset:v count:v weight:v ttl:v partition:v exchange:v note.exchange:s note.key:s note.headers:v note.priority:1 note.deaths:v
 		ended:v id:v committed:1 queues:v
-		settings:v group:s list:v name:s value:s handing.nonce:8 handing.epoch:v`, blob)
+		settings:v group:s list:v name:s value:s
+		definitions:v kind:1 vhost:s name:s item:s values:v
+			kind:1 vhost:s name:s item:s values:v`+strings.Repeat(" key:s text:s number:8 isNumber:1", 5)+`
+			kind:1 vhost:s name:s item:s values:v`+strings.Repeat(" key:s text:s number:8 isNumber:1", 3)+`
+		txnals:v
+			id:s producer:v epoch:v used:v lanes:v to:v epoch:v next:v accepted:v kept:v first:v last:v result:v lastEpoch+1:v timeoutMS:v usedMS:v phase:1
+			id:s producer:v epoch:v used:v lanes:v to:v epoch:v next:v accepted:v kept:v first:v last:v result:v lastEpoch+1:v timeoutMS:v usedMS:v phase:1
+				begunMS:v parts:v index:v first+1:v index:v none:v groups:v group:s held:v group:s offsets:v index:v offset:v metadata:s
+		partitions:v index:v aborted:v producer:v first:v length:v index:v aborted:v
+		handing.nonce:8 handing.epoch:v`, blob)
 	l, err := Load(Config{}, golden.Read(t, "state_v3"))
 	if err != nil {
 		t.Fatal(err)

@@ -2,7 +2,9 @@ package core
 
 import (
 	"slices"
+	"strings"
 
+	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
@@ -221,6 +223,9 @@ func (c *Core) noteOfDead(k *cursor, reason ipc.Reason, n *Noted) ipc.Note {
 	}
 	if set.KeepKey {
 		note.Key = n.Note.Key
+	}
+	if vhost, _ := admin.SplitVHost(k.queue.name); note.Exchange == "" && !strings.Contains(note.Key, admin.VHostMark) {
+		note.Key = admin.InVHost(vhost, note.Key) // names of queues bear the vhost
 	}
 	for c.scratch = note.Append(c.scratch[:0]); len(c.scratch) > 2*c.cfg.maxNote() && len(note.Deaths) > 1; c.scratch = note.Append(c.scratch[:0]) {
 		note.Deaths = note.Deaths[:len(note.Deaths)-1]

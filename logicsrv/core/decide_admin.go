@@ -62,6 +62,10 @@ func (c *Core) command(cmd admin.Command) func(ipc.Admin) {
 		return func(m ipc.Admin) { change(c, m, admin.DecodeSeek, c.seekQueue) }
 	case admin.CmdDescribe:
 		return c.decideDescribe
+	case admin.CmdDefine:
+		return func(m ipc.Admin) { change(c, m, admin.DecodeDefinition, c.define) }
+	case admin.CmdUndefine:
+		return func(m ipc.Admin) { change(c, m, admin.DecodeDefinition, c.undefine) }
 	case admin.CmdDeleteGroup:
 		return func(m ipc.Admin) { change(c, m, admin.DecodeDelete, c.deleteGroup) }
 	case admin.CmdResetOffsets:

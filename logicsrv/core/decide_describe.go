@@ -41,6 +41,8 @@ func (c *Core) decideDescribe(m ipc.Admin) {
 		list(p, &c.queues, c.describeConsumers)
 	case admin.KindTxn:
 		c.listTxns(p)
+	case admin.KindDefinition:
+		list(p, &c.definitions, c.describeDefinition)
 	case admin.KindMembership:
 		list(p, &c.groups, c.describeMembership)
 	case admin.KindGroupSummary:
@@ -48,7 +50,7 @@ func (c *Core) decideDescribe(m ipc.Admin) {
 	case admin.KindGroupConfig:
 		list(p, &c.groupSettings, c.describeSettings)
 	default:
-		c.refuse(m.Head, errcode.InvalidArgument, "topics, exchanges, queues, bindings, groups, consumers and transactions can be described")
+		c.refuse(m.Head, errcode.InvalidArgument, "topics, exchanges, queues, bindings, groups, consumers, transactions and definitions can be described")
 		return
 	}
 	c.scratch = p.out.Append(c.scratch[:0])
@@ -129,11 +131,12 @@ func (c *Core) describeTopic(p *page, name string, t *topic) bool {
 
 // describeExchange adds an exchange; the default one has the empty name.
 func (c *Core) describeExchange(p *page, name string, x *exchange) bool {
-	if !p.take(40 + len(name) + len(x.spec.Alternate) + len(x.spec.HashHeader)) {
+	if !p.take(42 + len(name) + len(x.spec.Alternate) + len(x.spec.HashHeader) + len(x.spec.Arguments)) {
 		return false
 	}
 	p.out.Exchanges = append(p.out.Exchanges, admin.ExchangeInfo{
 		CreateExchange: x.spec, Bindings: uint32(len(x.bindings)), Exchanges: uint32(x.onward),
+		Policy:    x.policy.title(),
 		Published: x.published, Reached: x.reached,
 	})
 	return true
@@ -142,12 +145,13 @@ func (c *Core) describeExchange(p *page, name string, x *exchange) bool {
 // describeQueue adds a queue. Unacked is soft state: after a restart it is 0 until connsrv has
 // told who holds what, and these messages count as ready so long.
 func (c *Core) describeQueue(p *page, name string, q *queue) bool {
-	if !p.take(200 + len(name) + len(q.set.Filter) + 44*len(q.cursors)) {
+	if !p.take(300 + len(name) + 2*(len(q.set.Filter)+len(q.set.Arguments)) + 44*len(q.cursors)) {
 		return false
 	}
 	n := q.counts()
 	d := admin.QueueInfo{
-		Name: q.name, Queue: q.id, Level: q.level, Settings: *q.set,
+		Name: q.name, Queue: q.id, Level: q.level, Settings: *q.declared, Effective: *q.set,
+		Policy: q.policy.title(), Operator: q.operator.title(),
 		Ready: n.ready, Unacked: n.held, Leased: n.leased, Dead: n.dead, Settled: n.settled,
 		Consumers: uint32(len(q.consumers)), Pulls: uint32(q.pulls.n),
 	}
@@ -157,6 +161,19 @@ func (c *Core) describeQueue(p *page, name string, q *queue) bool {
 		})
 	}
 	p.out.Queues = append(p.out.Queues, d)
+	return true
+}
+
+// describeDefinition adds a definition.
+func (c *Core) describeDefinition(p *page, name string, d *admin.Definition) bool {
+	size := 8 + len(name)
+	for i := range d.Values {
+		size += 13 + len(d.Values[i].Key) + len(d.Values[i].Text)
+	}
+	if !p.take(size) {
+		return false
+	}
+	p.out.Definitions = append(p.out.Definitions, *d)
 	return true
 }
 
@@ -245,10 +262,10 @@ func (c *Core) takeBindings(p *page, from, prefix string) bool {
 		if !strings.HasPrefix(id, prefix) {
 			break
 		}
-		if !p.take(len(id)) {
+		b, _ := c.bindings.get(id)
+		if !p.take(len(id) + len(b.arguments())) {
 			return false
 		}
-		b, _ := c.bindings.get(id)
 		p.out.Bindings = append(p.out.Bindings, admin.BindingInfo(b.info()))
 	}
 	return true

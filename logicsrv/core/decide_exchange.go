@@ -23,7 +23,7 @@ func (c *Core) createExchange(m *admin.CreateExchange) (admin.Created, refused) 
 		}
 		return c.unchanged(0)
 	}
-	if no := checkExchange(m); no != nil {
+	if no := c.checkExchange(m); no != nil {
 		return admin.Created{}, no
 	}
 	if c.clientExchanges() >= c.cfg.MaxExchanges {
@@ -35,15 +35,15 @@ func (c *Core) createExchange(m *admin.CreateExchange) (admin.Created, refused) 
 
 // checkExchange tells whether an exchange can be as it is asked for. The alternate exchange need
 // not exist, but its name must be one.
-func checkExchange(m *admin.CreateExchange) refused {
-	if no := checked(checkName("exchange", m.Name)); no != nil {
+func (c *Core) checkExchange(m *admin.CreateExchange) refused {
+	if no := c.checkWholeName("exchange", m.Name); no != nil {
 		return no
 	}
-	if strings.HasPrefix(m.Name, reservedPrefix) {
+	if reserved(m.Name) {
 		return errcode.New(errcode.AccessRefused, "exchange %q: names that begin with %s are the broker's; choose another", m.Name, reservedPrefix)
 	}
 	if m.Alternate != "" {
-		if no := checked(checkName("alternate exchange", m.Alternate)); no != nil {
+		if no := c.checkWholeName("alternate exchange", m.Alternate); no != nil {
 			return no
 		}
 	}
@@ -65,7 +65,7 @@ func (c *Core) deleteExchange(m *admin.Delete) (admin.Created, refused) {
 		return admin.Created{}, errcode.New(errcode.NotFound, "there is no exchange %s", quoted(m.Name))
 	case x.router == nil:
 		return admin.Created{}, errcode.New(errcode.AccessRefused, "the default exchange cannot be deleted")
-	case x.predeclared:
+	case x.predeclared, reserved(x.spec.Name):
 		return admin.Created{}, errcode.New(errcode.AccessRefused, "exchange %q is predeclared and cannot be deleted", m.Name)
 	case m.IfUnused && len(x.bindings) > 0:
 		return admin.Created{}, errcode.New(errcode.InUse, "exchange %q has %d bindings", m.Name, len(x.bindings))

@@ -16,11 +16,15 @@ import (
 // createQueue decides a new queue. One that is not durable holds its messages at memory level
 // unless another is asked for: they are written, but nobody waits for it.
 func (c *Core) createQueue(m *admin.CreateQueue) (admin.Created, refused) {
-	if m.Name == "" {
-		m.Name = c.queueName()
-	} else if no := checked(checkName("queue", m.Name)); no != nil {
+	vhost, local := admin.SplitVHost(m.Name)
+	if local == "" {
+		if no := c.checkVHost(vhost); no != nil {
+			return admin.Created{}, no
+		}
+		m.Name = admin.InVHost(vhost, c.queueName())
+	} else if no := c.checkWholeName("queue", m.Name); no != nil {
 		return admin.Created{}, no
-	} else if strings.HasPrefix(m.Name, reservedPrefix) && c.dests[m.Name] == nil {
+	} else if strings.HasPrefix(local, reservedPrefix) && c.dests[m.Name] == nil {
 		return admin.Created{}, errcode.New(errcode.AccessRefused, "names that begin with %s are the broker's to give; leave the name of the queue empty to get one", reservedPrefix)
 	}
 	t, no := c.sourceOf(m)
@@ -47,6 +51,9 @@ func (c *Core) createQueue(m *admin.CreateQueue) (admin.Created, refused) {
 	}
 	if c.queues.len() >= c.cfg.MaxQueues {
 		return admin.Created{}, errcode.New(errcode.LimitExceeded, "at most %d queues", c.cfg.MaxQueues)
+	}
+	if v := c.vhosts[vhost]; v.maxQueues >= 0 && int64(v.queues) >= v.maxQueues {
+		return admin.Created{}, errcode.New(errcode.LimitExceeded, "queue limit in vhost %q (%d) is reached", vhost, v.maxQueues)
 	}
 	// The id is the index. persistsrv keeps all of it until it is trimmed: no retention.
 	id := c.lastID + 1
@@ -116,7 +123,7 @@ func (c *Core) checkSettings(m *admin.CreateQueue, t *topic) refused {
 		return no
 	}
 	if m.DeadLetterExchange != "" {
-		if no := checked(checkName("dead-letter exchange", m.DeadLetterExchange)); no != nil {
+		if no := c.checkWholeName("dead-letter exchange", m.DeadLetterExchange); no != nil {
 			return no
 		}
 	}
@@ -189,7 +196,7 @@ func (c *Core) declareAgain(q *queue, m *admin.CreateQueue, level ipc.Level) (ad
 	case q.level != level:
 		return admin.Created{}, errcode.New(errcode.Inequivalent, "queue %s has level %d, not %d", quoted(q.name), q.level, level)
 	}
-	if what, is, not := difference(q.set, &m.QueueSettings); what != "" {
+	if what, is, not := difference(q.declared, &m.QueueSettings); what != "" {
 		return admin.Created{}, errcode.New(errcode.Inequivalent, "queue %s has %s %s, not %s", quoted(q.name), what, is, not)
 	}
 	c.unused(q)

@@ -15,8 +15,10 @@ type exchange struct {
 	predeclared bool                 // there from the start: no event makes it, none ends it
 	router      router               // nil for the default exchange, which routes by name
 	bindings    []*binding           // that lead from it, in no order that means anything
-	onward      int                  // how many of them lead to exchanges
-	dest        destination          // where bindings to it lead
+	alternate   string               // what counts: that of the spec, or the policy's
+	policy      *policy
+	onward      int         // how many of them lead to exchanges
+	dest        destination // where bindings to it lead
 
 	// Soft state, counted from the start of the term: messages that were published to it or came as
 	// dead letters, and how often one of them has reached a queue or topic.
@@ -31,7 +33,7 @@ func (x *exchange) count(records uint32, reached int) {
 
 // newExchange makes one without bindings. REQUIRES: the type is known.
 func newExchange(id uint64, spec admin.CreateExchange) *exchange {
-	x := &exchange{id: id, spec: spec}
+	x := &exchange{id: id, spec: spec, alternate: spec.Alternate}
 	x.dest = destination{name: spec.Name, exchange: x}
 	x.router = newRouter(x)
 	return x
@@ -85,6 +87,8 @@ func (x *exchange) difference(m *admin.CreateExchange) string {
 		return fmt.Sprintf("internal is %t, not %t", have.Internal, m.Internal)
 	case have.Alternate != m.Alternate:
 		return fmt.Sprintf("alternate exchange is %s, not %s", quoted(have.Alternate), quoted(m.Alternate))
+	case have.Delayed != m.Delayed:
+		return fmt.Sprintf("delayed is %t, not %t", have.Delayed, m.Delayed)
 	case have.HashHeader != m.HashHeader:
 		return fmt.Sprintf("hash header is %s, not %s", quoted(have.HashHeader), quoted(m.HashHeader))
 	}
@@ -121,6 +125,8 @@ type terms struct {
 	withX   bool         // those whose names begin with x- count
 	headers []ipc.Header // in order of key and value, each once
 	present []string     // in order, each once
+
+	arguments string
 }
 
 // newBinding makes a binding of these parts. REQUIRES: m is canonical, its strings stay.
@@ -128,10 +134,18 @@ func newBinding(m *admin.CreateBinding, x *exchange, d *destination) *binding {
 	b := &binding{exchange: x, dest: d, id: m.Identity()}
 	at := len(m.Exchange) + len(m.Queue) + 2
 	b.key = b.id[at : at+len(m.RoutingKey)]
-	if m.MatchAny || m.WithX || len(m.Headers)+len(m.Present) > 0 {
-		b.terms = &terms{m.MatchAny, m.WithX, m.Headers, m.Present}
+	if m.MatchAny || m.WithX || len(m.Headers)+len(m.Present)+len(m.Arguments) > 0 {
+		b.terms = &terms{m.MatchAny, m.WithX, m.Headers, m.Present, m.Arguments}
 	}
 	return b
+}
+
+// arguments is what an AMQP client gave with the binding.
+func (b *binding) arguments() string {
+	if b.terms == nil {
+		return ""
+	}
+	return b.terms.arguments
 }
 
 // info is the binding as it is told to others.
@@ -140,7 +154,7 @@ func (b *binding) info() admin.CreateBinding {
 		Exchange: b.exchange.spec.Name, Queue: b.dest.name, ToExchange: b.dest.exchange != nil, RoutingKey: b.key,
 	}
 	if t := b.terms; t != nil {
-		m.MatchAny, m.WithX, m.Headers, m.Present = t.any, t.withX, t.headers, t.present
+		m.MatchAny, m.WithX, m.Headers, m.Present, m.Arguments = t.any, t.withX, t.headers, t.present, t.arguments
 	}
 	return m
 }

@@ -23,12 +23,36 @@ func checkName(what, name string) (errcode.Code, string) {
 	if !utf8.ValidString(name) {
 		return errcode.InvalidArgument, fmt.Sprintf("the name of the %s is not UTF-8", what)
 	}
-	for _, r := range name {
-		if unicode.IsControl(r) {
-			return errcode.InvalidArgument, fmt.Sprintf("the name of the %s holds the control character %U", what, r)
-		}
+	if i := strings.IndexFunc(name, isControl); i >= 0 {
+		r, _ := utf8.DecodeRuneInString(name[i:])
+		return errcode.InvalidArgument, fmt.Sprintf("the name of the %s holds the control character %U", what, r)
 	}
 	return errcode.OK, ""
+}
+
+func isControl(r rune) bool { return unicode.IsControl(r) }
+
+// checkWholeName validates the name of a queue or exchange, which may lie in a vhost.
+func (c *Core) checkWholeName(what, whole string) refused {
+	vhost, name := admin.SplitVHost(whole)
+	if no := c.checkVHost(vhost); no != nil {
+		return no
+	}
+	return checked(checkName(what, name))
+}
+
+// checkVHost wants a vhost to be there.
+func (c *Core) checkVHost(vhost string) refused {
+	if c.vhosts[vhost] == nil {
+		return errcode.New(errcode.NotFound, "there is no vhost %s", quoted(vhost))
+	}
+	return nil
+}
+
+// reserved tells whether a name is one that the broker alone gives.
+func reserved(whole string) bool {
+	_, name := admin.SplitVHost(whole)
+	return strings.HasPrefix(name, reservedPrefix)
 }
 
 // checkTopicName is stricter: topics bear the names that Kafka allows.

@@ -28,20 +28,23 @@ import (
 type queue struct {
 	// Hard state.
 
-	id      uint64
-	name    string
-	level   ipc.Level            // of its own messages, and of what is decided about it
-	set     *admin.QueueSettings // shared among queues that have equal ones
-	owner   journal.Owner        // of an exclusive queue
-	used    bool                 // it had a consumer once
-	doomed  bool                 // its owner, or the machine's memory, is gone: it is about to be deleted
-	lease   uint64               // the last one given
-	topic   *topic               // whose messages it holds; nil: its own
-	cursors []*cursor
-	dest    *destination // nil for a queue over a topic, to which nothing can be published
-	own     cursor       // cursors[0] of a queue that has messages of its own
+	id       uint64
+	name     string
+	level    ipc.Level            // of its own messages, and of what is decided about it
+	declared *admin.QueueSettings // what it was created with; shared among queues that have equal ones
+	owner    journal.Owner        // of an exclusive queue
+	used     bool                 // it had a consumer once
+	doomed   bool                 // its owner, or the machine's memory, is gone: it is about to be deleted
+	lease    uint64               // the last one given
+	topic    *topic               // whose messages it holds; nil: its own
+	cursors  []*cursor
+	dest     *destination // nil for a queue over a topic, to which nothing can be published
+	own      cursor       // cursors[0] of a queue that has messages of its own
 
-	// Derived and soft state, see consumer.go, deliver.go and pull.go.
+	// Derived and soft state, see policy.go, consumer.go, deliver.go and pull.go.
+
+	set              *admin.QueueSettings // what counts: declared, under the policies
+	policy, operator *policy
 
 	consumers []*consumer // in order of priority, highest first, then of joining
 	pullers   []*consumer // in whose hands pulled messages are

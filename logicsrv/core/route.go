@@ -56,10 +56,10 @@ func (c *Core) route(x *exchange, m *message) {
 func (c *Core) routeThrough(x *exchange, m *message) {
 	c.matched = false
 	x.router.match(m, c.hit)
-	if c.matched || x.spec.Alternate == "" || failpoint.Broken("alternate-ignored") {
+	if c.matched || x.alternate == "" || failpoint.Broken("alternate-ignored") {
 		return
 	}
-	if a, ok := c.exchanges.get(x.spec.Alternate); ok {
+	if a, ok := c.exchanges.get(x.alternate); ok {
 		c.reach(&a.dest, "")
 	}
 }

@@ -223,7 +223,7 @@ func (w words) queue() *admin.CreateQueue {
 		MaxMessages: w.opt("max"), MaxBytes: w.opt("max-bytes"), MessageTTLMS: w.opt("ttl"), ExpiresMS: w.opt("expires"),
 		DeliveryLimit: w.opt("delivery-limit"), RewindMS: w.opt("rewind"),
 		DeadLetter: w.flag("dlx"), DeadLetterExchange: w["dlx"], DeadLetterKey: w["dlkey"], KeepKey: w.flag("dlx") && !w.flag("dlkey"),
-		Topic: w["topic"], Filter: w["filter"],
+		Topic: w["topic"], Filter: w["filter"], Type: admin.QueueType(w.num("type", 0)), Arguments: w["arguments"],
 	}}
 	switch {
 	case m.Filter != "":
@@ -237,8 +237,12 @@ func (w words) queue() *admin.CreateQueue {
 	case "offset":
 		m.From, m.Offsets = admin.FromOffsets, []uint64{uint64(w.num("offset", 0))}
 	}
+	m.Name, m.DeadLetterExchange, m.DeadLetterKey = inVHost(m.Name), inVHost(m.DeadLetterExchange), inVHost(m.DeadLetterKey)
 	return m
 }
+
+// inVHost reads vhost::name.
+func inVHost(name string) string { return strings.ReplaceAll(name, "::", admin.VHostMark) }
 
 // headers reads name:value,name:value.
 func (w words) headers() (out []ipc.Header) {
@@ -287,7 +291,7 @@ func (s *script) input(line string) (ipc.Type, []byte) {
 	case "publish":
 		return ipc.TypePublish, publishRecord(&ipc.Publish{
 			Head: h, Level: w.level(), Mandatory: w.flag("mandatory"), Batch: w.batch(),
-			Exchange: w["exchange"], RoutingKey: w["key"], Headers: w.headers(), Priority: uint8(w.num("priority", 0)),
+			Exchange: inVHost(w["exchange"]), RoutingKey: inVHost(w["key"]), Headers: w.headers(), Priority: uint8(w.num("priority", 0)),
 			TTLMS: w.num("ttl", ipc.NoTTL), DueMS: w.num("due", 0), Weight: uint32(w.num("weight", 0)), Txn: uint64(w.num("txn", 0)),
 		})
 	case "pull":
@@ -345,6 +349,11 @@ func (s *script) input(line string) (ipc.Type, []byte) {
 			Limit: uint64(w.num("limit", 0)), Delivered: uint64(w.num("delivered", 0)),
 			Consumer: w.consumer(), InHand: w.held("inhand", queue),
 		}).Append(nil)
+	case "handed":
+		return ipc.TypeHanded, (&ipc.Handed{
+			Head: h, Term: uint64(w.num("term", 1)), Ask: uint64(w.num("ask", 1)),
+			List: []ipc.HandedUpTo{{Queue: queue, Index: uint64(w.num("index", int64(queue))), Next: uint64(w.num("next", 0))}},
+		}).Append(nil)
 	case "resync-end":
 		return ipc.TypeResyncEnd, (&ipc.ResyncEnd{Head: h, Term: uint64(w.num("term", 1)), Ask: uint64(w.num("ask", 1)), Loop: uint32(w.num("loop", 0)), Loops: uint32(w.num("loops", 1))}).Append(nil)
 	case "commit":
@@ -369,17 +378,18 @@ func (s *script) input(line string) (ipc.Type, []byte) {
 func (s *script) adminInput(verb string, h ipc.Head, w words) (ipc.Type, []byte) {
 	binding := admin.CreateBinding{
 		Exchange: w["exchange"], Queue: w["queue"] + w["to"], ToExchange: w.flag("to"), RoutingKey: w["key"],
-		MatchAny: w.flag("any"), WithX: w.flag("with-x"), Headers: w.headers(), Present: w.list("present"),
+		MatchAny: w.flag("any"), WithX: w.flag("with-x"), Headers: w.headers(), Present: w.list("present"), Arguments: w["arguments"],
 	}
-	gone := admin.Delete{Name: w["name"], IfUnused: w.flag("if-unused"), IfEmpty: w.flag("if-empty")}
+	binding.Exchange, binding.Queue = inVHost(binding.Exchange), inVHost(binding.Queue)
+	gone := admin.Delete{Name: inVHost(w["name"]), IfUnused: w.flag("if-unused"), IfEmpty: w.flag("if-empty")}
 	var cmd admin.Command
 	var body []byte
 	switch verb {
 	case "exchange":
 		typ, _ := admin.TypeNamed(w["type"])
 		cmd, body = admin.CmdCreateExchange, (&admin.CreateExchange{
-			Name: w["name"], Type: typ, Durable: !w.flag("transient"), AutoDelete: w.flag("auto-delete"), Internal: w.flag("internal"),
-			Alternate: w["alternate"], HashHeader: w["hash-header"],
+			Name: inVHost(w["name"]), Type: typ, Durable: !w.flag("transient"), AutoDelete: w.flag("auto-delete"), Internal: w.flag("internal"),
+			Alternate: inVHost(w["alternate"]), HashHeader: w["hash-header"], Delayed: w.flag("delayed"), Arguments: w["arguments"],
 		}).Append(nil)
 	case "queue":
 		cmd, body = admin.CmdCreateQueue, w.queue().Append(nil)
@@ -392,7 +402,7 @@ func (s *script) adminInput(verb string, h ipc.Head, w words) (ipc.Type, []byte)
 	case "unbind":
 		cmd, body = admin.CmdDeleteBinding, binding.Append(nil)
 	case "purge":
-		cmd, body = admin.CmdPurge, (&admin.Purge{Name: w["name"]}).Append(nil)
+		cmd, body = admin.CmdPurge, (&admin.Purge{Name: inVHost(w["name"])}).Append(nil)
 	case "seek":
 		cmd, body = admin.CmdSeek, (&admin.Seek{Name: w["name"], To: []admin.SeekTo{{Index: uint64(w.num("index", 0)), Offset: uint64(w.num("offset", 0))}}}).Append(nil)
 	case "delete-exchange":
@@ -405,10 +415,15 @@ func (s *script) adminInput(verb string, h ipc.Head, w words) (ipc.Type, []byte)
 		kinds := map[string]admin.Kind{
 			"topics": admin.KindTopic, "exchanges": admin.KindExchange, "queues": admin.KindQueue, "bindings": admin.KindBinding, "groups": admin.KindGroup,
 			"consumers": admin.KindConsumer, "txns": admin.KindTxn, "membership": admin.KindMembership, "summary": admin.KindGroupSummary, "settings": admin.KindGroupConfig,
+			"definitions": admin.KindDefinition,
 		}
 		d := admin.Describe{Kind: kinds[w["kind"]], After: strings.ReplaceAll(w["after"], "|", "\x00"), Max: uint32(w.num("max", 0))}
 		d.Names = w.list("names")
 		cmd, body = admin.CmdDescribe, d.Append(nil)
+	case "define":
+		cmd, body = admin.CmdDefine, w.definition().Append(nil)
+	case "undefine":
+		cmd, body = admin.CmdUndefine, w.definition().Append(nil)
 	case "delete-group":
 		cmd, body = admin.CmdDeleteGroup, gone.Append(nil)
 	case "reset-offsets":

@@ -57,6 +57,8 @@ func (l *loader) load() (*Core, error) {
 	l.limbos()
 	l.txns()
 	l.groupSettings()
+	l.definitions()
+	l.txnals()
 	l.c.handing = handing{l.U64(), l.Uvarint()}
 	if err := l.Done("checkpoint"); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCheckpoint, err)
@@ -232,6 +234,32 @@ func (l *loader) exchanges() {
 	}
 }
 
+// definitions reads what is defined, in place of what New has defined, and finds out what counts for
+// queues and exchanges.
+func (l *loader) definitions() {
+	c := l.c
+	c.definitions, c.vhosts = newRegistry[string, *admin.Definition](), map[string]*vhost{}
+	last := ""
+	for range l.Count(5, loadThings) {
+		d := admin.ReadDefinition(&l.Cursor)
+		id := d.Identity()
+		if !l.ensure(id > last) {
+			return
+		}
+		last = id
+		c.enterDefinition(&d)
+	}
+	if !l.ensure(c.vhosts[admin.DefaultVHost] != nil) {
+		return
+	}
+	for _, q := range c.queues.all {
+		c.govern(q)
+	}
+	for _, x := range c.exchanges.all {
+		c.governExchange(x)
+	}
+}
+
 // bindings binds again what was bound, by the code that applies the event.
 func (l *loader) bindings() {
 	for range l.Count(8, loadThings) {
@@ -250,23 +278,31 @@ func (l *loader) bindings() {
 func (l *loader) producers() {
 	t := &l.c.producers
 	for range l.Count(4, loadThings) {
-		p := &producer{id: l.signed(), epoch: int16(l.small(math.MaxInt16)), used: l.signed()}
-		n := l.Count(5, loadThings)
-		if !l.ensure(t.byID[p.id] == nil && p.id <= l.c.lastPID) {
+		p := l.producer()
+		if p == nil {
 			return
 		}
-		if n > 0 {
-			p.lanes = make([]lane, 0, min(n, 1024))
-		}
-		for range n {
-			if !l.lane(p) {
-				return
-			}
-		}
-		used := p.used
-		t.byID[p.id] = p
-		t.touch(p, used)
+		t.touch(p, p.used)
 	}
+}
+
+// producer reads one; nil: there is an error.
+func (l *loader) producer() *producer {
+	p := &producer{id: l.signed(), epoch: int16(l.small(math.MaxInt16)), used: l.signed()}
+	n := l.Count(5, loadThings)
+	if !l.ensure(l.c.producers.byID[p.id] == nil && p.id <= l.c.lastPID) {
+		return nil
+	}
+	if n > 0 {
+		p.lanes = make([]lane, 0, min(n, 1024))
+	}
+	for range n {
+		if !l.lane(p) {
+			return nil
+		}
+	}
+	l.c.producers.byID[p.id] = p
+	return p
 }
 
 // lane reads one lane of a producer. One without a batch does not exist.

@@ -54,7 +54,7 @@ func (c *Core) appendQueues(b []byte) []byte {
 	b = wire.AppendUvarint(b, uint64(c.queues.len()))
 	for _, q := range c.queues.all {
 		b = wire.AppendUvarint(wire.AppendString(b, q.name), q.id)
-		b = q.set.AppendSettings(append(b, byte(q.level)))
+		b = q.declared.AppendSettings(append(b, byte(q.level)))
 		if q.set.Exclusive {
 			b = appendOwner(b, &q.owner)
 		}
@@ -208,7 +208,8 @@ func (l *loader) queues() {
 		if !l.ensure(!taken && c.dests[q.name] == nil && c.queueByID[q.id] == nil && (set.Topic == "" || topical)) {
 			return
 		}
-		q.set = c.intern(&set)
+		q.declared = c.intern(&set)
+		q.set = q.declared
 		if !l.cursors(q) {
 			return
 		}

@@ -147,6 +147,16 @@ func traceThing(ev journal.Event) string {
 	case journal.EvBindingDeleted:
 		e, _ := journal.DecodeBindingDeleted(ev)
 		return "unbound " + traceBinding(&e.Binding)
+	case journal.EvDefined:
+		e, _ := journal.DecodeDefined(ev)
+		s := "defined " + traceDefinition(&e.Definition)
+		if e.Base > 0 {
+			s += fmt.Sprintf(" ids from %d", e.Base)
+		}
+		return s
+	case journal.EvUndefined:
+		e, _ := journal.DecodeUndefined(ev)
+		return "undefined " + traceDefinition(&e.Definition)
 	}
 	return traceGroupEvent(ev)
 }
@@ -159,6 +169,7 @@ func traceExchange(x *admin.CreateExchange) string {
 		text string
 	}{
 		{!x.Durable, " transient"}, {x.AutoDelete, " auto-delete"}, {x.Internal, " internal"},
+		{x.Delayed, " delayed"}, {x.Arguments != "", " arguments=" + x.Arguments},
 		{x.Alternate != "", " alternate=" + x.Alternate}, {x.HashHeader != "", " hash-header=" + x.HashHeader},
 	} {
 		if is.so {
@@ -269,6 +280,9 @@ func traceOutput(o Output) string {
 	case ipc.TypeIndexGone:
 		m, _ := ipc.DecodeIndexGone(o.Record)
 		return fmt.Sprintf("index-gone %d", m.Index)
+	case ipc.TypeDefined:
+		m, _ := ipc.DecodeDefined(o.Record)
+		return fmt.Sprintf("defined, change %d", m.Count)
 	case ipc.TypeAdminReply:
 		return traceAdminReply(who, o.Record)
 	}
@@ -333,12 +347,16 @@ func traceAdminReply(who string, record []byte) string {
 		if x.Exchanges > 0 {
 			s += fmt.Sprintf(" to-exchanges=%d", x.Exchanges)
 		}
+		if x.Policy != "" {
+			s += " policy=" + x.Policy
+		}
 		if x.Published > 0 {
 			s += fmt.Sprintf(" published=%d reached=%d", x.Published, x.Reached)
 		}
 	}
 	for _, q := range d.Queues {
 		s += fmt.Sprintf("\n     queue %s id=%d ready=%d unacked=%d leased=%d dead=%d settled=%d consumers=%d pulls=%d %v", q.Name, q.Queue, q.Ready, q.Unacked, q.Leased, q.Dead, q.Settled, q.Consumers, q.Pulls, q.Indexes)
+		s += traceGoverned(&q)
 	}
 	for _, k := range d.Consumers {
 		s += fmt.Sprintf("\n     consumer of %s %d/%d %q active=%t credit=%d held=%d delivered=%d", k.Queue, k.Conn, k.Sub, k.Consumer.Tag, k.Active, k.Credit, k.Held, k.Delivered)
@@ -351,6 +369,9 @@ func traceAdminReply(who string, record []byte) string {
 		s += "\n     " + traceBinding(&binding)
 	}
 	s += traceGroups(&d)
+	for i := range d.Definitions {
+		s += "\n     " + traceDefinition(&d.Definitions[i])
+	}
 	for _, g := range d.Groups {
 		s += fmt.Sprintf("\n     group %s %s", g.Name, traceOffsets(g.Offsets))
 	}

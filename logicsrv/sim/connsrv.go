@@ -269,6 +269,10 @@ func (c *connsrv) take(typ ipc.Type, b []byte) {
 		_, err := ipc.DecodeIndexGone(b)
 		c.w.must(err, "decode an index gone")
 		return
+	case ipc.TypeDefined:
+		_, err := ipc.DecodeDefined(b)
+		c.w.must(err, "decode a defined")
+		return
 	}
 	if len(b) < ipc.HeadSize {
 		c.w.fail("record of type %d with %d bytes from logicsrv", typ, len(b))

@@ -29,6 +29,8 @@ type CreateExchange struct {
 	Internal   bool   // clients cannot publish to it
 	Alternate  string // the exchange that gets what matches no binding; it need not exist. Empty: none
 	HashHeader string // ConsistentHash: the header that is hashed; empty: the routing key
+	Delayed    bool   // AMQP's x-delayed-message: its front end reads the header x-delay of what is published
+	Arguments  string // as an AMQP client gave them, a field table; kept, and not compared
 }
 
 // CreateBinding binds a queue, a topic as a whole, or another exchange to an exchange. Its last
@@ -42,6 +44,7 @@ type CreateBinding struct {
 	WithX      bool         // headers whose names begin with x- count too
 	Headers    []ipc.Header // wanted with these values
 	Present    []string     // names of headers that are wanted with any value
+	Arguments  string       // as in CreateExchange; no part of the identity
 }
 
 // DeleteBinding names a binding by all that CreateBinding gave.
@@ -111,6 +114,8 @@ type Description struct {
 	Txns      []TxnInfo
 	Missing   []string // names that were asked for and are not there
 
+	Definitions []Definition
+
 	Memberships []Membership
 	Summaries   []GroupSummary
 	Configs     []GroupConfig
@@ -140,6 +145,7 @@ type ExchangeInfo struct {
 	CreateExchange
 	Bindings  uint32
 	Exchanges uint32 // how many of the bindings lead to exchanges
+	Policy    string // the name of the policy that counts for it; empty: none
 	Published uint64 // messages that it was given since logicsrv began, by publishers or as dead letters
 	Reached   uint64 // how often one of them has reached a queue or topic
 }
@@ -155,12 +161,15 @@ type QueueInfo struct {
 	Name      string
 	Queue     uint64 // its id
 	Level     ipc.Level
-	Settings  QueueSettings
-	Ready     uint64 // messages to be delivered, or on their way to be visible
-	Unacked   uint64 // … in consumers' hands
-	Leased    uint64 // … pulled, and invisible for a time
-	Dead      uint64 // … on their way to the dead-letter exchange
-	Settled   uint64 // … done with since the queue began
+	Settings  QueueSettings // as it was created
+	Effective QueueSettings // under the policies below
+	Policy    string        // names of what counts for it; empty: none
+	Operator  string        // … of operators' policies
+	Ready     uint64        // messages to be delivered, or on their way to be visible
+	Unacked   uint64        // … in consumers' hands
+	Leased    uint64        // … pulled, and invisible for a time
+	Dead      uint64        // … on their way to the dead-letter exchange
+	Settled   uint64        // … done with since the queue began
 	Consumers uint32
 	Pulls     uint32 // that wait for a message
 	Indexes   []QueueIndex

@@ -3,18 +3,20 @@ package admin
 // Commands' bodies (little-endian; string: uvarint length and bytes; list: uvarint count
 // and elements; bool: 0 or 1).
 //
-//	CreateExchange  | name string | type u8 | durable bool | autoDelete bool | internal bool | alternate string | hashHeader string |
+//	CreateExchange  | name string | type u8 | durable bool | autoDelete bool | internal bool | alternate string | hashHeader string
+//	                | delayed bool | arguments string |
 //	CreateQueue     and the other bodies of queues: queue.go
 //	CreateBinding   | exchange string | queue string | toExchange bool | routingKey string | matchAny bool | withX bool
-//	                | list of (key string | value string) | list of present string |
+//	                | list of (key string | value string) | list of present string | arguments string |
 //	DeleteBinding   as CreateBinding
 //	CreateTopic     | name string | partitions u32 | level u8 | retentionBytes i64 | retentionMS i64 |
 //	AddPartitions   | name string | total u32 |
 //	Delete          | name string | ifUnused bool | ifEmpty bool |
 //	Describe        | kind u8 | list of name string | after string | max u32 |
 //	Created         | index u64 | existed bool | name string | messages u64 |     (answers all but Describe)
+//	Define, Undefine: definition.go
 //
-// Version ladder: 1, never released; 2, with the native protocol's version 2.
+// Version ladder: 1, never released; 2 and 3, with the native protocol's versions.
 
 import (
 	"strconv"
@@ -64,6 +66,10 @@ func Text(cmd Command) string {
 		return "set-group"
 	case CmdDeleteOffsets:
 		return "delete-offsets"
+	case CmdDefine:
+		return "define"
+	case CmdUndefine:
+		return "undefine"
 	default:
 		return "command-" + strconv.Itoa(int(cmd))
 	}
@@ -81,14 +87,15 @@ func readLevel(c *wire.Cursor) ipc.Level {
 func (m *CreateExchange) Append(b []byte) []byte {
 	b = append(wire.AppendString(b, m.Name), byte(m.Type))
 	b = wire.AppendBool(wire.AppendBool(wire.AppendBool(b, m.Durable), m.AutoDelete), m.Internal)
-	return wire.AppendString(wire.AppendString(b, m.Alternate), m.HashHeader)
+	b = wire.AppendString(wire.AppendString(b, m.Alternate), m.HashHeader)
+	return wire.AppendString(wire.AppendBool(b, m.Delayed), m.Arguments)
 }
 
 // ReadExchange reads a CreateExchange that others follow.
 func ReadExchange(c *wire.Cursor) CreateExchange {
 	return CreateExchange{
 		Name: c.String(), Type: ExchangeType(c.U8()), Durable: c.Bool(), AutoDelete: c.Bool(), Internal: c.Bool(),
-		Alternate: c.String(), HashHeader: c.String(),
+		Alternate: c.String(), HashHeader: c.String(), Delayed: c.Bool(), Arguments: c.String(),
 	}
 }
 
@@ -104,7 +111,7 @@ func (m *CreateBinding) Append(b []byte) []byte {
 	b = wire.AppendString(wire.AppendString(b, m.Exchange), m.Queue)
 	b = wire.AppendString(wire.AppendBool(b, m.ToExchange), m.RoutingKey)
 	b = wire.AppendBool(wire.AppendBool(b, m.MatchAny), m.WithX)
-	return appendNames(ipc.AppendHeaders(b, m.Headers), m.Present)
+	return wire.AppendString(appendNames(ipc.AppendHeaders(b, m.Headers), m.Present), m.Arguments)
 }
 
 // ReadBinding reads a CreateBinding that others follow.
@@ -114,7 +121,7 @@ func ReadBinding(c *wire.Cursor) CreateBinding {
 		MatchAny: c.Bool(), WithX: c.Bool(),
 	}
 	m.Headers = ipc.ReadHeaders(c)
-	m.Present = readNames(c)
+	m.Present, m.Arguments = readNames(c), c.String()
 	return m
 }
 

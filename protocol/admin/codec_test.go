@@ -47,29 +47,29 @@ func body[T any, P appender[T]](name, layout string, v T, decode func([]byte) (T
 }
 
 const (
-	exchangeLayout = "name:s type:1 durable:1 autoDelete:1 internal:1 alternate:s hashHeader:s "
-	bindingLayout  = "exchange:s queue:s toExchange:1 routingKey:s matchAny:1 withX:1 headers:v key:s value:s present:v name:s "
+	exchangeLayout = "name:s type:1 durable:1 autoDelete:1 internal:1 alternate:s hashHeader:s delayed:1 arguments:s "
+	bindingLayout  = "exchange:s queue:s toExchange:1 routingKey:s matchAny:1 withX:1 headers:v key:s value:s present:v name:s arguments:s "
 )
 
 const settingsLayout = "durable:1 exclusive:1 autoDelete:1 singleActive:1 maxPriority:1 overflow:1 " +
 	"maxMessages:1 n:8 maxBytes:1 n:8 messageTTL:1 n:8 expires:1 n:8 deliveryLimit:1 n:8 rewind:1 n:8 " +
-	"deadLetter:1 exchange:s keepKey:1 key:s topic:s filterKind:1 filter:s "
+	"deadLetter:1 exchange:s keepKey:1 key:s topic:s filterKind:1 filter:s type:1 arguments:s "
 
 var settings = QueueSettings{
 	Durable: true, SingleActive: true, MaxPriority: 9, Overflow: RejectDeadLetter, MaxMessages: Some(1000), MessageTTLMS: Some(0),
 	DeliveryLimit: Some(5), DeadLetter: true, DeadLetterExchange: "dead", DeadLetterKey: "eu", Topic: "orders",
-	FilterKind: FilterTags, Filter: "a || b",
+	FilterKind: FilterTags, Filter: "a || b", Type: QuorumQueue, Arguments: "\x00\x00\x00\x00",
 }
 
 func codecs() []codec {
-	exchange := CreateExchange{"orders", ConsistentHash, true, false, true, "rest", "customer"}
-	binding := CreateBinding{"orders", "eu", true, "eu.#", true, false, []ipc.Header{{Key: "format", Value: "pdf"}}, []string{"pages"}}
+	exchange := CreateExchange{"orders", ConsistentHash, true, false, true, "rest", "customer", true, "a"}
+	binding := CreateBinding{"orders", "eu", true, "eu.#", true, false, []ipc.Header{{Key: "format", Value: "pdf"}}, []string{"pages"}, "b"}
 	topic := TopicInfo{
 		"logs", [16]byte{1, 2, 15: 16}, ipc.LevelPage, 1 << 30, 3_600_000, 1_700_000_000_123,
 		[]PartitionInfo{{9, 1000, 990}, {10, 0, 0}},
 	}
 	const described = "kind:1 more:1 missing:v "
-	return append(groupCodecs(), []codec{
+	return append(append(groupCodecs(), definitionCodecs()...), []codec{
 		body("create_exchange", exchangeLayout, exchange, DecodeCreateExchange),
 		body("create_queue", "name:s level:1 "+settingsLayout+"from:1 offsets:v offset:8",
 			CreateQueue{"eu", ipc.LevelDisk, settings, FromOffsets, []uint64{5}}, DecodeCreateQueue),
@@ -87,11 +87,11 @@ func codecs() []codec {
 		body("description_topic", described+"name:s topics:v name:s uuid:16 level:1 retentionBytes:8 retentionMS:8 "+
 			"createdMS:8 partitions:v index:8 next:8 visible:8 index:8 next:8 visible:8",
 			Description{Kind: KindTopic, More: true, Topics: []TopicInfo{topic}, Missing: []string{"x"}}, DecodeDescription),
-		body("description_exchange", described+"exchanges:v "+exchangeLayout+"bindings:4 exchanges:4 published:8 reached:8",
-			Description{Kind: KindExchange, Exchanges: []ExchangeInfo{{exchange, 3, 1, 70, 90}}}, DecodeDescription),
-		body("description_queue", described+"queues:v name:s queue:8 level:1 "+settingsLayout+
-			"ready:8 unacked:8 leased:8 dead:8 settled:8 consumers:4 pulls:4 indexes:v index:8 number:4 next:8 visible:8 floor:8 oldest:8",
-			Description{Kind: KindQueue, Queues: []QueueInfo{{"eu", 9, ipc.LevelDisk, settings, 5, 6, 7, 8, 89, 2, 1, []QueueIndex{{9, 3, 100, 99, 80, 81}}}}},
+		body("description_exchange", described+"exchanges:v "+exchangeLayout+"bindings:4 exchanges:4 policy:s published:8 reached:8",
+			Description{Kind: KindExchange, Exchanges: []ExchangeInfo{{exchange, 3, 1, "p", 70, 90}}}, DecodeDescription),
+		body("description_queue", described+"queues:v name:s queue:8 level:1 "+settingsLayout+settingsLayout+
+			"policy:s operator:s ready:8 unacked:8 leased:8 dead:8 settled:8 consumers:4 pulls:4 indexes:v index:8 number:4 next:8 visible:8 floor:8 oldest:8",
+			Description{Kind: KindQueue, Queues: []QueueInfo{{"eu", 9, ipc.LevelDisk, settings, settings, "p", "o", 5, 6, 7, 8, 89, 2, 1, []QueueIndex{{9, 3, 100, 99, 80, 81}}}}},
 			DecodeDescription),
 		body("description_consumer", described+"consumers:v queue:s conn:8 sub:8 autoAck:1 exclusive:1 puller:1 priority:4 ackTimeoutMS:8 tag:s active:1 credit:8 held:8 delivered:8",
 			Description{Kind: KindConsumer, Consumers: []ConsumerInfo{{"eu", 256, 1, ipc.Consumer{Priority: 3, AckTimeoutMS: 10_000, Tag: "w"}, true, 40, 60, 100}}},
@@ -114,12 +114,12 @@ func TestBodiesRoundTrip(t *testing.T) {
 
 func TestGolden(t *testing.T) {
 	for _, c := range codecs() {
-		golden.Check(t, "admin_v2_"+c.name, c.layout, c.body)
-		if again, err := c.redo(golden.Read(t, "admin_v2_"+c.name)); err != nil || !bytes.Equal(again, c.body) {
+		golden.Check(t, "admin_v3_"+c.name, c.layout, c.body)
+		if again, err := c.redo(golden.Read(t, "admin_v3_"+c.name)); err != nil || !bytes.Equal(again, c.body) {
 			t.Errorf("%s: the golden file reads as %x, %v", c.name, again, err)
 		}
 	}
-	golden.Constants(t, "admin_v2_constants")
+	golden.Constants(t, "admin_v3_constants")
 }
 
 func TestBodiesRefuseOtherLengths(t *testing.T) {

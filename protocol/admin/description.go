@@ -6,14 +6,16 @@ package admin
 //
 //	topic       | name string | uuid 16 | level u8 | retentionBytes i64 | retentionMS i64 | createdMS i64
 //	            | list of (index u64 | next u64 | visible u64) |
-//	exchange    as CreateExchange | bindings u32 | exchanges u32 |
+//	exchange    as CreateExchange | bindings u32 | exchanges u32 | policy string | published u64 | reached u64 |
 //	queue       | name string | queue u64 | level u8 | settings, see queue.go
+//	            | effective settings | policy string | operator string
 //	            | ready u64 | unacked u64 | leased u64 | dead u64 | settled u64 | consumers u32 | pulls u32
 //	            | list of (index u64 | number u32 | next u64 | visible u64 | floor u64 | oldest u64)
 //	binding     as CreateBinding
 //	group       | name string | list of (index u64 | offset u64 | metadata string) |
 //	consumer    | queue string | conn u64 | sub u64 | consumer, as in ipc | active bool | credit u64 | held u64 |
 //	txn         | txn u64 | group string | key string | begun i64 | batches u32 | checks u32 | checkMS i64 |
+//	definition  see definition.go
 //	membership, group summary    see groupcodec.go
 
 import (
@@ -62,6 +64,11 @@ func (m *Description) Append(b []byte) []byte {
 		for i := range m.Txns {
 			b = m.Txns[i].append(b)
 		}
+	case KindDefinition:
+		b = wire.AppendUvarint(b, uint64(len(m.Definitions)))
+		for i := range m.Definitions {
+			b = m.Definitions[i].Append(b)
+		}
 	case KindMembership:
 		b = wire.AppendUvarint(b, uint64(len(m.Memberships)))
 		for i := range m.Memberships {
@@ -89,11 +96,11 @@ func DecodeDescription(b []byte) (Description, error) {
 	case KindTopic:
 		m.Topics = readList(&c, 50, readTopic)
 	case KindExchange:
-		m.Exchanges = readList(&c, 15, readExchange)
+		m.Exchanges = readList(&c, 34, readExchange)
 	case KindQueue:
-		m.Queues = readList(&c, 120, readQueue)
+		m.Queues = readList(&c, 220, readQueue)
 	case KindBinding:
-		m.Bindings = readList(&c, 8, func(c *wire.Cursor) BindingInfo {
+		m.Bindings = readList(&c, 9, func(c *wire.Cursor) BindingInfo {
 			return BindingInfo(ReadBinding(c))
 		})
 	case KindGroup:
@@ -104,6 +111,8 @@ func DecodeDescription(b []byte) (Description, error) {
 		m.Consumers = readList(&c, 50, readConsumer)
 	case KindTxn:
 		m.Txns = readList(&c, 34, readTxn)
+	case KindDefinition:
+		m.Definitions = readList(&c, 5, ReadDefinition)
 	case KindMembership:
 		m.Memberships = readList(&c, 24, readMembership)
 	case KindGroupSummary:
@@ -159,16 +168,18 @@ func readTopic(c *wire.Cursor) TopicInfo {
 
 func (x *ExchangeInfo) append(b []byte) []byte {
 	b = wire.AppendU32(wire.AppendU32(x.CreateExchange.Append(b), x.Bindings), x.Exchanges)
+	b = wire.AppendString(b, x.Policy)
 	return wire.AppendU64(wire.AppendU64(b, x.Published), x.Reached)
 }
 
 func readExchange(c *wire.Cursor) ExchangeInfo {
-	return ExchangeInfo{ReadExchange(c), c.U32(), c.U32(), c.U64(), c.U64()}
+	return ExchangeInfo{ReadExchange(c), c.U32(), c.U32(), c.String(), c.U64(), c.U64()}
 }
 
 func (q *QueueInfo) append(b []byte) []byte {
 	b = wire.AppendU64(wire.AppendString(b, q.Name), q.Queue)
 	b = q.Settings.AppendSettings(append(b, byte(q.Level)))
+	b = wire.AppendString(wire.AppendString(q.Effective.AppendSettings(b), q.Policy), q.Operator)
 	for _, n := range [...]uint64{q.Ready, q.Unacked, q.Leased, q.Dead, q.Settled} {
 		b = wire.AppendU64(b, n)
 	}
@@ -185,6 +196,7 @@ func (q *QueueInfo) append(b []byte) []byte {
 
 func readQueue(c *wire.Cursor) QueueInfo {
 	q := QueueInfo{Name: c.String(), Queue: c.U64(), Level: readLevel(c), Settings: ReadSettings(c)}
+	q.Effective, q.Policy, q.Operator = ReadSettings(c), c.String(), c.String()
 	for _, n := range [...]*uint64{&q.Ready, &q.Unacked, &q.Leased, &q.Dead, &q.Settled} {
 		*n = c.U64()
 	}

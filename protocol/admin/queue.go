@@ -7,6 +7,7 @@ package admin
 //	             | maxPriority u8 | overflow u8 | maxMessages opt | maxBytes opt | messageTTLMS opt | expiresMS opt
 //	             | deliveryLimit opt | rewindMS opt | deadLetter bool | deadLetterExchange string
 //	             | keepKey bool | deadLetterKey string | topic string | filterKind u8 | filter string
+//	             | type u8 | arguments string
 //	             | from u8 | list of offset u64 |
 //	Purge        | name string |
 //	Seek         | name string | list of (index u64 | offset u64) |
@@ -41,6 +42,16 @@ const (
 	FilterNone     FilterKind = 0
 	FilterSelector FilterKind = 1 // a condition over headers, see docs/selectors.md
 	FilterTags     FilterKind = 2 // a || b
+)
+
+// QueueType is what AMQP's clients asked for with x-queue-type. All of them are the same queues
+// here; what a type forbids is its front end's matter.
+type QueueType uint8
+
+const (
+	ClassicQueue QueueType = 0
+	QuorumQueue  QueueType = 1
+	StreamQueue  QueueType = 2
 )
 
 // From is where a queue over a topic begins.
@@ -86,6 +97,9 @@ type QueueSettings struct {
 	Topic      string // whose messages it holds; empty: its own
 	FilterKind FilterKind
 	Filter     string
+
+	Type      QueueType
+	Arguments string // as an AMQP client gave them, a field table; kept, and not compared
 }
 
 // Purge drops all that is ready in a queue. The Created that answers it says how many messages.
@@ -122,7 +136,7 @@ func (m *QueueSettings) AppendSettings(b []byte) []byte {
 	b = wire.AppendString(wire.AppendBool(b, m.DeadLetter), m.DeadLetterExchange)
 	b = wire.AppendString(wire.AppendBool(b, m.KeepKey), m.DeadLetterKey)
 	b = append(wire.AppendString(b, m.Topic), byte(m.FilterKind))
-	return wire.AppendString(b, m.Filter)
+	return wire.AppendString(append(wire.AppendString(b, m.Filter), byte(m.Type)), m.Arguments)
 }
 
 // ReadSettings reads the properties of a queue.
@@ -137,7 +151,8 @@ func ReadSettings(c *wire.Cursor) QueueSettings {
 	m.DeadLetter, m.DeadLetterExchange = c.Bool(), c.String()
 	m.KeepKey, m.DeadLetterKey = c.Bool(), c.String()
 	m.Topic, m.FilterKind, m.Filter = c.String(), FilterKind(c.U8()), c.String()
-	if m.Overflow > RejectDeadLetter || m.FilterKind > FilterTags {
+	m.Type, m.Arguments = QueueType(c.U8()), c.String()
+	if m.Overflow > RejectDeadLetter || m.FilterKind > FilterTags || m.Type > StreamQueue {
 		c.Fail(wire.ErrOutOfRange)
 	}
 	return m

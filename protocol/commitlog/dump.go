@@ -181,6 +181,8 @@ var eventDecoders = map[journal.EventType]func(journal.Event) (any, error){
 	journal.EvOwnerGone:        shown(journal.DecodeOwnerGone),
 	journal.EvTransientsGone:   shown(journal.DecodeTransientsGone),
 	journal.EvHanding:          shown(journal.DecodeHanding),
+	journal.EvDefined:          shown(journal.DecodeDefined),
+	journal.EvUndefined:        shown(journal.DecodeUndefined),
 	journal.EvGroupMember:      shown(journal.DecodeGroupMember),
 	journal.EvShareMember:      shown(journal.DecodeShareMember),
 	journal.EvGroupConfigured:  shown(journal.DecodeGroupConfigured),
@@ -193,6 +195,11 @@ var eventDecoders = map[journal.EventType]func(journal.Event) (any, error){
 	journal.EvGroupReplaced:    shown(journal.DecodeGroupReplaced),
 	journal.EvGroupDeleted:     shown(journal.DecodeGroupDeleted),
 	journal.EvGroupUnsettled:   shown(journal.DecodeGroupUnsettled),
+	journal.EvTxnalSet:         shown(journal.DecodeTxnalSet),
+	journal.EvTxnAdded:         shown(journal.DecodeTxnAdded),
+	journal.EvTxnOffsetsHeld:   shown(journal.DecodeTxnOffsetsHeld),
+	journal.EvTxnFinished:      shown(journal.DecodeTxnFinished),
+	journal.EvTxnalsExpired:    shown(journal.DecodeTxnalsExpired),
 	journal.EvOffsetsDeleted:   shown(journal.DecodeOffsetsDeleted),
 }
 

@@ -21,7 +21,8 @@ package commitlog
 //	| offset u64 | position u64 | note u64 | origin u64 | max time ms i64 | length u32 | count u32 | skip u24, flags u8 | crc u32 |
 //	0            8              16         24           32                40           44          48                   52       56
 //
-// Version ladder: 1, never released; 2, the one spoken: index entries with note, origin and skip.
+// Version ladder: 1, never released; 2: index entries with note, origin and skip; 3, the one spoken:
+// log entries of version 3.
 
 import (
 	"encoding/binary"
@@ -35,7 +36,7 @@ import (
 )
 
 const (
-	Version = 2
+	Version = 3
 
 	SegmentMagic    uint64 = 0x01474f4c514d5254 // "TRMQLOG\x01"
 	IndexMagic      uint64 = 0x01584449514d5254 // "TRMQIDX\x01"
@@ -63,14 +64,13 @@ const (
 )
 
 // MarkerText is the content of the marker file.
-const MarkerText = "TriMQ data directory, format 2\n"
+const MarkerText = "TriMQ data directory, format 3\n"
 
 // What builds before the first release have written, and what to do about it.
 const (
-	oldVersion    = 1
-	oldMarkerText = "TriMQ data directory, format 1\n"
+	oldMarkerText = "TriMQ data directory, format "
 	markerMend    = "start the build that made it, or, if it is damaged, run: trimq log repair"
-	oldMend       = "this data directory was written by an unreleased build of format 1: start with an empty one"
+	oldMend       = "this data directory was written by an unreleased build of format %s: start with an empty one"
 )
 
 // ErrVersion says that something whole is of a version that this program does not read.
@@ -79,11 +79,11 @@ var ErrVersion = errors.New("unknown version")
 // CheckMarker says whether the content of a marker file is that of a data directory which this
 // program reads.
 func CheckMarker(text []byte) error {
-	switch string(text) {
-	case MarkerText:
+	if string(text) == MarkerText {
 		return nil
-	case oldMarkerText:
-		return fmt.Errorf("%w: %s", ErrVersion, oldMend)
+	}
+	if old, ok := strings.CutPrefix(string(text), oldMarkerText); ok && (old == "1\n" || old == "2\n") {
+		return fmt.Errorf("%w: "+oldMend, ErrVersion, old[:1])
 	}
 	return fmt.Errorf("%w: file %s says %q, this program knows %q; %s", ErrVersion, MarkerName, text[:min(len(text), 2*len(MarkerText))], MarkerText, markerMend)
 }
@@ -94,8 +94,8 @@ func checkVersion(what string, v uint32, sound bool) error {
 	switch {
 	case v == Version:
 		return nil
-	case v == oldVersion && sound:
-		return fmt.Errorf("%s: %w: %s", what, ErrVersion, oldMend)
+	case v > 0 && v < Version && sound:
+		return fmt.Errorf("%s: %w: "+oldMend, what, ErrVersion, strconv.Itoa(int(v)))
 	}
 	return formatErrorf(what, "version %d, this program reads %d", v, Version)
 }

@@ -37,7 +37,7 @@ func annotated(b []byte, fields []field) string {
 
 func golden(t *testing.T, name string, got []byte) {
 	t.Helper()
-	path := filepath.Join("testdata", "golden", "commitlog_v2_"+name)
+	path := filepath.Join("testdata", "golden", "commitlog_v3_"+name)
 	want, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -220,7 +220,7 @@ func TestOldVersions(t *testing.T) {
 	if err := CheckMarker([]byte(MarkerText)); err != nil {
 		t.Error(err)
 	}
-	if err := CheckMarker([]byte("TriMQ data directory, format 3\n")); !errors.Is(err, ErrVersion) {
+	if err := CheckMarker([]byte("TriMQ data directory, format 4\n")); !errors.Is(err, ErrVersion) {
 		t.Error(err)
 	}
 }

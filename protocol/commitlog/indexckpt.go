@@ -11,7 +11,7 @@ package commitlog
 //	file    ×n | base u64 | count u32 | slots u32 |      in the order of the indexes                                   16
 //
 // crc is the CRC32C of all from byte 16 on. All that it speaks of was synced before it was
-// renamed into place. Version ladder: 1, never released; 2, the one spoken: refs counts more, term.
+// renamed into place. Version ladder: 1, never released; 2: refs counts more, term; 3, the one spoken: as the log's.
 
 import "hash/crc32"
 

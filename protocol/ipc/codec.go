@@ -23,6 +23,7 @@ package ipc
 //	Marker         | term u64 | ask u64 |
 //	Error          | head | code u16 | text string |
 //	IndexGone      | index u64 |
+//	Defined        | count u64 |
 //	CheckpointPart | lsn u64 | resultsFrom u64 | part u32 | parts u32 | bytes, to the end |
 //	Configure      | term u64 | part u32 | parts u32 | list of (index u64 | retentionBytes i64 | retentionMS i64) |
 //
@@ -311,6 +312,16 @@ func DecodeError(b []byte) (Error, error) {
 	c := wire.Read(b)
 	m := Error{readHead(&c), c.U16(), c.String()}
 	return m, done(&c, "error")
+}
+
+// Append appends the record.
+func (m *Defined) Append(b []byte) []byte { return wire.AppendU64(b, m.Count) }
+
+// DecodeDefined reads the record.
+func DecodeDefined(b []byte) (Defined, error) {
+	c := wire.Read(b)
+	m := Defined{c.U64()}
+	return m, done(&c, "defined")
 }
 
 // Append appends the record.

@@ -46,6 +46,7 @@ const (
 	TypeCommitted  Type = 75  // Done: answers CommitOffsets
 	TypeOffsetList Type = 76  // OffsetList: answers FetchOffsets
 	TypeIndexGone  Type = 77  // IndexGone: forget what you know of this index
+	TypeDefined    Type = 92  // Defined: users, policies and the like are others now
 	TypeRecall     Type = 100 // Recall: a consumer's time for these offsets is over
 	TypePulled     Type = 101 // Pulled: answers Pull
 	TypeTxnBegun   Type = 102 // TxnBegun: answers BeginTxn
@@ -108,7 +109,17 @@ type Append struct {
 	Level Level  // what the acknowledgement waits for; LevelUnset: the topic's
 	Txn   uint64 // the transaction that it is part of; 0: none
 	Batch BatchMeta
+	Txnal AppendTxnal
 }
+
+// AppendTxnal says whether a batch is one of a transactional producer's transaction.
+type AppendTxnal uint8
+
+const (
+	TxnalNone  AppendTxnal = 0 // it is not
+	TxnalAdded AppendTxnal = 1 // it is, and its partition was added before
+	TxnalJoins AppendTxnal = 2 // it is, and adds its partition where that was not done
+)
 
 // Publish asks for a batch to be routed through an exchange. All its records share the
 // routing key and the headers that a headers exchange looks at.
@@ -485,6 +496,10 @@ type OffsetList struct {
 	Head
 	Offsets []OffsetCommit
 }
+
+// Defined is told to every event loop when something was defined or is no longer: users, permissions,
+// policies and the like. Who keeps a copy reads them anew.
+type Defined struct{ Count uint64 } // of changes since logicsrv began
 
 // IndexGone is told to every event loop after a topic or queue was deleted.
 type IndexGone struct{ Index uint64 }

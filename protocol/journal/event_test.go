@@ -70,7 +70,7 @@ const (
 	noteLayout  = "note.exchange:s note.key:s note.headers:v key:s value:s note.priority:1 " +
 		"deaths:v queue:s reason:1 count:8 firstMS:8 exchange:s keys:v key:s check:4 pad:*"
 	rangesLayout  = "ranges:4 first:8 count:4 first:8 count:4 "
-	bindingLayout = "exchange:s queue:s toExchange:1 routingKey:s matchAny:1 withX:1 headers:v key:s value:s present:v name:s "
+	bindingLayout = "exchange:s queue:s toExchange:1 routingKey:s matchAny:1 withX:1 headers:v key:s value:s present:v name:s arguments:s "
 )
 
 func eventCodecs() []eventCodec {
@@ -80,7 +80,7 @@ func eventCodecs() []eventCodec {
 		MatchAny: true, Headers: []ipc.Header{{Key: "format", Value: "pdf"}}, Present: []string{"pages"},
 	}
 	exchange := admin.CreateExchange{Name: "orders", Type: admin.ConsistentHash, Durable: true, Internal: true, Alternate: "rest", HashHeader: "h"}
-	return append(groupEventCodecs(), []eventCodec{
+	return append(append(groupEventCodecs(), txnalEventCodecs()...), []eventCodec{
 		event(EvAppended, "appended", "index:8 base:8 count:4 baseSeq:4 producer:8 epoch:2 zero:6",
 			Appended{4096, 9, 1000, 3, 900, 42, 5}, DecodeAppended),
 		event(EvRouted, "routed", sentLayout+"full:4 dying:4 targets:v index:8 base:8 index:8 base:8 "+noteLayout,
@@ -99,12 +99,12 @@ func eventCodecs() []eventCodec {
 			TopicCreated{4096, 3, [16]byte{1, 15: 16}, "logs", ipc.LevelDisk, 1 << 30, 3_600_000, []uint64{9, 10}}, DecodeTopicCreated),
 		event(EvTopicDeleted, "topic_deleted", "id:8", TopicDeleted{4096, 3}, DecodeTopicDeleted),
 		event(EvPartitionsAdded, "partitions_added", "id:8 indexes:v index:8 pad:7", PartitionsAdded{4096, 3, []uint64{11}}, DecodePartitionsAdded),
-		event(EvExchangeCreated, "exchange_created", "id:8 name:s type:1 durable:1 autoDelete:1 internal:1 alternate:s hashHeader:s pad:*",
+		event(EvExchangeCreated, "exchange_created", "id:8 name:s type:1 durable:1 autoDelete:1 internal:1 alternate:s hashHeader:s delayed:1 arguments:s pad:*",
 			ExchangeCreated{4096, 2, exchange}, DecodeExchangeCreated),
 		event(EvExchangeDeleted, "exchange_deleted", "id:8", ExchangeDeleted{4096, 2}, DecodeExchangeDeleted),
 		event(EvQueueCreated, "queue_created", "queue:8 level:1 name:s durable:1 exclusive:1 autoDelete:1 singleActive:1 maxPriority:1 overflow:1 "+
 			"maxMessages:1 n:8 maxBytes:1 n:8 messageTTL:1 n:8 expires:1 n:8 deliveryLimit:1 n:8 rewind:1 n:8 "+
-			"deadLetter:1 exchange:s keepKey:1 key:s topic:s filterKind:1 filter:s owner.nonce:8 owner.epoch:8 owner.conn:8 "+
+			"deadLetter:1 exchange:s keepKey:1 key:s topic:s filterKind:1 filter:s type:1 arguments:s owner.nonce:8 owner.epoch:8 owner.conn:8 "+
 			"starts:v index:8 offset:8 pad:*",
 			QueueCreated{
 				4096, 9, "eu", ipc.LevelPage, admin.QueueSettings{Exclusive: true, MaxBytes: admin.Some(100), Topic: "t"}, Owner{7, 1, 256},
@@ -140,6 +140,10 @@ func eventCodecs() []eventCodec {
 		event(EvTxnChecked, "txn_checked", "txn:8 nextMS:8", TxnChecked{4096, 6, 1_700_000_000_000}, DecodeTxnChecked),
 		event(EvJoined, "joined", "queue:8 conn:8 sub:8 tag:s pad:*", Joined{4096, 9, 256, 1, "worker-1"}, DecodeJoined),
 		event(EvOwnerGone, "owner_gone", "owner.nonce:8 owner.epoch:8 owner.conn:8", OwnerGone{4096, Owner{7, 1, 256}}, DecodeOwnerGone),
+		event(EvDefined, "defined", "base:8 kind:1 vhost:s name:s item:s values:v key:s text:s number:8 isNumber:1 pad:*",
+			Defined{4096, 77, admin.Definition{Kind: admin.DefPolicy, VHost: "/", Name: "p", Values: []admin.Value{admin.Number("priority", 1)}}}, DecodeDefined),
+		event(EvUndefined, "undefined", "kind:1 vhost:s name:s item:s values:v pad:*",
+			Undefined{4096, admin.Definition{Kind: admin.DefUser, Name: "u"}}, DecodeUndefined),
 		event(EvTransientsGone, "transients_gone", "nonce:8", TransientsGone{4096, 7}, DecodeTransientsGone),
 		event(EvHanding, "handing", "nonce:8 epoch:8", Handing{4096, 7, 2}, DecodeHanding),
 	}...)

@@ -21,6 +21,8 @@ package journal
 //	QueueDeleted      | queue u64 | messages u64 |
 //	BindingCreated    | admin.CreateBinding |
 //	BindingDeleted    | admin.CreateBinding |
+//	Defined           | base u64 | admin.Definition | (definition.go)
+//	Undefined         | admin.Definition, without values |
 //	ProducersExpired  | list of producer i64 | (expired.go)
 //
 // The others that queues have are in eventcodec_queues.go; note and check are drawn in notebody.go.

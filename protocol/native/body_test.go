@@ -28,8 +28,8 @@ func codeOf(err error) errcode.Code {
 func TestGoldenBodies(t *testing.T) {
 	for i := range bodyCases {
 		c := &bodyCases[i]
-		golden.Check(t, "native_v2_"+c.name, c.layout, encoded(c))
-		b := golden.Read(t, "native_v2_"+c.name)
+		golden.Check(t, "native_v3_"+c.name, c.layout, encoded(c))
+		b := golden.Read(t, "native_v3_"+c.name)
 		if again, err := c.redo(b); err != nil || !bytes.Equal(again, b) {
 			t.Errorf("%s: read and written again: %x, %v", c.name, again, err)
 		}
@@ -38,13 +38,13 @@ func TestGoldenBodies(t *testing.T) {
 
 func TestGoldenFrames(t *testing.T) {
 	const frame = "length:4 command:2 flags:2 correlation:8 "
-	golden.Check(t, "native_v2_frame_request", frame+"token:8",
+	golden.Check(t, "native_v3_frame_request", frame+"token:8",
 		native.AppendFrame(nil, native.CmdPing, 0, 0x1122334455667788, &native.Ping{Token: 9}))
-	golden.Check(t, "native_v2_frame_error", frame+"code:2 text:s",
+	golden.Check(t, "native_v3_frame_error", frame+"code:2 text:s",
 		native.AppendError(nil, native.CmdFetch, 5, errcode.New(errcode.OffsetOutOfRange, "offset 7, from 9 on")))
 }
 
-func TestGoldenConstants(t *testing.T) { golden.Constants(t, "native_v2_constants") }
+func TestGoldenConstants(t *testing.T) { golden.Constants(t, "native_v3_constants") }
 
 // Cut anywhere, a body is refused; so is one with a byte too many.
 func TestBodiesCutAndLengthened(t *testing.T) {
@@ -162,7 +162,7 @@ func TestNegotiate(t *testing.T) {
 	for _, c := range []struct {
 		low, high uint16
 		want      errcode.Code
-	}{{2, 2, errcode.OK}, {0, 9, errcode.OK}, {3, 9, errcode.UnsupportedVersion}, {0, 1, errcode.UnsupportedVersion}} {
+	}{{3, 3, errcode.OK}, {0, 9, errcode.OK}, {4, 9, errcode.UnsupportedVersion}, {0, 2, errcode.UnsupportedVersion}} {
 		m := native.Hello{MinVersion: c.low, MaxVersion: c.high}
 		if v, err := m.Negotiate(); codeOf(err) != c.want || err == nil && v != native.Version {
 			t.Errorf("%d to %d: %d, %v", c.low, c.high, v, err)

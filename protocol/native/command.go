@@ -50,6 +50,8 @@ const (
 	CmdDeleteGroup    Command = 60
 	CmdResetOffsets   Command = 61
 	CmdDeleteOffsets  Command = 62
+	CmdDefine         Command = 68
+	CmdUndefine       Command = 69
 )
 
 // kind tells who sends a command and what it carries.
@@ -110,6 +112,8 @@ var commands = [...]commandRow{
 	CmdDeleteGroup:    {"DELETE_GROUP", kindRequest | kindAdmin},
 	CmdResetOffsets:   {"RESET_OFFSETS", kindRequest | kindAdmin},
 	CmdDeleteOffsets:  {"DELETE_OFFSETS", kindRequest | kindAdmin},
+	CmdDefine:         {"DEFINE", kindRequest | kindAdmin},
+	CmdUndefine:       {"UNDEFINE", kindRequest | kindAdmin},
 }
 
 func (c Command) is(k kind) bool { return int(c) < len(commands) && commands[c].kind&k != 0 }

@@ -9,7 +9,7 @@ package native
 // of a connection may be answered in any order, but PRODUCE and PUBLISH for one index or
 // exchange are carried out in the order sent. Deliveries carry correlation 0.
 //
-// Version ladder: 1, never released; 2, the first.
+// Version ladder: 1, never released; 2; 3, the one spoken: what the ladder of admin.md says.
 
 import (
 	"encoding/binary"
@@ -24,7 +24,7 @@ const (
 	lengthSize = 4
 
 	// Version is the protocol version spoken here.
-	Version = 2
+	Version = 3
 
 	// DefaultPort is where connsrv listens.
 	DefaultPort = 7420

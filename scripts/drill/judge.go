@@ -140,8 +140,13 @@ func (h *history) judgeQueue(name string, q *queueHistory, found map[string]map[
 }
 
 // judgeAgain: a message comes again only after it was put back, or its consumer or its
-// connection ended, and it says so.
-func (h *history) judgeAgain(name string, q *queueHistory, offset uint64, first, again delivery) {
+// connection ended, and it says so. Of two deliveries the one with fewer attempts is the earlier: it may
+// have lain in its client, or on the way to it, when the other one came.
+func (h *history) judgeAgain(name string, q *queueHistory, offset uint64, seen, next delivery) {
+	first, again := seen, next
+	if next.attempts < seen.attempts {
+		first, again = next, seen
+	}
 	if first.value != again.value {
 		h.violation("queue %s offset %d was %q and then %q", name, offset, first.value, again.value)
 	}
@@ -150,7 +155,7 @@ func (h *history) judgeAgain(name string, q *queueHistory, offset uint64, first,
 	for _, at := range q.nacked[offset] {
 		back = back || !at.Before(first.at) && !at.After(again.at)
 	}
-	lost := h.lostBetween(c.client, first.at.Add(-slack), again.at.Add(slack))
+	lost := h.lostBetween(c.client, seen.at.Add(-slack), next.at.Add(slack))
 	if q.autoAck && !lost { // with the connection the acknowledgement may be lost
 		h.violation("queue %s offset %d, acknowledged by being delivered, came again", name, offset)
 	}

@@ -110,3 +110,24 @@ func TestJudge(t *testing.T) {
 		t.Error(v)
 	}
 }
+
+// What lay in a client when its connection broke may come to light behind the delivery that followed.
+func TestCrossedDeliveries(t *testing.T) {
+	for _, broke := range []bool{true, false} {
+		h := sound(func(*history) {})
+		h.note(&opParty{Name: "slow"})
+		c := h.hold("slow", 0)
+		h.send("e", sentMessage{places: []string{"q"}})
+		h.settled("e", 3, opSettled{Fate: acked, Reached: 1})
+		if broke {
+			h.note(&opDown{From: h.since(h.began), Tiers: []string{"connsrv"}})
+			h.note(&opLost{Party: "slow"})
+		}
+		h.delivered("q", 0, 1, false, []sight{{3, "e 3"}})
+		h.delivered("q", c, 0, false, []sight{{3, "e 3"}})
+		h.note(&opConfirmed{"q", []uint64{3}})
+		if wrong := h.judge(); (len(wrong) == 0) != broke {
+			t.Errorf("connection lost: %v: %q", broke, wrong)
+		}
+	}
+}

@@ -18,7 +18,7 @@ const coreFolder = "logicsrv/core"
 // shared between goroutines.
 var pure = []string{
 	"bytes", "cmp", "container/heap", "encoding/binary", "encoding/hex", "errors", "fmt",
-	"hash", "hash/crc32", "hash/crc64", "hash/fnv", "iter", "maps", "math", "math/bits", "slices", "sort",
+	"hash", "hash/crc32", "hash/crc64", "hash/fnv", "iter", "maps", "math", "math/bits", "regexp", "slices", "sort",
 	"strconv", "strings", "unicode", "unicode/utf8",
 }
 

@@ -1,6 +1,8 @@
 package core
 
 import (
+	"slices"
+
 	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
@@ -73,8 +75,9 @@ func (c *Core) applyHanding(e *journal.Handing) error {
 
 // idleHands tells whether nobody holds anything.
 func (c *Core) idleHands() bool {
-	for _, k := range c.consumers {
-		if k.holding() > 0 {
+	holds := func(k *consumer) bool { return k.holding() > 0 }
+	for _, q := range c.queues.all {
+		if slices.ContainsFunc(q.consumers, holds) || slices.ContainsFunc(q.pullers, holds) {
 			return false
 		}
 	}

@@ -102,7 +102,7 @@ func TestGolden(t *testing.T) {
 		deadLetter:1 exchange:s keepKey:1 key:s topic:s filterKind:1 filter:s type:1 arguments:s `
 	golden.Check(t, "state_v3", `
 		magic:4 version:2 zero:2 lsn:v term:v nonce:8 pos:v timeMS:v shard:v lastID:v lastPID:v lastTxn:v
-		topics:v name:s id:v uuid:16 level:1 retentionBytes:v retentionMS:v createdMS:v turn:v
+		topics:v name:s id:v uuid:16 level:1 configs:v createdMS:v turn:v
 			partitions:v id:v next:v id:v next:v
 		queues:v
 			name:s id:v level:1 `+settings+`used:1 doomed:1 lease:v cursors:v
@@ -149,7 +149,8 @@ func TestGolden(t *testing.T) {
 			id:s producer:v epoch:v used:v lanes:v to:v epoch:v next:v accepted:v kept:v first:v last:v result:v lastEpoch+1:v timeoutMS:v usedMS:v phase:1
 			id:s producer:v epoch:v used:v lanes:v to:v epoch:v next:v accepted:v kept:v first:v last:v result:v lastEpoch+1:v timeoutMS:v usedMS:v phase:1
 				begunMS:v parts:v index:v first+1:v index:v none:v groups:v group:s held:v group:s offsets:v index:v offset:v metadata:s
-		partitions:v index:v aborted:v producer:v first:v length:v index:v aborted:v`, blob)
+		partitions:v index:v aborted:v producer:v first:v length:v index:v aborted:v
+		handing.nonce:8 handing.epoch:v`, blob)
 	l, err := Load(Config{}, golden.Read(t, "state_v3"))
 	if err != nil {
 		t.Fatal(err)

@@ -8,7 +8,7 @@ package core
 //	| "TMQS" | version u16 | 0 u16 |
 //	| lsn v | term v | nonce u64 | pos v | timeMS v | shard v | lastID v | lastPID v | lastTxn v |
 //	| list of topics      in order of name:
-//	|     name str | id v | uuid 16 | level u8 | retentionBytes v | retentionMS v | createdMS v | turn v
+//	|     name str | id v | uuid 16 | level u8 | list of (key str | value str) | createdMS v | turn v
 //	|     | list of partitions: (id v | next v) |
 //	| list of queues      in order of name, see snapshot_queues.go
 //	| list of exchanges   in order of name, the predeclared ones left out: id v | admin.CreateExchange |
@@ -20,6 +20,7 @@ package core
 //	| settings of groups, see group_settings.go
 //	| list of definitions in order of identity: admin.Definition
 //	| transactional producers, see snapshot_txnal.go
+//	| handing: nonce u64 | epoch v
 //
 //	set     | 0 |                                              empty
 //	        | 1 | list of runs: (gap v | length v) |           gap from the floor, then from the run before
@@ -28,12 +29,13 @@ package core
 // The smaller form of a set is taken, runs if equal. What a CRC covers is the matter of the
 // envelope, journal.AppendCheckpoint. Version ladder: 1, never released; 2; 3, the one read: share
 // groups, settings of groups, arguments of queues, exchanges and bindings, definitions,
-// transactional producers.
+// transactional producers, handing.
 
 import (
 	"math/bits"
 
 	"github.com/trimq/trimq/protocol/invariant"
+	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/wire"
 )
 
@@ -68,7 +70,8 @@ func (c *Core) Checkpoint(dst []byte) []byte {
 	b = c.appendExchanges(b)
 	b = c.appendProducers(b)
 	b = c.appendGroups(b)
-	return c.appendTxnals(c.appendDefinitions(c.appendSettings(c.appendTxns(c.appendLimbos(b)))))
+	b = c.appendTxnals(c.appendDefinitions(c.appendSettings(c.appendTxns(c.appendLimbos(b)))))
+	return wire.AppendUvarint(wire.AppendU64(b, c.handing.nonce), c.handing.epoch)
 }
 
 // appendDefinitions encodes what is defined. What follows from it for queues is found again.
@@ -87,7 +90,7 @@ func (c *Core) appendTopics(b []byte) []byte {
 	for _, t := range c.topics.all {
 		b = wire.AppendUvarint(wire.AppendString(b, t.name), t.id)
 		b = append(append(b, t.uuid[:]...), byte(t.level))
-		b = wire.AppendUvarint(wire.AppendUvarint(b, uint64(t.retentionBytes)), uint64(t.retentionMS))
+		b = ipc.AppendHeaders(b, t.configs)
 		b = wire.AppendUvarint(wire.AppendUvarint(b, uint64(t.createdMS)), uint64(t.turn))
 		b = wire.AppendUvarint(b, uint64(len(t.partitions)))
 		for _, ix := range t.partitions {

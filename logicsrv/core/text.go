@@ -3,6 +3,8 @@ package core
 import (
 	"fmt"
 	"strconv"
+
+	"github.com/trimq/trimq/protocol/topicconf"
 )
 
 // The hard state for people: what the checkpoint holds (snapshot.go), and in the same order, a line
@@ -78,6 +80,7 @@ func (c *Core) Text(b []byte) []byte {
 	for name, list := range c.groupSettings.all {
 		t.line("settings of group %q: %q", name, fmt.Sprint(list))
 	}
+	t.line("handing nonce=%d epoch=%d", c.handing.nonce, c.handing.epoch)
 	for i, e := range c.ended {
 		t.line("ended %d txn=%d committed=%v queues=%d", i, e.id, e.committed, e.queues)
 	}
@@ -118,8 +121,8 @@ func (t *texter) txnal(x *txnal) {
 }
 
 func (t *texter) topic(x *topic) {
-	t.line("topic %q id=%d uuid=%x level=%d retention_bytes=%d retention_ms=%d created=%d turn=%d",
-		x.name, x.id, x.uuid, x.level, x.retentionBytes, x.retentionMS, x.createdMS, x.turn)
+	t.line("topic %q id=%d uuid=%x level=%d configuration=%q created=%d turn=%d",
+		x.name, x.id, x.uuid, x.level, topicconf.Text(x.configs), x.createdMS, x.turn)
 	for i, ix := range x.partitions {
 		t.line("topic %q partition %d index=%d next=%d", x.name, i, ix.id, ix.next)
 	}

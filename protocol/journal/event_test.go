@@ -95,8 +95,11 @@ func eventCodecs() []eventCodec {
 		event(EvRejected, "rejected", "code:2 text:s pad:5", Rejected{4096, errcode.NotFound, "no x"[:0]}, DecodeRejected),
 		event(EvDuplicate, "duplicate", "index:8 base:8 queues:4 full:4", Duplicate{4096, 9, 1000, 2, 1}, DecodeDuplicate),
 		event(EvUnchanged, "unchanged", "index:8", Unchanged{4096, 9}, DecodeUnchanged),
-		event(EvTopicCreated, "topic_created", "id:8 uuid:16 level:1 retentionBytes:8 retentionMS:8 name:s indexes:v index:8 index:8 pad:1",
-			TopicCreated{4096, 3, [16]byte{1, 15: 16}, "logs", ipc.LevelDisk, 1 << 30, 3_600_000, []uint64{9, 10}}, DecodeTopicCreated),
+		event(EvTopicCreated, "topic_created", "id:8 uuid:16 level:1 name:s indexes:v index:8 index:8 configs:v key:s value:s pad:*",
+			TopicCreated{4096, 3, [16]byte{1, 15: 16}, "logs", ipc.LevelDisk, []ipc.Header{{Key: "retention.ms", Value: "5"}}, []uint64{9, 10}}, DecodeTopicCreated),
+		event(EvTopicConfigured, "topic_configured", "id:8 configs:v key:s value:s pad:*",
+			TopicConfigured{4096, 3, []ipc.Header{{Key: "retention.ms", Value: "5"}}}, DecodeTopicConfigured),
+		event(EvRecordsDeleted, "records_deleted", "to:v index:8 offset:8 pad:*", RecordsDeleted{4096, []IndexOffset{{9, 70}}}, DecodeRecordsDeleted),
 		event(EvTopicDeleted, "topic_deleted", "id:8", TopicDeleted{4096, 3}, DecodeTopicDeleted),
 		event(EvPartitionsAdded, "partitions_added", "id:8 indexes:v index:8 pad:7", PartitionsAdded{4096, 3, []uint64{11}}, DecodePartitionsAdded),
 		event(EvExchangeCreated, "exchange_created", "id:8 name:s type:1 durable:1 autoDelete:1 internal:1 alternate:s hashHeader:s delayed:1 arguments:s pad:*",
@@ -145,6 +148,7 @@ func eventCodecs() []eventCodec {
 		event(EvUndefined, "undefined", "kind:1 vhost:s name:s item:s values:v pad:*",
 			Undefined{4096, admin.Definition{Kind: admin.DefUser, Name: "u"}}, DecodeUndefined),
 		event(EvTransientsGone, "transients_gone", "nonce:8", TransientsGone{4096, 7}, DecodeTransientsGone),
+		event(EvHanding, "handing", "nonce:8 epoch:8", Handing{4096, 7, 2}, DecodeHanding),
 	}...)
 }
 

@@ -175,6 +175,8 @@ func (m *Model) input(in *Input) {
 		m.connClosed(in)
 	case ipc.TypeSubState:
 		m.subState(in)
+	case ipc.TypeHanded:
+		m.handed(in)
 	case ipc.TypeResyncEnd:
 		m.resyncEnd(in)
 	case ipc.TypePull:
@@ -212,7 +214,7 @@ func (m *Model) readOutputs(t *Turn) {
 	m.told, m.used = map[question]*Output{}, map[question]bool{}
 	for i := range t.Outputs {
 		o := &t.Outputs[i]
-		if o.Type == ipc.TypeMarker || o.Type == ipc.TypeIndexGone || o.Type == ipc.TypeDefined || len(o.Record) < ipc.HeadSize {
+		if o.Type == ipc.TypeMarker || o.Type == ipc.TypeIndexGone || o.Type == ipc.TypeTopicChanged || o.Type == ipc.TypeDefined || len(o.Record) < ipc.HeadSize {
 			continue
 		}
 		h, ok := ipc.PeekHead(o.Record)

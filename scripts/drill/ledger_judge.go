@@ -44,7 +44,7 @@ func (l *ledger) judgeLetter(x *letter) {
 			l.h.violation("%s came to %s, and was not taken when it was sent", x.value, v.queue)
 		case v.at.Before(x.due.Add(-grain)):
 			l.h.violation("%s came to %s %v early", x.value, v.queue, x.due.Sub(v.at))
-		case v.priority != x.priority && !(v.blind && v.priority == 0): // which knows those of its own messages
+		case v.priority != x.priority:
 			l.h.violation("%s came to %s with priority %d, it was sent with %d", x.value, v.queue, v.priority, x.priority)
 		case v.queue == v.of() && m.limit >= 0 && int(v.attempts) > m.limit:
 			l.h.violation("%s came to %s for the %dth time: the limit is %d", x.value, v.queue, v.attempts+1, m.limit)

@@ -32,6 +32,7 @@ type stub struct {
 	held      bool // nothing is taken
 	refuses   errcode.Code
 	groups    stubGroups
+	txns      stubTxns
 	wanders   func() bool // whether to hand over now, before or after a record is taken
 }
 
@@ -151,6 +152,7 @@ func (s *stub) take(typ ipc.Type, b []byte) {
 		m, off, err := ipc.DecodeAppend(b)
 		must(s.tb, err)
 		s.levels = append(s.levels, m.Level)
+		s.txns.appends = append(s.txns.appends, m)
 		if s.indexes[m.Index] == nil {
 			s.refuse(m.Head, errcode.UnknownIndex)
 			return
@@ -193,6 +195,8 @@ func (s *stub) answerWaits() {
 		i = -1
 		if ix == nil {
 			s.refuse(w.Head, errcode.UnknownIndex)
+		} else if stable := s.txns.stable[w.Index]; stable != nil {
+			s.reply(ipc.TypeStable, (&ipc.Stable{Head: w.Head, Index: w.Index, End: ix.next, Stable: stable.Stable}).Append(nil))
 		} else {
 			s.reply(ipc.TypeVisible, (&ipc.Visible{Head: w.Head, Index: w.Index, End: ix.next}).Append(nil))
 		}

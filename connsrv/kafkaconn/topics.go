@@ -65,9 +65,6 @@ func (c *Conn) describeTopics(k *call, names []string, then func([]admin.TopicIn
 		for i := range d.Topics {
 			t := &d.Topics[i]
 			c.loop.topics.learn(t)
-			for _, p := range t.Partitions {
-				c.loop.Lane.Ends.Raise(p.Index, p.Visible)
-			}
 		}
 		for _, name := range d.Missing {
 			c.loop.topics.forgetName(name)

@@ -117,6 +117,7 @@ func (d *desk) open(typ ipc.Type, payload []byte) {
 			return
 		}
 		delete(d.lane.Ends, m.Index)
+		delete(d.lane.Stables, m.Index)
 		d.kafka.IndexGone(m.Index)
 		for _, room := range d.listRooms() {
 			room.Broadcast(typ, payload)

@@ -35,6 +35,8 @@ type Lane struct {
 
 	// Ends holds what is known of visible ends, for the connections of this loop.
 	Ends Ends
+	// Stables holds what is known of stable ends, likewise.
+	Stables Stables
 
 	nextReq uint64
 	waiting []Link   // for room, first come first served
@@ -45,6 +47,7 @@ type Lane struct {
 	scratch []byte
 	resync  resync
 	reading Reading
+	kept    []commitlog.Span // memory for those of a reading that are
 	cutter  batch.Cutter
 	ranges  []ipc.Range
 	note    noteCache
@@ -55,7 +58,7 @@ type Lane struct {
 
 // NewLane makes the lane of a loop.
 func NewLane(r *Rings, loop uint32) *Lane {
-	return &Lane{Rings: r, Loop: loop, Ends: Ends{}, scratch: make([]byte, 0, 64<<10), ranges: make([]ipc.Range, 0, 256)}
+	return &Lane{Rings: r, Loop: loop, Ends: Ends{}, Stables: Stables{}, scratch: make([]byte, 0, 64<<10), ranges: make([]ipc.Range, 0, 256)}
 }
 
 // Req gives a request its number.

@@ -20,7 +20,7 @@ type Directory struct {
 // filters is found again. Connections that are gone are passed over.
 func (l *Lane) Pass(c *handover.Codec, d Directory) {
 	handover.Uint(c, &l.nextReq)
-	l.Ends.pass(c)
+	l.passEnds(c)
 	l.passWaiting(c, d)
 	n := c.Count(len(l.backlog), 2)
 	if c.Reading() {
@@ -37,11 +37,16 @@ func (l *Lane) Pass(c *handover.Codec, d Directory) {
 	}
 }
 
-func (e *Ends) pass(c *handover.Codec) {
+// passEnds goes over the visible ends that are known, but for those of indexes with transactions: who
+// knows nothing of an index asks, and is told that it has some.
+func (l *Lane) passEnds(c *handover.Codec) {
+	e := &l.Ends
 	type end struct{ index, end uint64 }
 	var list []end
 	for _, index := range slices.Sorted(maps.Keys(*e)) {
-		list = append(list, end{index, (*e)[index]})
+		if l.Stables[index] == nil {
+			list = append(list, end{index, (*e)[index]})
+		}
 	}
 	handover.List(c, &list, 2, func(c *handover.Codec, x *end) {
 		handover.Uint(c, &x.index)

@@ -1,0 +1,194 @@
+package kafkaconn
+
+import (
+	"reflect"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/trimq/trimq/protocol/batch"
+	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/ipc"
+)
+
+// txnBatch is a batch that is part of a transaction of producer 8, epoch 3.
+func txnBatch(count, size int) []byte {
+	b := testBatch(count, size)
+	b[batch.OffAttributes+1] |= 0x10
+	batch.PatchProducer(b, 8, 3, 0)
+	return b
+}
+
+func addRequest(topic string, partitions ...int32) *kmsg.AddPartitionsToTxnRequest {
+	req := kmsg.NewPtrAddPartitionsToTxnRequest()
+	req.TransactionalID, req.ProducerID, req.ProducerEpoch = "t", 8, 3
+	add := kmsg.NewAddPartitionsToTxnRequestTopic()
+	add.Topic, add.Partitions = topic, partitions
+	req.Topics = append(req.Topics, add)
+	return req
+}
+
+func txnOffsetsRequest() *kmsg.TxnOffsetCommitRequest {
+	req := kmsg.NewPtrTxnOffsetCommitRequest()
+	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Group = "t", 8, 3, "g"
+	req.MemberID, req.Generation, req.InstanceID = "m", 5, kmsg.StringPtr("i")
+	topic := kmsg.NewTxnOffsetCommitRequestTopic()
+	topic.Topic = "a"
+	for number, offset := range map[int32]int64{0: 10, 9: 10} {
+		p := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+		p.Partition, p.Offset, p.Metadata = number, offset, kmsg.StringPtr("text")
+		topic.Partitions = append(topic.Partitions, p)
+	}
+	req.Topics = append(req.Topics, topic)
+	return req
+}
+
+func endRequest(commit bool) *kmsg.EndTxnRequest {
+	req := kmsg.NewPtrEndTxnRequest()
+	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = "t", 8, 3, commit
+	return req
+}
+
+// TestTransaction: what a producer asks for reaches logicsrv as it is.
+func TestTransaction(t *testing.T) {
+	by := ipc.Txnal{ID: "t", ProducerID: 8, Epoch: 3}
+	for version := int16(0); version <= 3; version++ {
+		s := newStub(t)
+		a := s.topic("a", 2)
+		added := call1(s, version, addRequest("a", 0, 1), kmsg.NewPtrAddPartitionsToTxnResponse())
+		if p := added.Topics[0].Partitions; len(p) != 2 || p[0].ErrorCode != 0 || p[1].ErrorCode != 0 {
+			t.Errorf("version %d: %+v", version, added)
+		}
+		want := []ipc.TxnPart{{Index: a.Partitions[0].Index}, {Index: a.Partitions[1].Index}}
+		if m := s.txns.adds; len(m) != 1 || m[0].Txnal != by || !reflect.DeepEqual(m[0].Parts, want) {
+			t.Errorf("version %d: %+v", version, m)
+		}
+		group := kmsg.NewPtrAddOffsetsToTxnRequest()
+		group.TransactionalID, group.ProducerID, group.ProducerEpoch, group.Group = "t", 8, 3, "g"
+		if resp := call1(s, version, group, kmsg.NewPtrAddOffsetsToTxnResponse()); resp.ErrorCode != 0 || s.txns.adds[1].Group != "g" {
+			t.Errorf("version %d: %+v, %+v", version, resp, s.txns.adds)
+		}
+		held := call1(s, version, txnOffsetsRequest(), kmsg.NewPtrTxnOffsetCommitResponse())
+		for _, p := range held.Topics[0].Partitions {
+			if p.Partition == 0 && p.ErrorCode != 0 || p.Partition == 9 && p.ErrorCode != codeUnknownTopic {
+				t.Errorf("version %d: %+v", version, held)
+			}
+		}
+		m := s.txns.offsets[0]
+		if m.Txnal != by || m.Group != "g" || len(m.Offsets) != 1 || m.Offsets[0].Offset != 10 || (m.Member == "m") != (version >= 3) || (m.Generation == 5) != (version >= 3) {
+			t.Errorf("version %d: %+v", version, m)
+		}
+		for _, commit := range []bool{true, false} {
+			resp := call1(s, version, endRequest(commit), kmsg.NewPtrEndTxnResponse())
+			if m := s.txns.finishes; resp.ErrorCode != 0 || m[len(m)-1].Commit != commit || m[len(m)-1].Txnal != by || m[0].Bump {
+				t.Errorf("version %d: %+v, %+v", version, resp, m)
+			}
+		}
+	}
+}
+
+// TestTransactionRefusals: what logicsrv refuses is refused as Kafka's clients of each version know it.
+func TestTransactionRefusals(t *testing.T) {
+	for _, c := range []struct {
+		refused               errcode.Code
+		version               int16
+		add, held, ended, ids int16
+	}{
+		{errcode.TxnalFenced, 3, codeProducerFenced, codeInvalidProducerEpoch, codeProducerFenced, codeInvalidProducerEpoch},
+		{errcode.TxnalFenced, 1, codeInvalidProducerEpoch, codeInvalidProducerEpoch, codeInvalidProducerEpoch, codeInvalidProducerEpoch},
+		{errcode.TxnalUnknown, 3, codeInvalidProducerIDMapping, codeInvalidProducerIDMapping, codeInvalidProducerIDMapping, codeInvalidProducerIDMapping},
+		{errcode.TxnState, 3, codeInvalidTxnState, codeInvalidTxnState, codeInvalidTxnState, codeInvalidTxnState},
+		{errcode.IllegalGeneration, 3, codeIllegalGeneration, codeIllegalGeneration, codeIllegalGeneration, codeIllegalGeneration},
+	} {
+		s := newStub(t)
+		s.topic("a", 2)
+		call1(s, 3, addRequest("a", 0), kmsg.NewPtrAddPartitionsToTxnResponse()) // the topic is known from here on
+		s.refuses = c.refused
+		added := call1(s, c.version, addRequest("a", 0), kmsg.NewPtrAddPartitionsToTxnResponse())
+		held := call1(s, c.version, txnOffsetsRequest(), kmsg.NewPtrTxnOffsetCommitResponse())
+		ended := call1(s, c.version, endRequest(true), kmsg.NewPtrEndTxnResponse())
+		req := kmsg.NewPtrInitProducerIDRequest()
+		req.TransactionalID = kmsg.StringPtr("t")
+		ids := call1(s, c.version, req, kmsg.NewPtrInitProducerIDResponse())
+		code := int16(0)
+		for _, p := range held.Topics[0].Partitions {
+			if p.Partition == 0 {
+				code = p.ErrorCode
+			}
+		}
+		if got := added.Topics[0].Partitions[0].ErrorCode; got != c.add || code != c.held || ended.ErrorCode != c.ended || ids.ErrorCode != c.ids {
+			t.Errorf("%v at version %d: %d %d %d %d", c.refused, c.version, got, code, ended.ErrorCode, ids.ErrorCode)
+		}
+	}
+	s := newStub(t)
+	s.topic("a", 1)
+	resp := call1(s, 3, addRequest("a", 0, 7), kmsg.NewPtrAddPartitionsToTxnResponse())
+	if p := resp.Topics[0].Partitions; p[0].ErrorCode != codeNotAttempted || p[1].ErrorCode != codeUnknownTopic || len(s.txns.adds) > 0 {
+		t.Errorf("a partition that is not there: %+v", resp)
+	}
+}
+
+// TestProduceInTransaction: batches say what their request says, and nothing else is taken.
+func TestProduceInTransaction(t *testing.T) {
+	s := newStub(t)
+	s.topic("a", 1)
+	req := asksToStore(-1, "a", txnBatch(3, 10))
+	if resp := call1(s, 9, req, kmsg.NewPtrProduceResponse()); outcomes(resp)[0][0] != codeInvalidTxnState {
+		t.Errorf("a batch of a transaction without an id: %+v", resp)
+	}
+	req.TransactionID = kmsg.StringPtr("t")
+	if resp := call1(s, 9, req, kmsg.NewPtrProduceResponse()); outcomes(resp)[0] != [2]int64{0, 0} {
+		t.Errorf("%+v", resp)
+	}
+	if m := s.txns.appends; len(m) != 1 || m[0].Txnal != ipc.TxnalAdded {
+		t.Errorf("%+v", m)
+	}
+	req = asksToStore(-1, "a", testBatch(3, 10))
+	req.TransactionID = kmsg.StringPtr("t")
+	if resp := call1(s, 9, req, kmsg.NewPtrProduceResponse()); outcomes(resp)[0][0] != codeInvalidTxnState {
+		t.Errorf("a batch of no transaction with an id: %+v", resp)
+	}
+}
+
+// TestFetchCommitted: committed readers are told what was aborted, and wait for what is stable.
+func TestFetchCommitted(t *testing.T) {
+	for version := int16(4); version <= 12; version++ {
+		s := newStub(t)
+		index := s.topic("a", 1).Partitions[0].Index
+		s.store(index, txnBatch(5, 10))
+		s.store(index, testBatch(5, 10))
+		s.stableAt(index, 5, ipc.AbortedTxn{ProducerID: 8, First: 0, Last: 4})
+		req := fetchRequest(0, 1, 1<<20, from{"a", 0, 0})
+		req.IsolationLevel = isolationCommitted
+		p := fetched(call1(s, version, req, kmsg.NewPtrFetchResponse()))[0]
+		if checkBatches(t, p.RecordBatches, 0) != 5 || p.HighWatermark != 10 || p.LastStableOffset != 5 {
+			t.Errorf("version %d: %+v", version, p)
+		}
+		if len(p.AbortedTransactions) != 1 || p.AbortedTransactions[0].ProducerID != 8 || p.AbortedTransactions[0].FirstOffset != 0 {
+			t.Errorf("version %d: aborted %+v", version, p.AbortedTransactions)
+		}
+		req.IsolationLevel = 0
+		if p := fetched(call1(s, version, req, kmsg.NewPtrFetchResponse()))[0]; checkBatches(t, p.RecordBatches, 0) != 10 {
+			t.Errorf("version %d: uncommitted %+v", version, p)
+		}
+		list := offsetsRequest("a", 1, timeLatest)
+		list.IsolationLevel = isolationCommitted
+		if resp := call1(s, 2, list, kmsg.NewPtrListOffsetsResponse()); resp.Topics[0].Partitions[0].Offset != 5 {
+			t.Errorf("the stable end: %+v", resp)
+		}
+
+		req = fetchRequest(60_000, 1, 1<<20, from{"a", 0, 5}) // waits
+		req.IsolationLevel = isolationCommitted
+		s.feed(s.frame(version, req))
+		s.turn()
+		if len(s.link.pieces) > 0 || len(s.txns.waits) != 1 {
+			t.Fatalf("version %d: answered, or %d waits", version, len(s.txns.waits))
+		}
+		s.stableAt(index, 10)
+		s.turn()
+		resp := decode(s.rig, s.responses()[0], version, s.next, kmsg.NewPtrFetchResponse())
+		if p := fetched(resp)[0]; checkBatches(t, p.RecordBatches, 5) != 5 || len(p.AbortedTransactions) != 0 {
+			t.Errorf("version %d: %+v", version, p)
+		}
+	}
+}

@@ -92,10 +92,10 @@ drill-power: all
 soak: all
 	@$(GO) run ./scripts/soak -time $(SOAK)
 
-# franz-go's own tests of its Kafka client, against a broker of ours. Those of transactions and share groups, which
+# franz-go's own tests of its Kafka client, against a broker of ours. Those of share groups, which
 # are not served, wait for ever.
 FRANZ_RECORDS ?= 20000
-FRANZ_SKIP    ?= Txn|Share
+FRANZ_SKIP    ?= Share
 test-franz: all
 	@$(GO) run ./scripts/franz -records $(FRANZ_RECORDS) -skip '$(FRANZ_SKIP)'
 

@@ -112,11 +112,18 @@ func (c *Conn) describeConfigs(k *call, m *kmsg.DescribeConfigsRequest) {
 		}
 	}
 	answer := func(list []admin.TopicInfo, err error) {
-		resp := kmsg.NewPtrDescribeConfigsResponse()
-		for i := range m.Resources {
-			resp.Resources = append(resp.Resources, c.describedResource(m, &m.Resources[i], list, err))
-		}
-		c.finish(k, resp)
+		c.groupSettings(k, groupsIn(m), func(of map[string][]admin.Setting, groupErr error) {
+			resp := kmsg.NewPtrDescribeConfigsResponse()
+			for i := range m.Resources {
+				ask := &m.Resources[i]
+				if ask.ResourceType == kmsg.ConfigResourceTypeGroupConfig {
+					resp.Resources = append(resp.Resources, describedGroup(m, ask, of, groupErr))
+				} else {
+					resp.Resources = append(resp.Resources, c.describedResource(m, ask, list, err))
+				}
+			}
+			c.finish(k, resp)
+		})
 	}
 	if len(names) == 0 {
 		answer(nil, nil)

@@ -57,6 +57,10 @@ const (
 	codeUnreleasedInstanceID     = 111
 	codeUnsupportedAssignor      = 112
 	codeStaleMemberEpoch         = 113
+	codeInvalidRecordState       = 121
+	codeShareSessionNotFound     = 122
+	codeInvalidShareEpoch        = 123
+	codeShareSessionLimit        = 133
 )
 
 // kafkaCodes are Kafka's words for ours. What is not here is our own matter: codeUnknown.

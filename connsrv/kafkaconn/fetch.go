@@ -61,7 +61,7 @@ func (c *Conn) fetch(k *call, m *kmsg.FetchRequest) {
 		return
 	}
 	f := &fetching{
-		maxBytes: maxFetchBytes, minBytes: int(m.MinBytes), committed: m.IsolationLevel == isolationCommitted,
+		maxBytes: maxFetchBytes, minBytes: int(m.MinBytes), committed: m.IsolationLevel == readsCommitted,
 		deadlineMS: k.begunMS + int64(min(max(m.MaxWaitMillis, 0), maxFetchWaitMS)),
 	}
 	if m.MaxBytes > 0 {
@@ -190,7 +190,7 @@ func (c *Conn) endTold(a answer) (m ipc.Stable, err error) {
 	}
 	v, err := decoded(c, a, ipc.DecodeVisible)
 	if err == nil {
-		c.loop.Lane.Ends.Raise(v.Index, v.End)
+		c.loop.Lane.ToldVisible(&v)
 	}
 	return ipc.Stable{Head: v.Head, Index: v.Index, End: v.End, Stable: v.End}, err
 }
@@ -291,15 +291,19 @@ func (c *Conn) watch(f *fetching) {
 // watchRecord is the Wait for an index: for what the fetch at the front of the line wants, if it is there.
 func (c *Conn) watchRecord(req, index uint64) (ipc.Type, []byte) {
 	lane := c.loop.Lane
-	if len(c.line) > 0 && c.line[0].fetch != nil && c.line[0].fetch.committed && lane.Stables[index] != nil {
+	m := ipc.Wait{Head: c.head(req), Index: index, Beyond: lane.Ends[index]}
+	if len(c.line) > 0 && c.line[0].fetch != nil && c.line[0].fetch.committed {
 		parts := c.line[0].fetch.parts
 		if i := slices.IndexFunc(parts, func(p fetchedPart) bool { return p.index == index && p.offset >= 0 }); i >= 0 {
 			offset := uint64(parts[i].offset)
-			m := ipc.WaitStable{Head: c.head(req), Index: index, Beyond: offset, From: offset}
-			return ipc.TypeWaitStable, m.Append(lane.Scratch())
+			end, stable := lane.Readable(index, offset)
+			if stable {
+				m := ipc.WaitStable{Head: m.Head, Index: index, Beyond: offset, From: offset}
+				return ipc.TypeWaitStable, m.Append(lane.Scratch())
+			}
+			m.Beyond = end
 		}
 	}
-	m := ipc.Wait{Head: c.head(req), Index: index, Beyond: lane.Ends[index]}
 	return ipc.TypeWait, m.Append(lane.Scratch())
 }
 

@@ -33,15 +33,15 @@ func (c *Conn) listOffsets(k *call, m *kmsg.ListOffsetsRequest) {
 		for i := range resp.Topics {
 			for j := range resp.Topics[i].Partitions {
 				all.begin()
-				c.findOffset(k, m.IsolationLevel == isolationCommitted, resp.Topics[i].Topic, m.Topics[i].Partitions[j].Timestamp, &resp.Topics[i].Partitions[j], all.done)
+				c.findOffset(k, m.IsolationLevel == readsCommitted, resp.Topics[i].Topic, m.Topics[i].Partitions[j].Timestamp, &resp.Topics[i].Partitions[j], all.done)
 			}
 		}
 		all.done()
 	})
 }
 
-// isolationCommitted is the isolation level of those who read committed messages alone.
-const isolationCommitted = 1
+// readsCommitted is the isolation level of those who read committed messages alone.
+const readsCommitted = 1
 
 // findOffset finds one offset, below the stable end if that is wanted, and then calls done.
 func (c *Conn) findOffset(k *call, committed bool, name string, timeMS int64, p *kmsg.ListOffsetsResponseTopicPartition, done func()) {

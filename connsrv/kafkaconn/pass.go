@@ -31,6 +31,7 @@ func (c *Conn) Pass(s *handover.Codec) {
 	handover.List(s, &c.line, 8, c.passCall)
 	c.passIntake(s)
 	c.passPatterns(s)
+	c.passShares(s)
 	if s.Reading() && !s.Failed() {
 		c.derive(s)
 	}

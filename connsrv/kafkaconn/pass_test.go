@@ -92,6 +92,18 @@ func TestRestless(t *testing.T) {
 		"TestConsumerGroupHeartbeat":  TestConsumerGroupHeartbeat,
 		"TestSubscriptionByPattern":   TestSubscriptionByPattern,
 		"TestConsumerGroupDescribe":   TestConsumerGroupDescribe,
+		"TestShareFetch":              TestShareFetch,
+		"TestShareFetchWaits":         TestShareFetchWaits,
+		"TestShareFetchBytes":         TestShareFetchBytes,
+		"TestShareFetchGone":          TestShareFetchGone,
+		"TestShareSession":            TestShareSession,
+		"TestShareForget":             TestShareForget,
+		"TestShareAcknowledge":        TestShareAcknowledge,
+		"TestShareLeaseOver":          TestShareLeaseOver,
+		"TestShareReset":              TestShareReset,
+		"TestShareGroup":              TestShareGroup,
+		"TestShareOffsets":            TestShareOffsets,
+		"TestGroupConfigs":            TestGroupConfigs,
 		"TestMetadata":                TestMetadata,
 		"TestAutoCreate":              TestAutoCreate,
 		"TestMetadataByID":            TestMetadataByID,
@@ -163,7 +175,16 @@ func sampleProducing(r *rig) *Conn {
 	c.patterns = map[string]*pattern{
 		"m1": {match: regexp.MustCompile("^(?:a.*)$"), names: []string{"x"}, told: []string{"x", "ab"}}, "m2": {match: regexp.MustCompile("^(?:b)$")},
 	}
+	c.shares = map[shareKey]*shareSession{{"g", "m"}: sampleShare()}
 	return c
+}
+
+func sampleShare() *shareSession {
+	return &shareSession{
+		shareKey: shareKey{"g", "m"}, epoch: 7, turn: 3, askedMS: 1000, settings: shareSettings{15_000, resetEarliest, true},
+		parts: []sharePart{{topicID{1}, 2}, {topicID{1}, 0}}, queues: map[topicID]uint64{{1}: 500, {2}: 501},
+		hold: shareHold{[]shareRun{{500, 10, 3, 5, 77, 20_000, 1}, {500, 10, 5, 6, 78, 20_000, 0}, {500, 11, 0, 1, 78, 20_000, 0}}},
+	}
 }
 
 func sampleAsking(r *rig) *Conn {
@@ -189,7 +210,7 @@ func TestPassEveryField(t *testing.T) {
 		samples []any
 	}{
 		{[]string{"slot", "recalled"}, []any{*a, *b}},
-		{[]string{"fetch", "resp"}, []any{*a.line[0], *a.line[1], *b.line[0]}},
+		{[]string{"fetch", "share", "resp"}, []any{*a.line[0], *a.line[1], *b.line[0]}},
 		{[]string{"then"}, []any{b.line[0].asks[0], b.line[0].asks[1]}},
 		{nil, []any{*b.line[0].asks[0].had}},
 		{nil, []any{a.line[0].requestHead, b.line[0].requestHead}},
@@ -199,6 +220,7 @@ func TestPassEveryField(t *testing.T) {
 		{nil, []any{*a.intake}},
 		{nil, []any{*a.intake.topic}},
 		{nil, []any{*a.patterns["m1"]}},
+		{nil, []any{*sampleShare(), sampleShare().settings, sampleShare().parts[0], sampleShare().hold.runs[0]}},
 	} {
 		for _, fault := range passtest.Unset(x.not, x.samples...) {
 			t.Error(fault)

@@ -33,6 +33,7 @@ type stub struct {
 	refuses   errcode.Code
 	groups    stubGroups
 	txns      stubTxns
+	shares    stubShares
 	wanders   func() bool // whether to hand over now, before or after a record is taken
 }
 
@@ -44,6 +45,7 @@ type stubIndex struct {
 
 func newStub(tb testing.TB) *stub {
 	s := &stub{rig: newRig(tb), topics: map[string]*admin.TopicInfo{}, indexes: map[uint64]*stubIndex{}, seen: map[ipc.Type]int{}}
+	s.shares.queues, s.shares.settings = map[string]*stubQueue{}, map[string][]admin.Setting{}
 	s.segEnd = commitlog.SegmentHeaderSize
 	s.seg = s.create(commitlog.SegmentName(0), (&commitlog.SegmentHeader{BaseLSN: 1, Capacity: 1 << 28}).Append(nil))
 	return s
@@ -179,7 +181,9 @@ func (s *stub) take(typ ipc.Type, b []byte) {
 		s.reply(ipc.TypeProducer, (&ipc.Producer{Head: m.Head, ProducerID: 7, Epoch: m.Epoch + 1}).Append(nil))
 	case ipc.TypeConnClosed, ipc.TypeResyncEnd:
 	default:
-		s.takeGroup(typ, b)
+		if !s.takeShare(typ, b) {
+			s.takeGroup(typ, b)
+		}
 	}
 }
 
@@ -233,7 +237,9 @@ func (s *stub) admin(m *ipc.Admin) {
 		s.topic(t.Name, int(t.Total))
 		s.answer(m, &admin.Created{})
 	default:
-		s.adminGroup(m)
+		if !s.adminShare(m) {
+			s.adminGroup(m)
+		}
 	}
 }
 
@@ -243,6 +249,9 @@ func (s *stub) answer(m *ipc.Admin, b body) {
 
 // describe lists topics, two on a page.
 func (s *stub) describe(m *ipc.Admin, ask *admin.Describe) {
+	if s.describeShares(m, ask) {
+		return
+	}
 	if ask.Kind != admin.KindTopic {
 		s.describeGroups(m, ask)
 		return

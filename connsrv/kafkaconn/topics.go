@@ -53,6 +53,10 @@ func lastName(d *admin.Description) string {
 		return d.Memberships[len(d.Memberships)-1].Name
 	case len(d.Summaries) > 0:
 		return d.Summaries[len(d.Summaries)-1].Name
+	case len(d.Queues) > 0:
+		return d.Queues[len(d.Queues)-1].Name
+	case len(d.Configs) > 0:
+		return d.Configs[len(d.Configs)-1].Group
 	}
 	return ""
 }
@@ -65,6 +69,9 @@ func (c *Conn) describeTopics(k *call, names []string, then func([]admin.TopicIn
 		for i := range d.Topics {
 			t := &d.Topics[i]
 			c.loop.topics.learn(t)
+			for _, p := range t.Partitions {
+				c.loop.Lane.Ends.Raise(p.Index, p.Visible)
+			}
 		}
 		for _, name := range d.Missing {
 			c.loop.topics.forgetName(name)

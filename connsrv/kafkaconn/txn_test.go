@@ -159,7 +159,7 @@ func TestFetchCommitted(t *testing.T) {
 		s.store(index, testBatch(5, 10))
 		s.stableAt(index, 5, ipc.AbortedTxn{ProducerID: 8, First: 0, Last: 4})
 		req := fetchRequest(0, 1, 1<<20, from{"a", 0, 0})
-		req.IsolationLevel = isolationCommitted
+		req.IsolationLevel = readsCommitted
 		p := fetched(call1(s, version, req, kmsg.NewPtrFetchResponse()))[0]
 		if checkBatches(t, p.RecordBatches, 0) != 5 || p.HighWatermark != 10 || p.LastStableOffset != 5 {
 			t.Errorf("version %d: %+v", version, p)
@@ -172,13 +172,13 @@ func TestFetchCommitted(t *testing.T) {
 			t.Errorf("version %d: uncommitted %+v", version, p)
 		}
 		list := offsetsRequest("a", 1, timeLatest)
-		list.IsolationLevel = isolationCommitted
+		list.IsolationLevel = readsCommitted
 		if resp := call1(s, 2, list, kmsg.NewPtrListOffsetsResponse()); resp.Topics[0].Partitions[0].Offset != 5 {
 			t.Errorf("the stable end: %+v", resp)
 		}
 
 		req = fetchRequest(60_000, 1, 1<<20, from{"a", 0, 5}) // waits
-		req.IsolationLevel = isolationCommitted
+		req.IsolationLevel = readsCommitted
 		s.feed(s.frame(version, req))
 		s.turn()
 		if len(s.link.pieces) > 0 || len(s.txns.waits) != 1 {

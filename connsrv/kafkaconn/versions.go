@@ -44,12 +44,20 @@ var apis = []api{
 	{key: kmsg.DescribeConfigs, min: 1, max: 4, limit: mediumRequest},
 	{key: kmsg.CreatePartitions, min: 0, max: 3, limit: mediumRequest},
 	{key: kmsg.DeleteGroups, min: 0, max: 2, limit: mediumRequest},
+	{key: kmsg.IncrementalAlterConfigs, min: 0, max: 1, limit: mediumRequest},
 	{key: kmsg.ListPartitionReassignments, min: 0, max: 0, limit: smallRequest},
 	{key: kmsg.OffsetDelete, min: 0, max: 0, limit: mediumRequest},
 	{key: kmsg.DescribeCluster, min: 0, max: 2, limit: smallRequest},
 	{key: kmsg.ConsumerGroupHeartbeat, min: 0, max: 1, limit: mediumRequest},
 	{key: kmsg.ConsumerGroupDescribe, min: 0, max: 1, limit: mediumRequest},
 	{key: kmsg.DescribeTopicPartitions, min: 0, max: 0, limit: mediumRequest},
+	{key: kmsg.ShareGroupHeartbeat, min: 1, max: 1, limit: mediumRequest},
+	{key: kmsg.ShareGroupDescribe, min: 1, max: 1, limit: mediumRequest},
+	{key: kmsg.ShareFetch, min: 1, max: 2, limit: mediumRequest},
+	{key: kmsg.ShareAcknowledge, min: 1, max: 2, limit: mediumRequest},
+	{key: kmsg.DescribeShareGroupOffsets, min: 0, max: 1, limit: mediumRequest},
+	{key: kmsg.AlterShareGroupOffsets, min: 0, max: 0, limit: mediumRequest},
+	{key: kmsg.DeleteShareGroupOffsets, min: 0, max: 0, limit: mediumRequest},
 }
 
 // byKey finds an API; nil: it is not served.

@@ -60,7 +60,7 @@ func (c *Conn) reply(typ ipc.Type, payload []byte) error {
 	case ipc.TypeVisible:
 		m, err := ipc.DecodeVisible(payload)
 		if err == nil {
-			c.lane.Ends.Raise(m.Index, m.End)
+			c.lane.ToldVisible(&m)
 			c.endTold(m.Head, m.End)
 		}
 		return err

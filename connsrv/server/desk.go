@@ -3,6 +3,7 @@ package server
 import (
 	"sync"
 
+	"github.com/trimq/trimq/connsrv/amqpconn"
 	"github.com/trimq/trimq/connsrv/kafkaconn"
 	"github.com/trimq/trimq/connsrv/reactor"
 	"github.com/trimq/trimq/connsrv/session"
@@ -17,6 +18,7 @@ type desk struct {
 	loop   *reactor.Loop
 	lane   *session.Lane
 	kafka  *kafkaconn.Loop
+	amqp   *amqpconn.Loop
 	mail   mailbox
 	read   mailbox // what was taken from the mailbox last, for reuse
 }
@@ -116,8 +118,7 @@ func (d *desk) open(typ ipc.Type, payload []byte) {
 			d.server.undecodable(typ, err)
 			return
 		}
-		delete(d.lane.Ends, m.Index)
-		delete(d.lane.Stables, m.Index)
+		d.lane.ForgetEnds(m.Index)
 		d.kafka.IndexGone(m.Index)
 		for _, room := range d.listRooms() {
 			room.Broadcast(typ, payload)

@@ -37,6 +37,7 @@ type Lane struct {
 	Ends Ends
 	// Stables holds what is known of stable ends, likewise.
 	Stables Stables
+	plain   Ends // visible ends of indexes that had no transactions when they were told
 
 	nextReq uint64
 	waiting []Link   // for room, first come first served
@@ -58,7 +59,7 @@ type Lane struct {
 
 // NewLane makes the lane of a loop.
 func NewLane(r *Rings, loop uint32) *Lane {
-	return &Lane{Rings: r, Loop: loop, Ends: Ends{}, Stables: Stables{}, scratch: make([]byte, 0, 64<<10), ranges: make([]ipc.Range, 0, 256)}
+	return &Lane{Rings: r, Loop: loop, Ends: Ends{}, Stables: Stables{}, plain: Ends{}, scratch: make([]byte, 0, 64<<10), ranges: make([]ipc.Range, 0, 256)}
 }
 
 // Req gives a request its number.

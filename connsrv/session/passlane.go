@@ -16,11 +16,11 @@ type Directory struct {
 }
 
 // Pass goes over what the lane has under way: the numbers that it has given, what is known of
-// visible ends, who waits for room, and the answer to a Marker. What it remembers of notes and
-// filters is found again. Connections that are gone are passed over.
+// visible ends, who waits for room, and the answer to a Marker. What it remembers of notes, filters and
+// transactions is found, or asked for, again. Connections that are gone are passed over.
 func (l *Lane) Pass(c *handover.Codec, d Directory) {
 	handover.Uint(c, &l.nextReq)
-	l.passEnds(c)
+	l.Ends.pass(c)
 	l.passWaiting(c, d)
 	n := c.Count(len(l.backlog), 2)
 	if c.Reading() {
@@ -37,16 +37,11 @@ func (l *Lane) Pass(c *handover.Codec, d Directory) {
 	}
 }
 
-// passEnds goes over the visible ends that are known, but for those of indexes with transactions: who
-// knows nothing of an index asks, and is told that it has some.
-func (l *Lane) passEnds(c *handover.Codec) {
-	e := &l.Ends
+func (e *Ends) pass(c *handover.Codec) {
 	type end struct{ index, end uint64 }
 	var list []end
 	for _, index := range slices.Sorted(maps.Keys(*e)) {
-		if l.Stables[index] == nil {
-			list = append(list, end{index, (*e)[index]})
-		}
+		list = append(list, end{index, (*e)[index]})
 	}
 	handover.List(c, &list, 2, func(c *handover.Codec, x *end) {
 		handover.Uint(c, &x.index)

@@ -21,7 +21,20 @@ type Stable struct {
 // elsewhere asks.
 const maxKnownAborted = 4096
 
-// Told takes in what logicsrv tells of the ends of an index.
+// ToldVisible takes in the visible end of an index that has no transactions.
+func (l *Lane) ToldVisible(m *ipc.Visible) {
+	l.Ends.Raise(m.Index, m.End)
+	l.plain.Raise(m.Index, m.End)
+}
+
+// ForgetEnds forgets the ends of an index that is gone.
+func (l *Lane) ForgetEnds(index uint64) {
+	delete(l.Ends, index)
+	delete(l.plain, index)
+	delete(l.Stables, index)
+}
+
+// Told takes in what logicsrv tells of the ends of an index that has some.
 func (l *Lane) Told(m *ipc.Stable) {
 	l.Ends.Raise(m.Index, m.End)
 	s := l.Stables[m.Index]
@@ -65,7 +78,7 @@ func (l *Lane) Readable(index, offset uint64) (end uint64, stable bool) {
 	s := l.Stables[index]
 	switch {
 	case s == nil:
-		return l.Ends[index], false
+		return l.plain[index], false
 	case s.from <= offset && offset <= s.to:
 		return min(s.end, s.to), true
 	}

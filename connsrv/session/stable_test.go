@@ -40,7 +40,7 @@ func TestStables(t *testing.T) {
 			aborted = append(aborted, a)
 		}
 		l := NewLane(&Rings{}, 0)
-		l.Ends.Raise(7, 2)
+		l.ToldVisible(&ipc.Visible{Index: 7, End: 2})
 		if end, stable := l.Readable(7, 0); end != 2 || stable {
 			rt.Fatalf("of an index without transactions: %d, %v", end, stable)
 		}

@@ -6,30 +6,19 @@ import (
 	"github.com/trimq/trimq/protocol/admin"
 )
 
-// incrementalAlterConfigs changes keys of groups, and leaves the others as they are.
-func (c *Conn) incrementalAlterConfigs(k *call, m *kmsg.IncrementalAlterConfigsRequest) {
-	resp := kmsg.NewPtrIncrementalAlterConfigsResponse()
-	resp.Resources = make([]kmsg.IncrementalAlterConfigsResponseResource, len(m.Resources))
-	all := newTally(func() { c.finish(k, resp) })
-	for i := range m.Resources {
-		ask, r := &m.Resources[i], &resp.Resources[i]
-		r.ResourceType, r.ResourceName = ask.ResourceType, ask.ResourceName
-		if ask.ResourceType != kmsg.ConfigResourceTypeGroupConfig {
-			r.ErrorCode, r.ErrorMessage = codeInvalidRequest, kmsg.StringPtr("groups have a configuration that can be changed")
-			continue
-		}
-		changes := make([]groupChange, len(ask.Configs))
-		for j := range ask.Configs {
-			g := &ask.Configs[j]
-			changes[j] = groupChange{int8(g.Op), g.Name, g.Value}
-		}
-		all.begin()
-		c.alterGroup(k, ask.ResourceName, changes, m.ValidateOnly, func(code int16, text string) {
-			r.ErrorCode, r.ErrorMessage = code, orNull(text)
-			all.done()
-		})
+// alterGroupOf changes the configuration of a group, and calls done.
+func (c *Conn) alterGroupOf(k *call, a *alteration, validateOnly bool, done func()) {
+	changes := make([]groupChange, len(a.changes))
+	for i := range a.changes {
+		g := &a.changes[i]
+		changes[i] = groupChange{int8(g.Op), g.Key, &g.Value}
 	}
-	all.done()
+	c.alterGroup(k, a.name, changes, validateOnly, func(code int16, text string) {
+		if code != codeNone {
+			a.refuse(code, "%s", text)
+		}
+		done()
+	})
 }
 
 // groupChange is what a client wants of one key of a group.

@@ -226,8 +226,12 @@ func (c *Conn) serveAdmin(k *call, req kmsg.Request) {
 		c.deleteTopics(k, m)
 	case *kmsg.CreatePartitionsRequest:
 		c.createPartitions(k, m)
+	case *kmsg.DeleteRecordsRequest:
+		c.deleteRecords(k, m)
 	case *kmsg.DescribeConfigsRequest:
 		c.describeConfigs(k, m)
+	case *kmsg.AlterConfigsRequest:
+		c.alterConfigs(k, m)
 	case *kmsg.IncrementalAlterConfigsRequest:
 		c.incrementalAlterConfigs(k, m)
 	case *kmsg.DescribeClusterRequest:

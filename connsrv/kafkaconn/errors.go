@@ -8,59 +8,60 @@ import (
 
 // Error codes of Kafka that are used here.
 const (
-	codeNone                     = 0
-	codeUnknown                  = -1
-	codeOffsetOutOfRange         = 1
-	codeCorruptMessage           = 2
-	codeUnknownTopic             = 3 // or partition
-	codeRequestTimedOut          = 7
-	codeMessageTooLarge          = 10
-	codeCoordinatorLoading       = 14
-	codeInvalidTopic             = 17
-	codeInvalidRequiredAcks      = 21
-	codeIllegalGeneration        = 22
-	codeInconsistentProtocol     = 23
-	codeInvalidGroupID           = 24
-	codeUnknownMember            = 25
-	codeInvalidSession           = 26
-	codeRebalanceInProgress      = 27
-	codeUnsupportedVersion       = 35
-	codeTopicExists              = 36
-	codeInvalidPartitions        = 37
-	codeInvalidReplication       = 38
-	codeInvalidAssignment        = 39
-	codeInvalidConfig            = 40
-	codeInvalidRequest           = 42
-	codePolicyViolation          = 44
-	codeOutOfOrderSequence       = 45
-	codeInvalidProducerEpoch     = 47
-	codeInvalidTxnState          = 48
-	codeInvalidProducerIDMapping = 49
-	codeInvalidTxnTimeout        = 50
-	codeNotAttempted             = 55 // for something else in the request has failed
-	codeStorage                  = 56
-	codeUnknownProducer          = 59
-	codeNonEmptyGroup            = 68
-	codeGroupNotFound            = 69
-	codeFetchSessionNotFound     = 70
-	codeUnknownLeaderEpoch       = 75
-	codeUnsupportedCodec         = 76
-	codeMemberIDRequired         = 79
-	codeFencedInstanceID         = 82
-	codeGroupSubscribed          = 86 // to the topic
-	codeInvalidRecord            = 87
-	codeUnstableOffset           = 88
-	codeProducerFenced           = 90
-	codeTxnIDNotFound            = 105
-	codeUnknownTopicID           = 100
-	codeFencedMemberEpoch        = 110
-	codeUnreleasedInstanceID     = 111
-	codeUnsupportedAssignor      = 112
-	codeStaleMemberEpoch         = 113
-	codeInvalidRecordState       = 121
-	codeShareSessionNotFound     = 122
-	codeInvalidShareEpoch        = 123
-	codeShareSessionLimit        = 133
+	codeNone                 = 0
+	codeUnknown              = -1
+	codeOffsetOutOfRange     = 1
+	codeCorruptMessage       = 2
+	codeUnknownTopic         = 3 // or partition
+	codeRequestTimedOut      = 7
+	codeMessageTooLarge      = 10
+	codeCoordinatorLoading   = 14
+	codeInvalidTopic         = 17
+	codeInvalidRequiredAcks  = 21
+	codeIllegalGeneration    = 22
+	codeInconsistentProtocol = 23
+	codeInvalidGroupID       = 24
+	codeUnknownMember        = 25
+	codeInvalidSession       = 26
+	codeRebalanceInProgress  = 27
+	codeInvalidTimestamp     = 32
+	codeUnsupportedVersion   = 35
+	codeTopicExists          = 36
+	codeInvalidPartitions    = 37
+	codeInvalidReplication   = 38
+	codeInvalidAssignment    = 39
+	codeInvalidConfig        = 40
+	codeInvalidRequest       = 42
+	codePolicyViolation      = 44
+	codeOutOfOrderSequence   = 45
+	codeInvalidProducerEpoch = 47
+	codeInvalidTxnState      = 48
+	codeProducerIDMapping    = 49
+	codeInvalidTxnTimeout    = 50
+	codeNotAttempted         = 55 // for something else in the request has failed
+	codeStorage              = 56
+	codeUnknownProducer      = 59
+	codeNonEmptyGroup        = 68
+	codeGroupNotFound        = 69
+	codeFetchSessionNotFound = 70
+	codeUnknownLeaderEpoch   = 75
+	codeUnsupportedCodec     = 76
+	codeMemberIDRequired     = 79
+	codeFencedInstanceID     = 82
+	codeGroupSubscribed      = 86 // to the topic
+	codeInvalidRecord        = 87
+	codeUnstableOffset       = 88
+	codeProducerFenced       = 90
+	codeUnknownTopicID       = 100
+	codeTxnIDNotFound        = 105
+	codeFencedMemberEpoch    = 110
+	codeUnreleasedInstanceID = 111
+	codeUnsupportedAssignor  = 112
+	codeStaleMemberEpoch     = 113
+	codeInvalidRecordState   = 121
+	codeShareSessionNotFound = 122
+	codeInvalidShareEpoch    = 123
+	codeShareSessionLimit    = 133
 )
 
 // kafkaCodes are Kafka's words for ours. What is not here is our own matter: codeUnknown.
@@ -94,7 +95,7 @@ var kafkaCodes = map[errcode.Code]int16{
 	errcode.InconsistentProtocol:  codeInconsistentProtocol,
 	errcode.UnsupportedAssignor:   codeUnsupportedAssignor,
 	errcode.InvalidSessionTimeout: codeInvalidSession,
-	errcode.TxnalUnknown:          codeInvalidProducerIDMapping,
+	errcode.TxnalUnknown:          codeProducerIDMapping,
 	errcode.TxnalFenced:           codeProducerFenced,
 	errcode.TxnState:              codeInvalidTxnState,
 	errcode.InvalidTxnTimeout:     codeInvalidTxnTimeout,
@@ -112,6 +113,14 @@ func codeOf(err error) int16 {
 		}
 	}
 	return codeUnknown
+}
+
+// configCode is Kafka's code for an error about a configuration.
+func configCode(err error) int16 {
+	if is(err, errcode.InvalidArgument) {
+		return codeInvalidConfig
+	}
+	return codeOf(err)
 }
 
 // is tells whether an error has one of our codes.

@@ -157,7 +157,7 @@ func sampleProducing(r *rig) *Conn {
 	head := requestHead{size: 1000, key: int16(kmsg.Produce), version: 9, correlation: -7}
 	first := &call{requestHead: head, number: 10, begunMS: 5, done: true, produce: &produced{
 		level: ipc.LevelDisk, silent: true, whole: true, transactional: true, refusal: codeInvalidTxnState,
-		topics: []producedTopic{{"a", 1}}, parts: []producedPart{{number: 3, code: codeStorage, index: 10, base: -1, text: "text"}},
+		topics: []producedTopic{{"a", 1}}, parts: []producedPart{{number: 3, code: codeStorage, index: 10, base: -1, timeMS: -1, text: "text"}},
 	}}
 	second := &call{requestHead: head, number: 11, begunMS: 6, open: 1, unasked: 1, produce: &produced{
 		topics: []producedTopic{{"a", 2}}, parts: []producedPart{{index: 10}, {index: 11}},
@@ -166,7 +166,7 @@ func sampleProducing(r *rig) *Conn {
 	c.line = []*call{first, second}
 	c.intake = &intake{
 		k: second, stage: stagePartition, flexible: true, left: 900, skip: 5, topics: 1, parts: 2,
-		topic: &topic{name: "a", id: topicID{1, 2}, indexes: []uint64{10, 11}}, asking: true, asked: "a", batch: 70,
+		topic: configured(&topic{name: "a", id: topicID{1, 2}, indexes: []uint64{10, 11}}), asking: true, asked: "a", batch: 70,
 	}
 	c.pending.Add(session.Request{Req: 2 << 8, Bytes: 1000, Command: ofBatch, Correlation: 11<<32 | 1})
 	c.pending.Add(session.Request{Req: 3 << 8, Command: ofAsk, Correlation: 11 << 32})
@@ -297,4 +297,10 @@ func FuzzPass(f *testing.F) {
 		c.Shutdown()
 		c.Closed()
 	})
+}
+
+// configured gives a topic a configuration.
+func configured(t *topic) *topic {
+	t.configure([]ipc.Header{{Key: "retention.ms", Value: "5"}})
+	return t
 }

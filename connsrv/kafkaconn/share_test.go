@@ -345,11 +345,10 @@ func TestShareReset(t *testing.T) {
 	for reset, want := range map[string]uint64{resetEarliest: 0, resetLatest: 4, resetDuration + "PT0.5S": 2, resetDuration + "PT24H": 0} {
 		s := newSharer(t)
 		topic := s.topic("t", 1)
-		s.link.nowMS = 10_000
 		for i := range 2 {
 			var b batch.Builder
 			for j := range 2 {
-				b.Add(s.link.NowMS()-1000+int64(i)*800+int64(j), nil, []byte("x"), nil)
+				b.Add(s.conn.settings.Clock()-1000+int64(i)*800+int64(j), nil, []byte("x"), nil)
 			}
 			s.store(topic.Partitions[0].Index, b.Seal(batch.None, batch.NoProducer, 0, 0))
 		}

@@ -225,7 +225,7 @@ func (c *Conn) makeShareQueue(k *call, group string, t *topic, reset string, off
 	case reset == resetLatest:
 		m.From = admin.FromLatest
 	case ok:
-		m.From, m.Offsets = admin.FromOffsets, c.offsetsAt(t, c.link.NowMS()-age.Milliseconds())
+		m.From, m.Offsets = admin.FromOffsets, c.offsetsAt(t, c.settings.Clock()-age.Milliseconds())
 	}
 	c.admin(k, admin.CmdCreateQueue, &m, func(reply []byte, err error) {
 		var made admin.Created
@@ -241,8 +241,8 @@ func (c *Conn) offsetsAt(t *topic, timeMS int64) []uint64 {
 	list := make([]uint64, len(t.indexes))
 	for i, index := range t.indexes {
 		end := c.loop.Lane.Ends[index]
-		if offset, _, found, err := c.byTime(index, timeMS, end); err == nil && found {
-			list[i] = offset
+		if found, ok, err := c.byTime(index, timeMS, end); err == nil && ok {
+			list[i] = found.offset
 		} else {
 			list[i] = end
 		}

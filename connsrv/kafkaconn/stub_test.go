@@ -1,6 +1,7 @@
 package kafkaconn
 
 import (
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/trimq/trimq/protocol/commitlog"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/topicconf"
 )
 
 // stub is a rig whose test plays logicsrv and persistsrv: it stores batches in files of the real
@@ -38,9 +40,10 @@ type stub struct {
 }
 
 type stubIndex struct {
-	file *os.File
-	next uint64
-	n    int64
+	latest int64 // time of a record
+	file   *os.File
+	next   uint64
+	n      int64
 }
 
 func newStub(tb testing.TB) *stub {
@@ -104,8 +107,9 @@ func (s *stub) store(index uint64, b []byte) (base uint64) {
 	_, err := s.seg.WriteAt(stored, s.segEnd)
 	must(s.tb, err)
 	e := commitlog.Entry{
-		Offset: base, Position: uint64(s.segEnd - commitlog.SegmentHeaderSize), Length: uint32(len(b)), Count: uint32(h.Count()), MaxTimeMS: h.MaxTimeMS(),
+		Offset: base, Position: uint64(s.segEnd - commitlog.SegmentHeaderSize), Length: uint32(len(b)), Count: uint32(h.Count()), MaxTimeMS: max(h.MaxTimeMS(), ix.latest),
 	}
+	ix.latest = e.MaxTimeMS
 	s.segEnd += int64(len(b)+7) &^ 7
 	_, err = ix.file.WriteAt(e.Append(nil), commitlog.IndexHeaderSize+ix.n*commitlog.IndexEntrySize)
 	must(s.tb, err)
@@ -113,6 +117,12 @@ func (s *stub) store(index uint64, b []byte) (base uint64) {
 	ix.next += uint64(e.Count)
 	s.answerWaits()
 	return base
+}
+
+// begin lets an index begin at an offset.
+func (s *stub) begin(index, start uint64) {
+	_, err := s.indexes[index].file.WriteAt(binary.LittleEndian.AppendUint64(nil, start), commitlog.IndexStartOffset)
+	must(s.tb, err)
 }
 
 // turn takes what stands in the ring, and lets the room go on.
@@ -219,7 +229,9 @@ func (s *stub) admin(m *ipc.Admin) {
 		_, existed := s.topics[t.Name]
 		if !existed {
 			info := s.topic(t.Name, int(t.Partitions))
-			info.RetentionBytes, info.RetentionMS = t.RetentionBytes, t.RetentionMS
+			configs, err := t.Configuration()
+			must(s.tb, err)
+			info.Configs = configs
 		}
 		s.answer(m, &admin.Created{Existed: existed})
 	case admin.CmdDeleteTopic:
@@ -235,6 +247,22 @@ func (s *stub) admin(m *ipc.Admin) {
 		t, err := admin.DecodeAddPartitions(m.Body)
 		must(s.tb, err)
 		s.topic(t.Name, int(t.Total))
+		s.answer(m, &admin.Created{})
+	case admin.CmdAlterTopic:
+		t, err := admin.DecodeAlterTopic(m.Body)
+		must(s.tb, err)
+		configs, err := topicconf.Apply(s.topics[t.Name].Configs, t.Replace, t.Changes)
+		must(s.tb, err)
+		s.topics[t.Name].Configs = configs
+		s.answer(m, &admin.Created{})
+	case admin.CmdDeleteRecords:
+		d, err := admin.DecodeDeleteRecords(m.Body)
+		must(s.tb, err)
+		if ix := s.indexes[d.To[0].Index]; d.To[0].Offset > ix.next {
+			s.refuse(m.Head, errcode.OffsetOutOfRange)
+			return
+		}
+		s.begin(d.To[0].Index, d.To[0].Offset)
 		s.answer(m, &admin.Created{})
 	default:
 		if !s.adminShare(m) {

@@ -96,7 +96,7 @@ func TestTransactionRefusals(t *testing.T) {
 	}{
 		{errcode.TxnalFenced, 3, codeProducerFenced, codeInvalidProducerEpoch, codeProducerFenced, codeInvalidProducerEpoch},
 		{errcode.TxnalFenced, 1, codeInvalidProducerEpoch, codeInvalidProducerEpoch, codeInvalidProducerEpoch, codeInvalidProducerEpoch},
-		{errcode.TxnalUnknown, 3, codeInvalidProducerIDMapping, codeInvalidProducerIDMapping, codeInvalidProducerIDMapping, codeInvalidProducerIDMapping},
+		{errcode.TxnalUnknown, 3, codeProducerIDMapping, codeProducerIDMapping, codeProducerIDMapping, codeProducerIDMapping},
 		{errcode.TxnState, 3, codeInvalidTxnState, codeInvalidTxnState, codeInvalidTxnState, codeInvalidTxnState},
 		{errcode.IllegalGeneration, 3, codeIllegalGeneration, codeIllegalGeneration, codeIllegalGeneration, codeIllegalGeneration},
 	} {

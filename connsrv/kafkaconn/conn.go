@@ -165,6 +165,12 @@ func (c *Conn) serveTxn(k *call, req kmsg.Request) {
 		c.txnOffsetCommit(k, m)
 	case *kmsg.EndTxnRequest:
 		c.endTxn(k, m)
+	case *kmsg.DescribeTransactionsRequest:
+		c.describeTransactions(k, m)
+	case *kmsg.ListTransactionsRequest:
+		c.listTransactions(k, m)
+	case *kmsg.DescribeProducersRequest:
+		c.describeProducers(k, m)
 	default:
 		c.serveGroup(k, req)
 	}

@@ -277,7 +277,7 @@ func (s *stub) answer(m *ipc.Admin, b body) {
 
 // describe lists topics, two on a page.
 func (s *stub) describe(m *ipc.Admin, ask *admin.Describe) {
-	if s.describeShares(m, ask) {
+	if s.describeShares(m, ask) || s.describeTxns(m, ask) {
 		return
 	}
 	if ask.Kind != admin.KindTopic {

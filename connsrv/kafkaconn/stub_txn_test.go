@@ -3,6 +3,7 @@ package kafkaconn
 import (
 	"slices"
 
+	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/ipc"
 )
 
@@ -14,6 +15,7 @@ type stubTxns struct {
 	finishes []ipc.TxnFinish
 	appends  []ipc.Append
 	stable   map[uint64]*ipc.Stable // by index
+	known    admin.Description      // of transactions
 	waits    []ipc.WaitStable
 }
 
@@ -66,4 +68,15 @@ func (s *stub) answerStable() {
 		m.Head, m.Index, m.End, m.From, m.To = w.Head, w.Index, s.indexes[w.Index].next, min(w.From, m.Stable), m.Stable
 		s.reply(ipc.TypeStable, m.Append(nil))
 	}
+}
+
+// describeTxns tells what the test has said of transactions; false: something else is asked for.
+func (s *stub) describeTxns(m *ipc.Admin, ask *admin.Describe) bool {
+	if ask.Kind < admin.KindTxnal || ask.Kind > admin.KindHeld {
+		return false
+	}
+	d := s.txns.known
+	d.Kind = ask.Kind
+	s.answer(m, &d)
+	return true
 }

@@ -2,10 +2,12 @@ package kafkaconn
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/batch"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
@@ -189,6 +191,88 @@ func TestFetchCommitted(t *testing.T) {
 		resp := decode(s.rig, s.responses()[0], version, s.next, kmsg.NewPtrFetchResponse())
 		if p := fetched(resp)[0]; checkBatches(t, p.RecordBatches, 5) != 5 || len(p.AbortedTransactions) != 0 {
 			t.Errorf("version %d: %+v", version, p)
+		}
+	}
+}
+
+// TestDescribeTransactions: transactions, and the producers of partitions, are told in Kafka's words.
+func TestDescribeTransactions(t *testing.T) {
+	s := newStub(t)
+	s.topic("a", 2)
+	s.txns.known.Txnals = []admin.TxnalInfo{
+		{ID: "t", ProducerID: 8, Epoch: 3, TimeoutMS: 5000, BegunMS: 77, Phase: admin.TxnalOpen, Parts: []admin.TxnalPart{{Topic: "a", Number: 0}, {Topic: "a", Number: 1}}},
+		{ID: "u", ProducerID: 9, Phase: admin.TxnalCommitted},
+	}
+	describe := kmsg.NewPtrDescribeTransactionsRequest()
+	describe.TransactionalIDs = []string{"u", "t", "none"}
+	list := call1(s, 0, describe, kmsg.NewPtrDescribeTransactionsResponse()).TransactionStates
+	if len(list) != 3 || list[0].State != "CompleteCommit" || list[0].StartTimestamp != -1 || list[2].ErrorCode != codeTxnIDNotFound {
+		t.Errorf("%+v", list)
+	}
+	if x := list[1]; x.State != "Ongoing" || x.TimeoutMillis != 5000 || x.StartTimestamp != 77 || x.ProducerEpoch != 3 || len(x.Topics) != 1 || len(x.Topics[0].Partitions) != 2 {
+		t.Errorf("%+v", x)
+	}
+	for _, c := range []struct {
+		states  []string
+		pids    []int64
+		ms      int64
+		want    int
+		unknown int
+	}{
+		{nil, nil, 0, 2, 0}, {[]string{"Ongoing"}, nil, 0, 1, 0}, {[]string{"Ongoing", "What"}, nil, 0, 1, 1}, {nil, []int64{9}, 0, 1, 0},
+		{nil, nil, 1000, 1, 0}, {[]string{"PrepareCommit"}, nil, 0, 0, 0},
+	} {
+		req := kmsg.NewPtrListTransactionsRequest()
+		req.StateFilters, req.ProducerIDFilters, req.DurationFilterMillis = c.states, c.pids, c.ms
+		if resp := call1(s, 1, req, kmsg.NewPtrListTransactionsResponse()); len(resp.TransactionStates) != c.want || len(resp.UnknownStateFilters) != c.unknown {
+			t.Errorf("%+v: %+v", c, resp)
+		}
+	}
+	s.txns.known.Producers = []admin.ProducersInfo{{Topic: "a", List: []admin.ProducerInfo{
+		{Partition: 0, ProducerID: 8, Epoch: 3, Sequence: 5, UsedMS: 99, Open: true, First: 40}, {Partition: 1, ProducerID: 7, Sequence: 6},
+	}}}
+	req := kmsg.NewPtrDescribeProducersRequest()
+	topic := kmsg.NewDescribeProducersRequestTopic()
+	topic.Topic, topic.Partitions = "a", []int32{0, 1, 2}
+	req.Topics = append(req.Topics, topic)
+	parts := call1(s, 0, req, kmsg.NewPtrDescribeProducersResponse()).Topics[0].Partitions
+	if p := parts[0].ActiveProducers; len(p) != 1 || p[0].ProducerID != 8 || p[0].CurrentTxnStartOffset != 40 || p[0].LastSequence != 5 || p[0].LastTimestamp != 99 {
+		t.Errorf("%+v", parts[0])
+	}
+	if p := parts[1].ActiveProducers; len(p) != 1 || p[0].CurrentTxnStartOffset != -1 || parts[2].ErrorCode != codeUnknownTopic {
+		t.Errorf("%+v", parts)
+	}
+}
+
+// TestUnstableOffsets: who asks for stable positions is told which are about to change.
+func TestUnstableOffsets(t *testing.T) {
+	for version := int16(7); version <= 9; version++ {
+		s := newStub(t)
+		a := s.topic("a", 2)
+		s.groups.offsets = []ipc.OffsetCommit{{Index: a.Partitions[0].Index, Offset: 9}, {Index: a.Partitions[1].Index, Offset: 5}}
+		s.txns.known.Held = []admin.HeldInfo{{Group: "g", Indexes: []uint64{a.Partitions[1].Index}}}
+		req := kmsg.NewPtrOffsetFetchRequest()
+		req.Group = "g"
+		topic, group, groupTopic := kmsg.NewOffsetFetchRequestTopic(), kmsg.NewOffsetFetchRequestGroup(), kmsg.NewOffsetFetchRequestGroupTopic()
+		topic.Topic, topic.Partitions = "a", []int32{0, 1}
+		groupTopic.Topic, groupTopic.Partitions = topic.Topic, topic.Partitions
+		group.Group, group.Topics = "g", []kmsg.OffsetFetchRequestGroupTopic{groupTopic}
+		req.Topics, req.Groups = []kmsg.OffsetFetchRequestTopic{topic}, []kmsg.OffsetFetchRequestGroup{group}
+		for _, stable := range []bool{false, true} {
+			req.RequireStable = stable
+			resp := call1(s, version, req, kmsg.NewPtrOffsetFetchResponse())
+			code, want := int16(-1), []position{{"a", 0, 9}, {"a", 1, 5}}
+			if version < 8 {
+				code = resp.Topics[0].Partitions[1].ErrorCode
+			} else {
+				code = resp.Groups[0].Topics[0].Partitions[1].ErrorCode
+			}
+			if stable {
+				want[1].offset = -1
+			}
+			if got := positions(resp); !slices.Equal(got, want) || (code == codeUnstableOffset) != stable {
+				t.Errorf("version %d, stable %v: %+v, code %d", version, stable, got, code)
+			}
 		}
 	}
 }

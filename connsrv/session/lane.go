@@ -39,6 +39,7 @@ type Lane struct {
 	Stables Stables
 	plain   Ends // visible ends of indexes that had no transactions when they were told
 
+	handed  handed // to consumers of this loop
 	nextReq uint64
 	waiting []Link   // for room, first come first served
 	backlog [][]byte // small records that must go out before others, oldest first
@@ -59,7 +60,7 @@ type Lane struct {
 
 // NewLane makes the lane of a loop.
 func NewLane(r *Rings, loop uint32) *Lane {
-	return &Lane{Rings: r, Loop: loop, Ends: Ends{}, Stables: Stables{}, plain: Ends{}, scratch: make([]byte, 0, 64<<10), ranges: make([]ipc.Range, 0, 256)}
+	return &Lane{Rings: r, Loop: loop, Ends: Ends{}, Stables: Stables{}, plain: Ends{}, handed: handed{}, scratch: make([]byte, 0, 64<<10), ranges: make([]ipc.Range, 0, 256)}
 }
 
 // Req gives a request its number.

@@ -27,8 +27,8 @@ func (l *Lane) ToldVisible(m *ipc.Visible) {
 	l.plain.Raise(m.Index, m.End)
 }
 
-// ForgetEnds forgets the ends of an index that is gone.
-func (l *Lane) ForgetEnds(index uint64) {
+// forgetEnds forgets the ends of an index that is gone.
+func (l *Lane) forgetEnds(index uint64) {
 	delete(l.Ends, index)
 	delete(l.plain, index)
 	delete(l.Stables, index)

@@ -19,7 +19,7 @@ SAMPLES  := $(notdir $(wildcard clients/samples/mq_*))
 PROGRAMS := $(DAEMONS:%=bin/%) bin/mq_server bin/trimq bin/mq_perf $(SAMPLES:%=bin/%)
 
 .NOTPARALLEL:
-.PHONY: all demo drill test unit faults sim e2e points drill-points drill-power soak lint bench bench-broker bench-scenarios bench-pauses fuzz config clean test-franz kafka-clients FORCE
+.PHONY: all demo drill test unit faults sim e2e points drill-points drill-power soak lint bench bench-broker bench-scenarios bench-pauses fuzz config clean test-franz test-amqp091 kafka-clients FORCE
 
 all: $(PROGRAMS)
 
@@ -98,6 +98,11 @@ FRANZ_RECORDS ?= 20000
 FRANZ_SKIP    ?= Txn|Share
 test-franz: all
 	@$(GO) run ./scripts/franz -records $(FRANZ_RECORDS) -skip '$(FRANZ_SKIP)'
+
+# The tests of RabbitMQ's Go client, against a broker of ours. Those of recovery end connections over the management API.
+AMQP091_SKIP ?= TestConnectionRecovery
+test-amqp091: all
+	@$(GO) run ./scripts/amqp091 -skip '$(AMQP091_SKIP)'
 
 # Kafka clients of other languages, with which e2e tests the front end; without them it skips those tests.
 kafka-clients:

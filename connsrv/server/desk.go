@@ -3,6 +3,7 @@ package server
 import (
 	"sync"
 
+	"github.com/trimq/trimq/connsrv/amqpconn"
 	"github.com/trimq/trimq/connsrv/kafkaconn"
 	"github.com/trimq/trimq/connsrv/reactor"
 	"github.com/trimq/trimq/connsrv/session"
@@ -17,6 +18,7 @@ type desk struct {
 	loop   *reactor.Loop
 	lane   *session.Lane
 	kafka  *kafkaconn.Loop
+	amqp   *amqpconn.Loop
 	mail   mailbox
 	read   mailbox // what was taken from the mailbox last, for reuse
 }

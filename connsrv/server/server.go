@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/trimq/trimq/connsrv/amqpconn"
 	"github.com/trimq/trimq/connsrv/kafkaconn"
 	"github.com/trimq/trimq/connsrv/nativeconn"
 	"github.com/trimq/trimq/connsrv/reactor"
@@ -95,7 +96,7 @@ func Check(c *tier.Config) error {
 	if most := int(c.RingRequestBytes/4) - shmqueue.RecordHeader; int(c.MaxFrameBytes)+ipc.AppendSize > most {
 		return fmt.Errorf("%w: max_frame_bytes = %d, and a record of ring_request_bytes holds %d", tier.ErrUsage, c.MaxFrameBytes, most)
 	}
-	if err := checkKafka(c); err != nil {
+	if err := errors.Join(checkKafka(c), checkAMQP(c)); err != nil {
 		return err
 	}
 	_, err := readSecret(c.AuthSecretFile)
@@ -169,7 +170,7 @@ func (s *Server) makeLoops(c *tier.Config, legacy *passed) error {
 	s.group = group
 	for i, l := range group.Loops() {
 		lane := session.NewLane(s.rings, uint32(i))
-		d := &desk{server: s, loop: l, lane: lane, kafka: kafkaconn.NewLoop(lane)}
+		d := &desk{server: s, loop: l, lane: lane, kafka: kafkaconn.NewLoop(lane), amqp: amqpconn.NewLoop(lane)}
 		l.Service = d
 		s.desks = append(s.desks, d)
 	}
@@ -187,6 +188,7 @@ func (s *Server) makeLoops(c *tier.Config, legacy *passed) error {
 const (
 	nativeProtocol = "native"
 	kafkaProtocol  = "kafka"
+	amqpProtocol   = "amqp"
 )
 
 // doors are the protocols that are served, each at an address of its own.
@@ -201,6 +203,9 @@ func (s *Server) doors(c *tier.Config) []*reactor.Door {
 		},
 	}}
 	if door := s.kafkaDoor(c); door != nil {
+		list = append(list, door)
+	}
+	if door := s.amqpDoor(c); door != nil {
 		list = append(list, door)
 	}
 	return list

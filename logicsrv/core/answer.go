@@ -2,6 +2,7 @@ package core
 
 import (
 	"github.com/trimq/trimq/protocol/admin"
+	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/invariant"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
@@ -32,6 +33,7 @@ func (c *Core) knownOutcome() bool {
 	switch c.in.Type {
 	case ipc.TypeAppend, ipc.TypePublish, ipc.TypeAck, ipc.TypeCommit, ipc.TypeInitProducer, ipc.TypeAdmin,
 		ipc.TypePull, ipc.TypePullFrom, ipc.TypeExtend, ipc.TypeBeginTxn, ipc.TypeEndTxn,
+		ipc.TypeInitTxnal, ipc.TypeTxnAdd, ipc.TypeTxnOffsets, ipc.TypeTxnFinish,
 		ipc.TypeGroupHeartbeat, ipc.TypeShareHeartbeat, ipc.TypeGroupSync, ipc.TypeGroupLeave, ipc.TypeGroupCommit:
 		return true
 	}
@@ -108,6 +110,9 @@ func (c *Core) answerFrom(h ipc.Head, ev journal.Event) error {
 		t.sent(g, ipc.TypeCommitted, m.Append(t.recs))
 		return nil
 	}
+	if c.in.Type >= ipc.TypeInitTxnal && c.in.Type <= ipc.TypeTxnFinish {
+		return c.answerTxnalAgain(h, ev, g)
+	}
 	if done, err := c.answerQueueAgain(h, ev, g); done || err != nil {
 		return err
 	}
@@ -168,6 +173,50 @@ func (c *Core) answerQueueAgain(h ipc.Head, ev journal.Event, g gate) (bool, err
 		}
 	}
 	return false, nil
+}
+
+// answerTxnalAgain words the answers to transactional producers. Where nothing was changed it is as the
+// producer stands now.
+func (c *Core) answerTxnalAgain(h ipc.Head, ev journal.Event, g gate) error {
+	t := c.turn
+	m := ipc.Producer{Head: h, ProducerID: -1, Epoch: -1}
+	switch ev.Type {
+	case journal.EvTxnalSet:
+		e, err := journal.DecodeTxnalSet(ev)
+		if err != nil {
+			return err
+		}
+		m.ProducerID, m.Epoch = e.ProducerID, e.Epoch
+	case journal.EvTxnFinished:
+		e, err := journal.DecodeTxnFinished(ev)
+		if err != nil {
+			return err
+		}
+		m.ProducerID, m.Epoch = e.ProducerID, e.Epoch
+	case journal.EvUnchanged:
+		x := c.txnalOf(c.askedTxnal())
+		if x == nil {
+			c.refuse(h, errcode.TxnalUnknown, "there is no such transactional id any more")
+			return nil
+		}
+		m.ProducerID, m.Epoch = x.prod.id, x.prod.epoch
+	default: // TxnAdded, TxnOffsetsHeld
+		done := ipc.Done{Head: h}
+		t.sent(g, ipc.TypeAcked, done.Append(t.recs))
+		return nil
+	}
+	t.sent(g, ipc.TypeProducer, m.Append(t.recs))
+	return nil
+}
+
+// askedTxnal is the transactional id that the input names.
+func (c *Core) askedTxnal() string {
+	if c.in.Type == ipc.TypeInitTxnal {
+		m, _ := ipc.DecodeInitTxnal(c.in.Payload)
+		return m.ID
+	}
+	m, _ := ipc.DecodeTxnFinish(c.in.Payload)
+	return m.ID
 }
 
 // attemptsAt is how often leased messages had been delivered before, as far as it is still known.

@@ -139,6 +139,9 @@ func (c *Core) applyEvent(ev journal.Event, timeMS int64) error {
 		e, err := journal.DecodeOffsetsCommitted(ev)
 		return firstError(err, func() error { return c.applyOffsetsCommitted(&e, timeMS) })
 	}
+	if ev.Type >= journal.EvTxnalSet && ev.Type <= journal.EvTxnalsExpired {
+		return c.applyTxnalEvent(ev, timeMS)
+	}
 	if ev.Type >= journal.EvLaneAdded && ev.Type <= journal.EvTransientsGone {
 		return c.applyQueueEvent(ev, timeMS)
 	}
@@ -180,7 +183,13 @@ func (c *Core) applyAppended(e *journal.Appended, timeMS int64) error {
 	if ix.topic == nil {
 		return misfit("append to queue %d", e.Index)
 	}
-	return c.applyProduced(e.Index, e.ProducerID, e.Epoch, e.BaseSeq, e.Count, e.Base, timeMS)
+	if err := c.applyProduced(e.Index, e.ProducerID, e.Epoch, e.BaseSeq, e.Count, e.Base, timeMS); err != nil {
+		return err
+	}
+	if p := c.producers.byID[e.ProducerID]; p != nil && p.txnal != nil {
+		c.txnalAppended(p.txnal, ix, e.Base, timeMS)
+	}
+	return nil
 }
 
 // applyRouted: each target grows by the batch. Where a batch without a key went is in the event;
@@ -236,6 +245,9 @@ func (c *Core) applyProducerCreated(e *journal.ProducerCreated, timeMS int64) er
 		return misfit("producer %d, epoch %d", e.ProducerID, e.Epoch)
 	}
 	p := c.producers.byID[e.ProducerID]
+	if p != nil && p.txnal != nil {
+		return misfit("producer %d is of transactional id %q", e.ProducerID, p.txnal.id)
+	}
 	if p == nil {
 		p = &producer{id: e.ProducerID}
 		c.producers.byID[p.id] = p
@@ -251,8 +263,8 @@ func (c *Core) applyProducerCreated(e *journal.ProducerCreated, timeMS int64) er
 func (c *Core) applyProducersExpired(e *journal.ProducersExpired) error {
 	for _, id := range e.IDs {
 		p := c.producers.byID[id]
-		if p == nil {
-			return misfit("producer %d does not exist", id)
+		if p == nil || p.txnal != nil {
+			return misfit("producer %d does not exist, or has a transactional id", id)
 		}
 		c.producers.remove(p)
 	}

@@ -135,6 +135,7 @@ func (c *Core) applyTopicDeleted(e *journal.TopicDeleted, timeMS int64) error {
 	c.topics.remove(t.name)
 	delete(c.topicByID, t.id)
 	c.producers.forget(gone)
+	c.txnalsForget(gone)
 	for _, name := range c.groups.keys() {
 		c.indexesGone(c.groupOf(name), gone)
 	}

@@ -24,12 +24,17 @@ type Config struct {
 	MaxWaits              int // 1,000,000 parked waits
 	MaxDelayed            int // 5,000,000 batches held back until they are due
 	MaxTxns               int // 10,000 open transactions
+	MaxTxnals             int // 20,000 transactional ids
+	MaxAborted            int // 1,000,000 aborted transactions that are remembered of one partition
 
 	MaxEntryBytes    int   // 1 MiB: TurnFull at half of it; one input adds less than the other half
 	ProducerExpiryMS int64 // 86,400,000 ms: a producer silent for so long is forgotten
 	TxnCheckMS       int64 // 60,000 ms until the first check of a group's transaction, and between two
 	TxnChecks        int   // 15 checks without a decision roll it back
 	TxnMaxMS         int64 // 259,200,000 ms: it is rolled back although nobody could be asked
+
+	TxnalTimeoutMaxMS int64 // 900,000 ms: the longest time-out that a transactional producer may ask for
+	TxnalExpiryMS     int64 // 604,800,000 ms: a transactional id that nobody uses is forgotten
 
 	MaxGroupMembers     int   // 5,000 members of one group
 	MaxGroupPartitions  int   // 16,000 partitions that the members of one group share
@@ -86,7 +91,7 @@ func (cfg *Config) turnPulled() int { return max(1, min(ipc.MaxPull, cfg.MaxEntr
 // entry. Batches are not repeated there.
 func (cfg *Config) tooLong(in *Input) bool {
 	switch in.Type {
-	case ipc.TypeAck, ipc.TypeCommit, ipc.TypeAdmin, ipc.TypeGroupCommit, ipc.TypeGroupLeave:
+	case ipc.TypeTxnAdd, ipc.TypeTxnOffsets, ipc.TypeAck, ipc.TypeCommit, ipc.TypeAdmin, ipc.TypeGroupCommit, ipc.TypeGroupLeave:
 		return len(in.Payload) > cfg.MaxEntryBytes/2
 	}
 	return false
@@ -122,6 +127,10 @@ func (cfg Config) orDefault() Config {
 	orDefault(&cfg.TxnCheckMS, 60_000)
 	orDefault(&cfg.TxnChecks, 15)
 	orDefault(&cfg.TxnMaxMS, 3*24*60*60*1000)
+	orDefault(&cfg.MaxTxnals, 20_000)
+	orDefault(&cfg.MaxAborted, 1_000_000)
+	orDefault(&cfg.TxnalTimeoutMaxMS, 15*60*1000)
+	orDefault(&cfg.TxnalExpiryMS, 7*24*60*60*1000)
 	orDefault(&cfg.MaxEntryBytes, 1<<20)
 	orDefault(&cfg.ProducerExpiryMS, 24*60*60*1000)
 	cfg.groupsOrDefault()

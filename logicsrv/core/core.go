@@ -62,7 +62,8 @@ type state struct {
 	producers     producers
 	txns          registry[uint64, *txn] // open ones
 	lastTxn       uint64
-	ended         []endedTxn  // the last ones, oldest first
+	ended         []endedTxn // the last ones, oldest first
+	txnals        registry[string, *txnal]
 	limbos        [256]*limbo // by class
 	delayed       int         // batches that are held back until they are due
 
@@ -187,6 +188,7 @@ func New(cfg Config) *Core {
 		exchByID:      make(map[uint64]*exchange),
 		dests:         make(map[string]*destination),
 		txns:          newRegistry[uint64, *txn](),
+		txnals:        newRegistry[string, *txnal](),
 		queueByID:     make(map[uint64]*queue),
 		settings:      make(map[admin.QueueSettings]*admin.QueueSettings),
 		destSets:      make(map[string]*destSet),
@@ -340,6 +342,16 @@ func (c *Core) decide() {
 		c.decideGroupLeave()
 	case ipc.TypeGroupCommit:
 		c.decideGroupCommit()
+	case ipc.TypeInitTxnal:
+		c.decideInitTxnal()
+	case ipc.TypeTxnAdd:
+		c.decideTxnAdd()
+	case ipc.TypeTxnOffsets:
+		c.decideTxnOffsets()
+	case ipc.TypeTxnFinish:
+		c.decideTxnFinish()
+	case ipc.TypeWaitStable:
+		c.decideWaitStable()
 	case ipc.TypeSkip:
 	default:
 		c.malformed()

@@ -59,6 +59,7 @@ func smallState(t *testing.T) *Core {
 	w.turn(ipc.TypeCommit, commit.Append(nil))
 	heldBack(w, m.Head, part)
 	w.smallGroups(m.Head)
+	w.smallTxnals(part)
 	w.settle()
 	return w.c
 }
@@ -143,7 +144,12 @@ func TestGolden(t *testing.T) {
 		settings:v group:s list:v name:s value:s
 		definitions:v kind:1 vhost:s name:s item:s values:v
 			kind:1 vhost:s name:s item:s values:v`+strings.Repeat(" key:s text:s number:8 isNumber:1", 5)+`
-			kind:1 vhost:s name:s item:s values:v`+strings.Repeat(" key:s text:s number:8 isNumber:1", 3), blob)
+			kind:1 vhost:s name:s item:s values:v`+strings.Repeat(" key:s text:s number:8 isNumber:1", 3)+`
+		txnals:v
+			id:s producer:v epoch:v used:v lanes:v to:v epoch:v next:v accepted:v kept:v first:v last:v result:v lastEpoch+1:v timeoutMS:v usedMS:v phase:1
+			id:s producer:v epoch:v used:v lanes:v to:v epoch:v next:v accepted:v kept:v first:v last:v result:v lastEpoch+1:v timeoutMS:v usedMS:v phase:1
+				begunMS:v parts:v index:v first+1:v index:v none:v groups:v group:s held:v group:s offsets:v index:v offset:v metadata:s
+		partitions:v index:v aborted:v producer:v first:v length:v index:v aborted:v`, blob)
 	l, err := Load(Config{}, golden.Read(t, "state_v3"))
 	if err != nil {
 		t.Fatal(err)

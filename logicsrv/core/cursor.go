@@ -122,7 +122,7 @@ func (k *cursor) nextReady(limit, most uint64) (first, next uint64, attempts uin
 // limit is up to where messages can be handed out. The sets are bounded, so what lies far above
 // the oldest message waits for that. An ack is refused beyond the same border, so nothing can be
 // delivered that cannot be acked.
-func (k *cursor) limit() uint64 { return min(k.ix.visible, k.floor+maxSpan/2) }
+func (k *cursor) limit() uint64 { return min(k.ix.readable(), k.floor+maxSpan/2) }
 
 // ready is how many messages could be handed out.
 func (k *cursor) ready() uint64 {

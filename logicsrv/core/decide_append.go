@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
 )
@@ -46,10 +47,18 @@ func (c *Core) decideAppend() {
 		c.reject(m.Head, code, text)
 		return
 	}
-	switch s, base := c.producers.judge(m.Index, &m.Batch); s {
+	switch s, base := c.producers.judge(m.Index, &m.Batch, m.Txnal != ipc.TxnalNone); s {
 	case fresh:
 		if m.Txn != 0 {
 			c.holdAppend(&m, bodyOff, ix)
+			return
+		}
+		if code, text := c.checkTxnalBatch(&m); code != errcode.OK {
+			c.reject(m.Head, code, text)
+			return
+		}
+		if failpoint.Broken("appends-dropped") && m.Req%5 == 0 {
+			c.answerDuplicate(&m, level, ix.next)
 			return
 		}
 		c.appendBatch(&m, bodyOff, ix, level)
@@ -124,6 +133,8 @@ func refusal(s standing, b *ipc.BatchMeta) (errcode.Code, string) {
 		return errcode.ProducerFenced, fmt.Sprintf("epoch %d of producer %d has been superseded", b.Epoch, b.ProducerID)
 	case stranger:
 		return errcode.UnknownProducer, fmt.Sprintf("producer %d is not known, or was silent for too long", b.ProducerID)
+	case misplaced:
+		return errcode.TxnState, fmt.Sprintf("producer %d has a transactional id and sends a batch outside of transactions, or has none and sends one of a transaction", b.ProducerID)
 	default:
 		return errcode.InvalidBatch, fmt.Sprintf("producer %d, epoch %d, sequence %d", b.ProducerID, b.Epoch, b.BaseSeq)
 	}

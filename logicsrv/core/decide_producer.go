@@ -36,7 +36,7 @@ func (c *Core) decideInitProducer() {
 	if m.ProducerID >= 0 {
 		p := c.producers.byID[m.ProducerID]
 		switch {
-		case p == nil:
+		case p == nil || p.txnal != nil:
 			c.reject(m.Head, errcode.UnknownProducer, fmt.Sprintf("producer %d is not known, or was silent for too long", m.ProducerID))
 			return
 		// Who does not know the epoch (-1) may raise it; who knows an older one is a zombie.

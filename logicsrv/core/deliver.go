@@ -63,8 +63,8 @@ func (c *Core) deliver(q *queue, left *int) bool {
 		if !ok {
 			return true
 		}
-		if first < cur.floor || next > cur.ix.visible {
-			invariant.Fail("delivers [%d,%d) of index %d of queue %d, [%d,%d)", first, next, cur.ix.id, q.id, cur.floor, cur.ix.visible)
+		if first < cur.floor || next > cur.ix.readable() {
+			invariant.Fail("delivers [%d,%d) of index %d of queue %d, [%d,%d)", first, next, cur.ix.id, q.id, cur.floor, cur.ix.readable())
 		}
 		q.turn = at + 1
 		cur.scan = next

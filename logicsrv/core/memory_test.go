@@ -104,7 +104,7 @@ func TestMemory(t *testing.T) {
 		}},
 		{"parked wait", 110, func(i int) {
 			ix, _ := c.indexes.get(first + uint64(i))
-			c.park(&ipc.Wait{Head: head(i)}, ix)
+			c.park(&wait{head: head(i)}, ix)
 		}},
 	} {
 		before := heap()

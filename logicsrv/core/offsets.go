@@ -19,9 +19,23 @@ import (
 // if it is of the member's present epoch or generation. What a member that was expelled sends
 // late would set those back who have its partitions now. A group without members is anybody's.
 
-// find is the place of an index in the list, and whether it is there.
-func (g *group) find(index uint64) (int, bool) {
-	return slices.BinarySearchFunc(g.offsets, index, func(o ipc.OffsetCommit, index uint64) int {
+// setOffset enters a position in a list in order of index, and returns the list.
+func setOffset(list []ipc.OffsetCommit, o ipc.OffsetCommit) []ipc.OffsetCommit {
+	i, ok := findOffset(list, o.Index)
+	if !ok {
+		list = slices.Insert(list, i, ipc.OffsetCommit{Index: o.Index})
+	}
+	at := &list[i]
+	at.Offset = o.Offset
+	if at.Metadata != o.Metadata {
+		at.Metadata = strings.Clone(o.Metadata)
+	}
+	return list
+}
+
+// findOffset is the place of an index in such a list, and whether it is there.
+func findOffset(list []ipc.OffsetCommit, index uint64) (int, bool) {
+	return slices.BinarySearchFunc(list, index, func(o ipc.OffsetCommit, index uint64) int {
 		switch {
 		case o.Index < index:
 			return -1
@@ -32,17 +46,15 @@ func (g *group) find(index uint64) (int, bool) {
 	})
 }
 
+// find is the place of an index in the list, and whether it is there.
+func (g *group) find(index uint64) (int, bool) { return findOffset(g.offsets, index) }
+
 // set enters one committed position. It is part of apply.
 func (g *group) set(o ipc.OffsetCommit) {
-	i, ok := g.find(o.Index)
-	if !ok {
-		g.offsets = slices.Insert(g.offsets, i, ipc.OffsetCommit{Index: o.Index})
+	if _, ok := g.find(o.Index); ok && failpoint.Broken("commits-forgotten") {
+		return
 	}
-	at := &g.offsets[i]
-	at.Offset = o.Offset
-	if at.Metadata != o.Metadata {
-		at.Metadata = strings.Clone(o.Metadata)
-	}
+	g.offsets = setOffset(g.offsets, o)
 }
 
 // decideCommit stores positions of a group, all of them or none.

@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
 )
@@ -58,6 +59,7 @@ type producer struct {
 	epoch int16  // batches of a lower one are fenced
 	used  int64  // Unix ms of the last entry that it had a part in
 	lanes []lane // in order of to
+	txnal *txnal // whose it is; nil: it has no transactional id
 	// Neighbours in the order of use.
 	older, newer *producer
 }
@@ -77,7 +79,8 @@ func newProducers() producers {
 // touch makes p the one that was used last.
 func (t *producers) touch(p *producer, timeMS int64) {
 	p.used = timeMS
-	if t.newest == p {
+	if t.newest == p || p.txnal != nil { // who has a transactional id lives as long as that
+
 		return
 	}
 	t.unlink(p)
@@ -110,10 +113,7 @@ func (t *producers) remove(p *producer) {
 	t.unlink(p)
 	delete(t.byID, p.id)
 	for i := range p.lanes {
-		to := p.lanes[i].to
-		if t.lanesTo[to]--; t.lanesTo[to] == 0 {
-			delete(t.lanesTo, to)
-		}
+		t.leave(p.lanes[i].to)
 	}
 }
 
@@ -168,11 +168,13 @@ const (
 	fenced                     // of an older epoch
 	stranger                   // of a producer that is not known
 	impossible                 // bears numbers that no producer sends
+	misplaced                  // of a transactional producer, and outside of a transaction; or the other way round
 )
 
-// judge compares a batch with what its producer sent before.
-func (t *producers) judge(to uint64, b *ipc.BatchMeta) (s standing, result uint64) {
-	if b.ProducerID == journal.NoProducer {
+// judge compares a batch with what its producer sent before. txnal says that it is one of a transaction
+// of a transactional producer.
+func (t *producers) judge(to uint64, b *ipc.BatchMeta, txnal bool) (s standing, result uint64) {
+	if b.ProducerID == journal.NoProducer && !txnal {
 		return fresh, 0
 	}
 	if b.ProducerID < 0 || b.Epoch < 0 || b.BaseSeq < 0 {
@@ -186,6 +188,10 @@ func (t *producers) judge(to uint64, b *ipc.BatchMeta) (s standing, result uint6
 	}
 	l := p.lane(to)
 	switch {
+	case (p.txnal != nil) != txnal:
+		return misplaced, 0
+	case txnal && b.Epoch != p.epoch && !failpoint.Broken("fence-open"): // no client raises an epoch by itself that has a transactional id
+		return fenced, 0
 	case b.Epoch < p.epoch || (l != nil && b.Epoch < l.epoch):
 		return fenced, 0
 	case l == nil || b.Epoch > l.epoch: // an epoch begins with sequence 0
@@ -193,7 +199,7 @@ func (t *producers) judge(to uint64, b *ipc.BatchMeta) (s standing, result uint6
 			return gap, 0
 		}
 		return fresh, 0
-	case b.BaseSeq == l.next:
+	case b.BaseSeq == l.next, failpoint.Broken("sequences-ignored"):
 		return fresh, 0
 	}
 	return l.recall(b)
@@ -246,17 +252,33 @@ func (t *producers) remember(to uint64, id int64, epoch int16, base int32, count
 	return true
 }
 
-// forget drops the lanes to what is in gone. Most of what goes has none, and then nothing is looked
-// through: there may be a hundred thousand producers.
+// forget drops the lanes to what is in gone, of those without a transactional id. Most of what goes has
+// none, and then nothing is looked through: there may be a hundred thousand producers.
 func (t *producers) forget(gone map[uint64]bool) {
 	lanes := 0
-	for id := range gone { // order: a sum, and deletions
+	for id := range gone { // order: a sum
 		lanes += t.lanesTo[id]
-		delete(t.lanesTo, id)
 	}
 	for p := t.oldest; p != nil && lanes > 0; p = p.newer {
-		before := len(p.lanes)
-		p.lanes = slices.DeleteFunc(p.lanes, func(l lane) bool { return gone[l.to] })
-		lanes -= before - len(p.lanes)
+		lanes -= t.forgetLanes(p, gone)
+	}
+}
+
+// forgetLanes drops a producer's lanes to what is in gone, and returns how many there were.
+func (t *producers) forgetLanes(p *producer, gone map[uint64]bool) int {
+	before := len(p.lanes)
+	p.lanes = slices.DeleteFunc(p.lanes, func(l lane) bool {
+		if gone[l.to] {
+			t.leave(l.to)
+		}
+		return gone[l.to]
+	})
+	return before - len(p.lanes)
+}
+
+// leave counts a lane less that leads to an index or exchange.
+func (t *producers) leave(to uint64) {
+	if t.lanesTo[to]--; t.lanesTo[to] == 0 {
+		delete(t.lanesTo, to)
 	}
 }

@@ -23,6 +23,7 @@ type inputs struct {
 	nowMS int64 // the world's
 
 	txns, leases []uint64 // open ones
+	core         *Core    // whose producers are known; nil: none are
 }
 
 func newInputs(seed uint64) *inputs {
@@ -193,7 +194,9 @@ func (g *inputs) binding(exchange, queue, topic string) admin.CreateBinding {
 // hard makes an input whose effect on hard state does not depend on soft state.
 func (g *inputs) hard() (ipc.Type, []byte) {
 	h := g.head()
-	switch g.IntN(9) {
+	switch g.IntN(12) {
+	case 9, 10, 11:
+		return g.txnal(h)
 	case 0, 1:
 		m := ipc.Append{Head: h, Index: g.index(), Level: g.level()}
 		m.Batch = g.batch(m.Index)
@@ -224,6 +227,53 @@ func (g *inputs) hard() (ipc.Type, []byte) {
 	}
 	cmd, body := g.command()
 	return ipc.TypeAdmin, (&ipc.Admin{Head: h, Command: uint16(cmd), Body: body}).Append(nil)
+}
+
+// txnal makes inputs of transactional producers, which know their ids mostly, and their epochs often.
+func (g *inputs) txnal(h ipc.Head) (ipc.Type, []byte) {
+	by := ipc.Txnal{ID: g.pick("shop-1", "shop-2", "shop-3"), ProducerID: g.Int64N(4)}
+	if x := g.known(by.ID); x != nil && g.IntN(8) > 0 {
+		by.ProducerID, by.Epoch = x.prod.id, x.prod.epoch-int16(g.IntN(8)/7)
+	}
+	switch g.IntN(9) {
+	case 0:
+		m := ipc.InitTxnal{Head: h, ID: by.ID, TimeoutMS: uint32(g.IntN(2 * graceMS)), ProducerID: -1, Epoch: -1}
+		if g.IntN(2) == 0 {
+			m.ProducerID, m.Epoch = by.ProducerID, by.Epoch
+		}
+		return ipc.TypeInitTxnal, m.Append(nil)
+	case 1, 2:
+		m := ipc.TxnAdd{Head: h, Txnal: by, Parts: []ipc.TxnPart{{Index: g.index()}, {Index: g.index(), Start: g.Uint64N(10)}}}
+		if g.IntN(3) == 0 {
+			m.Group = g.pick("g1", "g2")
+		}
+		return ipc.TypeTxnAdd, m.Append(nil)
+	case 3:
+		m := ipc.TxnOffsets{
+			Head: h, Txnal: by, Group: g.pick("g1", "g2"), Generation: -1, Joins: g.IntN(2) == 0,
+			Offsets: []ipc.OffsetCommit{{Index: g.index(), Offset: g.Uint64N(50), Metadata: g.pick("", "m")}},
+		}
+		return ipc.TypeTxnOffsets, m.Append(nil)
+	case 4, 5:
+		return ipc.TypeTxnFinish, (&ipc.TxnFinish{Head: h, Txnal: by, Commit: g.IntN(2) == 0, Bump: g.IntN(3) == 0}).Append(nil)
+	}
+	m := ipc.Append{Head: h, Index: g.index(), Batch: g.batch(0), Txnal: ipc.TxnalAdded + ipc.AppendTxnal(g.IntN(2))}
+	m.Batch.ProducerID, m.Batch.Epoch = by.ProducerID, by.Epoch
+	if x := g.known(by.ID); x != nil {
+		m.Batch.BaseSeq = 0
+		if l := x.prod.lane(m.Index); l != nil && l.epoch == by.Epoch {
+			m.Batch.BaseSeq = l.next
+		}
+	}
+	return ipc.TypeAppend, appendRecord(&m)
+}
+
+// known is what the core knows of a transactional id, where the inputs may look.
+func (g *inputs) known(id string) *txnal {
+	if g.core == nil {
+		return nil
+	}
+	return g.core.txnalOf(id)
 }
 
 // options gives a publish what only some have.
@@ -273,7 +323,7 @@ func (g *inputs) pulls(h ipc.Head) (ipc.Type, []byte) {
 
 // look takes over from the world what inputs are about.
 func (g *inputs) look(w *world) {
-	g.nowMS = w.now
+	g.nowMS, g.core = w.now, w.c
 	g.txns = append(g.txns[:0], w.c.txns.keys()...)
 	g.leases = g.leases[:0]
 	for _, name := range w.c.queues.keys() {
@@ -348,6 +398,7 @@ func TestTurnSizes(t *testing.T) {
 		var want uint64
 		for _, size := range []int{1, 3, 50, 1000} {
 			w, g := newWorld(t, Config{}), newInputs(seed)
+			g.core = w.c
 			g.quiet = true
 			for i := range 400 {
 				w.step(g.hard())

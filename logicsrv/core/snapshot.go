@@ -19,6 +19,7 @@ package core
 //	| limbos and transactions, see snapshot_queues.go
 //	| settings of groups, see group_settings.go
 //	| list of definitions in order of identity: admin.Definition
+//	| transactional producers, see snapshot_txnal.go
 //
 //	set     | 0 |                                              empty
 //	        | 1 | list of runs: (gap v | length v) |           gap from the floor, then from the run before
@@ -26,7 +27,8 @@ package core
 //
 // The smaller form of a set is taken, runs if equal. What a CRC covers is the matter of the
 // envelope, journal.AppendCheckpoint. Version ladder: 1, never released; 2; 3, the one read: share
-// groups, settings of groups, arguments of queues, exchanges and bindings, definitions.
+// groups, settings of groups, arguments of queues, exchanges and bindings, definitions,
+// transactional producers.
 
 import (
 	"math/bits"
@@ -66,7 +68,7 @@ func (c *Core) Checkpoint(dst []byte) []byte {
 	b = c.appendExchanges(b)
 	b = c.appendProducers(b)
 	b = c.appendGroups(b)
-	return c.appendDefinitions(c.appendSettings(c.appendTxns(c.appendLimbos(b))))
+	return c.appendTxnals(c.appendDefinitions(c.appendSettings(c.appendTxns(c.appendLimbos(b)))))
 }
 
 // appendDefinitions encodes what is defined. What follows from it for queues is found again.
@@ -194,22 +196,28 @@ func (c *Core) appendExchanges(b []byte) []byte {
 	return b
 }
 
-// appendProducers encodes producers in order of last use: that order decides who is forgotten, so
+// appendProducers encodes producers without a transactional id, in order of last use: that order decides who is forgotten, so
 // it is state.
 func (c *Core) appendProducers(b []byte) []byte {
-	b = wire.AppendUvarint(b, uint64(len(c.producers.byID)))
+	b = wire.AppendUvarint(b, uint64(len(c.producers.byID)-c.txnals.len()))
 	for p := c.producers.oldest; p != nil; p = p.newer {
-		b = wire.AppendUvarint(wire.AppendUvarint(b, uint64(p.id)), uint64(p.epoch))
-		b = wire.AppendUvarint(wire.AppendUvarint(b, uint64(p.used)), uint64(len(p.lanes)))
-		for i := range p.lanes {
-			l := &p.lanes[i]
-			b = wire.AppendUvarint(wire.AppendUvarint(b, l.to), uint64(l.epoch))
-			b = wire.AppendUvarint(wire.AppendUvarint(b, uint64(l.next)), l.accepted)
-			b = wire.AppendUvarint(b, uint64(l.n))
-			for _, k := range l.kept[:l.n] {
-				b = wire.AppendUvarint(wire.AppendUvarint(b, uint64(k.first)), uint64(k.last))
-				b = wire.AppendUvarint(b, k.result)
-			}
+		b = p.append(b)
+	}
+	return b
+}
+
+// append encodes one producer.
+func (p *producer) append(b []byte) []byte {
+	b = wire.AppendUvarint(wire.AppendUvarint(b, uint64(p.id)), uint64(p.epoch))
+	b = wire.AppendUvarint(wire.AppendUvarint(b, uint64(p.used)), uint64(len(p.lanes)))
+	for i := range p.lanes {
+		l := &p.lanes[i]
+		b = wire.AppendUvarint(wire.AppendUvarint(b, l.to), uint64(l.epoch))
+		b = wire.AppendUvarint(wire.AppendUvarint(b, uint64(l.next)), l.accepted)
+		b = wire.AppendUvarint(b, uint64(l.n))
+		for _, k := range l.kept[:l.n] {
+			b = wire.AppendUvarint(wire.AppendUvarint(b, uint64(k.first)), uint64(k.last))
+			b = wire.AppendUvarint(b, k.result)
 		}
 	}
 	return b

@@ -58,6 +58,7 @@ func (l *loader) load() (*Core, error) {
 	l.txns()
 	l.groupSettings()
 	l.definitions()
+	l.txnals()
 	if err := l.Done("checkpoint"); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCheckpoint, err)
 	}
@@ -276,23 +277,31 @@ func (l *loader) bindings() {
 func (l *loader) producers() {
 	t := &l.c.producers
 	for range l.Count(4, loadThings) {
-		p := &producer{id: l.signed(), epoch: int16(l.small(math.MaxInt16)), used: l.signed()}
-		n := l.Count(5, loadThings)
-		if !l.ensure(t.byID[p.id] == nil && p.id <= l.c.lastPID) {
+		p := l.producer()
+		if p == nil {
 			return
 		}
-		if n > 0 {
-			p.lanes = make([]lane, 0, min(n, 1024))
-		}
-		for range n {
-			if !l.lane(p) {
-				return
-			}
-		}
-		used := p.used
-		t.byID[p.id] = p
-		t.touch(p, used)
+		t.touch(p, p.used)
 	}
+}
+
+// producer reads one; nil: there is an error.
+func (l *loader) producer() *producer {
+	p := &producer{id: l.signed(), epoch: int16(l.small(math.MaxInt16)), used: l.signed()}
+	n := l.Count(5, loadThings)
+	if !l.ensure(l.c.producers.byID[p.id] == nil && p.id <= l.c.lastPID) {
+		return nil
+	}
+	if n > 0 {
+		p.lanes = make([]lane, 0, min(n, 1024))
+	}
+	for range n {
+		if !l.lane(p) {
+			return nil
+		}
+	}
+	l.c.producers.byID[p.id] = p
+	return p
 }
 
 // lane reads one lane of a producer. One without a batch does not exist.

@@ -24,9 +24,13 @@ type Stats struct {
 	Released     uint64 // batches that came out of limbo
 	TxnChecks    uint64 // questions to producer groups
 	TxnsGivenUp  uint64 // transactions rolled back without a decision
-	Retargeted   uint64 // targets of modern groups
-	Generations  uint64 // of classic groups
-	Expelled     uint64 // members that were silent, or did not give up their partitions
+
+	TxnsCommitted uint64 // of transactional producers
+	TxnsAborted   uint64 // … also by time
+	TxnsTimedOut  uint64
+	Retargeted    uint64 // targets of modern groups
+	Generations   uint64 // of classic groups
+	Expelled      uint64 // members that were silent, or did not give up their partitions
 
 	Topics, Partitions, Queues, Exchanges, Bindings uint64
 	Producers, Groups, Consumers, Waits             uint64

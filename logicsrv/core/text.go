@@ -81,10 +81,40 @@ func (c *Core) Text(b []byte) []byte {
 	for i, e := range c.ended {
 		t.line("ended %d txn=%d committed=%v queues=%d", i, e.id, e.committed, e.queues)
 	}
+	for _, x := range c.txnals.all {
+		t.txnal(x)
+	}
+	for _, ix := range c.indexes.all {
+		if ix.txns != nil {
+			t.line("index %d has transactions", ix.id)
+			for _, a := range ix.txns.aborted {
+				t.line("index %d aborted %d-%d producer=%d", ix.id, a.First, a.Last, a.ProducerID)
+			}
+		}
+	}
 	for _, d := range c.definitions.all {
 		t.line("%s %q vhost=%q item=%q %q", d.Kind, d.Name, d.VHost, d.Item, fmt.Sprintf("%+v", d.Values))
 	}
 	return t.b
+}
+
+// txnal writes a transactional producer.
+func (t *texter) txnal(x *txnal) {
+	t.line("transactional %q producer=%d epoch=%d last_epoch=%d timeout_ms=%d used=%d phase=%d begun=%d groups=%q",
+		x.id, x.prod.id, x.prod.epoch, x.lastEpoch, x.timeoutMS, x.usedMS, x.phase, x.begunMS, x.groups)
+	t.producer(x.prod)
+	for _, p := range x.parts {
+		first := "none"
+		if p.first != noOffset {
+			first = strconv.FormatUint(p.first, 10)
+		}
+		t.line("transactional %q partition index=%d first=%s", x.id, p.index, first)
+	}
+	for i := range x.held {
+		for _, o := range x.held[i].offsets {
+			t.line("transactional %q holds group=%q index=%d %d metadata=%q", x.id, x.held[i].group, o.Index, o.Offset, o.Metadata)
+		}
+	}
 }
 
 func (t *texter) topic(x *topic) {

@@ -19,6 +19,7 @@ type index struct {
 	topic  *topic
 	cursor *cursor
 	limbo  *limbo
+	txns   *partitionTxns // of a partition: what is derived in it is, too; nil: there were none
 
 	// Derived and soft state, see visibility.go and waits.go.
 

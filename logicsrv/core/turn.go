@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"slices"
 
+	records "github.com/trimq/trimq/protocol/batch"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/invariant"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
+	"github.com/trimq/trimq/protocol/wire"
 )
 
 // When a reply may leave, and what its entry must wait for. Each event raises the level of the
@@ -35,6 +37,8 @@ type turn struct {
 	items   []journal.IndexItem
 	bodies  []journal.Body
 	refs    []journal.Ref
+	inline  []byte    // bodies of our own
+	control []byte    // memory for one
 	floors  []*cursor // whose floor has moved
 	limbos  []*limbo  // likewise
 	out     []Output
@@ -72,6 +76,7 @@ func (c *Core) openTurn(nowMS int64) {
 func (t *turn) empty() {
 	t.level, t.applied = ipc.LevelUnset, 0
 	t.events, t.ops, t.items, t.bodies, t.refs = t.events[:0], t.ops[:0], t.items[:0], t.bodies[:0], t.refs[:0]
+	t.inline = t.inline[:0]
 	t.floors, t.limbos, t.out, t.recs = t.floors[:0], t.limbos[:0], t.out[:0], t.recs[:0]
 }
 
@@ -88,7 +93,7 @@ func (c *Core) TurnFull() bool {
 // that has moved may become an op.
 func (t *turn) entrySize() int {
 	ops := len(t.ops) + len(t.floors) + len(t.limbos)
-	return len(t.events) + journal.BodySize*len(t.bodies) + journal.ItemSize*len(t.items) + journal.OpSize*ops + journal.RefSize*len(t.refs)
+	return len(t.events) + len(t.inline) + journal.BodySize*len(t.bodies) + journal.ItemSize*len(t.items) + journal.OpSize*ops + journal.RefSize*len(t.refs)
 }
 
 // fits tells whether the entry takes so many bytes more. An entry that is empty takes whatever the
@@ -147,7 +152,7 @@ func (c *Core) closeTurn(nonce, pos uint64) (*journal.Entry, []Output) {
 	t.entry = journal.Entry{
 		LSN: c.nextLSN(), Term: c.ownTerm, Shard: c.cfg.Shard, Level: max(t.level, ipc.LevelMemory),
 		Nonce: nonce, Pos: pos, TimeMS: t.timeMS,
-		Events: t.events, Ops: t.ops, Items: t.items, Bodies: t.bodies, Refs: t.refs,
+		Events: t.events, Ops: t.ops, Items: t.items, Bodies: t.bodies, Refs: t.refs, Inline: t.inline,
 	}
 	c.commit(&t.entry)
 	return &t.entry, t.out
@@ -194,6 +199,16 @@ func (t *turn) addBody(in *Input, bodyOff int, m *ipc.BatchMeta, base uint64, no
 	t.bodies = append(t.bodies, journal.Body{
 		RingPos: in.PayloadPos + uint64(bodyOff), Length: m.Length, CRC: m.CRC, Base: base, Note: note,
 	})
+	return uint32(len(t.bodies) - 1)
+}
+
+// addInline appends a body of our own, which stands in the entry itself.
+func (t *turn) addInline(b []byte, base uint64) (body uint32) {
+	t.bodies = append(t.bodies, journal.Body{
+		RingPos: journal.InlineAt(len(t.inline)), Length: uint32(len(b)), CRC: records.Header(b).CRC(), Base: base,
+	})
+	start := len(t.inline)
+	t.inline = wire.AppendPad8(append(t.inline, b...), start)
 	return uint32(len(t.bodies) - 1)
 }
 

@@ -108,14 +108,16 @@ func (c *Core) show(ix *index, end uint64) {
 		ix.shownTurn, ix.wasVisible = c.turnNumber, ix.visible
 	}
 	ix.visible = end
-	if ix.waits != nil {
-		c.wakeWaits(ix)
-	}
 	if ix.cursor != nil {
 		c.shown(ix.cursor)
 	}
-	for _, k := range ix.views {
-		c.shown(k)
+	if ix.txns == nil || ix.txns.settle(end) {
+		for _, k := range ix.views {
+			c.shown(k)
+		}
+	}
+	if ix.waits != nil {
+		c.wakeWaits(ix)
 	}
 }
 

@@ -18,6 +18,8 @@ import (
 type wait struct {
 	head   ipc.Head
 	beyond uint64
+	stable bool   // it waits for the stable end
+	from   uint64 // … and its reader goes on from here
 	ix     *index
 
 	ixNext, ixPrev     *wait
@@ -34,24 +36,50 @@ func (c *Core) decideWait() {
 	if !c.current(m.Epoch) || m.Req == 0 {
 		return
 	}
-	if w := c.waits[m.Req]; w != nil {
+	c.waitFor(&wait{head: m.Head, beyond: m.Beyond}, m.Index)
+}
+
+// decideWaitStable is the same for a committed reader.
+func (c *Core) decideWaitStable() {
+	m, err := ipc.DecodeWaitStable(c.in.Payload)
+	if err != nil {
+		c.malformed()
+		return
+	}
+	if !c.current(m.Epoch) || m.Req == 0 {
+		return
+	}
+	c.waitFor(&wait{head: m.Head, beyond: m.Beyond, stable: true, from: m.From}, m.Index)
+}
+
+// waitFor answers or parks a wait for an index.
+func (c *Core) waitFor(m *wait, index uint64) {
+	if w := c.waits[m.head.Req]; w != nil {
 		c.unpark(w) // told again
 	}
-	ix, ok := c.indexes.get(m.Index)
+	ix, ok := c.indexes.get(index)
 	switch {
 	case !ok || ix.limbo != nil: // nobody reads what belongs to nobody yet
-		c.refuse(m.Head, errcode.UnknownIndex, fmt.Sprintf("index %d is no queue or partition", m.Index))
-	case m.Beyond == ipc.WaitNow || ix.visible > m.Beyond:
-		c.tellVisible(m.Head, ix)
+		c.refuse(m.head, errcode.UnknownIndex, fmt.Sprintf("index %d is no queue or partition", index))
+	case m.beyond == ipc.WaitNow || m.end(ix) > m.beyond:
+		c.tellEnd(m, ix)
 	// A wait for an offset that was never given out would be silent for ever, and then lead to
 	// a read of the wrong record: after a power cut a client may come with such a one.
-	case m.Beyond > ix.next:
-		c.refuse(m.Head, errcode.OffsetOutOfRange, fmt.Sprintf("offset %d of an index that ends at %d", m.Beyond, ix.next))
+	case m.beyond > ix.next:
+		c.refuse(m.head, errcode.OffsetOutOfRange, fmt.Sprintf("offset %d of an index that ends at %d", m.beyond, ix.next))
 	case len(c.waits) >= c.cfg.MaxWaits:
-		c.refuse(m.Head, errcode.LimitExceeded, fmt.Sprintf("at most %d parked requests", c.cfg.MaxWaits))
+		c.refuse(m.head, errcode.LimitExceeded, fmt.Sprintf("at most %d parked requests", c.cfg.MaxWaits))
 	default:
-		c.park(&m, ix)
+		c.park(m, ix)
 	}
+}
+
+// end is up to where there is something for who waits.
+func (w *wait) end(ix *index) uint64 {
+	if w.stable {
+		return ix.readable()
+	}
+	return ix.visible
 }
 
 // decideUnwait takes a Wait back. Where its answer is under way already, connsrv drops that.
@@ -69,22 +97,37 @@ func (c *Core) decideUnwait() {
 	}
 }
 
-// tellVisible answers with the visible end: readable already, so it may go at once.
-func (c *Core) tellVisible(h ipc.Head, ix *index) {
-	m := ipc.Visible{Head: h, Index: ix.id, End: ix.visible}
-	c.turn.sent(atOnce, ipc.TypeVisible, m.Append(c.turn.recs))
+// tellEnd answers with the visible end: readable already, so it may go at once. Where there are, or
+// were, batches of transactions it is both ends, with what a committed reader has to know.
+func (c *Core) tellEnd(w *wait, ix *index) {
+	t := c.turn
+	if ix.txns == nil && !w.stable {
+		m := ipc.Visible{Head: w.head, Index: ix.id, End: ix.visible}
+		t.sent(atOnce, ipc.TypeVisible, m.Append(t.recs))
+		return
+	}
+	m := ipc.Stable{Head: w.head, Index: ix.id, End: ix.visible, Stable: ix.readable(), To: noOffset}
+	switch {
+	case ix.topic != nil && ix.txns == nil:
+		m.To = ix.visible
+	case ix.txns != nil && w.stable:
+		m.Aborted, m.From, m.To = ix.txns.abortedFrom(w.from)
+	case ix.txns != nil:
+		m.From, m.To = m.Stable, m.Stable
+	}
+	t.sent(atOnce, ipc.TypeStable, m.Append(t.recs))
 }
 
 // park keeps a Wait until more is visible, its connection closes or its index goes.
-func (c *Core) park(m *ipc.Wait, ix *index) {
+func (c *Core) park(m *wait, ix *index) {
 	w := c.freeWaits
 	if w != nil {
 		c.freeWaits = w.ixNext
 	} else {
 		w = new(wait)
 	}
-	owner := c.connOf(m.Conn)
-	*w = wait{head: m.Head, beyond: m.Beyond, ix: ix, ixNext: ix.waits, connNext: owner.waits}
+	owner := c.connOf(m.head.Conn)
+	*w = wait{head: m.head, beyond: m.beyond, stable: m.stable, from: m.from, ix: ix, ixNext: ix.waits, connNext: owner.waits}
 	if w.ixNext != nil {
 		w.ixNext.ixPrev = w
 	}
@@ -92,7 +135,7 @@ func (c *Core) park(m *ipc.Wait, ix *index) {
 		w.connNext.connPrev = w
 	}
 	ix.waits, owner.waits = w, w
-	c.waits[m.Req] = w
+	c.waits[m.head.Req] = w
 }
 
 // unpark takes w out of its lists and keeps it for reuse.
@@ -125,8 +168,8 @@ func (c *Core) unpark(w *wait) {
 func (c *Core) wakeWaits(ix *index) {
 	for w := ix.waits; w != nil; {
 		next := w.ixNext
-		if ix.visible > w.beyond {
-			c.tellVisible(w.head, ix)
+		if w.end(ix) > w.beyond {
+			c.tellEnd(w, ix)
 			c.unpark(w)
 		}
 		w = next

@@ -59,6 +59,7 @@ func (w *world) end() (*journal.Entry, []Output) {
 	kept.Items = append([]journal.IndexItem(nil), e.Items...)
 	kept.Bodies = append([]journal.Body(nil), e.Bodies...)
 	kept.Refs = append([]journal.Ref(nil), e.Refs...)
+	kept.Inline = append([]byte(nil), e.Inline...)
 	w.log = append(w.log, &kept)
 	return &kept, out
 }

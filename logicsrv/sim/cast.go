@@ -33,6 +33,7 @@ func (w *world) cast() {
 	for _, t := range topicSpec {
 		a.topic(t.name, t.partitions, t.level)
 	}
+	w.prepareBank(a)
 	a.queue("q-disk", ipc.LevelDisk)
 	a.queue("q-page", ipc.LevelPage)
 	a.queue("q-memory", ipc.LevelMemory)
@@ -58,6 +59,7 @@ func (w *world) cast() {
 	w.castProducers()
 	w.castConsumers()
 	w.castMembers()
+	w.castBank()
 }
 
 func (w *world) addProducer(p *producer) {

@@ -28,6 +28,8 @@
 //     the end everything is shared out. All who are told a generation are told the same of it.
 //  10. What queues do is what docs/queues.md says: package model, which knows that document and
 //     not the core, judges every turn (judge.go).
+//  11. Of a transaction of a transactional producer all is committed or nothing, in every partition and
+//     group, and once; committed readers see what was committed alone, and never see it go (bank.go).
 //
 // Half of the histories have a theme (theme.go): queues of random properties, exchanges that come
 // and go, pulls with leases, delays, transactions, subscriptions with filters.

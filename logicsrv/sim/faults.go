@@ -159,6 +159,8 @@ func (w *world) powerCut() {
 			c.powerCut()
 		case *transactor:
 			c.powerCut()
+		case *auditor:
+			c.powerCut()
 		}
 	}
 	clear(w.leases) // who has one may find that it is lost

@@ -42,6 +42,8 @@ func (w *world) settle() {
 			c.stopped = true
 		case *transactor:
 			c.stopped = true
+		case *teller:
+			c.stopped = true
 		case *steward:
 			c.stopped = true
 		case *curator:
@@ -191,6 +193,7 @@ func (w *world) judge() {
 	for _, m := range w.messages {
 		w.judgeMessage(m)
 	}
+	w.judgeBank()
 	lsn, live, _ := w.logic.Digest()
 	if lsn != w.log.last {
 		w.fail("logicsrv is at lsn=%d, the log at lsn=%d", lsn, w.log.last)

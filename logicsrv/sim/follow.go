@@ -144,7 +144,11 @@ func (w *world) absorb(r *commitlog.Reader, e *journal.Entry, at commitlog.Place
 	}
 	bodies := make([]*message, len(e.Bodies))
 	for i := range e.Bodies {
-		m := w.messageOf(w.body(r, i, e.LSN), e.LSN)
+		body := w.body(r, i, e.LSN)
+		m := w.controlOf(body, e.LSN)
+		if m == nil {
+			m = w.messageOf(body, e.LSN)
+		}
 		if m.lsn != 0 && !m.again {
 			w.fail("%v is stored twice: in entry lsn=%d and again in lsn=%d", m, m.lsn, e.LSN)
 		}
@@ -165,6 +169,7 @@ func (w *world) absorb(r *commitlog.Reader, e *journal.Entry, at commitlog.Place
 		}
 		w.absorbItem(it, bodies[it.Body], e.LSN)
 	}
+	w.checkEnds(bodies, e.LSN)
 }
 
 func (w *world) absorbItem(it *journal.IndexItem, m *message, lsn uint64) {
@@ -176,7 +181,7 @@ func (w *world) absorbItem(it *journal.IndexItem, m *message, lsn uint64) {
 		w.fail("%v is stored in index %d", m, it.Index)
 	}
 	for i := len(x.batches) - 1; i >= 0 && i >= len(x.batches)-32; i-- {
-		if before := x.batches[i].m; before.owner == m.owner && !x.batches[i].ref {
+		if before := x.batches[i].m; before.owner == m.owner && !x.batches[i].ref && m.control == 0 {
 			if before.order >= m.order && !m.again && !before.again {
 				w.fail("index %d: %v comes behind %v", it.Index, m, before)
 			}

@@ -26,9 +26,12 @@ type message struct {
 	// queues is how many indexes the acknowledgement of a publish has named.
 	queues uint32
 
-	dueMS int64        // nobody sees it before
-	txn   *transaction // that it is part of; nil: none
-	apart bool         // it is held back first, and where it comes to is not told
+	dueMS   int64        // nobody sees it before
+	txn     *transaction // that it is part of; nil: none
+	dealt   bool         // it is part of a transactional producer's transaction
+	seen    bool         // an auditor has read it as committed
+	control uint8        // a control batch: 1 abort, 2 commit
+	apart   bool         // it is held back first, and where it comes to is not told
 
 	offered bool // it may stand in ring 12345
 	again   bool // it was sent once more to an exchange that may have gone in between, with what it knew of producers

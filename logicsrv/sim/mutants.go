@@ -51,6 +51,13 @@ var Mutants = []Mutant{
 	{"delay-order-ignored", "delayed messages that are due in one turn come in any order"},
 	{"txn-visible-early", "parts of transactions are visible before the commit"},
 	{"commit-half", "a commit releases the first part alone"},
+	{"stable-early", "what a transaction has sent is stable before its control batch is durable"},
+	{"open-is-stable", "the stable end does not wait for open transactions"},
+	{"aborts-forgotten", "committed readers are not told what was aborted"},
+	{"finish-half", "a transaction ends in one of its partitions alone"},
+	{"fence-open", "who was superseded under a transactional id goes on"},
+	{"txnals-for-ever", "transactions have no time-out"},
+	{"aborted-positions", "positions count though their transaction was aborted"},
 	{"members-not-retold", "connsrv does not tell again for which groups it answers"},
 	{"owner-outlived", "queues and transactions of a connection stay when it ends"},
 	{"exclusive-shared", "an exclusive queue is open to all connections"},
@@ -78,6 +85,9 @@ var Mutants = []Mutant{
 	{"revoke-not-awaited", "members of groups are given partitions that others have not given up"},
 	{"session-expiry-early", "members of groups are out before their session is over"},
 	{"joins-not-retold", "connsrv does not tell parked joins and syncs again"},
+	{"sequences-ignored", "whatever an idempotent producer sends is taken for its next batch"},
+	{"appends-dropped", "some batches are acknowledged and not stored"},
+	{"commits-forgotten", "a group's positions stay where its first commit has put them"},
 	{"cut-without-truncate", "the torn end of the log is left in its file"},
 }
 

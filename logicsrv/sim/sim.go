@@ -37,6 +37,7 @@ func (s *Simulator) Run(o Options) (result Result) {
 		ledger: newLedger(), rng: r, plan: makePlan(r), theme: makeTheme(o.Seed), out: o.Trace, now: epochMS, mem: &s.mem, salts: rand.NewPCG(o.Seed, 0x73616c74),
 		names: map[string][]uint64{}, topicLevel: map[uint64]ipc.Level{}, queueLevel: map[uint64]ipc.Level{}, digests: map[uint64]uint64{},
 	}
+	w.bank = makeBank(o.Seed, w.theme != nil)
 	w.log.indexes, w.log.deletes = map[uint64]*shadowIndex{}, map[uint64]bool{}
 	w.model = w.newModel()
 	w.install(o.Mutant)

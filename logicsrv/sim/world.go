@@ -44,6 +44,7 @@ type world struct {
 	rng   *rand.Rand
 	salts *rand.PCG // of segments; a stream of its own, so that a new segment moves no other draw
 	plan  plan
+	bank  *bank     // nil: there are no transactional producers
 	theme *theme    // nil: the history is not about features of queues
 	out   io.Writer // of the trace; nil: none
 
@@ -413,6 +414,9 @@ func (w *world) noteCheckpoint(name string) {
 	w.compareDigest(lsn, c.Digest(), "stored")
 	w.stats.stored++
 }
+
+// syncedNow is persistsrv's synced cursor.
+func (w *world) syncedNow() uint64 { return w.ringC.Word(shmqueue.WordSynced).Load() }
 
 // indexOf returns the index of a topic's partition or of a queue; 0: not known yet.
 func (w *world) indexOf(name string, partition int) uint64 {

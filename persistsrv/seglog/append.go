@@ -13,7 +13,7 @@ import (
 
 // round is what goes into one gathered write. The buffers are, in turn, pieces of the arena
 // (heads, patched fronts of bodies, padding) and the rest of the bodies where they lie in ring
-// 12345. Nothing here is allocated anew for an entry.
+// 12345, or in the entry's own record of ring 65432. Nothing here is allocated anew for an entry.
 type round struct {
 	phase  phase
 	bufs   [][]byte
@@ -127,7 +127,10 @@ func (l *Log) gather(e *journal.Entry, src bodySource) error {
 
 func (l *Log) gatherBody(e *journal.Entry, i int, src bodySource) error {
 	r, b := &l.round, &e.Bodies[i]
-	ring := src(b.RingPos, int(b.Length))
+	ring, inline := b.Inlined(e)
+	if !inline {
+		ring = src(b.RingPos, int(b.Length))
+	}
 	if len(ring) != int(b.Length) || len(ring) < minBatch {
 		return fmt.Errorf("append lsn=%d: body %d of %d bytes at %d is not in ring 12345", e.LSN, i, b.Length, b.RingPos)
 	}

@@ -194,6 +194,11 @@ var eventDecoders = map[journal.EventType]func(journal.Event) (any, error){
 	journal.EvGroupReplaced:    shown(journal.DecodeGroupReplaced),
 	journal.EvGroupDeleted:     shown(journal.DecodeGroupDeleted),
 	journal.EvGroupUnsettled:   shown(journal.DecodeGroupUnsettled),
+	journal.EvTxnalSet:         shown(journal.DecodeTxnalSet),
+	journal.EvTxnAdded:         shown(journal.DecodeTxnAdded),
+	journal.EvTxnOffsetsHeld:   shown(journal.DecodeTxnOffsetsHeld),
+	journal.EvTxnFinished:      shown(journal.DecodeTxnFinished),
+	journal.EvTxnalsExpired:    shown(journal.DecodeTxnalsExpired),
 	journal.EvOffsetsDeleted:   shown(journal.DecodeOffsetsDeleted),
 }
 

@@ -60,6 +60,11 @@ var rows = [...]row{
 	InconsistentProtocol:  {"inconsistent-protocol", false},
 	UnsupportedAssignor:   {"unsupported-assignor", false},
 	InvalidSessionTimeout: {"invalid-session-timeout", false},
+
+	TxnalUnknown:      {"unknown-transactional-id", false},
+	TxnalFenced:       {"transactional-producer-fenced", false},
+	TxnState:          {"invalid-transaction-state", false},
+	InvalidTxnTimeout: {"invalid-transaction-timeout", false},
 }
 
 // Count is above every code that there is; below it some numbers are not taken yet.

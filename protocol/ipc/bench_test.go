@@ -8,7 +8,7 @@ import "testing"
 func hotPath() map[string]func() {
 	buf := make([]byte, 0, 4096)
 	batch := make([]byte, 11)
-	appendRec := append((&Append{head, 9, LevelDisk, 0, meta}).Append(nil), batch...)
+	appendRec := append((&Append{head, 9, LevelDisk, 0, meta, TxnalNone}).Append(nil), batch...)
 	publish := Publish{Head: head, Level: LevelPage, Mandatory: true, TTLMS: NoTTL, Batch: meta, Exchange: "orders", RoutingKey: "eu.de", Headers: []Header{{"format", "pdf"}}}
 	publishRec := append(publish.Append(nil), batch...)
 	ack := Ack{head, 1, 9, 9, 0, VerdictAck, 0, []Range{{10, 5}, {20, 1}}}
@@ -17,7 +17,7 @@ func hotPath() map[string]func() {
 	var intoPublish Publish
 	var intoAck Ack
 	return map[string]func(){
-		"append/encode":   func() { buf = (&Append{head, 9, LevelDisk, 0, meta}).Append(buf[:0]) },
+		"append/encode":   func() { buf = (&Append{head, 9, LevelDisk, 0, meta, TxnalNone}).Append(buf[:0]) },
 		"append/decode":   func() { _, _, _ = DecodeAppend(appendRec) },
 		"publish/encode":  func() { buf = publish.Append(buf[:0]) },
 		"publish/decode":  func() { _, _ = intoPublish.Decode(publishRec) },

@@ -88,10 +88,10 @@ var (
 
 // codecs lists every record of this package.
 func codecs() []codec {
-	return append(groupCodecs(), []codec{
+	return append(append(groupCodecs(), txnalCodecs()...), []codec{
 		record("hello", headLayout+"loops:4", Hello{head, 4}, DecodeHello),
 		withBatch("append", headLayout+"index:8 "+metaLayout+"batch.epoch:2 level:1 zero:5 txn:8 "+batchLayout,
-			Append{head, 9, LevelDisk, 6, meta}, "hello batch", DecodeAppend),
+			Append{head, 9, LevelDisk, 6, meta, TxnalNone}, "hello batch", DecodeAppend),
 		withBatch("publish", headLayout+metaLayout+"batch.epoch:2 level:1 mandatory:1 bodyOff:4 txn:8 dueMS:8 ttlMS:8 weight:4 priority:1 zero:3 "+
 			"exchange:s routingKey:s headers:v key:s value:s key:s value:s pad:5 "+batchLayout,
 			Publish{
@@ -195,7 +195,7 @@ func TestRecordsRefuseBadValues(t *testing.T) {
 		mutate       func([]byte)
 	}{
 		{"append", "level", set(66, 9)},
-		{"append", "padding", set(67, 1)},
+		{"append", "kind", set(67, 3)},
 		{"append", "padding", set(71, 1)},
 		{"append", "length", set(56, 12)},
 		{"publish", "level", set(58, 9)},

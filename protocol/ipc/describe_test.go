@@ -55,7 +55,7 @@ func TestDescribe(t *testing.T) {
 		record string
 		want   string
 	}{
-		{TypeAppend, "append", "Append true Index:9 Level:3 Txn:6 Batch:{Count:3 CRC:3405705229 MaxTimeMS:1700000000123 ProducerID:42 Epoch:5 BaseSeq:900 Length:11"},
+		{TypeAppend, "append", "Append true Index:9 Level:3 Txn:6 Batch:{Count:3 CRC:3405705229 MaxTimeMS:1700000000123 ProducerID:42 Epoch:5 BaseSeq:900 Length:11} Txnal:0"},
 		{TypeAck, "ack", "Ack true Sub:1 Queue:9 Index:10 Lease:77 Verdict:2 Recalls:3 Ranges:[{First:10 Count:5} {First:20 Count:1}]"},
 		{TypeMarker, "marker", "Marker false Term:3 Ask:1"},
 		{TypeAdmin, "admin", "Admin true Command:17 Bytes:4"},

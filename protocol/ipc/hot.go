@@ -6,7 +6,7 @@ package ipc
 //	Append    | epoch u64 | conn u64 | req u64 | index u64                  |  0
 //	          | producer i64 | maxTimeMS i64                                | 32
 //	          | count u32 | crc u32 | length u32 | baseSeq i32              | 48
-//	          | producerEpoch i16 | level u8 | 0 ×5 | txn u64                | 64
+//	          | producerEpoch i16 | level u8 | txnal u8 | 0 ×4 | txn u64     | 64
 //	          | batch, length bytes                                         | 80
 //
 //	Publish   | epoch u64 | conn u64 | req u64                              |  0
@@ -118,7 +118,7 @@ func (m *Append) Append(b []byte) []byte {
 	le.PutUint64(e[24:], m.Index)
 	m.Batch.put(e[32:])
 	le.PutUint16(e[64:], uint16(m.Batch.Epoch))
-	e[66] = byte(m.Level)
+	e[66], e[67] = byte(m.Level), byte(m.Txnal)
 	le.PutUint64(e[72:], m.Txn)
 	return append(b, e[:]...)
 }
@@ -130,13 +130,13 @@ func DecodeAppend(b []byte) (m Append, bodyOff int, err error) {
 	}
 	m = Append{
 		Head: getHead(b), Index: le.Uint64(b[24:]),
-		Batch: getMeta(b[32:], le.Uint16(b[64:])), Level: Level(b[66]), Txn: le.Uint64(b[72:]),
+		Batch: getMeta(b[32:], le.Uint16(b[64:])), Level: Level(b[66]), Txn: le.Uint64(b[72:]), Txnal: AppendTxnal(b[67]),
 	}
 	switch {
 	case m.Level > LevelQuorum:
 		return m, 0, malformed("append of an unknown level")
-	case b[67] != 0 || le.Uint32(b[68:]) != 0:
-		return m, 0, malformed("append with padding that is not zero")
+	case m.Txnal > TxnalJoins || le.Uint32(b[68:]) != 0:
+		return m, 0, malformed("append of an unknown kind, or with padding that is not zero")
 	case uint64(len(b)-AppendSize) != uint64(m.Batch.Length):
 		return m, 0, malformed("append whose batch has another length")
 	}

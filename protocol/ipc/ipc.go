@@ -109,7 +109,17 @@ type Append struct {
 	Level Level  // what the acknowledgement waits for; LevelUnset: the topic's
 	Txn   uint64 // the transaction that it is part of; 0: none
 	Batch BatchMeta
+	Txnal AppendTxnal
 }
+
+// AppendTxnal says whether a batch is one of a transactional producer's transaction.
+type AppendTxnal uint8
+
+const (
+	TxnalNone  AppendTxnal = 0 // it is not
+	TxnalAdded AppendTxnal = 1 // it is, and its partition was added before
+	TxnalJoins AppendTxnal = 2 // it is, and adds its partition where that was not done
+)
 
 // Publish asks for a batch to be routed through an exchange. All its records share the
 // routing key and the headers that a headers exchange looks at.

@@ -4,8 +4,10 @@ package journal
 //
 //	| lsn u64 | term u64 | nonce u64 | pos u64 | timeMS i64                    |  0
 //	| shard u32 | level u8 | version u8 | 0 ×2                                 | 40
-//	| eventBytes u32 | ops u32 | items u32 | bodies u32 | refs u32 | 0 ×4      | 48
+//	| eventBytes u32 | ops u32 | items u32 | bodies u32 | refs u32             | 48
+//	| inlineBytes u32                                                          | 68
 //	| sections                                                                 | 72
+//	| inline, inlineBytes, a multiple of 8                                     | behind them
 //
 // and in the commit log (disk form; 8-aligned from its first byte):
 //
@@ -16,6 +18,9 @@ package journal
 //	| 0 ×4 | fixedCRC u32                                                      | 96
 //	| sections, up to headBytes                                                | 104
 //	| the bodies back to back, bodyBytes in all | 0 … to a multiple of 8       | headBytes
+//
+// Bodies are in ring 12345, but for logicsrv's own, such as the control batches that end
+// transactions: those are in inline, and the top bit of their ringPos is set (InlineAt).
 //
 // The sections are the same in both:
 //
@@ -109,7 +114,7 @@ func (e *Entry) sectionBytes() int {
 }
 
 // RingSize is the size of the ring form.
-func (e *Entry) RingSize() int { return RingHeaderSize + e.sectionBytes() }
+func (e *Entry) RingSize() int { return RingHeaderSize + e.sectionBytes() + len(e.Inline) }
 
 // HeadSize is the size of the disk form without the bodies.
 func (e *Entry) HeadSize() int { return DiskHeaderSize + e.sectionBytes() }
@@ -148,14 +153,15 @@ func (e *Entry) AppendRing(b []byte) []byte {
 	le.PutUint32(h[40:], e.Shard)
 	h[44], h[45] = byte(e.Level), RingVersion
 	e.putCounts(h[48:])
+	le.PutUint32(h[68:], uint32(len(e.Inline)))
 	b = e.appendSections(append(b, h[:]...))
 	for i := range e.Refs {
 		b = e.Refs[i].append(b, false)
 	}
-	return b
+	return append(b, e.Inline...)
 }
 
-// DecodeRing reads the ring form. Events alias b.
+// DecodeRing reads the ring form. Events and Inline alias b.
 func DecodeRing(b []byte) (e Entry, err error) { err = e.DecodeRing(b); return e, err }
 
 // DecodeRing is the function of this name into the memory that e's slices have.
@@ -170,10 +176,17 @@ func (e *Entry) DecodeRing(b []byte) error {
 	e.Nonce, e.Pos = le.Uint64(b[16:]), le.Uint64(b[24:])
 	e.TimeMS = int64(le.Uint64(b[32:]))
 	e.Shard, e.Level = le.Uint32(b[40:]), ipc.Level(b[44])
-	if le.Uint16(b[46:]) != 0 || le.Uint32(b[68:]) != 0 {
+	if le.Uint16(b[46:]) != 0 {
 		return fmt.Errorf("%w: header padding is not zero", ErrEntry)
 	}
-	return e.decodeSections(readCounts(b[48:]), b[RingHeaderSize:], false)
+	b, err := e.cutInline(le.Uint32(b[68:]), b)
+	if err != nil {
+		return err
+	}
+	if err := e.decodeSections(readCounts(b[48:]), b[RingHeaderSize:], false); err != nil {
+		return err
+	}
+	return e.checkInline()
 }
 
 // AppendDisk appends the disk form up to its first body. synced is the LSN that is durable

@@ -80,7 +80,7 @@ func eventCodecs() []eventCodec {
 		MatchAny: true, Headers: []ipc.Header{{Key: "format", Value: "pdf"}}, Present: []string{"pages"},
 	}
 	exchange := admin.CreateExchange{Name: "orders", Type: admin.ConsistentHash, Durable: true, Internal: true, Alternate: "rest", HashHeader: "h"}
-	return append(groupEventCodecs(), []eventCodec{
+	return append(append(groupEventCodecs(), txnalEventCodecs()...), []eventCodec{
 		event(EvAppended, "appended", "index:8 base:8 count:4 baseSeq:4 producer:8 epoch:2 zero:6",
 			Appended{4096, 9, 1000, 3, 900, 42, 5}, DecodeAppended),
 		event(EvRouted, "routed", sentLayout+"full:4 dying:4 targets:v index:8 base:8 index:8 base:8 "+noteLayout,

@@ -17,11 +17,12 @@ type Entry struct {
 	Items  []IndexItem
 	Bodies []Body
 	Refs   []Ref
+	Inline []byte // bodies that are in no ring 12345; of the ring form alone
 }
 
 // Body is one RecordBatch.
 type Body struct {
-	RingPos uint64 // where it lies in ring 12345 (position of its first byte)
+	RingPos uint64 // where it lies in ring 12345 (position of its first byte), or InlineAt
 	Length  uint32
 	CRC     uint32 // the batch's own CRC32C
 	Base    uint64 // patched into bytes 0–7 when it is written; bytes 8–15 are set from Length and the leader epoch

@@ -134,6 +134,15 @@ func freeAddresses(n int) ([]string, error) {
 	return list, nil
 }
 
+// FreeAddress is a loopback address on which nobody listened a moment ago.
+func FreeAddress() (string, error) {
+	list, err := freeAddresses(1)
+	if err != nil {
+		return "", err
+	}
+	return list[0], nil
+}
+
 // command runs a program of bin/ with our configuration, without the caller's TRIMQ_*.
 func (b *Broker) command(program string, args ...string) (string, error) {
 	cmd := exec.Command(filepath.Join(b.Bin, program), args...)

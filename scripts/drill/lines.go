@@ -26,7 +26,9 @@ func (w *world) extend(name, topic string, r *rand.Rand) {
 	for w.ctx.Err() == nil {
 		n := w.h.send(name, sentMessage{topic: topic})
 		m := &trimq.Message{Topic: topic, Partition: trimq.ToPartition(0), Tag: uint64(n), Value: valueFor(name, n, r.IntN(50))}
-		x.done(x.p.ProduceSync(w.life, m))
+		res, err := x.p.ProduceSync(w.life, m)
+		res.Tag = uint64(n) // which there is none of where it was not sent
+		x.done(res, err)
 		time.Sleep(time.Duration(r.IntN(40)) * time.Millisecond)
 	}
 }

@@ -248,8 +248,8 @@ func (w *world) followOnce(k *trimq.Consumer, group, topic string, r *rand.Rand)
 		asked := time.Now()
 		f, err := k.Poll(ctx)
 		if err != nil {
-			if ctx.Err() == nil && !w.excused() {
-				w.h.report("%s: poll: %v", group, err)
+			if ctx.Err() == nil {
+				w.complain(err, "%s: poll", group)
 			}
 			return
 		}

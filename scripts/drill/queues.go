@@ -37,7 +37,7 @@ func (d *drill) lay(c *trimq.Client) error {
 		q.DeadLetter, q.DeadLetterExchange, q.DeadLetterKey, q.KeepKey = true, exchange, key, key == ""
 		return q
 	}
-	if _, err := c.CreateTopic(d.life, trimq.TopicSpec{Name: "feed", Partitions: 2, Level: trimq.LevelPage}); err != nil {
+	if _, err := c.CreateTopic(d.life, trimq.TopicSpec{Name: "feed", Partitions: 2, Level: d.level(trimq.LevelPage)}); err != nil {
 		return err
 	}
 	for i, q := range []struct {
@@ -62,7 +62,7 @@ func (d *drill) lay(c *trimq.Client) error {
 		q.set.Durable = true
 		spec := trimq.QueueSpec{Name: q.name, QueueSettings: q.set}
 		if q.set.Topic == "" {
-			spec.Level = []trimq.Level{trimq.LevelDisk, trimq.LevelPage}[i%2]
+			spec.Level = d.level([]trimq.Level{trimq.LevelDisk, trimq.LevelPage}[i%2])
 		}
 		if _, err := c.CreateQueue(d.life, spec); err != nil {
 			return fmt.Errorf("queue %s: %w", q.name, err)

@@ -265,6 +265,9 @@ func (w *world) act(ctx context.Context) error {
 	w.logf("the last client ended %v after the stop", time.Since(stopped).Round(time.Millisecond))
 	if err := what.settle(first, n); err != nil {
 		w.h.report("%v", err)
+		if w.life.Err() != nil { // what is there was not looked at: nothing can be said of losses
+			return nil
+		}
 	}
 	w.logf("all was read %v after the stop", time.Since(stopped).Round(time.Millisecond))
 	w.logf("%d messages acknowledged, %d clients; faults: %s", w.acked.Load(), len(w.parties), done)

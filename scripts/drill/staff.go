@@ -79,7 +79,7 @@ func (d *drill) send(ctx context.Context, scene string, produce produceFunc, x *
 		default:
 			d.l.answered(x.value, unknown)
 		}
-		if err != nil && x.deal == nil {
+		if err != nil && x.deal == nil && !d.mayRefuse(err) {
 			d.h.report("%s: %v", x.value, err)
 		}
 	})
@@ -200,7 +200,7 @@ func (w *serving) once(r *rand.Rand) {
 		m, err := w.k.Receive(ctx)
 		if err != nil {
 			if ctx.Err() == nil {
-				w.d.h.report("%s: receive: %v", w.party, err)
+				w.d.complain(err, "%s: receive", w.party)
 			}
 			return
 		}
@@ -237,7 +237,7 @@ func (w *serving) settle(value string, v *viewing, r *rand.Rand) {
 		err = w.k.Reject(v.index, v.offset)
 	}
 	if err != nil && !(errors.Is(err, trimq.ErrRecalled) && w.s.timeout > 0) {
-		w.d.h.report("%s: settle: %v", w.party, err)
+		w.d.complain(err, "%s: settle", w.party)
 	}
 }
 
@@ -246,7 +246,7 @@ func (w *serving) settle(value string, v *viewing, r *rand.Rand) {
 func (w *serving) flush() {
 	err := w.k.Flush(w.d.life)
 	if err != nil && !(errors.Is(err, trimq.ErrRecalled) && w.s.timeout > 0) {
-		w.d.h.report("%s: flush: %v", w.party, err)
+		w.d.complain(err, "%s: flush", w.party)
 	}
 	for _, x := range w.unconfirmed {
 		if err == nil && !w.d.h.broke(w.party, x.at.Add(-slack), time.Now()) {
@@ -268,8 +268,8 @@ func (d *drill) pull(name string, r *rand.Rand) {
 	for d.ctx.Err() == nil {
 		visibility := time.Duration(200+r.IntN(1200)) * time.Millisecond
 		got, err := party.client.Pull(d.ctx, "leased", 1+r.IntN(5), time.Second, trimq.WithVisibility(visibility))
-		if err != nil && d.ctx.Err() == nil {
-			d.h.report("%s: pull: %v", name, err)
+		if d.ctx.Err() == nil {
+			d.complain(err, "%s: pull", name)
 		}
 		var leases []*viewing
 		var handles []trimq.Handle

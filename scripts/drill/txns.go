@@ -107,7 +107,7 @@ func (d *drill) promise(name string, r *rand.Rand) {
 			err = x.Rollback(d.life)
 		}
 		if err != nil && !errors.Is(err, trimq.ErrUnknownOutcome) && !errors.Is(err, trimq.ErrTxnEnded) {
-			d.h.report("%s: end of %s: %v", name, deal.name, err)
+			d.complain(err, "%s: end of %s", name, deal.name)
 		}
 		time.Sleep(time.Duration(r.IntN(100)) * time.Millisecond)
 	}
@@ -155,7 +155,7 @@ func (d *drill) transform(name string, r *rand.Rand) {
 			m, err := k.Receive(ctx)
 			if err != nil {
 				if ctx.Err() == nil {
-					d.h.report("%s: receive: %v", party.name, err)
+					d.complain(err, "%s: receive", party.name)
 				}
 				break
 			}

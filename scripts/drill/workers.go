@@ -47,8 +47,8 @@ func (w *world) workOnce(k *trimq.QueueConsumer, queue string, consumer int, aut
 	for ctx.Err() == nil {
 		d, err := k.Receive(ctx)
 		if err != nil {
-			if ctx.Err() == nil && !w.excused() {
-				w.h.report("consumer %d: receive: %v", consumer, err)
+			if ctx.Err() == nil {
+				w.complain(err, "consumer %d: receive", consumer)
 			}
 			return unconfirmed
 		}
@@ -97,9 +97,7 @@ func appendOffsets(to []uint64, seen []sight) []uint64 {
 // flush waits until all verdicts are answered; what was settled then never comes again.
 func (w *world) flush(k *trimq.QueueConsumer, queue string, unconfirmed []uint64) []uint64 {
 	if err := k.Flush(w.life); err != nil {
-		if !w.excused() {
-			w.h.report("flush: %v", err)
-		}
+		w.complain(err, "flush of %s", queue)
 		return unconfirmed
 	}
 	w.h.note(&opConfirmed{queue, unconfirmed})

@@ -56,6 +56,13 @@ func (w *world) excused() bool {
 	return time.Now().Before(w.dark.Add(slack))
 }
 
+// complain reports what a client was told, unless it is no wonder.
+func (w *world) complain(err error, format string, args ...any) {
+	if err != nil && !w.excused() {
+		w.h.report(format+": %v", append(args, err)...)
+	}
+}
+
 // darken says until when the power is off.
 func (w *world) darken(until time.Time) {
 	w.mu.Lock()

@@ -78,6 +78,9 @@ type Config struct {
 	KafkaMaxReplication int    `toml:"kafka_max_replication" help:"replication factors up to this are accepted of Kafka's clients; there is one copy all the same"`
 	KafkaPartitions     int    `toml:"kafka_partitions" help:"partitions of topics whose Kafka client leaves their number to the broker"`
 
+	AMQPListen           string `toml:"amqp_listen" help:"address at which AMQP 0-9-1's clients are served, such as 127.0.0.1:5672; empty: none"`
+	AMQPHeartbeatSeconds int    `toml:"amqp_heartbeat_seconds" help:"time between heartbeats that AMQP's clients are proposed; 0: none"`
+
 	DefaultLevel      string `toml:"default_level" help:"durability level of topics and queues that name none: memory, page or disk"`
 	CheckpointBytes   Bytes  `toml:"checkpoint_bytes" help:"logicsrv's state is checkpointed after that much log" reload:"yes"`
 	CheckpointEvents  int    `toml:"checkpoint_events" help:"… or after that many events" reload:"yes"`
@@ -127,6 +130,7 @@ func Default() *Config {
 		KafkaAutoCreate:       1,
 		KafkaMaxReplication:   1,
 		KafkaPartitions:       1,
+		AMQPHeartbeatSeconds:  60,
 		DefaultLevel:          "disk",
 		CheckpointBytes:       64 << 20,
 		CheckpointEvents:      1_000_000,
@@ -221,6 +225,7 @@ func (c *Config) check() error {
 		{"group_heartbeat_ms", int64(c.GroupHeartbeatMS), 10, maxMS},
 		{"group_initial_delay_ms", int64(c.GroupInitialDelayMS), 0, maxMS},
 		{"offset_retention_hours", int64(c.OffsetRetentionHours), 0, 1 << 20},
+		{"amqp_heartbeat_seconds", int64(c.AMQPHeartbeatSeconds), 0, math.MaxUint16},
 		{"max_delayed", int64(c.MaxDelayed), 1, 1 << 30},
 		{"max_transactions", int64(c.MaxTransactions), 1, 1 << 24},
 		{"transaction_check_ms", int64(c.TransactionCheckMS), 10, maxMS},
@@ -250,7 +255,8 @@ func (c *Config) check() error {
 		oneOf("default_level", c.DefaultLevel, "memory", "page", "disk"),
 		oneOf("log_level", c.LogLevel, "debug", "info", "warn", "error"),
 		checkAddress("listen", c.Listen, false), checkAddress("admin_listen", c.AdminListen, true),
-		checkAddress("kafka_listen", c.KafkaListen, true), checkAddress("kafka_advertised", c.KafkaAdvertised, true))
+		checkAddress("kafka_listen", c.KafkaListen, true), checkAddress("kafka_advertised", c.KafkaAdvertised, true),
+		checkAddress("amqp_listen", c.AMQPListen, true))
 	return errors.Join(errs...)
 }
 

@@ -44,6 +44,8 @@ func (m *Model) event(ev journal.Event) {
 		decoded(m, ev, journal.DecodeTxnEnded, m.txnEnded)
 	case journal.EvTxnChecked:
 		decoded(m, ev, journal.DecodeTxnChecked, m.txnChecked)
+	case journal.EvTxnFinished:
+		decoded(m, ev, journal.DecodeTxnFinished, m.txnFinished)
 	default:
 		m.thing(ev)
 	}
@@ -192,6 +194,14 @@ func (m *Model) laneAdded(e *journal.LaneAdded) {
 // appended: a batch became part of a partition, and of each queue over its topic.
 func (m *Model) appended(e *journal.Appended) {
 	m.growPartition(e.Index, e.Base, e.Count, &letter{count: e.Count, vague: true})
+}
+
+// txnFinished: a control batch became part of each partition of a transactional producer's transaction.
+// What it says is no matter of this model.
+func (m *Model) txnFinished(e *journal.TxnFinished) {
+	for _, to := range e.Markers {
+		m.growPartition(to.Index, to.Base, 1, &letter{count: 1, vague: true})
+	}
 }
 
 func (m *Model) growPartition(index, base uint64, count uint32, t *letter) {

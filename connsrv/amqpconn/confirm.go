@@ -1,0 +1,152 @@
+package amqpconn
+
+import (
+	"github.com/trimq/trimq/protocol/amqp"
+	"github.com/trimq/trimq/protocol/batch"
+	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/shmqueue"
+)
+
+// Class confirm, and what becomes of publishes once logicsrv has answered.
+
+// confirms are the publishes of a channel that are not confirmed, in order. Numbers count from 1.
+type confirms struct {
+	published uint64 // number of the last
+	open      []confirming
+}
+
+// confirming is some publishes that were put into the ring together.
+type confirming struct {
+	first uint64
+	count uint32
+	done  bool
+	taken bool // done: otherwise it was refused
+}
+
+// add enters publishes. REQUIRES: first is behind all before.
+func (k *confirms) add(first uint64, count uint32) {
+	k.open = append(k.open, confirming{first: first, count: count})
+}
+
+// settle takes an answer in.
+func (k *confirms) settle(first uint64, taken bool) {
+	for i := range k.open {
+		if x := &k.open[i]; x.first == first {
+			x.done, x.taken = true, taken
+			return
+		}
+	}
+}
+
+// next takes the publishes off the front that have been answered alike, and gives the number of
+// the last; 0: the front was not answered.
+func (k *confirms) next() (last uint64, several, taken bool) {
+	n := 0
+	for ; n < len(k.open) && k.open[n].done && k.open[n].taken == k.open[0].taken; n++ {
+		x := &k.open[n]
+		several = several || n > 0 || x.count > 1
+		last, taken = x.first+uint64(x.count)-1, x.taken
+	}
+	if k.open = k.open[n:]; len(k.open) == 0 {
+		k.open = nil
+	}
+	return last, several, taken
+}
+
+// confirmSelect has publishes confirmed from now on.
+func (ch *channel) confirmSelect(m *amqp.ConfirmSelect) {
+	if ch.mode == modeTx {
+		ch.fail(m.Method(), wrong(amqp.PreconditionFailed, "cannot switch from tx to confirm mode"))
+		return
+	}
+	ch.mode = modeConfirm
+	ch.answer(m.NoWait, &amqp.ConfirmSelectOk{})
+}
+
+// published takes the answer to publishes in.
+func (c *Conn) published(typ ipc.Type, req uint64, payload []byte) {
+	_, ok := c.pending.Take(req)
+	s, known := c.sends[req]
+	if !ok || !known {
+		c.lane.Counters.Add(shmqueue.ConnStaleReplies, 1)
+		return
+	}
+	delete(c.sends, req)
+	if len(c.sends) == 0 {
+		c.sends = nil // an idle connection holds no table
+	}
+	taken := true
+	if typ == ipc.TypeError {
+		m, err := ipc.DecodeError(payload)
+		if refused := c.undecodable(err); refused != nil {
+			m.Code = uint16(errcode.Internal)
+		}
+		taken = c.refused(&s, errcode.New(errcode.Code(m.Code), "%s", m.Text))
+	} else if m, err := ipc.DecodePublished(payload); c.undecodable(err) == nil {
+		taken = m.Full == 0
+	}
+	c.confirm(&s, taken)
+	if c.short {
+		c.short = false
+		c.resume()
+	}
+}
+
+// confirm confirms publishes, or says that they were refused, behind those before them.
+func (c *Conn) confirm(s *sending, taken bool) {
+	ch := s.channel
+	if s.first == 0 || ch.gone {
+		return
+	}
+	ch.confirms.settle(s.first, taken)
+	for {
+		last, several, taken := ch.confirms.next()
+		switch {
+		case last == 0:
+			return
+		case taken:
+			ch.send(&amqp.BasicAck{DeliveryTag: last, Multiple: several})
+		default:
+			ch.send(&amqp.BasicNack{DeliveryTag: last, Multiple: several})
+		}
+	}
+}
+
+// refused deals with publishes that were not taken; true: they count as taken all the same.
+func (c *Conn) refused(s *sending, err *errcode.Error) (taken bool) {
+	ch := s.channel
+	if ch.gone {
+		return false
+	}
+	name := c.local(s.exchange)
+	switch err.Code {
+	case errcode.Unroutable:
+		c.giveBack(s)
+		return true
+	case errcode.NotFound:
+		ch.fail(amqp.MethodBasicPublish, c.missing("exchange", name))
+	case errcode.AccessRefused:
+		ch.fail(amqp.MethodBasicPublish, wrong(amqp.AccessRefused, "cannot publish to internal %s", c.of("exchange", name)))
+	default:
+		c.settings.Log.Debug("a publish was refused", "conn", c.link.ID(), "channel", int(ch.number), "err", err)
+		if s.first == 0 {
+			ch.fail(amqp.MethodBasicPublish, failed(err))
+		}
+	}
+	return false
+}
+
+// giveBack returns what reached no queue.
+func (c *Conn) giveBack(s *sending) {
+	var r batch.Reader
+	if err := r.Reset(s.kept); err != nil {
+		return
+	}
+	var rec batch.Record
+	for r.Next(&rec) {
+		c.sendContent(s.channel.number, &amqp.BasicReturn{
+			ReplyCode: amqp.NoRoute, ReplyText: []byte("NO_ROUTE"), Exchange: []byte(c.local(s.exchange)), RoutingKey: []byte(s.key),
+		}, storedProperties(&rec), rec.Value, mapped{})
+	}
+}

@@ -1,0 +1,218 @@
+package amqpconn
+
+import (
+	"bytes"
+	"log/slog"
+	"testing"
+	"unsafe"
+
+	"github.com/trimq/trimq/connsrv/session"
+	"github.com/trimq/trimq/protocol/amqp"
+	"github.com/trimq/trimq/protocol/commitlog"
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/shmqueue"
+)
+
+// fakeLink collects what a room sends.
+type fakeLink struct {
+	pieces   [][]byte
+	closed   bool
+	deadline int64
+	nowMS    int64
+	resumed  bool
+}
+
+func (l *fakeLink) ID() uint64     { return 0x100 }
+func (l *fakeLink) NowMS() int64   { return 1000 + l.nowMS }
+func (l *fakeLink) Remote() string { return "127.0.0.1:4711" }
+func (l *fakeLink) Append(n int) []byte {
+	b := make([]byte, n)
+	l.pieces = append(l.pieces, b)
+	return b
+}
+func (l *fakeLink) WriteRange(src session.Source, off int64, n int) {
+	copy(l.Append(n), src.Bytes(off, n))
+}
+func (l *fakeLink) Crowded() bool        { return false }
+func (l *fakeLink) SetDeadline(at int64) { l.deadline = at }
+func (l *fakeLink) Resume()              { l.resumed = true }
+func (l *fakeLink) Established()         {}
+func (l *fakeLink) Close()               { l.closed = true }
+
+// rig is a room on a ring in plain memory.
+type rig struct {
+	tb   testing.TB
+	conn *Conn
+	lane *session.Lane
+	link *fakeLink
+	in   *shmqueue.Consumer
+	buf  []byte
+	want session.Want
+	wait bool // the room has asked for a pause
+}
+
+const rigCapacity = 1 << 20
+
+func newRig(tb testing.TB) *rig {
+	words := make([]uint64, (shmqueue.MemorySize(rigCapacity)+7)/8)
+	mem := unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), shmqueue.MemorySize(rigCapacity))
+	must(tb, shmqueue.Format(mem, rigCapacity, 99))
+	ring, err := shmqueue.Open(mem)
+	must(tb, err)
+	producer, err := ring.Producer()
+	must(tb, err)
+	in, err := ring.Consumer()
+	must(tb, err)
+	view, err := commitlog.OpenView(tb.TempDir())
+	must(tb, err)
+	tb.Cleanup(func() { _ = view.Close() })
+	lane := session.NewLane(&session.Rings{
+		Requests: producer, Capacity: rigCapacity, MaxRecord: ring.MaxRecord(), MaxBatch: 100 << 10, Bell: ring.Bell(),
+		Status: ring.Word(shmqueue.WordStatus), View: view, Counters: shmqueue.HeapMetrics().Tier(shmqueue.TierConn), Loops: 1,
+	}, 0)
+	r := &rig{tb: tb, lane: lane, in: in}
+	r.connect()
+	return r
+}
+
+func must(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// connect puts a new room in the place of the last one.
+func (r *rig) connect() {
+	settings := &Settings{
+		WindowRequests: 8, WindowBytes: 256 << 10, FrameMax: 8192, ChannelMax: 7, HeartbeatS: 10, Users: Guest{},
+		UnixMS: func() int64 { return 1_000_000 }, Log: slog.New(slog.DiscardHandler),
+	}
+	r.link = &fakeLink{}
+	r.conn = New(settings, NewLoop(r.lane), r.link)
+	r.buf, r.want, r.wait = nil, session.Want{}, false
+}
+
+// feed does with some bytes what the reactor does: it shows them, and keeps what was not used.
+func (r *rig) feed(b []byte) {
+	r.buf = append(r.buf, b...)
+	if r.wait && !r.link.resumed {
+		return
+	}
+	r.wait, r.link.resumed = false, false
+	for !r.link.closed && len(r.buf) > 0 && len(r.buf) >= r.want.Bytes && !r.wait {
+		r.link.resumed = false
+		used, want := r.conn.Input(r.buf)
+		if used == 0 && !want.Pause && want.Bytes <= len(r.buf) && !r.link.closed {
+			r.tb.Fatalf("no progress with %d bytes: %+v", len(r.buf), want)
+		}
+		r.buf, r.want, r.wait = r.buf[used:], want, want.Pause
+		r.want.Pause = false
+	}
+}
+
+// sent are the frames that the room has sent since the last call: methods, and contents as their
+// properties and bodies.
+func (r *rig) sent() (list []any) {
+	r.tb.Helper()
+	b := bytes.Join(r.link.pieces, nil)
+	r.link.pieces = nil
+	for len(b) > 0 {
+		f := amqp.ParseFrame(b)
+		payload := b[amqp.FrameHeaderSize : amqp.FrameHeaderSize+f.Size]
+		if b[amqp.FrameHeaderSize+f.Size] != amqp.FrameEnd {
+			r.tb.Fatalf("a frame without an end: %x", b)
+		}
+		b = b[f.Size+amqp.FrameOverhead:]
+		switch f.Type {
+		case amqp.FrameMethod:
+			_, m := decode(payload)
+			list = append(list, m)
+		default:
+			list = append(list, append([]byte(nil), payload...))
+		}
+	}
+	return list
+}
+
+// one is the only method that was sent.
+func one[M any](r *rig) M {
+	r.tb.Helper()
+	list := r.sent()
+	if len(list) != 1 {
+		r.tb.Fatalf("%d frames were sent: %v", len(list), list)
+	}
+	m, ok := list[0].(M)
+	if !ok {
+		r.tb.Fatalf("%T was sent: %+v", list[0], list[0])
+	}
+	return m
+}
+
+// opening is what a client sends up to an open channel 1.
+func opening() []byte {
+	b := []byte(amqp.ProtocolHeader)
+	can := amqp.Table(nil).Add("consumer_cancel_notify", amqp.Bool(true)).Add("authentication_failure_close", amqp.Bool(true)).Add("connection.blocked", amqp.Bool(true))
+	b = amqp.AppendMethod(b, 0, &amqp.ConnectionStartOk{
+		ClientProperties: amqp.Table(nil).Add("capabilities", amqp.Nested(can)), Mechanism: []byte("PLAIN"), Response: []byte("\x00guest\x00guest"), Locale: []byte("en_US"),
+	})
+	b = amqp.AppendMethod(b, 0, &amqp.ConnectionTuneOk{ChannelMax: 7, FrameMax: 8192})
+	b = amqp.AppendMethod(b, 0, &amqp.ConnectionOpen{VirtualHost: []byte("/")})
+	return amqp.AppendMethod(b, 1, &amqp.ChannelOpen{})
+}
+
+// open brings the room to an open channel 1.
+func (r *rig) open() {
+	r.tb.Helper()
+	r.feed(opening())
+	list := r.sent()
+	if _, ok := list[len(list)-1].(*amqp.ChannelOpenOk); !ok || len(list) != 4 {
+		r.tb.Fatalf("the opening is answered with %v", list)
+	}
+}
+
+// publish is what a client sends to publish.
+func publish(b []byte, m *amqp.BasicPublish, p *amqp.Properties, body []byte) []byte {
+	b = amqp.AppendMethod(b, 1, m)
+	b = amqp.AppendContentHeader(b, 1, len(body), p.Append(nil))
+	for len(body) > 0 {
+		n := min(len(body), 8192-amqp.FrameOverhead)
+		b = append(append(amqp.AppendFrameHeader(b, amqp.FrameBody, 1, n), body[:n]...), amqp.FrameEnd)
+		body = body[n:]
+	}
+	return b
+}
+
+// record is a record of ring 12345.
+type record struct {
+	typ     ipc.Type
+	payload []byte
+}
+
+// records takes what stands in the ring.
+func (r *rig) records() (list []record) {
+	for {
+		x, ok := r.in.Next()
+		if !ok {
+			r.in.Release(r.in.Read())
+			return list
+		}
+		list = append(list, record{ipc.Type(x.Type), append([]byte(nil), x.Payload...)})
+	}
+}
+
+// publishes are the Publish records in the ring, and their batches.
+func (r *rig) publishes() (list []ipc.Publish, batches [][]byte) {
+	r.tb.Helper()
+	for _, x := range r.records() {
+		if x.typ != ipc.TypePublish {
+			continue
+		}
+		var m ipc.Publish
+		off, err := m.Decode(x.payload)
+		must(r.tb, err)
+		list = append(list, m)
+		batches = append(batches, x.payload[off:])
+	}
+	return list, batches
+}

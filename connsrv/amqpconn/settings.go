@@ -1,0 +1,44 @@
+package amqpconn
+
+import (
+	"log/slog"
+
+	"github.com/trimq/trimq/connsrv/session"
+	"github.com/trimq/trimq/protocol/batch"
+)
+
+// Settings are what all AMQP connections of a process share.
+type Settings struct {
+	WindowRequests int    // publishes of one connection under way at most
+	WindowBytes    int    // … and bytes of the ring that they hold
+	FrameMax       uint32 // bytes, proposed to clients
+	ChannelMax     uint16
+	HeartbeatS     uint16
+	Users          Users
+	Version        string // of the broker
+	Cluster        string // the broker's id
+	UnixMS         func() int64
+	Log            *slog.Logger
+}
+
+// Users says who may connect.
+type Users interface {
+	// Login checks a password; remote is the client's address.
+	Login(user, password, remote string) bool
+	// Enter tells whether there is a vhost, and whether the user may use it.
+	Enter(user, vhost string) (exists, allowed bool)
+}
+
+// Loop is what the AMQP connections of one event loop share.
+type Loop struct {
+	Lane *session.Lane
+
+	runs   []*run // free ones
+	reader batch.Reader
+	opened opened     // the batch that was read last
+	note   parsedNote // the note that was read last
+	props  []byte     // memory to put properties together in
+}
+
+// NewLoop makes it for a lane.
+func NewLoop(lane *session.Lane) *Loop { return &Loop{Lane: lane} }

@@ -1,0 +1,91 @@
+package amqpconn
+
+import (
+	"github.com/trimq/trimq/protocol/admin"
+	"github.com/trimq/trimq/protocol/amqp"
+	"github.com/trimq/trimq/protocol/errcode"
+)
+
+// Streams are topics: a queue of type stream is one with a single partition, and the topics of other
+// protocols can be consumed as streams.
+
+// stream looks for a topic; nil: there is none.
+func (ch *channel) stream(m amqp.Method, name string, then func(t *admin.TopicInfo)) {
+	ch.describe(admin.KindTopic, []string{ch.conn.full(name)}, func(d *admin.Description, err *errcode.Error) {
+		switch {
+		case err != nil:
+			ch.fail(m, failed(err))
+		case len(d.Topics) == 0:
+			then(nil)
+		default:
+			then(&d.Topics[0])
+		}
+	})
+}
+
+// streamDeclare makes a stream, unless it is there.
+func (ch *channel) streamDeclare(m *amqp.QueueDeclare, name string) {
+	c := ch.conn
+	t := &admin.CreateTopic{Name: c.full(name), Partitions: 1}
+	if v, ok := m.Arguments.Get("x-max-length-bytes"); ok {
+		t.RetentionBytes, _ = v.Int()
+	}
+	if v, ok := m.Arguments.Get("x-max-age"); ok {
+		t.RetentionMS, _ = maxAge(v)
+	}
+	ch.stream(m.Method(), name, func(is *admin.TopicInfo) {
+		if is != nil {
+			ch.declared(m, name, messagesIn(is), 0)
+			return
+		}
+		ch.create(admin.CmdCreateTopic, t, func(_ admin.Created, err *errcode.Error) {
+			if err != nil {
+				ch.fail(m.Method(), failed(err))
+				return
+			}
+			ch.declared(m, name, 0, 0)
+		})
+	})
+}
+
+// messagesIn is how many messages a topic has taken.
+func messagesIn(t *admin.TopicInfo) (n uint64) {
+	for i := range t.Partitions {
+		n += t.Partitions[i].Next
+	}
+	return n
+}
+
+// notForStreams ends the connection for what a stream cannot do, or the channel where there is none
+// of that name.
+func (ch *channel) notForStreams(m amqp.Method, name, what string) {
+	ch.stream(m, name, func(t *admin.TopicInfo) {
+		if t == nil {
+			ch.fail(m, ch.conn.missing("queue", name))
+			return
+		}
+		ch.fail(m, wrong(amqp.NotImplemented, "%s %s", what, ch.conn.of("queue", name)))
+	})
+}
+
+// streamDelete deletes a stream. What is not there is deleted already.
+func (ch *channel) streamDelete(m *amqp.QueueDelete, name string) {
+	ch.create(admin.CmdDeleteTopic, &admin.Delete{Name: ch.conn.full(name)}, func(_ admin.Created, err *errcode.Error) {
+		if err != nil && err.Code != errcode.NotFound {
+			ch.fail(m.Method(), failed(err))
+			return
+		}
+		ch.answer(m.NoWait, &amqp.QueueDeleteOk{})
+	})
+}
+
+// consumeStream makes a consumer of a stream.
+func (ch *channel) consumeStream(m *amqp.BasicConsume, name string, tag []byte) {
+	ch.fail(m.Method(), ch.conn.missing("queue", name))
+}
+
+// endStream ends a consumer of a stream.
+func (ch *channel) endStream(s *consumer) { ch.conn.dropSub(s) }
+
+// push sends what a consumer of a stream may have.
+func (c *Conn) push(*consumer) {}

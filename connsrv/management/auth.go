@@ -13,11 +13,11 @@ const (
 	administrator = "administrator"
 	monitoring    = "monitoring"
 	policymaker   = "policymaker"
-	manager       = "management"
+	viewer       = "management"
 )
 
 // anyone are the tags of all that may come in.
-var anyone = []string{manager, policymaker, monitoring}
+var anyone = []string{viewer, policymaker, monitoring}
 
 // identify finds out who asks.
 func (a *API) identify(r *http.Request) (*request, error) {

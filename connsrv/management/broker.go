@@ -3,6 +3,7 @@ package management
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/definitions"
@@ -21,8 +22,8 @@ type Broker interface {
 	Do(ctx context.Context, cmd definitions.Command) (admin.Created, error)
 	// Publish routes a batch, and tells how many queues and partitions it reached.
 	Publish(ctx context.Context, head *native.Publish, sealed []byte) (queues uint32, err error)
-	// Get takes what is ready in a queue, and passes a verdict on it.
-	Get(ctx context.Context, queue uint64, most uint32, verdict ipc.Verdict) ([]Message, error)
+	// Get takes what is ready in a queue, waiting for the first one, and passes a verdict on it.
+	Get(ctx context.Context, queue uint64, most uint32, wait time.Duration, verdict ipc.Verdict) ([]Message, error)
 }
 
 // Message is one that was got from a queue.

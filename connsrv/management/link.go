@@ -5,9 +5,11 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/trimq/trimq/connsrv/connview"
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/batch"
 	"github.com/trimq/trimq/protocol/definitions"
@@ -121,6 +123,8 @@ func (l *Link) call(ctx context.Context, cmd native.Command, body native.Body, d
 	if err := l.conn.SetDeadline(until); err != nil {
 		return nil, err
 	}
+	conn := l.conn
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	l.correlation++
 	if _, err := l.conn.Write(native.AppendFrame(nil, cmd, 0, l.correlation, body)); err != nil {
 		return nil, err
@@ -225,7 +229,7 @@ func (l *Link) Publish(ctx context.Context, head *native.Publish, sealed []byte)
 }
 
 // Get implements Broker.
-func (l *Link) Get(ctx context.Context, queue uint64, most uint32, verdict ipc.Verdict) (got []Message, err error) {
+func (l *Link) Get(ctx context.Context, queue uint64, most uint32, wait time.Duration, verdict ipc.Verdict) (got []Message, err error) {
 	var acks []native.Ack
 	deliver := func(body []byte) error {
 		m, note, batches, err := native.DecodeDeliver(body)
@@ -237,7 +241,7 @@ func (l *Link) Get(ctx context.Context, queue uint64, most uint32, verdict ipc.V
 		got = append(got, messages...)
 		return err
 	}
-	if _, err = l.exchange(ctx, native.CmdPull, &native.Pull{Queue: queue, Max: most}, deliver); err != nil {
+	if _, err = l.exchange(ctx, native.CmdPull, &native.Pull{Queue: queue, Max: most, WaitMS: uint64(wait.Milliseconds())}, deliver); err != nil {
 		return nil, err
 	}
 	for i := range acks {
@@ -280,4 +284,24 @@ func messagesOf(m *native.Deliver, note, batches []byte) (got []Message, err err
 		got = append(got, x)
 	}
 	return got, r.Err()
+}
+
+// Definitions are all that is defined.
+func (l *Link) Definitions(ctx context.Context) ([]admin.Definition, error) {
+	d, err := l.Describe(ctx, admin.KindDefinition)
+	if err != nil {
+		return nil, err
+	}
+	return d.Definitions, nil
+}
+
+// Without leaves the link's own connection out of a list.
+func (l *Link) Without(conns []connview.Conn) []connview.Conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conn == nil {
+		return conns
+	}
+	own := l.conn.LocalAddr().String()
+	return slices.DeleteFunc(conns, func(c connview.Conn) bool { return c.Peer == own })
 }

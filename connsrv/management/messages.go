@@ -3,6 +3,7 @@ package management
 import (
 	"encoding/base64"
 	"fmt"
+	"time"
 	"unicode/utf8"
 
 	"github.com/trimq/trimq/connsrv/access"
@@ -17,15 +18,18 @@ import (
 
 // getting is what POST …/get asks for.
 type getting struct {
-	Count    number `json:"count"`
-	AckMode  string `json:"ackmode"`
-	Requeue  *bool  `json:"requeue"` // of older tools
-	Encoding string `json:"encoding"`
-	Truncate number `json:"truncate"`
+	Count    definitions.Number `json:"count"`
+	AckMode  string             `json:"ackmode"`
+	Requeue  *bool              `json:"requeue"` // of older tools
+	Encoding string             `json:"encoding"`
+	Truncate definitions.Number `json:"truncate"`
 }
 
 // maxGet is how many messages are got at once.
 const maxGet = 1000
+
+// visibleWait is for how long a get waits for a message that is there and not visible yet.
+const visibleWait = 500 * time.Millisecond
 
 // verdicts are the ack modes.
 var verdicts = map[string]ipc.Verdict{
@@ -56,7 +60,11 @@ func (a *API) get(r *request) (answer, error) {
 	case t != nil:
 		return answer{}, badRequest("NOT_IMPLEMENTED - basic.get not supported by stream queues; use a consumer")
 	}
-	got, err := a.Broker.Get(r.Context(), q.Queue, uint32(min(ask.Count, maxGet)), verdict)
+	wait := time.Duration(0)
+	if q.Ready > 0 {
+		wait = visibleWait
+	}
+	got, err := a.Broker.Get(r.Context(), q.Queue, uint32(min(ask.Count, maxGet)), wait, verdict)
 	if err != nil {
 		return answer{}, err
 	}

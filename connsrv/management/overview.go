@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/definitions"
@@ -131,6 +132,9 @@ func (a *API) healthCheck(r *request) (answer, error) {
 // aliveQueue is the queue of the aliveness test.
 const aliveQueue = "aliveness-test"
 
+// aliveWait is how long its message may take.
+const aliveWait = 5 * time.Second
+
 // aliveness publishes a message to a queue of its own and gets it back.
 func (a *API) aliveness(r *request) (answer, error) {
 	q := definitions.Queue{Name: aliveQueue, VHost: r.vhost()}
@@ -150,7 +154,7 @@ func (a *API) aliveness(r *request) (answer, error) {
 	if _, err := a.Broker.Publish(r.Context(), head, sealed); err != nil {
 		return answer{}, err
 	}
-	got, err := a.Broker.Get(r.Context(), made.Index, 1, verdicts["ack_requeue_false"])
+	got, err := a.Broker.Get(r.Context(), made.Index, 1, aliveWait, verdicts["ack_requeue_false"])
 	if err == nil && len(got) == 0 {
 		return answer{status: http.StatusServiceUnavailable, body: object{"status": "failed", "reason": "the message did not come back"}}, nil
 	}

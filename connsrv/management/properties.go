@@ -1,7 +1,6 @@
 package management
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 	"strconv"
@@ -9,20 +8,6 @@ import (
 	"github.com/trimq/trimq/protocol/amqp"
 	"github.com/trimq/trimq/protocol/definitions"
 )
-
-// number is a number that some tools write as a text.
-type number int64
-
-// UnmarshalJSON reads 5 and "5".
-func (n *number) UnmarshalJSON(b []byte) error {
-	var text json.Number
-	if err := json.Unmarshal(b, &text); err != nil {
-		return err
-	}
-	v, err := text.Int64()
-	*n = number(v)
-	return err
-}
 
 // readProperties makes AMQP's properties of JSON.
 func readProperties(in map[string]any) (*amqp.Properties, error) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -85,13 +86,31 @@ func (a *API) handle(pattern string, do func(*request) (answer, error), tags ...
 	})
 }
 
+// aSlash stands for a part of a path that is a slash, as the vhost %2F is: Go's patterns take that for
+// the end of the path. No name holds the character.
+const aSlash = "\x00"
+
 // ServeHTTP serves a request. A slash at the end of a path means nothing.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if p := r.URL.EscapedPath(); len(p) > len("/api/") && strings.HasSuffix(p, "/") {
-		r.URL.Path = strings.TrimSuffix(r.URL.Path, "/")
-		r.URL.RawPath = strings.TrimSuffix(p, "/")
+	parts := strings.Split(strings.TrimRight(r.URL.EscapedPath(), "/"), "/")
+	for i, part := range parts {
+		if strings.EqualFold(part, "%2f") {
+			parts[i] = url.PathEscape(aSlash)
+		}
+	}
+	raw := strings.Join(parts, "/")
+	if path, err := url.PathUnescape(raw); err == nil {
+		r.URL.Path, r.URL.RawPath = path, raw
 	}
 	a.mux.ServeHTTP(w, r)
+}
+
+// PathValue is a part of the path.
+func (r *request) PathValue(key string) string {
+	if v := r.Request.PathValue(key); v != aSlash {
+		return v
+	}
+	return "/"
 }
 
 // problem is an error with what HTTP and RabbitMQ's tools are told of it.

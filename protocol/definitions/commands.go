@@ -114,7 +114,7 @@ func (p *Policy) Command(operator bool) (Command, error) {
 	if to == "" {
 		to = "all"
 	}
-	d.Values = []admin.Value{admin.TextValue("pattern", p.Pattern), admin.TextValue("apply-to", to), admin.Number("priority", p.Priority)}
+	d.Values = []admin.Value{admin.TextValue("pattern", p.Pattern), admin.TextValue("apply-to", to), admin.Number("priority", int64(p.Priority))}
 	for key, x := range p.Definition {
 		key := admin.PolicyPrefix + key
 		if n, ok := wholeNumber(x); ok {

@@ -37,7 +37,7 @@ func TopicPermissionOf(d *admin.Definition) TopicPermission {
 
 // PolicyOf is a policy, of operators or not.
 func PolicyOf(d *admin.Definition) Policy {
-	p := Policy{VHost: d.VHost, Name: d.Name, Pattern: d.Text("pattern"), ApplyTo: d.Text("apply-to"), Priority: d.Number("priority"), Definition: map[string]any{}}
+	p := Policy{VHost: d.VHost, Name: d.Name, Pattern: d.Text("pattern"), ApplyTo: d.Text("apply-to"), Priority: Number(d.Number("priority")), Definition: map[string]any{}}
 	for i := range d.Values {
 		v := &d.Values[i]
 		key, ok := strings.CutPrefix(v.Key, admin.PolicyPrefix)
@@ -79,7 +79,7 @@ func asParameter(component, name, vhost string, value any) Parameter {
 // that come to the same.
 func QueueOf(q *admin.QueueInfo) Queue {
 	vhost, name := admin.SplitVHost(q.Name)
-	out := Queue{Name: name, VHost: vhost, Type: queueTypes[q.Settings.Type], Durable: q.Settings.Durable, AutoDelete: q.Settings.AutoDelete}
+	out := Queue{Name: name, VHost: vhost, Type: queueTypes[q.Settings.Type], Durable: Truth(q.Settings.Durable), AutoDelete: Truth(q.Settings.AutoDelete)}
 	if q.Settings.Arguments != "" {
 		out.Arguments = Arguments(amqp.Table(q.Settings.Arguments))
 		return out
@@ -131,7 +131,7 @@ func StreamOf(t *admin.TopicInfo) Queue {
 // ExchangeOf is an exchange as it was declared.
 func ExchangeOf(x *admin.ExchangeInfo) Exchange {
 	vhost, name := admin.SplitVHost(x.Name)
-	out := Exchange{Name: name, VHost: vhost, Type: x.Type.String(), Durable: x.Durable, AutoDelete: x.AutoDelete, Internal: x.Internal}
+	out := Exchange{Name: name, VHost: vhost, Type: x.Type.String(), Durable: Truth(x.Durable), AutoDelete: Truth(x.AutoDelete), Internal: Truth(x.Internal)}
 	out.Arguments = Arguments(amqp.Table(x.Arguments))
 	if x.Delayed {
 		out.Arguments["x-delayed-type"] = out.Type

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 )
 
@@ -67,6 +68,32 @@ func ParseTags(text string) (t Tags) {
 	return t
 }
 
+// Truth is true or false, which some tools write as a text.
+type Truth bool
+
+// UnmarshalJSON reads true and "true".
+func (t *Truth) UnmarshalJSON(b []byte) error {
+	v, err := strconv.ParseBool(strings.Trim(string(b), `"`))
+	if err != nil {
+		return fmt.Errorf("true or false is wanted, not %.20s", b)
+	}
+	*t = Truth(v)
+	return nil
+}
+
+// Number is a whole number, which some tools write as a text.
+type Number int64
+
+// UnmarshalJSON reads 5 and "5".
+func (n *Number) UnmarshalJSON(b []byte) error {
+	v, err := strconv.ParseInt(strings.Trim(string(b), `"`), 10, 64)
+	if err != nil {
+		return fmt.Errorf("a whole number is wanted, not %.20s", b)
+	}
+	*n = Number(v)
+	return nil
+}
+
 // VHost is a space of names.
 type VHost struct {
 	Name             string         `json:"name"`
@@ -75,7 +102,7 @@ type VHost struct {
 	DefaultQueueType string         `json:"default_queue_type,omitempty"`
 	Metadata         map[string]any `json:"metadata,omitempty"`
 	Limits           any            `json:"limits,omitempty"`
-	Tracing          bool           `json:"tracing,omitempty"`
+	Tracing          Truth          `json:"tracing,omitempty"`
 }
 
 // Permission is what a user may do in a vhost: patterns of names.
@@ -111,7 +138,7 @@ type Policy struct {
 	Pattern    string         `json:"pattern"`
 	ApplyTo    string         `json:"apply-to"`
 	Definition map[string]any `json:"definition"`
-	Priority   int64          `json:"priority"`
+	Priority   Number         `json:"priority"`
 }
 
 // Queue is a queue as it was declared.
@@ -119,8 +146,8 @@ type Queue struct {
 	Name       string         `json:"name"`
 	VHost      string         `json:"vhost"`
 	Type       string         `json:"type,omitempty"`
-	Durable    bool           `json:"durable"`
-	AutoDelete bool           `json:"auto_delete"`
+	Durable    Truth          `json:"durable"`
+	AutoDelete Truth          `json:"auto_delete"`
 	Arguments  map[string]any `json:"arguments"`
 }
 
@@ -129,9 +156,9 @@ type Exchange struct {
 	Name       string         `json:"name"`
 	VHost      string         `json:"vhost"`
 	Type       string         `json:"type"`
-	Durable    bool           `json:"durable"`
-	AutoDelete bool           `json:"auto_delete"`
-	Internal   bool           `json:"internal"`
+	Durable    Truth          `json:"durable"`
+	AutoDelete Truth          `json:"auto_delete"`
+	Internal   Truth          `json:"internal"`
 	Arguments  map[string]any `json:"arguments"`
 }
 

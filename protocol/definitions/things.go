@@ -34,7 +34,7 @@ func (q *Queue) Command() (Command, error) {
 	}
 	what := fmt.Sprintf("queue %q in vhost %q", q.Name, q.VHost)
 	m := &admin.CreateQueue{Name: admin.InVHost(q.VHost, q.Name)}
-	m.Durable, m.AutoDelete, m.Arguments = q.Durable, q.AutoDelete, string(t)
+	m.Durable, m.AutoDelete, m.Arguments = bool(q.Durable), bool(q.AutoDelete), string(t)
 	for name, v := range t.Each {
 		if err := setArgument(&m.QueueSettings, q.VHost, string(name), v); err != nil {
 			return Command{}, fmt.Errorf("%s: argument %q: %w", what, name, err)
@@ -165,7 +165,7 @@ func (x *Exchange) Command() (Command, error) {
 		return Command{}, fmt.Errorf("%s: %w", what, err)
 	}
 	m := &admin.CreateExchange{
-		Name: admin.InVHost(x.VHost, x.Name), Durable: x.Durable, AutoDelete: x.AutoDelete, Internal: x.Internal, Arguments: string(t),
+		Name: admin.InVHost(x.VHost, x.Name), Durable: bool(x.Durable), AutoDelete: bool(x.AutoDelete), Internal: bool(x.Internal), Arguments: string(t),
 	}
 	kind := x.Type
 	if m.Delayed = kind == "x-delayed-message"; m.Delayed {

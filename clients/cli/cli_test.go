@@ -10,10 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/trimq/trimq/clients/trimq"
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/native"
+	"github.com/trimq/trimq/protocol/topicconf"
 )
 
 // program runs the program.
@@ -67,7 +69,7 @@ func TestArrange(t *testing.T) {
 func TestUsage(t *testing.T) {
 	for _, args := range []string{
 		"bogus", "topic", "topic bogus", "topic create", "topic create a b", "topic create a --level high",
-		"topic create a --bogus", "topic create a --partitions x", "topic describe", "topic list extra", "topic add-partitions t",
+		"topic create a --bogus", "topic create a --config x", "topic alter t", "topic alter t --config x", "topic delete-records t", "topic delete-records t x 1", "topic delete-records t 0 x", "topic create a --partitions x", "topic describe", "topic list extra", "topic add-partitions t",
 		"topic add-partitions t many", "exchange create x --type bogus", "binding create --exchange x",
 		"binding create --exchange x --queue q --header =v", "binding create --exchange x --queue q --to-exchange y", "publish", "publish --topic t --exchange x",
 		"publish --topic t --header k", "publish --topic t --level high", "publish x", "consume", "consume --topic t --queue q",
@@ -132,13 +134,27 @@ func TestAdministration(t *testing.T) {
 	s := newStub(t)
 	s.succeed(t, "", "topic", "create", "orders", "--partitions", "3", "--level", "page", "--retention", "1h", "--retention-bytes", "5")
 	if m, err := admin.DecodeCreateTopic(s.asked[native.CmdCreateTopic]); err != nil ||
-		m != (admin.CreateTopic{Name: "orders", Partitions: 3, Level: 2, RetentionBytes: 5, RetentionMS: 3600000}) {
+		!reflect.DeepEqual(m, admin.CreateTopic{Name: "orders", Partitions: 3, Level: 2, RetentionBytes: 5, RetentionMS: 3600000}) {
 		t.Fatalf("asked for %+v, %v", m, err)
 	}
 	s.succeed(t, "", "queue", "create", "--transient", "q2")
 	if m, err := admin.DecodeCreateQueue(s.asked[native.CmdCreateQueue]); err != nil || !reflect.DeepEqual(m, admin.CreateQueue{Name: "q2"}) {
 		t.Fatalf("asked for %+v, %v", m, err)
 	}
+	s.succeed(t, "", "topic", "create", "kept", "--config", "cleanup.policy=compact")
+	if m, err := admin.DecodeCreateTopic(s.asked[native.CmdCreateTopic]); err != nil || topicconf.Text(m.Configs) != "cleanup.policy=compact" {
+		t.Fatalf("asked for %+v, %v", m, err)
+	}
+	s.succeed(t, "", "topic", "alter", "t", "--config", "retention.ms=5", "--default", "max.message.bytes")
+	if m, err := admin.DecodeAlterTopic(s.asked[native.CmdAlterTopic]); err != nil || len(m.Changes) != 2 || m.Replace ||
+		m.Changes[0] != trimq.SetConfig("retention.ms", "5") || m.Changes[1] != trimq.UnsetConfig("max.message.bytes") {
+		t.Fatalf("asked for %+v, %v", m, err)
+	}
+	s.succeed(t, "", "topic", "delete-records", "t", "1", "70")
+	if m, err := admin.DecodeDeleteRecords(s.asked[native.CmdDeleteRecords]); err != nil || len(m.To) != 1 || m.To[0] != (admin.SeekTo{Index: 2, Offset: 70}) {
+		t.Fatalf("asked for %+v, %v", m, err)
+	}
+	s.succeed(t, "", "topic", "delete-records", "t", "0", "latest")
 	s.succeed(t, "", "topic", "add-partitions", "t", "7")
 	s.succeed(t, "", "topic", "delete", "t")
 	s.succeed(t, "", "queue", "delete", "q", "--if-empty")
@@ -309,7 +325,7 @@ func TestBindingOptions(t *testing.T) {
 func TestTables(t *testing.T) {
 	s := newStub(t)
 	for args, want := range map[string]string{
-		"topic list":                         "TOPIC  PARTITIONS  LEVEL  RECORDS  RETENTION\nt               2  disk         0  1m0s\n",
+		"topic list":                         "TOPIC  PARTITIONS  LEVEL  RECORDS  RETENTION  CONFIGURATION\nt               2  disk         0  1m0s       cleanup.policy=compact\n",
 		"topic describe t --interval 1ms":    "TOPIC  PARTITION  INDEX  NEXT  VISIBLE  IN/S\nt              0      1     0        0   0.0\nt              1      2     0        0   0.0\n",
 		"queue list":                         "QUEUE  READY  UNACKED  LEASED  CONSUMERS  IN/S  DONE/S  OLDEST  LEVEL    DURABLE  SETTLED  ID  PROPERTIES\nq         12        0       2          0     -       -       -  default  true           0   9  max-priority=4,max-messages=50,overflow=reject-publish,message-ttl=1.5s,dead-letter-exchange=\n",
 		"exchange list":                      "EXCHANGE  TYPE    DURABLE  BINDINGS  IN/S  OUT/S  PROPERTIES\nx         fanout  false           1     -      -  auto-delete,alternate=rest\n",

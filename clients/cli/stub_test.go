@@ -184,7 +184,7 @@ func (s *stub) describe(body []byte) ([]byte, error) {
 	}
 	switch m.Kind {
 	case admin.KindTopic:
-		d.Topics = []admin.TopicInfo{{Name: "t", Level: ipc.LevelDisk, RetentionMS: 60000, Partitions: []admin.PartitionInfo{
+		d.Topics = []admin.TopicInfo{{Name: "t", Level: ipc.LevelDisk, RetentionMS: 60000, Configs: []ipc.Header{{Key: "cleanup.policy", Value: "compact"}, {Key: "retention.ms", Value: "60000"}}, Partitions: []admin.PartitionInfo{
 			{Index: 1, Next: s.next, Visible: s.next}, {Index: 2},
 		}}}
 	case admin.KindQueue:

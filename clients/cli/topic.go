@@ -18,9 +18,15 @@ func topicCommand() *cli.Command {
 			levelFlag("what an acknowledgement waits for"),
 			&cli.Int64Flag{Name: "retention-bytes", Usage: "of each partition; 0: no limit"},
 			&cli.DurationFlag{Name: "retention", Usage: "how long records are kept; 0: no limit"},
+			&cli.StringSliceFlag{Name: "config", Usage: "KEY=VALUE of its configuration, as docs/kafka.md lists them"},
 		}, Action: withClient(createTopic)},
 		{Name: "list", Usage: "list topics", Flags: []cli.Flag{jsonFlag()}, Action: withClient(listTopics)},
 		{Name: "describe", ArgsUsage: "NAME...", Usage: "show the partitions of topics, with rates", Flags: []cli.Flag{intervalFlag(describeInterval), jsonFlag()}, Action: withClient(describeTopics)},
+		{Name: "alter", ArgsUsage: "NAME", Usage: "change a topic's configuration", Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "config", Usage: "KEY=VALUE that is to hold"},
+			&cli.StringSliceFlag{Name: "default", Usage: "KEY that is to have its default again"},
+		}, Action: withClient(alterTopic)},
+		{Name: "delete-records", ArgsUsage: "NAME PARTITION OFFSET", Usage: "let a partition begin at OFFSET, or at its end: latest", Action: withClient(deleteRecords)},
 		{Name: "delete", ArgsUsage: "NAME", Usage: "delete a topic and its records", Action: withClient(deleteTopic)},
 		{Name: "add-partitions", ArgsUsage: "NAME TOTAL", Usage: "raise the number of partitions to TOTAL", Action: withClient(addPartitions)},
 	}}
@@ -35,9 +41,13 @@ func createTopic(ctx context.Context, c *cli.Context, client *trimq.Client) erro
 	if err != nil {
 		return err
 	}
+	configs, err := keyValues(c.StringSlice("config"))
+	if err != nil {
+		return err
+	}
 	existed, err := client.CreateTopic(ctx, trimq.TopicSpec{
 		Name: name[0], Partitions: uint32(c.Uint("partitions")), Level: level,
-		RetentionBytes: c.Int64("retention-bytes"), RetentionMS: c.Duration("retention").Milliseconds(),
+		RetentionBytes: c.Int64("retention-bytes"), RetentionMS: c.Duration("retention").Milliseconds(), Configs: configs,
 	})
 	if err != nil {
 		return err
@@ -53,6 +63,7 @@ type topicView struct {
 	RetentionBytes int64           `json:"retention_bytes"`
 	RetentionMS    int64           `json:"retention_ms"`
 	Created        time.Time       `json:"created"`
+	Configs        configView      `json:"configs"`
 	Partitions     []partitionView `json:"partitions"`
 }
 
@@ -69,7 +80,7 @@ func viewTopics(topics []trimq.TopicInfo) []topicView {
 	for i, t := range topics {
 		all[i] = topicView{
 			Name: t.Name, UUID: hex.EncodeToString(t.UUID[:]), Level: levelName(t.Level),
-			RetentionBytes: t.RetentionBytes, RetentionMS: t.RetentionMS, Created: time.UnixMilli(t.CreatedMS).UTC(),
+			RetentionBytes: t.RetentionBytes, RetentionMS: t.RetentionMS, Created: time.UnixMilli(t.CreatedMS).UTC(), Configs: viewConfigs(t.Configs),
 		}
 		for n, p := range t.Partitions {
 			all[i].Partitions = append(all[i].Partitions, partitionView{Partition: n, Index: p.Index, Next: p.Next, Visible: p.Visible})
@@ -86,13 +97,13 @@ func listTopics(ctx context.Context, c *cli.Context, client *trimq.Client) error
 	if err != nil {
 		return err
 	}
-	t := newTable("TOPIC", "PARTITIONS", "LEVEL", "RECORDS", "RETENTION")
+	t := newTable("TOPIC", "PARTITIONS", "LEVEL", "RECORDS", "RETENTION", "CONFIGURATION")
 	for _, topic := range topics {
 		records := uint64(0)
 		for _, p := range topic.Partitions {
 			records += p.Visible
 		}
-		t.add(topic.Name, len(topic.Partitions), levelName(topic.Level), records, retention(topic))
+		t.add(topic.Name, len(topic.Partitions), levelName(topic.Level), records, retention(topic), viewConfigs(topic.Configs).String())
 	}
 	return show(c, viewTopics(topics), t)
 }

@@ -7,6 +7,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/topicconf"
 )
 
 // createRequest asks for a topic. change may alter it.
@@ -34,7 +36,7 @@ func TestCreateTopics(t *testing.T) {
 		s := newStub(t)
 		resp := call1(s, version, createRequest("a", 3, with("retention.ms", "5000")), kmsg.NewPtrCreateTopicsResponse()).Topics[0]
 		a := s.topics["a"]
-		if resp.ErrorCode != 0 || len(a.Partitions) != 3 || a.RetentionMS != 5000 || version >= 5 && resp.NumPartitions != 3 || version >= 7 && resp.TopicID != a.UUID {
+		if resp.ErrorCode != 0 || len(a.Partitions) != 3 || topicconf.Text(a.Configs) != "retention.ms=5000" || version >= 5 && resp.NumPartitions != 3 || version >= 7 && resp.TopicID != a.UUID {
 			t.Errorf("version %d: %+v, %+v", version, resp, a)
 		}
 		if again := call1(s, version, createRequest("a", 3, nil), kmsg.NewPtrCreateTopicsResponse()).Topics[0]; again.ErrorCode != codeTopicExists {
@@ -70,7 +72,9 @@ func TestCreateTopicsRefusals(t *testing.T) {
 		{createRequest("a", 0, nil), codeInvalidPartitions},
 		{createRequest("a", 1, func(m *kmsg.CreateTopicsRequestTopic) { m.ReplicationFactor = 3 }), codeInvalidReplication},
 		{createRequest("a", 1, with("no.such.key", "1")), codeInvalidConfig},
-		{createRequest("a", 1, with("cleanup.policy", "compact")), codeInvalidConfig},
+		{createRequest("a", 1, with("cleanup.policy", "shred")), codeInvalidConfig},
+		{createRequest("a", 1, with("compression.type", "gzip")), codeInvalidConfig},
+		{createRequest("a", 1, with("min.insync.replicas", "2")), codeInvalidConfig},
 		{createRequest("a", 1, with("retention.ms", "soon")), codeInvalidConfig},
 		{createRequest("a", 1, replicas(nodeID, 5)), codeInvalidAssignment},
 		{createRequest("a", 1, func(m *kmsg.CreateTopicsRequestTopic) { replicas(nodeID)(m); m.NumPartitions = 4 }), codeInvalidRequest},
@@ -145,7 +149,7 @@ func TestCreatePartitions(t *testing.T) {
 func TestDescribeConfigs(t *testing.T) {
 	for version := int16(1); version <= 4; version++ {
 		s := newStub(t)
-		s.topic("a", 2).RetentionBytes = 1 << 20
+		s.topic("a", 2).Configs = []ipc.Header{{Key: "retention.bytes", Value: "1048576"}}
 		req := kmsg.NewPtrDescribeConfigsRequest()
 		req.IncludeSynonyms = true
 		for _, r := range []struct {
@@ -167,7 +171,7 @@ func TestDescribeConfigs(t *testing.T) {
 				set = append(set, g.Name+"="+*g.Value)
 			}
 		}
-		if len(list[0].Configs) != len(topicConfigs) || !slices.Equal(set, []string{"retention.bytes=1048576"}) {
+		if len(list[0].Configs) != len(topicconf.Keys()) || !slices.Equal(set, []string{"retention.bytes=1048576"}) {
 			t.Errorf("version %d: %+v, set are %v", version, list[0], set)
 		}
 		if len(list[1].Configs) != 1 || *list[1].Configs[0].Value != "-1" || len(list[1].Configs[0].ConfigSynonyms) != 1 {

@@ -1,6 +1,12 @@
 package kafkaconn
 
-import "github.com/trimq/trimq/protocol/admin"
+import (
+	"slices"
+
+	"github.com/trimq/trimq/protocol/admin"
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/topicconf"
+)
 
 // topicID is a topic's UUID.
 type topicID = [16]byte
@@ -10,6 +16,19 @@ type topic struct {
 	name    string
 	id      topicID
 	indexes []uint64 // of partitions 0, 1, …
+	configs []ipc.Header
+	set     topicconf.Settings // what they mean
+}
+
+// configure gives the topic its configuration.
+func (t *topic) configure(configs []ipc.Header) { t.configs, t.set = configs, topicconf.Read(configs) }
+
+// maxBatch is how large a batch of a producer may be, in bytes.
+func (t *topic) maxBatch() int {
+	if t.set.MaxMessageBytes >= 0 {
+		return int(t.set.MaxMessageBytes)
+	}
+	return topicconf.DefaultMaxMessageBytes
 }
 
 // partition is a partition by its topic and number.
@@ -33,12 +52,13 @@ func (k *catalogue) clear() {
 // learn takes in what logicsrv says of a topic.
 func (k *catalogue) learn(info *admin.TopicInfo) *topic {
 	if old := k.byName[info.Name]; old != nil {
-		if old.id == info.UUID && len(old.indexes) == len(info.Partitions) {
+		if old.id == info.UUID && len(old.indexes) == len(info.Partitions) && slices.Equal(old.configs, info.Configs) {
 			return old
 		}
 		k.forget(old)
 	}
 	t := &topic{name: info.Name, id: info.UUID, indexes: make([]uint64, len(info.Partitions))}
+	t.configure(info.Configs)
 	for i := range info.Partitions {
 		t.indexes[i] = info.Partitions[i].Index
 		k.byIndex[t.indexes[i]] = partition{t, int32(i)}

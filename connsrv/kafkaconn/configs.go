@@ -8,99 +8,90 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/trimq/trimq/protocol/admin"
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/topicconf"
 )
 
-// What Kafka's clients call configuration. Of a topic, retention is the client's to set when it
-// creates it; the other keys say how things are, and no other value of them is taken. What Kafka has
-// besides is not known here, and refused: to accept it would promise what is not done.
+// What Kafka's clients call configuration. That of a topic is its own, and package topicconf knows its
+// keys; that of this broker comes from its configuration file, and is shown as far as it has words in
+// Kafka's language. What Kafka has besides is not known here, and refused: to accept it would promise
+// what is not done.
 
-// config is one key.
-type config struct {
-	name string
-	kind kmsg.ConfigType
-	// value is that of a topic, or of the broker where there is no topic. "": the key is none of
-	// the broker's.
-	value func(c *Conn, t *admin.TopicInfo) string
-	set   func(t *admin.CreateTopic, value int64) // nil: it cannot be set
+// brokerConfig is a key of this broker.
+type brokerConfig struct {
+	name  string
+	kind  kmsg.ConfigType
+	value func(c *Conn) string
+	file  bool // the configuration file says it
 }
-
-// unlimited is Kafka's word for no limit.
-const unlimited = "-1"
 
 // fixed is the value of a key that has no other.
-func fixed(v string) func(*Conn, *admin.TopicInfo) string {
-	return func(*Conn, *admin.TopicInfo) string { return v }
+func fixed(v string) func(*Conn) string { return func(*Conn) string { return v } }
+
+// asTopics is the value of a key that says what topics have that do not say.
+func asTopics(key string) func(*Conn) string { return fixed(topicconf.Value(nil, key)) }
+
+var brokerConfigs = []brokerConfig{
+	{"advertised.listeners", kmsg.ConfigTypeString, func(c *Conn) string {
+		at := c.advertised()
+		return fmt.Sprintf("PLAINTEXT://%s:%d", at.Host, at.Port)
+	}, true},
+	{"auto.create.topics.enable", kmsg.ConfigTypeBoolean, func(c *Conn) string { return strconv.FormatBool(c.settings.AutoCreate) }, true},
+	{"broker.id", kmsg.ConfigTypeInt, fixed(strconv.Itoa(nodeID)), true},
+	{"compression.type", kmsg.ConfigTypeString, asTopics("compression.type"), false},
+	{"default.replication.factor", kmsg.ConfigTypeInt, fixed("1"), false},
+	{"delete.topic.enable", kmsg.ConfigTypeBoolean, fixed("true"), false},
+	{"log.cleanup.policy", kmsg.ConfigTypeList, asTopics(topicconf.CleanupPolicy), false},
+	{"log.message.timestamp.type", kmsg.ConfigTypeString, asTopics(topicconf.TimestampType), false},
+	{"log.retention.bytes", kmsg.ConfigTypeLong, asTopics(topicconf.RetentionBytes), false},
+	{"log.retention.ms", kmsg.ConfigTypeLong, asTopics(topicconf.RetentionMS), false},
+	{"message.max.bytes", kmsg.ConfigTypeInt, asTopics(topicconf.MaxMessageBytes), false},
+	{"min.insync.replicas", kmsg.ConfigTypeInt, asTopics(topicconf.MinInSync), false},
+	{"node.id", kmsg.ConfigTypeInt, fixed(strconv.Itoa(nodeID)), true},
+	{"num.partitions", kmsg.ConfigTypeInt, func(c *Conn) string { return strconv.Itoa(int(c.settings.Partitions)) }, true},
 }
 
-// limitText is a limit as Kafka writes it.
-func limitText(n int64) string {
-	if n == 0 {
-		return unlimited
-	}
-	return strconv.FormatInt(n, 10)
+// shownConfig is a key with its value, as all responses show it.
+type shownConfig struct {
+	name, value string
+	kind        kmsg.ConfigType
+	source      kmsg.ConfigSource
+	readOnly    bool
+	synonyms    []shownConfig // from where the value comes, and what it would be otherwise
 }
 
-var topicConfigs = []config{
-	{name: "cleanup.policy", kind: kmsg.ConfigTypeList, value: fixed("delete")},
-	{name: "compression.type", kind: kmsg.ConfigTypeString, value: fixed("producer")},
-	{name: "max.message.bytes", kind: kmsg.ConfigTypeInt, value: func(c *Conn, _ *admin.TopicInfo) string {
-		return strconv.Itoa(c.loop.Lane.MaxBatch)
-	}},
-	{name: "message.timestamp.type", kind: kmsg.ConfigTypeString, value: fixed("CreateTime")},
-	{name: "min.insync.replicas", kind: kmsg.ConfigTypeInt, value: fixed("1")},
-	{
-		name: "retention.bytes", kind: kmsg.ConfigTypeLong,
-		value: func(_ *Conn, t *admin.TopicInfo) string { return limitText(t.RetentionBytes) },
-		set:   func(t *admin.CreateTopic, v int64) { t.RetentionBytes = v },
-	},
-	{
-		name: "retention.ms", kind: kmsg.ConfigTypeLong,
-		value: func(_ *Conn, t *admin.TopicInfo) string { return limitText(t.RetentionMS) },
-		set:   func(t *admin.CreateTopic, v int64) { t.RetentionMS = v },
-	},
-	{name: "unclean.leader.election.enable", kind: kmsg.ConfigTypeBoolean, value: fixed("false")},
+// configTypes are Kafka's names for the types of values.
+var configTypes = map[topicconf.Kind]kmsg.ConfigType{
+	topicconf.Bool: kmsg.ConfigTypeBoolean, topicconf.String: kmsg.ConfigTypeString, topicconf.Int: kmsg.ConfigTypeInt,
+	topicconf.Long: kmsg.ConfigTypeLong, topicconf.Double: kmsg.ConfigTypeDouble, topicconf.List: kmsg.ConfigTypeList,
 }
 
-var brokerConfigs = []config{
-	{name: "auto.create.topics.enable", kind: kmsg.ConfigTypeBoolean, value: func(c *Conn, _ *admin.TopicInfo) string {
-		return strconv.FormatBool(c.settings.AutoCreate)
-	}},
-	{name: "default.replication.factor", kind: kmsg.ConfigTypeInt, value: fixed("1")},
-	{name: "message.max.bytes", kind: kmsg.ConfigTypeInt, value: func(c *Conn, _ *admin.TopicInfo) string {
-		return strconv.Itoa(c.loop.Lane.MaxBatch)
-	}},
-	{name: "num.partitions", kind: kmsg.ConfigTypeInt, value: func(c *Conn, _ *admin.TopicInfo) string {
-		return strconv.Itoa(int(c.settings.Partitions))
-	}},
-}
-
-// isDefault tells whether a topic's value is the one that it has if its creator says nothing.
-func (g *config) isDefault(value string) bool { return g.set == nil || value == unlimited }
-
-// configure applies what the creator of a topic wants of it; the text says what cannot be had.
-func (c *Conn) configure(t *admin.CreateTopic, name string, value *string) (refusal string) {
-	i := slices.IndexFunc(topicConfigs, func(g config) bool { return g.name == name })
-	if i < 0 {
-		return fmt.Sprintf("%s is not known here", name)
-	}
-	g := &topicConfigs[i]
-	switch {
-	case value == nil:
-		return ""
-	case g.set == nil:
-		if is := g.value(c, &admin.TopicInfo{}); *value != is {
-			return fmt.Sprintf("%s is %s and cannot be %s", name, is, *value)
+// shownTopic lists the configuration of a topic.
+func shownTopic(configs []ipc.Header) (list []shownConfig) {
+	for _, key := range topicconf.Keys() {
+		g := shownConfig{name: key.Name, value: key.Default, kind: configTypes[key.Kind], source: kmsg.ConfigSourceDefaultConfig}
+		byDefault := g
+		if topicconf.IsSet(configs, key.Name) {
+			g.value, g.source = topicconf.Value(configs, key.Name), kmsg.ConfigSourceDynamicTopicConfig
+			g.synonyms = append(g.synonyms, g)
 		}
-		return ""
+		g.synonyms = append(g.synonyms, byDefault)
+		list = append(list, g)
 	}
-	n, err := strconv.ParseInt(*value, 10, 64)
-	switch {
-	case err != nil || n < -1 || n == 0:
-		return fmt.Sprintf("%s = %q: want a number above 0, or -1 for no limit", name, *value)
-	case n > 0:
-		g.set(t, n)
+	return list
+}
+
+// shownBroker lists the configuration of this broker.
+func (c *Conn) shownBroker() (list []shownConfig) {
+	for _, key := range brokerConfigs {
+		g := shownConfig{name: key.name, value: key.value(c), kind: key.kind, source: kmsg.ConfigSourceDefaultConfig, readOnly: true}
+		if key.file {
+			g.source = kmsg.ConfigSourceStaticBrokerConfig
+		}
+		g.synonyms = append(g.synonyms, g)
+		list = append(list, g)
 	}
-	return ""
+	return list
 }
 
 // describeConfigs tells the configuration of topics and of this broker.
@@ -112,11 +103,18 @@ func (c *Conn) describeConfigs(k *call, m *kmsg.DescribeConfigsRequest) {
 		}
 	}
 	answer := func(list []admin.TopicInfo, err error) {
-		resp := kmsg.NewPtrDescribeConfigsResponse()
-		for i := range m.Resources {
-			resp.Resources = append(resp.Resources, c.describedResource(m, &m.Resources[i], list, err))
-		}
-		c.finish(k, resp)
+		c.groupSettings(k, groupsIn(m), func(of map[string][]admin.Setting, groupErr error) {
+			resp := kmsg.NewPtrDescribeConfigsResponse()
+			for i := range m.Resources {
+				ask := &m.Resources[i]
+				if ask.ResourceType == kmsg.ConfigResourceTypeGroupConfig {
+					resp.Resources = append(resp.Resources, describedGroup(m, ask, of, groupErr))
+				} else {
+					resp.Resources = append(resp.Resources, c.describedResource(m, ask, list, err))
+				}
+			}
+			c.finish(k, resp)
+		})
 	}
 	if len(names) == 0 {
 		answer(nil, nil)
@@ -133,12 +131,12 @@ func (c *Conn) describedResource(
 	r.ResourceType, r.ResourceName = ask.ResourceType, ask.ResourceName
 	at := slices.IndexFunc(list, func(t admin.TopicInfo) bool { return t.Name == ask.ResourceName })
 	switch {
-	case ask.ResourceType == kmsg.ConfigResourceTypeBroker && (ask.ResourceName == "" || ask.ResourceName == strconv.Itoa(nodeID)):
-		r.Configs = c.described(m, ask, brokerConfigs, kmsg.ConfigSourceStaticBrokerConfig, nil)
+	case ask.ResourceType == kmsg.ConfigResourceTypeBroker && thisBroker(ask.ResourceName):
+		r.Configs = listed(m, ask, c.shownBroker())
 	case ask.ResourceType == kmsg.ConfigResourceTypeTopic && at >= 0:
-		r.Configs = c.described(m, ask, topicConfigs, kmsg.ConfigSourceDynamicTopicConfig, &list[at])
+		r.Configs = listed(m, ask, shownTopic(list[at].Configs))
 	case ask.ResourceType == kmsg.ConfigResourceTypeTopic && validTopic(ask.ResourceName):
-		if r.ErrorCode = codeOf(err); err == nil {
+		if r.ErrorCode, r.ErrorMessage = codeOf(err), textOf(err); err == nil {
 			r.ErrorCode = codeUnknownTopic
 		}
 	case ask.ResourceType == kmsg.ConfigResourceTypeTopic:
@@ -149,27 +147,37 @@ func (c *Conn) describedResource(
 	return r
 }
 
-// described lists the keys that are asked for.
-func (c *Conn) described(
-	m *kmsg.DescribeConfigsRequest, ask *kmsg.DescribeConfigsRequestResource, table []config, source kmsg.ConfigSource, t *admin.TopicInfo,
+// thisBroker tells whether a resource is this broker, or what all brokers have in common.
+func thisBroker(name string) bool { return name == "" || name == strconv.Itoa(nodeID) }
+
+// listed lists the keys that are asked for.
+func listed(
+	m *kmsg.DescribeConfigsRequest, ask *kmsg.DescribeConfigsRequestResource, all []shownConfig,
 ) (list []kmsg.DescribeConfigsResponseResourceConfig) {
-	for i := range table {
-		g := &table[i]
+	for i := range all {
+		g := &all[i]
 		if ask.ConfigNames != nil && !slices.Contains(ask.ConfigNames, g.name) {
 			continue
 		}
 		d := kmsg.NewDescribeConfigsResponseResourceConfig()
-		value := g.value(c, t)
-		d.Name, d.Value, d.ReadOnly, d.ConfigType, d.Source = g.name, &value, true, g.kind, kmsg.ConfigSourceDefaultConfig
-		if d.IsDefault = t == nil || g.isDefault(value); !d.IsDefault || t == nil {
-			d.Source = source
-		}
+		d.Name, d.Value, d.ReadOnly, d.ConfigType, d.Source = g.name, &g.value, g.readOnly, g.kind, g.source
+		d.IsDefault = g.source == kmsg.ConfigSourceDefaultConfig
 		if m.IncludeSynonyms {
-			s := kmsg.NewDescribeConfigsResponseResourceConfigConfigSynonym()
-			s.Name, s.Value, s.Source = g.name, &value, d.Source
-			d.ConfigSynonyms = append(d.ConfigSynonyms, s)
+			for j := range g.synonyms {
+				s := kmsg.NewDescribeConfigsResponseResourceConfigConfigSynonym()
+				s.Name, s.Value, s.Source = g.synonyms[j].name, &g.synonyms[j].value, g.synonyms[j].source
+				d.ConfigSynonyms = append(d.ConfigSynonyms, s)
+			}
 		}
 		list = append(list, d)
 	}
 	return list
+}
+
+// refusedConfigs is why a topic cannot have a configuration, though its keys and values are sound; nil: it can.
+func (c *Conn) refusedConfigs(configs []ipc.Header) error {
+	if n, _ := strconv.Atoi(topicconf.Value(configs, topicconf.MinInSync)); n > c.settings.MaxReplication {
+		return fmt.Errorf("%s = %d: there is one copy of a topic here, and kafka_max_replication is %d", topicconf.MinInSync, n, c.settings.MaxReplication)
+	}
+	return nil
 }

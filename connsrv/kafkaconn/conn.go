@@ -40,8 +40,9 @@ type Conn struct {
 	watches map[uint64]uint64 // indexes with a Wait in logicsrv, and its number
 
 	patterns  map[string]*pattern // of members of modern groups
-	resyncReq uint64              // all that is parked below is told
-	recalled  []recalled          // answers from before a hand-over that are to be looked at again
+	shares    map[shareKey]*shareSession
+	resyncReq uint64     // all that is parked below is told
+	recalled  []recalled // answers from before a hand-over that are to be looked at again
 }
 
 var _ session.Protocol = (*Conn)(nil)
@@ -135,6 +136,10 @@ func (c *Conn) serve(k *call, req kmsg.Request) {
 		c.fetch(k, m)
 	case *kmsg.ListOffsetsRequest:
 		c.listOffsets(k, m)
+	case *kmsg.ShareFetchRequest:
+		c.shareFetch(k, m)
+	case *kmsg.ShareAcknowledgeRequest:
+		c.shareAcknowledge(k, m)
 	case *kmsg.OffsetForLeaderEpochRequest:
 		c.offsetForLeaderEpoch(k, m)
 	case *kmsg.InitProducerIDRequest:
@@ -174,6 +179,24 @@ func (c *Conn) serveGroup(k *call, req kmsg.Request) {
 	case *kmsg.ConsumerGroupDescribeRequest:
 		c.consumerGroupDescribe(k, m)
 	default:
+		c.serveShareGroup(k, req)
+	}
+}
+
+// serveShareGroup carries a request about a share group out.
+func (c *Conn) serveShareGroup(k *call, req kmsg.Request) {
+	switch m := req.(type) {
+	case *kmsg.ShareGroupHeartbeatRequest:
+		c.shareGroupHeartbeat(k, m)
+	case *kmsg.ShareGroupDescribeRequest:
+		c.shareGroupDescribe(k, m)
+	case *kmsg.DescribeShareGroupOffsetsRequest:
+		c.describeShareGroupOffsets(k, m)
+	case *kmsg.AlterShareGroupOffsetsRequest:
+		c.alterShareGroupOffsets(k, m)
+	case *kmsg.DeleteShareGroupOffsetsRequest:
+		c.deleteShareGroupOffsets(k, m)
+	default:
 		c.serveAdmin(k, req)
 	}
 }
@@ -187,8 +210,14 @@ func (c *Conn) serveAdmin(k *call, req kmsg.Request) {
 		c.deleteTopics(k, m)
 	case *kmsg.CreatePartitionsRequest:
 		c.createPartitions(k, m)
+	case *kmsg.DeleteRecordsRequest:
+		c.deleteRecords(k, m)
 	case *kmsg.DescribeConfigsRequest:
 		c.describeConfigs(k, m)
+	case *kmsg.AlterConfigsRequest:
+		c.alterConfigs(k, m)
+	case *kmsg.IncrementalAlterConfigsRequest:
+		c.incrementalAlterConfigs(k, m)
 	case *kmsg.DescribeClusterRequest:
 		c.describeCluster(k, m)
 	case *kmsg.DescribeTopicPartitionsRequest:
@@ -258,6 +287,9 @@ func (c *Conn) Deadline(nowMS int64) {
 	if len(c.line) > 0 && c.line[0].fetch != nil {
 		c.continueFetch(c.line[0])
 	}
+	if len(c.line) > 0 && c.line[0].share != nil && (c.state == stateDraining || nowMS >= c.line[0].share.deadlineMS) {
+		c.endPulls(c.line[0])
+	}
 	c.closeIfDrained()
 }
 
@@ -270,6 +302,7 @@ func (c *Conn) Broadcast(ipc.Type, []byte) {}
 // Closed tells logicsrv, if it knows the connection.
 func (c *Conn) Closed() {
 	c.state = stateClosed
+	c.closeShares()
 	c.loop.Lane.Forget(c.link)
 	if c.told {
 		m := ipc.ConnClosed{Head: c.head(0)}

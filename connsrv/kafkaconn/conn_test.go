@@ -109,17 +109,44 @@ func TestListOffsets(t *testing.T) {
 	a := s.topic("a", 2)
 	s.store(a.Partitions[0].Index, testBatch(10, 10)) // times 1000 to 1009
 	s.store(a.Partitions[0].Index, testBatch(20, 10)) // times 1000 to 1019
-	for version := int16(1); version <= 6; version++ {
+	for version := int16(1); version <= 11; version++ {
 		for _, row := range []struct{ time, offset, at int64 }{
 			{timeLatest, 30, -1}, {timeEarliest, 0, -1}, {0, 0, 1000}, {1005, 5, 1005}, {1015, 25, 1015}, {1020, -1, -1},
+			{timeMax, 29, 1019}, {timeEarliestLocal, 0, -1}, {timeLatestTiered, -1, -1}, {timePendingUpload, -1, -1},
 		} {
+			if version < sinceVersion[row.time] {
+				row.offset, row.at = -1, -1
+			}
 			got := call1(s, version, offsetsRequest("a", 3, row.time), kmsg.NewPtrListOffsetsResponse()).Topics[0].Partitions
-			if p := got[0]; p.Offset != row.offset || p.Timestamp != row.at || p.ErrorCode != 0 {
+			if p := got[0]; p.Offset != row.offset || p.Timestamp != row.at || (p.ErrorCode == codeUnsupportedVersion) != (version < sinceVersion[row.time]) {
 				t.Errorf("version %d, time %d: %+v", version, row.time, p)
 			}
-			if got[1].Offset > 0 || got[2].ErrorCode != codeUnknownTopic {
+			if got[1].Offset > 0 || got[2].ErrorCode != codeUnknownTopic && version >= sinceVersion[row.time] {
 				t.Errorf("version %d, time %d: %+v", version, row.time, got[1:])
 			}
+		}
+	}
+}
+
+// TestListOffsetsOfWhatIsLeft: the index tells of each batch the latest time up to there, which may
+// have been that of a record that is gone.
+func TestListOffsetsOfWhatIsLeft(t *testing.T) {
+	s := newStub(t)
+	index := s.topic("a", 1).Partitions[0].Index
+	s.store(index, testBatch(10, 10)) // times 1000 to 1009
+	s.store(index, testBatch(2, 10))  // 1000, 1001; the index says 1009
+	s.store(index, testBatch(7, 10))  // 1000 to 1006
+	for _, row := range []struct {
+		start              uint64
+		time, offset, want int64
+	}{{3, 1001, 3, 1003}, {9, 1000, 9, 1009}, {10, 1001, 11, 1001}, {10, 1003, 15, 1003}, {11, 1000, 11, 1001}, {10, 1007, -1, -1}} {
+		s.begin(index, row.start)
+		req, topic, p := kmsg.NewPtrListOffsetsRequest(), kmsg.NewListOffsetsRequestTopic(), kmsg.NewListOffsetsRequestTopicPartition()
+		p.Timestamp, topic.Topic = row.time, "a"
+		topic.Partitions = append(topic.Partitions, p)
+		req.Topics = append(req.Topics, topic)
+		if got := call1(s, 7, req, kmsg.NewPtrListOffsetsResponse()).Topics[0].Partitions[0]; got.Offset != row.offset || got.Timestamp != row.want {
+			t.Errorf("from %d, time %d: %+v", row.start, row.time, got)
 		}
 	}
 }

@@ -26,7 +26,7 @@ func (c *Conn) findCoordinator(k *call, m *kmsg.FindCoordinatorRequest) {
 			found.NodeID, found.Host, found.Port = nodeID, at.Host, int32(at.Port)
 		} else {
 			found.NodeID, found.Port, found.ErrorCode = -1, -1, codeInvalidRequest
-			found.ErrorMessage = kmsg.StringPtr("only groups have coordinators: transactions and share groups are not served")
+			found.ErrorMessage = kmsg.StringPtr("only groups have coordinators: transactions are not served, and what a share group has got done is looked after by the coordinator of the group")
 		}
 		resp.Coordinators = append(resp.Coordinators, found)
 	}

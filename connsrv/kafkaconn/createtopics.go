@@ -2,12 +2,13 @@ package kafkaconn
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/topicconf"
 )
 
 // createTopics creates topics, each by itself: some may be there already, and some be refused.
@@ -77,16 +78,28 @@ func (c *Conn) topicSpec(m *kmsg.CreateTopicsRequestTopic, version int16, spec *
 	if f := m.ReplicationFactor; len(m.ReplicaAssignment) == 0 && f != -1 && (f < 1 || int(f) > c.settings.MaxReplication) {
 		return codeInvalidReplication, fmt.Sprintf("replication factor %d; this broker stands alone, and kafka_max_replication is %d", f, c.settings.MaxReplication)
 	}
-	var refusals []string
-	for _, g := range m.Configs {
-		if refusal := c.configure(spec, g.Name, g.Value); refusal != "" {
-			refusals = append(refusals, refusal)
-		}
-	}
-	if len(refusals) > 0 {
-		return codeInvalidConfig, strings.Join(refusals, "; ")
+	if err := c.configure(spec, m.Configs); err != nil {
+		return codeInvalidConfig, err.Error()
 	}
 	return codeNone, ""
+}
+
+// configure reads what configuration a topic shall have. A key without a value has its default.
+func (c *Conn) configure(spec *admin.CreateTopic, list []kmsg.CreateTopicsRequestTopicConfig) error {
+	var changes []topicconf.Change
+	for _, g := range list {
+		if g.Value != nil {
+			changes = append(changes, topicconf.Change{Key: g.Name, Value: *g.Value})
+		} else if topicconf.Find(g.Name) == nil {
+			return fmt.Errorf("%s is no key that is known here", g.Name)
+		}
+	}
+	configs, err := topicconf.Apply(nil, false, changes)
+	if err == nil {
+		err = c.refusedConfigs(configs)
+	}
+	spec.Configs = configs
+	return err
 }
 
 // checkReplicas wants each partition once, and on this broker.
@@ -124,26 +137,20 @@ func (c *Conn) created(k *call, m *kmsg.CreateTopicsRequest, resp *kmsg.CreateTo
 				t.ErrorCode, t.ErrorMessage = codeTopicExists, kmsg.StringPtr("the topic is there already")
 				continue
 			case info == nil:
-				info = &admin.TopicInfo{
-					RetentionBytes: specs[i].RetentionBytes, RetentionMS: specs[i].RetentionMS, Partitions: make([]admin.PartitionInfo, specs[i].Partitions),
-				}
+				info = &admin.TopicInfo{Configs: specs[i].Configs, Partitions: make([]admin.PartitionInfo, specs[i].Partitions)}
 			}
 			t.TopicID, t.NumPartitions, t.ReplicationFactor = info.UUID, int32(len(info.Partitions)), 1
-			t.Configs = c.createdConfigs(info)
+			t.Configs = createdConfigs(info.Configs)
 		}
 		c.finish(k, resp)
 	})
 }
 
 // createdConfigs are a topic's settings, in the form of CreateTopics.
-func (c *Conn) createdConfigs(t *admin.TopicInfo) (list []kmsg.CreateTopicsResponseTopicConfig) {
-	for i := range topicConfigs {
+func createdConfigs(configs []ipc.Header) (list []kmsg.CreateTopicsResponseTopicConfig) {
+	for _, shown := range shownTopic(configs) {
 		g := kmsg.NewCreateTopicsResponseTopicConfig()
-		value := topicConfigs[i].value(c, t)
-		g.Name, g.Value, g.ReadOnly, g.Source = topicConfigs[i].name, &value, true, int8(kmsg.ConfigSourceDefaultConfig)
-		if !topicConfigs[i].isDefault(value) {
-			g.Source = int8(kmsg.ConfigSourceDynamicTopicConfig)
-		}
+		g.Name, g.Value, g.Source = shown.name, &shown.value, int8(shown.source)
 		list = append(list, g)
 	}
 	return list

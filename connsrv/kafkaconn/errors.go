@@ -24,6 +24,7 @@ const (
 	codeUnknownMember        = 25
 	codeInvalidSession       = 26
 	codeRebalanceInProgress  = 27
+	codeInvalidTimestamp     = 32
 	codeUnsupportedVersion   = 35
 	codeTopicExists          = 36
 	codeInvalidPartitions    = 37
@@ -51,6 +52,10 @@ const (
 	codeUnreleasedInstanceID = 111
 	codeUnsupportedAssignor  = 112
 	codeStaleMemberEpoch     = 113
+	codeInvalidRecordState   = 121
+	codeShareSessionNotFound = 122
+	codeInvalidShareEpoch    = 123
+	codeShareSessionLimit    = 133
 )
 
 // kafkaCodes are Kafka's words for ours. What is not here is our own matter: codeUnknown.
@@ -98,6 +103,14 @@ func codeOf(err error) int16 {
 		}
 	}
 	return codeUnknown
+}
+
+// configCode is Kafka's code for an error about a configuration.
+func configCode(err error) int16 {
+	if is(err, errcode.InvalidArgument) {
+		return codeInvalidConfig
+	}
+	return codeOf(err)
 }
 
 // is tells whether an error has one of our codes.

@@ -129,10 +129,11 @@ func FuzzReply(f *testing.F) {
 		for _, req := range []kmsg.Request{
 			metadataRequest(true, "a"), asksToStore(-1, "a", testBatch(1, 1)), fetchRequest(500, 1, 1000, from{"a", 0, 0}), kmsg.NewPtrInitProducerIDRequest(),
 			joinRequest(), commitRequest("m1", "b", 5), &kmsg.OffsetFetchRequest{Groups: []kmsg.OffsetFetchRequestGroup{{Group: "g"}}},
-			createRequest("b", 2, nil), kmsg.NewPtrListGroupsRequest(),
+			createRequest("b", 2, nil), kmsg.NewPtrListGroupsRequest(), shareRequest([16]byte{1}),
 		} {
 			r := newRig(t)
-			r.loop.topics.byName["b"] = &topic{name: "b", indexes: []uint64{10}}
+			b := &topic{name: "b", id: topicID{1}, indexes: []uint64{10}}
+			r.loop.topics.byName["b"], r.loop.topics.byID[b.id], r.loop.topics.byIndex[10] = b, b, partition{b, 0}
 			r.feed(stream(req))
 			r.conn.Reply(ipc.Type(typ), payload)
 			r.feed(stream(fetchRequest(500, 1, 1000, from{"b", 0, 0})))

@@ -43,6 +43,9 @@ func listedGroup(s *admin.GroupSummary) kmsg.ListGroupsResponseGroup {
 	if s.Type == admin.GroupModern {
 		g.ProtocolType, g.GroupType = typeConsumer, typeConsumer
 	}
+	if s.Type == admin.GroupShare {
+		g.ProtocolType, g.GroupType = typeShare, typeShare
+	}
 	return g
 }
 
@@ -72,7 +75,7 @@ func (c *Conn) describeGroups(k *call, m *kmsg.DescribeGroupsRequest) {
 		for _, name := range m.Groups {
 			g := kmsg.NewDescribeGroupsResponseGroup()
 			g.Group, g.State, g.ErrorCode = name, stateDead, codeOf(err)
-			if d := byName[name]; d != nil && d.Type != admin.GroupModern {
+			if d := byName[name]; d != nil && d.Type != admin.GroupModern && d.Type != admin.GroupShare {
 				describeClassic(&g, d)
 			} else if m.Version >= 6 && err == nil {
 				g.ErrorCode, g.ErrorMessage = codeGroupNotFound, kmsg.StringPtr("there is no classic group of this name")

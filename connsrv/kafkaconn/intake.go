@@ -216,8 +216,8 @@ func (c *Conn) takePartition(r *reader) (pause bool) {
 		c.askFor(in.topic.name)
 		return true
 	}
-	part := producedPart{number: number, index: index, base: -1}
-	if part.code = c.refusal(in.k.produce, ok, n); part.code == codeNone {
+	part := producedPart{number: number, index: index, base: -1, timeMS: -1}
+	if part.code = c.refusal(in.k.produce, in.topic, ok, n); part.code == codeNone {
 		in.batch = n
 	} else {
 		in.batch, in.skip = 0, n
@@ -228,7 +228,7 @@ func (c *Conn) takePartition(r *reader) (pause bool) {
 }
 
 // refusal is why a batch of n bytes is not taken, as far as can be seen before it has come.
-func (c *Conn) refusal(p *produced, known bool, n int) int16 {
+func (c *Conn) refusal(p *produced, t *topic, known bool, n int) int16 {
 	switch {
 	case p.refusal != codeNone:
 		return p.refusal
@@ -236,7 +236,7 @@ func (c *Conn) refusal(p *produced, known bool, n int) int16 {
 		return codeUnknownTopic
 	case n == 0:
 		return codeInvalidRecord
-	case n > min(c.loop.Lane.MaxBatch, c.loop.Lane.MaxRecord-ipc.AppendSize):
+	case n > min(t.maxBatch(), c.loop.Lane.MaxBatch, c.loop.Lane.MaxRecord-ipc.AppendSize):
 		return codeMessageTooLarge
 	case c.loop.Lane.DiskFull():
 		c.loop.Lane.Counters.Add(shmqueue.ConnDiskFull, 1)

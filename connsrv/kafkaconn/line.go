@@ -25,6 +25,7 @@ type call struct {
 	req     kmsg.Request  // any other than a Produce request
 	produce *produced     // a Produce request
 	fetch   *fetching     // a Fetch request
+	share   *sharing      // a ShareFetch request
 	asks    []ask         // what was asked of logicsrv
 	unasked int           // of asks: asked before a hand-over, and not again yet
 	resp    kmsg.Response // the answer, once done
@@ -130,7 +131,7 @@ func (c *Conn) send(k *call, resp kmsg.Response) {
 
 // again tells the questions that logicsrv has parked, and must be told again after a Marker.
 func again(typ ipc.Type) bool {
-	return typ == ipc.TypeWait || typ == ipc.TypeGroupJoin || typ == ipc.TypeGroupSync
+	return typ == ipc.TypeWait || typ == ipc.TypeGroupJoin || typ == ipc.TypeGroupSync || typ == ipc.TypePullFrom
 }
 
 // ask puts a question to logicsrv, and has then called with its answer. The record's room in the

@@ -8,9 +8,16 @@ import (
 
 // Times of ListOffsets that are none.
 const (
-	timeLatest   = -1
-	timeEarliest = -2
+	timeLatest        = -1
+	timeEarliest      = -2
+	timeMax           = -3 // from version 7 on: the record with the latest time
+	timeEarliestLocal = -4 // from 8 on: of what is not in a remote store
+	timeLatestTiered  = -5 // from 9 on: the last one in a remote store
+	timePendingUpload = -6 // from 11 on: the first one that is on its way there
 )
+
+// sinceVersion is the version of ListOffsets from which on a time that is none is understood.
+var sinceVersion = map[int64]int16{timeMax: 7, timeEarliestLocal: 8, timeLatestTiered: 9, timePendingUpload: 11}
 
 // listOffsets finds offsets by time. Each visible end is asked for: all answers are bounded by it.
 func (c *Conn) listOffsets(k *call, m *kmsg.ListOffsetsRequest) {
@@ -23,7 +30,9 @@ func (c *Conn) listOffsets(k *call, m *kmsg.ListOffsetsRequest) {
 			list = append(list, wanted{t.Topic, p.Partition})
 			found := kmsg.NewListOffsetsResponseTopicPartition()
 			found.Partition, found.Timestamp, found.Offset, found.LeaderEpoch = p.Partition, -1, -1, -1
-			found.ErrorCode = epochCode(p.CurrentLeaderEpoch)
+			if found.ErrorCode = epochCode(p.CurrentLeaderEpoch); m.Version < sinceVersion[p.Timestamp] {
+				found.ErrorCode = codeUnsupportedVersion
+			}
 			t.Partitions = append(t.Partitions, found)
 		}
 		resp.Topics = append(resp.Topics, t)
@@ -69,16 +78,24 @@ func (c *Conn) offsetAt(index uint64, timeMS int64, end uint64, p *kmsg.ListOffs
 	case timeMS == timeLatest:
 		p.Offset, p.LeaderEpoch = int64(end), leaderEpoch
 		return nil
-	case timeMS == timeEarliest:
+	case timeMS == timeEarliest, timeMS == timeEarliestLocal:
 		start, err := c.loop.Lane.StartOf(index)
 		p.Offset, p.LeaderEpoch = int64(start), leaderEpoch
 		return err
+	case timeMS == timeLatestTiered, timeMS == timePendingUpload:
+		return nil // there is no remote store
+	case timeMS == timeMax:
+		latest, err := c.loop.Lane.LatestTime(index, end)
+		if err != nil || latest < 0 {
+			return err
+		}
+		timeMS = latest
 	case timeMS < 0:
 		return errcode.New(errcode.InvalidArgument, "a time of %d", timeMS)
 	}
-	offset, at, found, err := c.byTime(index, timeMS, end)
-	if err == nil && found {
-		p.Offset, p.Timestamp, p.LeaderEpoch = int64(offset), at, leaderEpoch
+	found, ok, err := c.byTime(index, timeMS, end)
+	if err == nil && ok {
+		p.Offset, p.Timestamp, p.LeaderEpoch = int64(found.offset), found.timeMS, leaderEpoch
 	}
 	return err
 }

@@ -14,10 +14,11 @@ type Settings struct {
 	WindowRequests int // Produce requests of one connection under way at most
 	WindowBytes    int // … and bytes of the ring that they hold
 	Advertised     Endpoint
-	Cluster        string // the broker's id
-	AutoCreate     bool   // topics that a client asks for are created
-	Partitions     uint32 // of topics whose creator leaves their number to us
-	MaxReplication int    // replication factors that are accepted, though there is one copy
+	Cluster        string       // the broker's id
+	AutoCreate     bool         // topics that a client asks for are created
+	Partitions     uint32       // of topics whose creator leaves their number to us
+	MaxReplication int          // replication factors that are accepted, though there is one copy
+	Clock          func() int64 // Unix time in milliseconds
 	Log            *slog.Logger
 }
 
@@ -62,6 +63,9 @@ func NewLoop(lane *session.Lane) *Loop {
 
 // IndexGone forgets the topic of an index that was deleted.
 func (l *Loop) IndexGone(index uint64) { l.topics.forgetIndex(index) }
+
+// TopicChanged forgets a topic whose configuration is another now.
+func (l *Loop) TopicChanged(name string) { l.topics.forgetName(name) }
 
 // Marked forgets all topics: what a logicsrv that has died did to some of them, nobody has told.
 func (l *Loop) Marked() { l.topics.clear() }

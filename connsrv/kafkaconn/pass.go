@@ -12,6 +12,7 @@ import (
 	"github.com/trimq/trimq/connsrv/session"
 	"github.com/trimq/trimq/protocol/invariant"
 	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/topicconf"
 )
 
 // What a room looks like when its connection is passed to the program that replaces this one
@@ -31,6 +32,7 @@ func (c *Conn) Pass(s *handover.Codec) {
 	handover.List(s, &c.line, 8, c.passCall)
 	c.passIntake(s)
 	c.passPatterns(s)
+	c.passShares(s)
 	if s.Reading() && !s.Failed() {
 		c.derive(s)
 	}
@@ -111,11 +113,12 @@ func (p *produced) pass(s *handover.Codec) {
 		handover.Int(s, &t.parts)
 		s.Check(t.parts >= 0)
 	})
-	handover.List(s, &p.parts, 5, func(s *handover.Codec, part *producedPart) {
+	handover.List(s, &p.parts, 6, func(s *handover.Codec, part *producedPart) {
 		handover.Int(s, &part.number)
 		handover.Int(s, &part.code)
 		handover.Uint(s, &part.index)
 		handover.Int(s, &part.base)
+		handover.Int(s, &part.timeMS)
 		s.String(&part.text)
 	})
 }
@@ -161,9 +164,14 @@ func (c *Conn) passTopic(s *handover.Codec, at **topic) {
 	s.String(&t.name)
 	s.Bytes(&id)
 	handover.List(s, &t.indexes, 1, func(s *handover.Codec, index *uint64) { handover.Uint(s, index) })
+	handover.List(s, &t.configs, 2, func(s *handover.Codec, g *ipc.Header) {
+		s.String(&g.Key)
+		s.String(&g.Value)
+	})
 	if s.Reading() {
-		s.Check(len(id) == len(t.id))
+		s.Check(len(id) == len(t.id) && topicconf.Sound(t.configs))
 		copy(t.id[:], id)
+		t.configure(t.configs)
 	}
 }
 

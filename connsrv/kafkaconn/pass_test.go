@@ -90,6 +90,18 @@ func TestRestless(t *testing.T) {
 		"TestConsumerGroupHeartbeat":  TestConsumerGroupHeartbeat,
 		"TestSubscriptionByPattern":   TestSubscriptionByPattern,
 		"TestConsumerGroupDescribe":   TestConsumerGroupDescribe,
+		"TestShareFetch":              TestShareFetch,
+		"TestShareFetchWaits":         TestShareFetchWaits,
+		"TestShareFetchBytes":         TestShareFetchBytes,
+		"TestShareFetchGone":          TestShareFetchGone,
+		"TestShareSession":            TestShareSession,
+		"TestShareForget":             TestShareForget,
+		"TestShareAcknowledge":        TestShareAcknowledge,
+		"TestShareLeaseOver":          TestShareLeaseOver,
+		"TestShareReset":              TestShareReset,
+		"TestShareGroup":              TestShareGroup,
+		"TestShareOffsets":            TestShareOffsets,
+		"TestGroupConfigs":            TestGroupConfigs,
 		"TestMetadata":                TestMetadata,
 		"TestAutoCreate":              TestAutoCreate,
 		"TestMetadataByID":            TestMetadataByID,
@@ -143,7 +155,7 @@ func sampleProducing(r *rig) *Conn {
 	head := requestHead{size: 1000, key: int16(kmsg.Produce), version: 9, correlation: -7}
 	first := &call{requestHead: head, number: 10, begunMS: 5, done: true, produce: &produced{
 		level: ipc.LevelDisk, silent: true, whole: true, refusal: codeInvalidTxnState,
-		topics: []producedTopic{{"a", 1}}, parts: []producedPart{{number: 3, code: codeStorage, index: 10, base: -1, text: "text"}},
+		topics: []producedTopic{{"a", 1}}, parts: []producedPart{{number: 3, code: codeStorage, index: 10, base: -1, timeMS: -1, text: "text"}},
 	}}
 	second := &call{requestHead: head, number: 11, begunMS: 6, open: 1, unasked: 1, produce: &produced{
 		topics: []producedTopic{{"a", 2}}, parts: []producedPart{{index: 10}, {index: 11}},
@@ -152,7 +164,7 @@ func sampleProducing(r *rig) *Conn {
 	c.line = []*call{first, second}
 	c.intake = &intake{
 		k: second, stage: stagePartition, flexible: true, left: 900, skip: 5, topics: 1, parts: 2,
-		topic: &topic{name: "a", id: topicID{1, 2}, indexes: []uint64{10, 11}}, asking: true, asked: "a", batch: 70,
+		topic: configured(&topic{name: "a", id: topicID{1, 2}, indexes: []uint64{10, 11}}), asking: true, asked: "a", batch: 70,
 	}
 	c.pending.Add(session.Request{Req: 2 << 8, Bytes: 1000, Command: ofBatch, Correlation: 11<<32 | 1})
 	c.pending.Add(session.Request{Req: 3 << 8, Command: ofAsk, Correlation: 11 << 32})
@@ -161,7 +173,16 @@ func sampleProducing(r *rig) *Conn {
 	c.patterns = map[string]*pattern{
 		"m1": {match: regexp.MustCompile("^(?:a.*)$"), names: []string{"x"}, told: []string{"x", "ab"}}, "m2": {match: regexp.MustCompile("^(?:b)$")},
 	}
+	c.shares = map[shareKey]*shareSession{{"g", "m"}: sampleShare()}
 	return c
+}
+
+func sampleShare() *shareSession {
+	return &shareSession{
+		shareKey: shareKey{"g", "m"}, epoch: 7, turn: 3, askedMS: 1000, settings: shareSettings{15_000, resetEarliest, true},
+		parts: []sharePart{{topicID{1}, 2}, {topicID{1}, 0}}, queues: map[topicID]uint64{{1}: 500, {2}: 501},
+		hold: shareHold{[]shareRun{{500, 10, 3, 5, 77, 20_000, 1}, {500, 10, 5, 6, 78, 20_000, 0}, {500, 11, 0, 1, 78, 20_000, 0}}},
+	}
 }
 
 func sampleAsking(r *rig) *Conn {
@@ -187,7 +208,7 @@ func TestPassEveryField(t *testing.T) {
 		samples []any
 	}{
 		{[]string{"slot", "recalled"}, []any{*a, *b}},
-		{[]string{"fetch", "resp"}, []any{*a.line[0], *a.line[1], *b.line[0]}},
+		{[]string{"fetch", "share", "resp"}, []any{*a.line[0], *a.line[1], *b.line[0]}},
 		{[]string{"then"}, []any{b.line[0].asks[0], b.line[0].asks[1]}},
 		{nil, []any{*b.line[0].asks[0].had}},
 		{nil, []any{a.line[0].requestHead, b.line[0].requestHead}},
@@ -197,6 +218,7 @@ func TestPassEveryField(t *testing.T) {
 		{nil, []any{*a.intake}},
 		{nil, []any{*a.intake.topic}},
 		{nil, []any{*a.patterns["m1"]}},
+		{nil, []any{*sampleShare(), sampleShare().settings, sampleShare().parts[0], sampleShare().hold.runs[0]}},
 	} {
 		for _, fault := range passtest.Unset(x.not, x.samples...) {
 			t.Error(fault)
@@ -273,4 +295,10 @@ func FuzzPass(f *testing.F) {
 		c.Shutdown()
 		c.Closed()
 	})
+}
+
+// configured gives a topic a configuration.
+func configured(t *topic) *topic {
+	t.configure([]ipc.Header{{Key: "retention.ms", Value: "5"}})
+	return t
 }

@@ -31,6 +31,7 @@ type producedPart struct {
 	code   int16
 	index  uint64
 	base   int64 // offset of the first record; −1: unknown
+	timeMS int64 // at which its topic says that it came; −1: the records keep the times of their creation
 	text   string
 }
 
@@ -64,10 +65,16 @@ func (c *Conn) append(k *call, place int, slot shmqueue.Slot) {
 		part.code, part.text = codeInvalidTxnState, "transactions are not served"
 	} else if h.Codec() == batch.Zstd && k.version < 7 {
 		part.code = codeUnsupportedCodec
+	} else if h.LogAppendTime() && !c.intake.topic.set.LogAppendTime {
+		part.code, part.text = codeInvalidTimestamp, "the time at which a batch came is not the producer's to say"
 	}
 	if part.code != codeNone {
 		slot.Discard()
 		return
+	}
+	if c.intake.topic.set.LogAppendTime {
+		part.timeMS = c.settings.Clock()
+		batch.Stamp(stored, &meta, part.timeMS)
 	}
 	req := c.loop.Lane.Req()
 	record := ipc.Append{Head: c.head(req), Index: part.index, Level: k.produce.level, Batch: meta}
@@ -159,7 +166,7 @@ func (c *Conn) appendPart(b []byte, flex bool, version int16, p *producedPart) [
 	b = binary.BigEndian.AppendUint32(b, uint32(p.number))
 	b = binary.BigEndian.AppendUint16(b, uint16(p.code))
 	b = binary.BigEndian.AppendUint64(b, uint64(p.base))
-	b = binary.BigEndian.AppendUint64(b, ^uint64(0)) // records keep the time of their creation
+	b = binary.BigEndian.AppendUint64(b, uint64(p.timeMS))
 	if version >= 5 {
 		b = binary.BigEndian.AppendUint64(b, uint64(c.startOf(p.index)))
 	}

@@ -2,6 +2,7 @@ package kafkaconn
 
 import (
 	"github.com/trimq/trimq/connsrv/session"
+	"github.com/trimq/trimq/protocol/invariant"
 	"github.com/trimq/trimq/protocol/ipc"
 )
 
@@ -48,9 +49,20 @@ func (c *Conn) parked(r *session.Request) (ipc.Type, []byte) {
 	case ofAsk:
 		if k := c.callOf(uint32(r.Correlation >> 32)); k != nil {
 			if a := &k.asks[uint32(r.Correlation)]; again(a.typ) {
-				return a.typ, a.record
+				return a.typ, k.now(a)
 			}
 		}
 	}
 	return 0, nil
+}
+
+// now is the record of a question as it is told again: a pull that was to end waits no longer.
+func (k *call) now(a *ask) []byte {
+	if k.share == nil || !k.share.gathering || a.typ != ipc.TypePullFrom {
+		return a.record
+	}
+	m, err := ipc.DecodePullFrom(a.record)
+	invariant.Check(err == nil, "a pull of ours cannot be read: %v", err)
+	m.Wait = false
+	return m.Append(nil)
 }

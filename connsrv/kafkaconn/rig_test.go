@@ -100,7 +100,7 @@ func must(tb testing.TB, err error) {
 // connect puts a new room in the place of the last one.
 func (r *rig) connect() {
 	settings := &Settings{
-		WindowRequests: 8, WindowBytes: 256 << 10, Cluster: "test", AutoCreate: true, Partitions: 2, MaxReplication: 1, Log: slog.New(slog.DiscardHandler),
+		Clock: func() int64 { return 1_800_000_000_000 }, WindowRequests: 8, WindowBytes: 256 << 10, Cluster: "test", AutoCreate: true, Partitions: 2, MaxReplication: 1, Log: slog.New(slog.DiscardHandler),
 	}
 	r.link = &fakeLink{}
 	r.conn = New(settings, r.loop, r.link, netip.MustParseAddrPort("192.0.2.1:9092"))

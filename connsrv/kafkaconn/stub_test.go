@@ -1,6 +1,7 @@
 package kafkaconn
 
 import (
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/trimq/trimq/protocol/commitlog"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/topicconf"
 )
 
 // stub is a rig whose test plays logicsrv and persistsrv: it stores batches in files of the real
@@ -32,17 +34,20 @@ type stub struct {
 	held      bool // nothing is taken
 	refuses   errcode.Code
 	groups    stubGroups
+	shares    stubShares
 	wanders   func() bool // whether to hand over now, before or after a record is taken
 }
 
 type stubIndex struct {
-	file *os.File
-	next uint64
-	n    int64
+	latest int64 // time of a record
+	file   *os.File
+	next   uint64
+	n      int64
 }
 
 func newStub(tb testing.TB) *stub {
 	s := &stub{rig: newRig(tb), topics: map[string]*admin.TopicInfo{}, indexes: map[uint64]*stubIndex{}, seen: map[ipc.Type]int{}}
+	s.shares.queues, s.shares.settings = map[string]*stubQueue{}, map[string][]admin.Setting{}
 	s.segEnd = commitlog.SegmentHeaderSize
 	s.seg = s.create(commitlog.SegmentName(0), (&commitlog.SegmentHeader{BaseLSN: 1, Capacity: 1 << 28}).Append(nil))
 	return s
@@ -101,8 +106,9 @@ func (s *stub) store(index uint64, b []byte) (base uint64) {
 	_, err := s.seg.WriteAt(stored, s.segEnd)
 	must(s.tb, err)
 	e := commitlog.Entry{
-		Offset: base, Position: uint64(s.segEnd - commitlog.SegmentHeaderSize), Length: uint32(len(b)), Count: uint32(h.Count()), MaxTimeMS: h.MaxTimeMS(),
+		Offset: base, Position: uint64(s.segEnd - commitlog.SegmentHeaderSize), Length: uint32(len(b)), Count: uint32(h.Count()), MaxTimeMS: max(h.MaxTimeMS(), ix.latest),
 	}
+	ix.latest = e.MaxTimeMS
 	s.segEnd += int64(len(b)+7) &^ 7
 	_, err = ix.file.WriteAt(e.Append(nil), commitlog.IndexHeaderSize+ix.n*commitlog.IndexEntrySize)
 	must(s.tb, err)
@@ -110,6 +116,12 @@ func (s *stub) store(index uint64, b []byte) (base uint64) {
 	ix.next += uint64(e.Count)
 	s.answerWaits()
 	return base
+}
+
+// begin lets an index begin at an offset.
+func (s *stub) begin(index, start uint64) {
+	_, err := s.indexes[index].file.WriteAt(binary.LittleEndian.AppendUint64(nil, start), commitlog.IndexStartOffset)
+	must(s.tb, err)
 }
 
 // turn takes what stands in the ring, and lets the room go on.
@@ -177,7 +189,9 @@ func (s *stub) take(typ ipc.Type, b []byte) {
 		s.reply(ipc.TypeProducer, (&ipc.Producer{Head: m.Head, ProducerID: 7, Epoch: m.Epoch + 1}).Append(nil))
 	case ipc.TypeConnClosed, ipc.TypeResyncEnd:
 	default:
-		s.takeGroup(typ, b)
+		if !s.takeShare(typ, b) {
+			s.takeGroup(typ, b)
+		}
 	}
 }
 
@@ -211,7 +225,9 @@ func (s *stub) admin(m *ipc.Admin) {
 		_, existed := s.topics[t.Name]
 		if !existed {
 			info := s.topic(t.Name, int(t.Partitions))
-			info.RetentionBytes, info.RetentionMS = t.RetentionBytes, t.RetentionMS
+			configs, err := t.Configuration()
+			must(s.tb, err)
+			info.Configs = configs
 		}
 		s.answer(m, &admin.Created{Existed: existed})
 	case admin.CmdDeleteTopic:
@@ -228,8 +244,26 @@ func (s *stub) admin(m *ipc.Admin) {
 		must(s.tb, err)
 		s.topic(t.Name, int(t.Total))
 		s.answer(m, &admin.Created{})
+	case admin.CmdAlterTopic:
+		t, err := admin.DecodeAlterTopic(m.Body)
+		must(s.tb, err)
+		configs, err := topicconf.Apply(s.topics[t.Name].Configs, t.Replace, t.Changes)
+		must(s.tb, err)
+		s.topics[t.Name].Configs = configs
+		s.answer(m, &admin.Created{})
+	case admin.CmdDeleteRecords:
+		d, err := admin.DecodeDeleteRecords(m.Body)
+		must(s.tb, err)
+		if ix := s.indexes[d.To[0].Index]; d.To[0].Offset > ix.next {
+			s.refuse(m.Head, errcode.OffsetOutOfRange)
+			return
+		}
+		s.begin(d.To[0].Index, d.To[0].Offset)
+		s.answer(m, &admin.Created{})
 	default:
-		s.adminGroup(m)
+		if !s.adminShare(m) {
+			s.adminGroup(m)
+		}
 	}
 }
 
@@ -239,6 +273,9 @@ func (s *stub) answer(m *ipc.Admin, b body) {
 
 // describe lists topics, two on a page.
 func (s *stub) describe(m *ipc.Admin, ask *admin.Describe) {
+	if s.describeShares(m, ask) {
+		return
+	}
 	if ask.Kind != admin.KindTopic {
 		s.describeGroups(m, ask)
 		return

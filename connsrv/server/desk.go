@@ -112,6 +112,13 @@ func (d *desk) open(typ ipc.Type, payload []byte) {
 		}
 		d.kafka.Marked()
 		d.lane.Marked(m, d.listRooms())
+	case ipc.TypeTopicChanged:
+		m, err := ipc.DecodeTopicChanged(payload)
+		if err != nil {
+			d.server.undecodable(typ, err)
+			return
+		}
+		d.kafka.TopicChanged(m.Topic)
 	case ipc.TypeIndexGone:
 		m, err := ipc.DecodeIndexGone(payload)
 		if err != nil {

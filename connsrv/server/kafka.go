@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/trimq/trimq/connsrv/kafkaconn"
 	"github.com/trimq/trimq/connsrv/reactor"
@@ -16,6 +17,7 @@ func (s *Server) kafkaDoor(c *tier.Config) *reactor.Door {
 		return nil
 	}
 	settings := &kafkaconn.Settings{
+		Clock:          func() int64 { return time.Now().UnixMilli() },
 		WindowRequests: c.WindowRequests, WindowBytes: int(c.WindowBytes), Cluster: s.cluster,
 		AutoCreate: c.KafkaAutoCreate != 0, Partitions: uint32(c.KafkaPartitions), MaxReplication: c.KafkaMaxReplication, Log: s.log,
 	}

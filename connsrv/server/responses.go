@@ -68,6 +68,8 @@ func (s *Server) route(typ ipc.Type, payload []byte) {
 			s.rings.View.Forget(m.Index)
 		}
 		s.toAll(typ, payload)
+	case ipc.TypeTopicChanged:
+		s.toAll(typ, payload)
 	default:
 		head, ok := ipc.PeekHead(payload)
 		loop := int(head.Conn & 0xff)

@@ -130,6 +130,21 @@ func readError(err error, index, offset, start uint64) error {
 // Reading is the lane's own, for one read at a time: Release it before the next.
 func (l *Lane) Reading() *Reading { return &l.reading }
 
+// LatestTime is the latest time of an index's records below end; −1: there are none.
+func (l *Lane) LatestTime(index, end uint64) (timeMS int64, err error) {
+	ix, err := l.View.Index(index)
+	if err == nil && end > 0 {
+		var e commitlog.Entry
+		if e, err = ix.Find(end - 1); err == nil {
+			return e.MaxTimeMS, nil
+		}
+	}
+	if err == nil || errors.Is(err, commitlog.ErrUnknownIndex) || errors.Is(err, commitlog.ErrBelowStart) {
+		return -1, nil
+	}
+	return 0, readError(err, index, end, 0)
+}
+
 // ByTime finds the first batch of an index that holds a record as late as ms.
 func (l *Lane) ByTime(index uint64, ms int64) (offset uint64, timeMS int64, found bool, err error) {
 	ix, err := l.View.Index(index)

@@ -7,6 +7,7 @@ import (
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
+	"github.com/trimq/trimq/protocol/topicconf"
 )
 
 // applyThing applies the events that make and end topics, queues, exchanges and bindings.
@@ -15,6 +16,12 @@ func (c *Core) applyThing(ev journal.Event, timeMS int64) error {
 	case journal.EvTopicCreated:
 		e, err := journal.DecodeTopicCreated(ev)
 		return firstError(err, func() error { return c.applyTopicCreated(&e, timeMS) })
+	case journal.EvTopicConfigured:
+		e, err := journal.DecodeTopicConfigured(ev)
+		return firstError(err, func() error { return c.applyTopicConfigured(&e) })
+	case journal.EvRecordsDeleted:
+		_, err := journal.DecodeRecordsDeleted(ev) // where partitions begin is persistsrv's knowledge
+		return err
 	case journal.EvTopicDeleted:
 		e, err := journal.DecodeTopicDeleted(ev)
 		return firstError(err, func() error { return c.applyTopicDeleted(&e, timeMS) })
@@ -65,21 +72,29 @@ func (c *Core) claimID(id uint64) error {
 // applyTopicCreated: topic and partitions get the ids that decide chose. The time of creation is
 // that of the entry, the same on replay.
 func (c *Core) applyTopicCreated(e *journal.TopicCreated, timeMS int64) error {
-	if _, ok := c.dests[e.Name]; ok || !keepable(e.Level) || e.RetentionBytes < 0 || e.RetentionMS < 0 {
-		return misfit("topic %q of level %d, retention %d bytes, %d ms", e.Name, e.Level, e.RetentionBytes, e.RetentionMS)
+	if _, ok := c.dests[e.Name]; ok || !keepable(e.Level) || !topicconf.Sound(e.Configs) {
+		return misfit("topic %q of level %d, configuration %s", e.Name, e.Level, topicconf.Text(e.Configs))
 	}
 	if err := c.claimID(e.ID); err != nil {
 		return err
 	}
-	t := &topic{
-		id: e.ID, uuid: e.UUID, name: strings.Clone(e.Name), level: e.Level,
-		retentionBytes: e.RetentionBytes, retentionMS: e.RetentionMS, createdMS: timeMS,
-	}
+	t := &topic{id: e.ID, uuid: e.UUID, name: strings.Clone(e.Name), level: e.Level, createdMS: timeMS}
+	t.configure(e.Configs)
 	t.dest = &destination{name: t.name, topic: t}
 	c.topics.add(t.name, t)
 	c.topicByID[t.id] = t
 	c.dests[t.name] = t.dest
 	return c.addIndexes(t, e.Indexes)
+}
+
+// applyTopicConfigured: it counts for what is decided from here on.
+func (c *Core) applyTopicConfigured(e *journal.TopicConfigured) error {
+	t := c.topicByID[e.ID]
+	if t == nil || !topicconf.Sound(e.Configs) {
+		return misfit("topic %d, configuration %s", e.ID, topicconf.Text(e.Configs))
+	}
+	t.configure(e.Configs)
+	return nil
 }
 
 // applyPartitionsAdded: keys move to other partitions from here on, as they do in Kafka.

@@ -102,7 +102,7 @@ func TestGolden(t *testing.T) {
 		deadLetter:1 exchange:s keepKey:1 key:s topic:s filterKind:1 filter:s type:1 arguments:s `
 	golden.Check(t, "state_v3", `
 		magic:4 version:2 zero:2 lsn:v term:v nonce:8 pos:v timeMS:v shard:v lastID:v lastPID:v lastTxn:v
-		topics:v name:s id:v uuid:16 level:1 retentionBytes:v retentionMS:v createdMS:v turn:v
+		topics:v name:s id:v uuid:16 level:1 configs:v createdMS:v turn:v
 			partitions:v id:v next:v id:v next:v
 		queues:v
 			name:s id:v level:1 `+settings+`used:1 doomed:1 lease:v cursors:v

@@ -56,6 +56,10 @@ func (c *Core) command(cmd admin.Command) func(ipc.Admin) {
 		return func(m ipc.Admin) { change(c, m, admin.DecodeDelete, c.deleteTopic) }
 	case admin.CmdAddPartitions:
 		return func(m ipc.Admin) { change(c, m, admin.DecodeAddPartitions, c.addPartitions) }
+	case admin.CmdAlterTopic:
+		return func(m ipc.Admin) { change(c, m, admin.DecodeAlterTopic, c.alterTopic) }
+	case admin.CmdDeleteRecords:
+		return func(m ipc.Admin) { change(c, m, admin.DecodeDeleteRecords, c.deleteRecords) }
 	case admin.CmdPurge:
 		return func(m ipc.Admin) { change(c, m, admin.DecodePurge, c.purgeQueue) }
 	case admin.CmdSeek:

@@ -47,6 +47,10 @@ func (c *Core) decideAppend() {
 		c.reject(m.Head, code, text)
 		return
 	}
+	if max := ix.topic.set.MaxMessageBytes; max >= 0 && int64(m.Batch.Length) > max {
+		c.reject(m.Head, errcode.BatchTooLarge, fmt.Sprintf("a batch of %d bytes; topic %q takes %d", m.Batch.Length, ix.topic.name, max))
+		return
+	}
 	switch s, base := c.producers.judge(m.Index, &m.Batch, m.Txnal != ipc.TxnalNone); s {
 	case fresh:
 		if m.Txn != 0 {

@@ -115,12 +115,16 @@ func list[V any](p *page, things *registry[string, V], describe func(p *page, na
 // describeTopic adds a topic with its partitions. Visible is told as it is now; the reply waits
 // like any read, so it is not ahead of what a fetch would see.
 func (c *Core) describeTopic(p *page, name string, t *topic) bool {
-	if !p.take(64 + len(name) + 24*len(t.partitions)) {
+	size := 64 + len(name) + 24*len(t.partitions)
+	for _, g := range t.configs {
+		size += len(g.Key) + len(g.Value) + 8
+	}
+	if !p.take(size) {
 		return false
 	}
 	d := admin.TopicInfo{
-		Name: t.name, UUID: t.uuid, Level: t.level, RetentionBytes: t.retentionBytes, RetentionMS: t.retentionMS,
-		CreatedMS: t.createdMS, Partitions: make([]admin.PartitionInfo, len(t.partitions)),
+		Name: t.name, UUID: t.uuid, Level: t.level, RetentionBytes: t.set.RetentionBytes, RetentionMS: t.set.RetentionMS,
+		CreatedMS: t.createdMS, Configs: t.configs, Partitions: make([]admin.PartitionInfo, len(t.partitions)),
 	}
 	for i, ix := range t.partitions {
 		d.Partitions[i] = admin.PartitionInfo{Index: ix.id, Next: ix.next, Visible: ix.visible}

@@ -1,10 +1,13 @@
 package core
 
 import (
+	"slices"
+
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
+	"github.com/trimq/trimq/protocol/topicconf"
 )
 
 // createTopic decides a new topic and the ids of its partitions: the topic's own first, then the
@@ -17,14 +20,15 @@ func (c *Core) createTopic(m *admin.CreateTopic) (admin.Created, refused) {
 	if no != nil {
 		return admin.Created{}, no
 	}
-	if m.RetentionBytes < 0 || m.RetentionMS < 0 {
-		return admin.Created{}, errcode.New(errcode.InvalidArgument, "retention of %d bytes, %d ms; 0 means without limit", m.RetentionBytes, m.RetentionMS)
+	configs, err := m.Configuration()
+	if err != nil {
+		return admin.Created{}, errcode.New(errcode.InvalidArgument, "topic %s: %v", quoted(m.Name), err)
 	}
 	// Equal means all that was asked for, also where it was the default that was meant. A topic
 	// that has grown since is another one than who creates it anew has in mind.
 	if t, ok := c.topics.get(m.Name); ok {
-		if len(t.partitions) != int(m.Partitions) || t.level != level || t.retentionBytes != m.RetentionBytes || t.retentionMS != m.RetentionMS {
-			return admin.Created{}, errcode.New(errcode.Inequivalent, "topic %q has %d partitions, level %d, retention of %d bytes, %d ms", m.Name, len(t.partitions), t.level, t.retentionBytes, t.retentionMS)
+		if len(t.partitions) != int(m.Partitions) || t.level != level || !slices.Equal(t.configs, configs) {
+			return admin.Created{}, errcode.New(errcode.Inequivalent, "topic %q has %d partitions, level %d, configuration %s", m.Name, len(t.partitions), t.level, topicconf.Text(t.configs))
 		}
 		return c.unchanged(0)
 	}
@@ -43,11 +47,12 @@ func (c *Core) createTopic(m *admin.CreateTopic) (admin.Created, refused) {
 	id := c.lastID + 1
 	ev := journal.TopicCreated{
 		Pos: c.in.Pos, ID: id, UUID: topicUUID(c.cfg.Shard, id, c.ownTerm, c.turn.timeMS), Name: m.Name, Level: level,
-		RetentionBytes: m.RetentionBytes, RetentionMS: m.RetentionMS, Indexes: consecutive(id+1, m.Partitions),
+		Configs: configs, Indexes: consecutive(id+1, m.Partitions),
 	}
 	c.decided(&ev)
+	set := topicconf.Read(configs)
 	for _, index := range ev.Indexes {
-		c.op(journal.OpCreate, ipc.IndexSettings{Index: index, RetentionBytes: m.RetentionBytes, RetentionMS: m.RetentionMS})
+		c.op(journal.OpCreate, keeping(index, &set))
 	}
 	return admin.Created{}, nil
 }

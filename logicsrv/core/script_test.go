@@ -13,6 +13,7 @@ import (
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
+	"github.com/trimq/trimq/protocol/topicconf"
 )
 
 // TestScripts runs testdata/<area>/<behaviour>.txt: inputs in, the whole trace of entries
@@ -245,8 +246,10 @@ func (w words) queue() *admin.CreateQueue {
 func inVHost(name string) string { return strings.ReplaceAll(name, "::", admin.VHostMark) }
 
 // headers reads name:value,name:value.
-func (w words) headers() (out []ipc.Header) {
-	for _, part := range w.list("headers") {
+func (w words) headers() []ipc.Header { return w.headersOf("headers") }
+
+func (w words) headersOf(key string) (out []ipc.Header) {
+	for _, part := range w.list(key) {
 		k, v, _ := strings.Cut(part, ":")
 		out = append(out, ipc.Header{Key: k, Value: v})
 	}
@@ -389,7 +392,20 @@ func (s *script) adminInput(verb string, h ipc.Head, w words) (ipc.Type, []byte)
 	case "queue":
 		cmd, body = admin.CmdCreateQueue, w.queue().Append(nil)
 	case "topic":
-		cmd, body = admin.CmdCreateTopic, (&admin.CreateTopic{Name: w["name"], Partitions: uint32(w.num("partitions", 1)), Level: w.level(), RetentionMS: w.num("ms", 0), RetentionBytes: w.num("bytes", 0)}).Append(nil)
+		cmd, body = admin.CmdCreateTopic, (&admin.CreateTopic{Name: w["name"], Partitions: uint32(w.num("partitions", 1)), Level: w.level(), RetentionMS: w.num("ms", 0), RetentionBytes: w.num("bytes", 0), Configs: w.headersOf("config")}).Append(nil)
+	case "alter":
+		m := admin.AlterTopic{Name: w["name"], Replace: w.flag("replace"), Changes: topicconf.Sets(w.headersOf("set"))}
+		for op, word := range map[topicconf.Op]string{topicconf.Append: "append", topicconf.Subtract: "subtract"} {
+			for _, g := range w.headersOf(word) {
+				m.Changes = append(m.Changes, topicconf.Change{Op: op, Key: g.Key, Value: g.Value})
+			}
+		}
+		for _, key := range w.list("unset") {
+			m.Changes = append(m.Changes, topicconf.Change{Op: topicconf.Unset, Key: key})
+		}
+		cmd, body = admin.CmdAlterTopic, m.Append(nil)
+	case "delete-records":
+		cmd, body = admin.CmdDeleteRecords, (&admin.DeleteRecords{To: []admin.SeekTo{{Index: uint64(w.num("index", 0)), Offset: uint64(w.num("offset", 0))}}}).Append(nil)
 	case "add-partitions":
 		cmd, body = admin.CmdAddPartitions, (&admin.AddPartitions{Name: w["name"], Total: uint32(w.num("total", 0))}).Append(nil)
 	case "bind":

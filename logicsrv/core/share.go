@@ -44,8 +44,8 @@ func (c *Core) checkShareQueue(m *admin.CreateQueue) refused {
 	switch {
 	case !ok || m.Topic == "" || topic != m.Topic:
 		return errcode.New(errcode.AccessRefused, "names that begin with %s are those of share groups: %sGROUP/TOPIC, over that topic", sharePrefix, sharePrefix)
-	case m.Exclusive || m.AutoDelete || m.SingleActive || !m.Durable || m.ExpiresMS.Given:
-		return errcode.New(errcode.InvalidArgument, "the queue of a share group is durable, and neither exclusive nor of one active consumer; nor does it go by itself")
+	case m.Exclusive || m.AutoDelete || m.SingleActive || !m.Durable || m.ExpiresMS.Given || m.FilterKind != admin.FilterNone:
+		return errcode.New(errcode.InvalidArgument, "the queue of a share group is durable, has no filter, is neither exclusive nor of one active consumer, and does not go by itself")
 	}
 	if no := checked(checkName("group", group)); no != nil {
 		return no

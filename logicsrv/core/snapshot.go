@@ -8,7 +8,7 @@ package core
 //	| "TMQS" | version u16 | 0 u16 |
 //	| lsn v | term v | nonce u64 | pos v | timeMS v | shard v | lastID v | lastPID v | lastTxn v |
 //	| list of topics      in order of name:
-//	|     name str | id v | uuid 16 | level u8 | retentionBytes v | retentionMS v | createdMS v | turn v
+//	|     name str | id v | uuid 16 | level u8 | list of (key str | value str) | createdMS v | turn v
 //	|     | list of partitions: (id v | next v) |
 //	| list of queues      in order of name, see snapshot_queues.go
 //	| list of exchanges   in order of name, the predeclared ones left out: id v | admin.CreateExchange |
@@ -34,6 +34,7 @@ import (
 	"math/bits"
 
 	"github.com/trimq/trimq/protocol/invariant"
+	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/wire"
 )
 
@@ -87,7 +88,7 @@ func (c *Core) appendTopics(b []byte) []byte {
 	for _, t := range c.topics.all {
 		b = wire.AppendUvarint(wire.AppendString(b, t.name), t.id)
 		b = append(append(b, t.uuid[:]...), byte(t.level))
-		b = wire.AppendUvarint(wire.AppendUvarint(b, uint64(t.retentionBytes)), uint64(t.retentionMS))
+		b = ipc.AppendHeaders(b, t.configs)
 		b = wire.AppendUvarint(wire.AppendUvarint(b, uint64(t.createdMS)), uint64(t.turn))
 		b = wire.AppendUvarint(b, uint64(len(t.partitions)))
 		for _, ix := range t.partitions {

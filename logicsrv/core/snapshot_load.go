@@ -7,6 +7,7 @@ import (
 
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/topicconf"
 	"github.com/trimq/trimq/protocol/wire"
 )
 
@@ -150,11 +151,13 @@ func (l *loader) topics() {
 	for range l.Count(24, loadThings) {
 		t := &topic{name: l.String(), id: l.id()}
 		copy(t.uuid[:], l.Raw(len(t.uuid)))
-		t.level, t.retentionBytes, t.retentionMS, t.createdMS = l.level(), l.signed(), l.signed(), l.signed()
+		t.level = l.level()
+		t.configure(ipc.ReadHeaders(&l.Cursor))
+		t.createdMS = l.signed()
 		t.turn = uint32(l.small(math.MaxUint32))
 		n := l.Count(2, loadThings)
 		_, taken := c.dests[t.name]
-		if !l.ensure(n > 0 && !taken && c.topicByID[t.id] == nil) {
+		if !l.ensure(n > 0 && !taken && c.topicByID[t.id] == nil && topicconf.Sound(t.configs)) {
 			return
 		}
 		t.partitions = make([]*index, 0, n)

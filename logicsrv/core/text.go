@@ -3,6 +3,8 @@ package core
 import (
 	"fmt"
 	"strconv"
+
+	"github.com/trimq/trimq/protocol/topicconf"
 )
 
 // The hard state for people: what the checkpoint holds (snapshot.go), and in the same order, a line
@@ -118,8 +120,8 @@ func (t *texter) txnal(x *txnal) {
 }
 
 func (t *texter) topic(x *topic) {
-	t.line("topic %q id=%d uuid=%x level=%d retention_bytes=%d retention_ms=%d created=%d turn=%d",
-		x.name, x.id, x.uuid, x.level, x.retentionBytes, x.retentionMS, x.createdMS, x.turn)
+	t.line("topic %q id=%d uuid=%x level=%d configuration=%q created=%d turn=%d",
+		x.name, x.id, x.uuid, x.level, topicconf.Text(x.configs), x.createdMS, x.turn)
 	for i, ix := range x.partitions {
 		t.line("topic %q partition %d index=%d next=%d", x.name, i, ix.id, ix.next)
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/trimq/trimq/protocol/hash"
 	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/topicconf"
 	"github.com/trimq/trimq/protocol/wire"
 )
 
@@ -47,17 +48,17 @@ func (ix *index) owner() *queue {
 
 // topic is a named list of partitions.
 type topic struct {
-	id             uint64
-	uuid           [16]byte
-	name           string
-	level          ipc.Level
-	retentionBytes int64
-	retentionMS    int64
-	createdMS      int64
-	turn           uint32 // counts the batches routed here, for those without a key
-	partitions     []*index
-	dest           *destination
-	views          []*queue // queues over it
+	id         uint64
+	uuid       [16]byte
+	name       string
+	level      ipc.Level
+	configs    []ipc.Header       // what somebody has set, as package topicconf has it
+	set        topicconf.Settings // what that means
+	createdMS  int64
+	turn       uint32 // counts the batches routed here, for those without a key
+	partitions []*index
+	dest       *destination
+	views      []*queue // queues over it
 }
 
 // choose picks the partition of a routed batch: by hash of its key, in turn without one.
@@ -82,5 +83,15 @@ func topicUUID(shard uint32, id, term uint64, timeMS int64) (uuid [16]byte) {
 
 // settings is what persistsrv is told of one of the topic's partitions.
 func (t *topic) settings(index uint64) ipc.IndexSettings {
-	return ipc.IndexSettings{Index: index, RetentionBytes: t.retentionBytes, RetentionMS: t.retentionMS}
+	return keeping(index, &t.set)
+}
+
+// keeping is what persistsrv is told of an index of a topic with these settings.
+func keeping(index uint64, set *topicconf.Settings) ipc.IndexSettings {
+	return ipc.IndexSettings{Index: index, RetentionBytes: set.RetentionBytes, RetentionMS: set.RetentionMS}
+}
+
+// configure gives the topic its configuration.
+func (t *topic) configure(configs []ipc.Header) {
+	t.configs, t.set = configs, topicconf.Read(configs)
 }

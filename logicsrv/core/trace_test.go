@@ -8,6 +8,7 @@ import (
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
+	"github.com/trimq/trimq/protocol/topicconf"
 )
 
 var levelNames = [...]string{"unset", "memory", "page", "disk", "quorum"}
@@ -115,7 +116,17 @@ func traceThing(ev journal.Event) string {
 	switch ev.Type {
 	case journal.EvTopicCreated:
 		e, _ := journal.DecodeTopicCreated(ev)
-		return fmt.Sprintf("topic-created id=%d %s level=%s indexes=%v", e.ID, e.Name, levelNames[e.Level], e.Indexes)
+		configs := ""
+		if len(e.Configs) > 0 {
+			configs = " " + topicconf.Text(e.Configs)
+		}
+		return fmt.Sprintf("topic-created id=%d %s level=%s indexes=%v%s", e.ID, e.Name, levelNames[e.Level], e.Indexes, configs)
+	case journal.EvTopicConfigured:
+		e, _ := journal.DecodeTopicConfigured(ev)
+		return fmt.Sprintf("topic-configured id=%d %s", e.ID, topicconf.Text(e.Configs))
+	case journal.EvRecordsDeleted:
+		e, _ := journal.DecodeRecordsDeleted(ev)
+		return fmt.Sprintf("records-deleted %v", e.To)
 	case journal.EvTopicDeleted:
 		e, _ := journal.DecodeTopicDeleted(ev)
 		return fmt.Sprintf("topic-deleted id=%d", e.ID)
@@ -280,6 +291,9 @@ func traceOutput(o Output) string {
 	case ipc.TypeIndexGone:
 		m, _ := ipc.DecodeIndexGone(o.Record)
 		return fmt.Sprintf("index-gone %d", m.Index)
+	case ipc.TypeTopicChanged:
+		m, _ := ipc.DecodeTopicChanged(o.Record)
+		return fmt.Sprintf("topic-changed %s", m.Topic)
 	case ipc.TypeDefined:
 		m, _ := ipc.DecodeDefined(o.Record)
 		return fmt.Sprintf("defined, change %d", m.Count)

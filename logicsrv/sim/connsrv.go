@@ -260,6 +260,10 @@ func (c *connsrv) take(typ ipc.Type, b []byte) {
 		c.w.must(err, "decode a marker")
 		c.answerMarker(m)
 		return
+	case ipc.TypeTopicChanged:
+		_, err := ipc.DecodeTopicChanged(b)
+		c.w.must(err, "decode a topic changed")
+		return
 	case ipc.TypeIndexGone:
 		_, err := ipc.DecodeIndexGone(b)
 		c.w.must(err, "decode an index gone")

@@ -17,6 +17,8 @@ const (
 	CmdDeleteBinding  Command = 22
 	CmdPurge          Command = 23
 	CmdSeek           Command = 24
+	CmdAlterTopic     Command = 25
+	CmdDeleteRecords  Command = 26
 	CmdDescribe       Command = 16
 )
 
@@ -49,15 +51,6 @@ type CreateBinding struct {
 
 // DeleteBinding names a binding by all that CreateBinding gave.
 type DeleteBinding CreateBinding
-
-// CreateTopic makes a topic with partitions 0 … Partitions-1.
-type CreateTopic struct {
-	Name           string
-	Partitions     uint32
-	Level          ipc.Level
-	RetentionBytes int64 // each partition; 0: no limit
-	RetentionMS    int64
-}
 
 // AddPartitions raises the number of partitions to Total.
 type AddPartitions struct {
@@ -130,6 +123,7 @@ type TopicInfo struct {
 	RetentionMS    int64
 	CreatedMS      int64
 	Partitions     []PartitionInfo
+	Configs        []ipc.Header // all that was set, see package topicconf
 }
 
 // PartitionInfo describes a partition: Next is the offset that the next record gets,

@@ -9,7 +9,7 @@ package admin
 //	CreateBinding   | exchange string | queue string | toExchange bool | routingKey string | matchAny bool | withX bool
 //	                | list of (key string | value string) | list of present string | arguments string |
 //	DeleteBinding   as CreateBinding
-//	CreateTopic     | name string | partitions u32 | level u8 | retentionBytes i64 | retentionMS i64 |
+//	CreateTopic     and what else is about one topic: topic.go
 //	AddPartitions   | name string | total u32 |
 //	Delete          | name string | ifUnused bool | ifEmpty bool |
 //	Describe        | kind u8 | list of name string | after string | max u32 |
@@ -56,6 +56,10 @@ func Text(cmd Command) string {
 		return "purge"
 	case CmdSeek:
 		return "seek"
+	case CmdAlterTopic:
+		return "alter-topic"
+	case CmdDeleteRecords:
+		return "delete-records"
 	case CmdDescribe:
 		return "describe"
 	case CmdDeleteGroup:
@@ -139,23 +143,6 @@ func (m *DeleteBinding) Append(b []byte) []byte { return (*CreateBinding)(m).App
 func DecodeDeleteBinding(b []byte) (DeleteBinding, error) {
 	m, err := DecodeCreateBinding(b)
 	return DeleteBinding(m), err
-}
-
-// Append appends the encoded body.
-func (m *CreateTopic) Append(b []byte) []byte {
-	b = wire.AppendString(b, m.Name)
-	b = wire.AppendU32(b, m.Partitions)
-	b = append(b, byte(m.Level))
-	b = wire.AppendU64(b, uint64(m.RetentionBytes))
-	return wire.AppendU64(b, uint64(m.RetentionMS))
-}
-
-// DecodeCreateTopic reads a body.
-func DecodeCreateTopic(b []byte) (CreateTopic, error) {
-	c := wire.Read(b)
-	m := CreateTopic{Name: c.String(), Partitions: c.U32(), Level: readLevel(&c)}
-	m.RetentionBytes, m.RetentionMS = c.I64(), c.I64()
-	return m, c.Done("create topic")
 }
 
 // Append appends the encoded body.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/trimq/trimq/protocol/golden"
 	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/topicconf"
 )
 
 // codec is one body with an example of it.
@@ -66,7 +67,7 @@ func codecs() []codec {
 	binding := CreateBinding{"orders", "eu", true, "eu.#", true, false, []ipc.Header{{Key: "format", Value: "pdf"}}, []string{"pages"}, "b"}
 	topic := TopicInfo{
 		"logs", [16]byte{1, 2, 15: 16}, ipc.LevelPage, 1 << 30, 3_600_000, 1_700_000_000_123,
-		[]PartitionInfo{{9, 1000, 990}, {10, 0, 0}},
+		[]PartitionInfo{{9, 1000, 990}, {10, 0, 0}}, []ipc.Header{{Key: "retention.ms", Value: "3600000"}},
 	}
 	const described = "kind:1 more:1 missing:v "
 	return append(append(groupCodecs(), definitionCodecs()...), []codec{
@@ -77,15 +78,18 @@ func codecs() []codec {
 		body("seek", "name:s to:v index:8 offset:8", Seek{"eu", []SeekTo{{9, 100}}}, DecodeSeek),
 		body("create_binding", bindingLayout, binding, DecodeCreateBinding),
 		body("delete_binding", bindingLayout, DeleteBinding(binding), DecodeDeleteBinding),
-		body("create_topic", "name:s partitions:4 level:1 retentionBytes:8 retentionMS:8",
-			CreateTopic{"logs", 12, ipc.LevelPage, 1 << 30, 3_600_000}, DecodeCreateTopic),
+		body("create_topic", "name:s partitions:4 level:1 retentionBytes:8 retentionMS:8 configs:v key:s value:s",
+			CreateTopic{"logs", 12, ipc.LevelPage, 1 << 30, 3_600_000, []ipc.Header{{Key: "cleanup.policy", Value: "compact"}}}, DecodeCreateTopic),
+		body("alter_topic", "name:s replace:1 changes:v op:1 key:s value:s",
+			AlterTopic{"logs", true, []topicconf.Change{{Op: topicconf.Append, Key: "cleanup.policy", Value: "compact"}}}, DecodeAlterTopic),
+		body("delete_records", "to:v index:8 offset:8", DeleteRecords{[]SeekTo{{9, 100}}}, DecodeDeleteRecords),
 		body("add_partitions", "name:s total:4", AddPartitions{"logs", 24}, DecodeAddPartitions),
 		body("delete", "name:s ifUnused:1 ifEmpty:1", Delete{"eu", true, false}, DecodeDelete),
 		body("created", "index:8 existed:1 name:s messages:8", Created{9, true, "eu", 12}, DecodeCreated),
 		body("describe", "kind:1 names:v name:s name:s after:s max:4",
 			Describe{KindQueue, []string{"a", "b"}, "c", 100}, DecodeDescribe),
 		body("description_topic", described+"name:s topics:v name:s uuid:16 level:1 retentionBytes:8 retentionMS:8 "+
-			"createdMS:8 partitions:v index:8 next:8 visible:8 index:8 next:8 visible:8",
+			"createdMS:8 partitions:v index:8 next:8 visible:8 index:8 next:8 visible:8 configs:v key:s value:s",
 			Description{Kind: KindTopic, More: true, Topics: []TopicInfo{topic}, Missing: []string{"x"}}, DecodeDescription),
 		body("description_exchange", described+"exchanges:v "+exchangeLayout+"bindings:4 exchanges:4 policy:s published:8 reached:8",
 			Description{Kind: KindExchange, Exchanges: []ExchangeInfo{{exchange, 3, 1, "p", 70, 90}}}, DecodeDescription),

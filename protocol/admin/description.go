@@ -149,7 +149,7 @@ func (t *TopicInfo) append(b []byte) []byte {
 		p := &t.Partitions[i]
 		b = wire.AppendU64(wire.AppendU64(wire.AppendU64(b, p.Index), p.Next), p.Visible)
 	}
-	return b
+	return ipc.AppendHeaders(b, t.Configs)
 }
 
 func readTopic(c *wire.Cursor) TopicInfo {
@@ -163,6 +163,7 @@ func readTopic(c *wire.Cursor) TopicInfo {
 	for i := range t.Partitions {
 		t.Partitions[i] = PartitionInfo{c.U64(), c.U64(), c.U64()}
 	}
+	t.Configs = ipc.ReadHeaders(c)
 	return t
 }
 

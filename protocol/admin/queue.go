@@ -111,7 +111,7 @@ type Seek struct {
 	To   []SeekTo
 }
 
-// SeekTo is the new position in one of the queue's indexes.
+// SeekTo is the new position in one of the indexes of a queue or topic.
 type SeekTo struct{ Index, Offset uint64 }
 
 func appendOpt(b []byte, o Opt) []byte { return wire.AppendU64(wire.AppendBool(b, o.Given), o.N) }
@@ -197,22 +197,32 @@ func DecodePurge(b []byte) (Purge, error) {
 
 // Append appends the encoded body.
 func (m *Seek) Append(b []byte) []byte {
-	b = wire.AppendUvarint(wire.AppendString(b, m.Name), uint64(len(m.To)))
-	for _, to := range m.To {
-		b = wire.AppendU64(wire.AppendU64(b, to.Index), to.Offset)
-	}
-	return b
+	return appendSeeks(wire.AppendString(b, m.Name), m.To)
 }
 
 // DecodeSeek reads a body.
 func DecodeSeek(b []byte) (Seek, error) {
 	c := wire.Read(b)
-	m := Seek{Name: c.String()}
-	if n := c.Count(16, MaxElements); n > 0 {
-		m.To = make([]SeekTo, n)
-	}
-	for i := range m.To {
-		m.To[i] = SeekTo{c.U64(), c.U64()}
-	}
+	m := Seek{c.String(), readSeeks(&c)}
 	return m, c.Done("seek")
+}
+
+func appendSeeks(b []byte, to []SeekTo) []byte {
+	b = wire.AppendUvarint(b, uint64(len(to)))
+	for _, t := range to {
+		b = wire.AppendU64(wire.AppendU64(b, t.Index), t.Offset)
+	}
+	return b
+}
+
+func readSeeks(c *wire.Cursor) []SeekTo {
+	n := c.Count(16, MaxElements)
+	if n == 0 {
+		return nil
+	}
+	to := make([]SeekTo, n)
+	for i := range to {
+		to[i] = SeekTo{c.U64(), c.U64()}
+	}
+	return to
 }

@@ -183,6 +183,8 @@ var eventDecoders = map[journal.EventType]func(journal.Event) (any, error){
 	journal.EvDefined:          shown(journal.DecodeDefined),
 	journal.EvUndefined:        shown(journal.DecodeUndefined),
 	journal.EvGroupMember:      shown(journal.DecodeGroupMember),
+	journal.EvTopicConfigured:  shown(journal.DecodeTopicConfigured),
+	journal.EvRecordsDeleted:   shown(journal.DecodeRecordsDeleted),
 	journal.EvShareMember:      shown(journal.DecodeShareMember),
 	journal.EvGroupConfigured:  shown(journal.DecodeGroupConfigured),
 	journal.EvGroupTarget:      shown(journal.DecodeGroupTarget),

@@ -147,6 +147,7 @@ func codecs() []codec {
 		record("done", headLayout, Done{head}, DecodeDone),
 		record("defined", "count:8", Defined{9}, DecodeDefined),
 		record("index_gone", "index:8", IndexGone{9}, DecodeIndexGone),
+		record("topic_changed", "topic:s", TopicChanged{"logs"}, DecodeTopicChanged),
 		record("checkpoint_part", "lsn:8 resultsFrom:8 part:4 parts:4 bytes:*",
 			CheckpointPart{99, 90, 1, 2, []byte("state")}, DecodeCheckpointPart),
 		record("configure", "term:8 part:4 parts:4 count:v index:8 retentionBytes:8 retentionMS:8",

@@ -183,6 +183,7 @@ var kinds = map[Type]kind{
 	TypeCommitted:       of("Committed", DecodeDone),
 	TypeOffsetList:      of("OffsetList", DecodeOffsetList),
 	TypeIndexGone:       bare("IndexGone", DecodeIndexGone),
+	TypeTopicChanged:    bare("TopicChanged", DecodeTopicChanged),
 	TypeDefined:         bare("Defined", DecodeDefined),
 	TypeRecall:          of("Recall", DecodeRecall),
 	TypePulled:          of("Pulled", DecodePulled),

@@ -12,7 +12,7 @@ package journal
 //	Rejected          | code u16 | text string |
 //	Duplicate         | index u64 | base u64 | queues u32 | full u32 |
 //	Unchanged         | index u64 |
-//	TopicCreated      | id u64 | uuid 16 | level u8 | retentionBytes i64 | retentionMS i64 | name string | list of index u64 |
+//	TopicCreated      | id u64 | uuid 16 | level u8 | name string | list of index u64 | list of (key string | value string) |
 //	TopicDeleted      | id u64 |
 //	PartitionsAdded   | id u64 | list of index u64 |
 //	ExchangeCreated   | id u64 | admin.CreateExchange |
@@ -25,7 +25,7 @@ package journal
 //	Undefined         | admin.Definition, without values |
 //	ProducersExpired  | list of producer i64 | (expired.go)
 //
-// The others that queues have are in eventcodec_queues.go; note and check are drawn in notebody.go.
+// The others that queues have are in eventcodec_queues.go, those that topics have in topicconf.go; note and check are drawn in notebody.go.
 
 import (
 	"encoding/binary"

@@ -39,10 +39,8 @@ func (ev *TopicCreated) Append(b []byte) []byte {
 	b = wire.AppendU64(b, ev.ID)
 	b = append(b, ev.UUID[:]...)
 	b = append(b, byte(ev.Level))
-	b = wire.AppendU64(b, uint64(ev.RetentionBytes))
-	b = wire.AppendU64(b, uint64(ev.RetentionMS))
 	b = wire.AppendString(b, ev.Name)
-	return endEvent(appendIndexes(b, ev.Indexes), start)
+	return endEvent(ipc.AppendHeaders(appendIndexes(b, ev.Indexes), ev.Configs), start)
 }
 
 // DecodeTopicCreated reads the event's body.
@@ -54,8 +52,7 @@ func DecodeTopicCreated(ev Event) (TopicCreated, error) {
 	t := TopicCreated{Pos: ev.Pos, ID: c.U64()}
 	copy(t.UUID[:], c.Raw(len(t.UUID)))
 	t.Level = readLevel(&c)
-	t.RetentionBytes, t.RetentionMS, t.Name = c.I64(), c.I64(), c.String()
-	t.Indexes = decodeIndexes(&c)
+	t.Name, t.Indexes, t.Configs = c.String(), decodeIndexes(&c), ipc.ReadHeaders(&c)
 	return t, eventErr(c.Done("topic created"))
 }
 

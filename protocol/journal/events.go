@@ -123,14 +123,13 @@ type Unchanged struct {
 
 // TopicCreated: the topic's partitions 0 … are these indexes. It was created at the entry's time.
 type TopicCreated struct {
-	Pos            uint64
-	ID             uint64
-	UUID           [16]byte
-	Name           string
-	Level          ipc.Level
-	RetentionBytes int64
-	RetentionMS    int64
-	Indexes        []uint64
+	Pos     uint64
+	ID      uint64
+	UUID    [16]byte
+	Name    string
+	Level   ipc.Level
+	Configs []ipc.Header // as package topicconf has them
+	Indexes []uint64
 }
 
 // TopicDeleted ends a topic, its partitions and the offsets committed for them.

@@ -228,7 +228,7 @@ func TestCommandTable(t *testing.T) {
 			t.Errorf("%s is %d, in package admin %d", cmd, cmd, want)
 		}
 	}
-	for _, cmd := range []native.Command{25, 0, 9, 52, 59, 65535} {
+	for _, cmd := range []native.Command{29, 0, 9, 52, 59, 65535} {
 		if cmd.Request() || cmd.ServerSent() || cmd.Admin() {
 			t.Errorf("%s is served", cmd)
 		}

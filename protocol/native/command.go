@@ -30,6 +30,8 @@ const (
 	CmdDeleteBinding  Command = 22
 	CmdPurge          Command = 23
 	CmdSeek           Command = 24
+	CmdAlterTopic     Command = 25
+	CmdDeleteRecords  Command = 26
 	CmdSubscribe      Command = 30
 	CmdUnsubscribe    Command = 31
 	CmdCredit         Command = 32
@@ -93,6 +95,8 @@ var commands = [...]commandRow{
 	CmdDeleteBinding:  {"DELETE_BINDING", kindRequest | kindAdmin},
 	CmdPurge:          {"PURGE", kindRequest | kindAdmin},
 	CmdSeek:           {"SEEK", kindRequest | kindAdmin},
+	CmdAlterTopic:     {"ALTER_TOPIC", kindRequest | kindAdmin},
+	CmdDeleteRecords:  {"DELETE_RECORDS", kindRequest | kindAdmin},
 	CmdSubscribe:      {"SUBSCRIBE", kindRequest},
 	CmdUnsubscribe:    {"UNSUBSCRIBE", kindRequest},
 	CmdCredit:         {"CREDIT", kindRequest},

@@ -57,7 +57,7 @@ func TestCheckRequest(t *testing.T) {
 		{"large ack", native.Header{Length: 8 << 20, Command: native.CmdAck}, errcode.FrameTooLarge},
 		{"response", native.Header{Length: 20, Command: native.CmdPing, Flags: native.FlagResponse}, errcode.Malformed},
 		{"server's command", native.Header{Length: 20, Command: native.CmdDeliver}, errcode.UnsupportedCommand},
-		{"reserved", native.Header{Length: 20, Command: 25}, errcode.UnsupportedCommand},
+		{"reserved", native.Header{Length: 20, Command: 29}, errcode.UnsupportedCommand},
 		{"unknown", native.Header{Length: 20, Command: 999}, errcode.UnsupportedCommand},
 	} {
 		if err := native.CheckRequest(c.h); codeOf(err) != c.want {

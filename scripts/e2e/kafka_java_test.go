@@ -11,7 +11,14 @@ import (
 )
 
 // Apache Kafka's own client. `make kafka-clients` brings its archives into bin/, by testdata/kafka/java/pom.xml.
-func TestKafkaJava(t *testing.T) {
+func TestKafkaJava(t *testing.T) { playJava(t, "Client.java", 8) }
+
+// Its share groups.
+func TestKafkaJavaShare(t *testing.T) { playJava(t, "ShareClient.java", 3) }
+
+// playJava runs a program of testdata/kafka/java against a broker of its own; it says so many times
+// that something is ok.
+func playJava(t *testing.T, program string, oks int) {
 	t.Parallel()
 	root, err := broker.Root()
 	if err != nil {
@@ -26,9 +33,9 @@ func TestKafkaJava(t *testing.T) {
 		t.Skip("there is no java")
 	}
 	_, addr := kafkaBroker(t, map[string]string{"group_initial_delay_ms": "0", "group_heartbeat_ms": "500"})
-	cmd := exec.CommandContext(testContext(t), java, "-cp", filepath.Join(archives, "*"), filepath.Join("testdata", "kafka", "java", "Client.java"), addr)
+	cmd := exec.CommandContext(testContext(t), java, "-cp", filepath.Join(archives, "*"), filepath.Join("testdata", "kafka", "java", program), addr)
 	out, err := cmd.CombinedOutput()
-	if err != nil || strings.Count(string(out), " ok\n") != 8 {
+	if err != nil || strings.Count(string(out), " ok\n") != oks {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -212,7 +212,7 @@ func (m *Model) readOutputs(t *Turn) {
 	m.told, m.used = map[question]*Output{}, map[question]bool{}
 	for i := range t.Outputs {
 		o := &t.Outputs[i]
-		if o.Type == ipc.TypeMarker || o.Type == ipc.TypeIndexGone || o.Type == ipc.TypeDefined || len(o.Record) < ipc.HeadSize {
+		if o.Type == ipc.TypeMarker || o.Type == ipc.TypeIndexGone || o.Type == ipc.TypeTopicChanged || o.Type == ipc.TypeDefined || len(o.Record) < ipc.HeadSize {
 			continue
 		}
 		h, ok := ipc.PeekHead(o.Record)

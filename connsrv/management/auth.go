@@ -13,7 +13,7 @@ const (
 	administrator = "administrator"
 	monitoring    = "monitoring"
 	policymaker   = "policymaker"
-	viewer       = "management"
+	viewer        = "management"
 )
 
 // anyone are the tags of all that may come in.

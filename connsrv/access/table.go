@@ -199,3 +199,9 @@ func (t *Table) MayTopic(user, vhost, exchange string, what Op, key string) bool
 
 // Definitions are all that the table was made of. They are not to be changed.
 func (t *Table) Definitions() []admin.Definition { return t.all }
+
+// HasTopics tells whether something is said about routing keys of an exchange.
+func (t *Table) HasTopics(user, vhost, exchange string) bool {
+	u := t.users[user]
+	return u != nil && u.topics[[2]string{vhost, exchange}] != nil
+}

@@ -1,6 +1,7 @@
 package management
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"time"
@@ -174,7 +175,7 @@ func (a *API) publish(r *request) (answer, error) {
 		}
 	}
 	name := plainExchange(r.PathValue("name"))
-	if err := r.may(access.Write, name); err != nil {
+	if err := r.may(access.Write, cmp.Or(name, defaultExchange)); err != nil {
 		return answer{}, err
 	}
 	props, err := readProperties(in.Properties)

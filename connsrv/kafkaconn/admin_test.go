@@ -42,6 +42,9 @@ func TestCreateTopics(t *testing.T) {
 		if again := call1(s, version, createRequest("a", 3, nil), kmsg.NewPtrCreateTopicsResponse()).Topics[0]; again.ErrorCode != codeTopicExists {
 			t.Errorf("version %d: %+v", version, again)
 		}
+		if d := call1(s, version, createRequest("d", -1, nil), kmsg.NewPtrCreateTopicsResponse()).Topics[0]; d.ErrorCode != 0 || len(s.topics["d"].Partitions) != 2 {
+			t.Errorf("version %d: %+v", version, d)
+		}
 		req := createRequest("b", 3, nil)
 		req.ValidateOnly = true
 		req.Topics = append(req.Topics, createRequest("a", 1, nil).Topics...)

@@ -23,7 +23,7 @@ func (c *Conn) createTopics(k *call, m *kmsg.CreateTopicsRequest) {
 	for i := range m.Topics {
 		t := kmsg.NewCreateTopicsResponseTopic()
 		t.Topic, t.NumPartitions, t.ReplicationFactor = m.Topics[i].Topic, -1, -1
-		code, text := c.topicSpec(&m.Topics[i], m.Version, &specs[i])
+		code, text := c.topicSpec(&m.Topics[i], &specs[i])
 		if named[t.Topic] > 1 {
 			code, text = codeInvalidRequest, "the topic is named twice"
 		}
@@ -57,7 +57,7 @@ func topicCode(err error) int16 {
 }
 
 // topicSpec reads what a client wants of a topic; a code says what cannot be had, with a text.
-func (c *Conn) topicSpec(m *kmsg.CreateTopicsRequestTopic, version int16, spec *admin.CreateTopic) (code int16, text string) {
+func (c *Conn) topicSpec(m *kmsg.CreateTopicsRequestTopic, spec *admin.CreateTopic) (code int16, text string) {
 	*spec = admin.CreateTopic{Name: m.Topic, Partitions: uint32(max(0, m.NumPartitions))}
 	switch {
 	case !validTopic(m.Topic):
@@ -70,7 +70,7 @@ func (c *Conn) topicSpec(m *kmsg.CreateTopicsRequestTopic, version int16, spec *
 		if text := c.checkReplicas(m.ReplicaAssignment); text != "" {
 			return codeInvalidAssignment, text
 		}
-	case m.NumPartitions == -1 && version >= 4:
+	case m.NumPartitions == -1: // whatever the version, as with Kafka: kafkajs leaves it to us in version 3
 		spec.Partitions = c.settings.Partitions
 	case m.NumPartitions < 1:
 		return codeInvalidPartitions, fmt.Sprintf("%d partitions; a topic has at least 1", m.NumPartitions)

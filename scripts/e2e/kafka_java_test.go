@@ -6,25 +6,22 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/trimq/trimq/scripts/broker"
 )
 
-// Apache Kafka's own client. `make kafka-clients` brings its archives into bin/, by testdata/kafka/java/pom.xml.
-func TestKafkaJava(t *testing.T) { playJava(t, "Client.java", 8) }
+// Apache Kafka's own client. `make kafka-clients` brings its archives into bin/, by testdata/kafka/java/java.xml.
+func TestKafkaJava(t *testing.T) { playJava(t, "java", "Client.java", 8) }
 
-// Its share groups.
-func TestKafkaJavaShare(t *testing.T) { playJava(t, "ShareClient.java", 3) }
+// The client of Kafka 3.9.
+func TestKafkaJava3(t *testing.T) { playJava(t, "java3", "Client.java", 8) }
 
-// playJava runs a program of testdata/kafka/java against a broker of its own; it says so many times
-// that something is ok.
-func playJava(t *testing.T, program string, oks int) {
+// Share groups.
+func TestKafkaJavaShare(t *testing.T) { playJava(t, "java", "ShareClient.java", 3) }
+
+// playJava runs a program of testdata/kafka/java, with the archives of a folder, against a broker of its
+// own; it says so many times that something is ok.
+func playJava(t *testing.T, folder, program string, oks int) {
 	t.Parallel()
-	root, err := broker.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	archives := filepath.Join(root, "bin", "kafka-clients", "java")
+	archives := clientPath(t, folder)
 	if _, err := os.Stat(archives); err != nil {
 		t.Skip("Kafka's Java client is not there: `make kafka-clients` brings it")
 	}

@@ -95,7 +95,7 @@ public class Client {
       check(admin.describeConfigs(List.of(r)).all().get().get(r).get("retention.ms").value().equals("3600000"), "retention");
       check(admin.describeTopics(List.of("admin")).allTopicNames().get().get("admin").partitions().size() == 3, "partitions");
       check(admin.describeCluster().nodes().get().size() == 1, "nodes");
-      check(admin.listGroups().all().get().size() >= 7, "groups");
+      check(admin.listConsumerGroups().all().get().size() >= 7, "groups");
       admin.deleteConsumerGroups(List.of("java-zstd")).all().get();
       admin.deleteTopics(List.of("admin")).all().get();
       System.out.println("admin ok");

@@ -71,11 +71,18 @@ func (c *Conn) committed(k *call, ask *kmsg.OffsetFetchRequestGroup, found *kmsg
 			list = append(list, wanted{ask.Topics[i].Topic, number})
 		}
 	}
-	c.resolve(k, list, func(error) {
+	c.resolve(k, list, func(err error) {
+		if err != nil { // nothing is known of them: that is not to say that they have no positions
+			found.ErrorCode = groupCode(ask.Group, err)
+			done()
+			return
+		}
 		var indexes []uint64
+		known := map[wanted]uint64{} // the catalogue may have forgotten them when the answer comes
 		for _, w := range list {
 			if index, ok := c.loop.topics.byName[w.name].index(w.number); ok {
 				indexes = append(indexes, index)
+				known[w] = index
 			}
 		}
 		if len(indexes) == 0 { // none named would mean all of them
@@ -89,10 +96,7 @@ func (c *Conn) committed(k *call, ask *kmsg.OffsetFetchRequestGroup, found *kmsg
 			for i := range offsets {
 				at[offsets[i].Index] = &offsets[i]
 			}
-			fillCommitted(ask, found, func(w wanted) *ipc.OffsetCommit {
-				index, _ := c.loop.topics.byName[w.name].index(w.number)
-				return at[index]
-			})
+			fillCommitted(ask, found, func(w wanted) *ipc.OffsetCommit { return at[known[w]] })
 			done()
 		})
 	})
@@ -135,7 +139,10 @@ func committedPartition(number int32, o *ipc.OffsetCommit) kmsg.OffsetFetchRespo
 func (c *Conn) allCommitted(k *call, found *kmsg.OffsetFetchResponseGroup, done func()) {
 	c.readCommitted(k, found.Group, nil, func(offsets []ipc.OffsetCommit, err error) {
 		found.ErrorCode = groupCode(found.Group, err)
-		c.nameIndexes(k, len(offsets), func(i int) uint64 { return offsets[i].Index }, func() {
+		c.nameIndexes(k, len(offsets), func(i int) uint64 { return offsets[i].Index }, func(err error) {
+			if err != nil {
+				found.ErrorCode = groupCode(found.Group, err)
+			}
 			c.listCommitted(found, offsets)
 			done()
 		})
@@ -143,14 +150,14 @@ func (c *Conn) allCommitted(k *call, found *kmsg.OffsetFetchResponseGroup, done 
 }
 
 // nameIndexes sees that the topics of indexes are in the catalogue, as far as they are there.
-func (c *Conn) nameIndexes(k *call, n int, index func(i int) uint64, then func()) {
+func (c *Conn) nameIndexes(k *call, n int, index func(i int) uint64, then func(error)) {
 	for i := range n {
 		if _, ok := c.loop.topics.byIndex[index(i)]; !ok {
-			c.describeTopics(k, nil, func([]admin.TopicInfo, error) { then() })
+			c.describeTopics(k, nil, func(_ []admin.TopicInfo, err error) { then(err) })
 			return
 		}
 	}
-	then()
+	then(nil)
 }
 
 // listCommitted lists positions by topic and partition.

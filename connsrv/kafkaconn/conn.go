@@ -1,6 +1,8 @@
 package kafkaconn
 
 import (
+	"slices"
+
 	"net/netip"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -113,6 +115,9 @@ func (c *Conn) request(a *api, h requestHead, idBytes int, rest []byte) {
 	clientID, body := string(rest[:idBytes]), rest[idBytes:]
 	req := kmsg.RequestForKey(h.key)
 	req.SetVersion(h.version)
+	if a.key != kmsg.Fetch { // what a fetch names is copied; of others, which wait, parts would lie in a buffer of everybody's
+		body = slices.Clone(body)
+	}
 	r := reader{b: body, total: len(body)}
 	r.tags(req.IsFlexible())
 	if !a.serves(h.version) || r.fault != sound || req.ReadFrom(body[r.at:]) != nil {

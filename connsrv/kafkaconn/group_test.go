@@ -254,6 +254,20 @@ func TestOffsetFetch(t *testing.T) {
 	}
 }
 
+// A logicsrv that dies while positions are read has the catalogue forgotten: they are there all the same.
+func TestOffsetFetchOverARestart(t *testing.T) {
+	s := newStub(t)
+	a := s.topic("a", 2)
+	s.groups.offsets, s.groups.forgets = []ipc.OffsetCommit{{Index: a.Partitions[1].Index, Offset: 5}}, true
+	topic, req := kmsg.NewOffsetFetchRequestTopic(), kmsg.NewPtrOffsetFetchRequest()
+	topic.Topic, topic.Partitions = "a", []int32{0, 1}
+	req.Group, req.Topics = "g", []kmsg.OffsetFetchRequestTopic{topic}
+	got := positions(call1(s, 5, req, kmsg.NewPtrOffsetFetchResponse()))
+	if want := []position{{"a", 0, -1}, {"a", 1, 5}}; !slices.Equal(got, want) {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestOffsetDelete(t *testing.T) {
 	s := newStub(t)
 	a := s.topic("a", 2)

@@ -181,7 +181,7 @@ func (c *Conn) consumerGroupDescribe(k *call, m *kmsg.ConsumerGroupDescribeReque
 				indexes = append(append(indexes, d.Members[i].Assigned...), d.Members[i].Target...)
 			}
 		}
-		c.nameIndexes(k, len(indexes), func(i int) uint64 { return indexes[i] }, func() {
+		c.nameIndexes(k, len(indexes), func(i int) uint64 { return indexes[i] }, func(error) {
 			resp := kmsg.NewPtrConsumerGroupDescribeResponse()
 			for _, name := range m.Groups {
 				g := kmsg.NewConsumerGroupDescribeResponseGroup()

@@ -131,6 +131,9 @@ func (r *rig) feed(b []byte) {
 		if used == 0 && !want.Pause && want.Bytes <= len(r.buf) && !want.Direct && !r.link.closed {
 			r.tb.Fatalf("no progress with %d bytes: %+v", len(r.buf), want)
 		}
+		for i := range used { // the buffer is for all connections: others' bytes come there now
+			r.buf[i] = 0xff
+		}
 		r.buf, r.want, r.wait = r.buf[used:], want, want.Pause
 		r.want.Pause = false
 	}

@@ -69,7 +69,7 @@ func (c *Conn) shareGroupDescribe(k *call, m *kmsg.ShareGroupDescribeRequest) {
 				indexes = append(indexes, d.Members[i].Assigned...)
 			}
 		}
-		c.nameIndexes(k, len(indexes), func(i int) uint64 { return indexes[i] }, func() {
+		c.nameIndexes(k, len(indexes), func(i int) uint64 { return indexes[i] }, func(error) {
 			resp := kmsg.NewPtrShareGroupDescribeResponse()
 			for _, name := range m.GroupIDs {
 				g := kmsg.NewShareGroupDescribeResponseGroup()

@@ -25,6 +25,7 @@ type stubGroups struct {
 	members []admin.Membership
 	assign  ipc.GroupAssignment
 	promise bool // members are told an id and sent away
+	forgets bool // the catalogue is forgotten while positions are read
 }
 
 func take1[T any](s *stub, list *[]T, b []byte, decode func([]byte) (T, error)) T {
@@ -77,6 +78,9 @@ func (s *stub) takeGroup(typ ipc.Type, b []byte) {
 	case ipc.TypeOffsets:
 		m, err := ipc.DecodeFetchOffsets(b)
 		must(s.tb, err)
+		if g.forgets {
+			s.loop.Marked()
+		}
 		r := ipc.OffsetList{Head: m.Head}
 		for _, o := range g.offsets {
 			if len(m.Indexes) == 0 || slices.Contains(m.Indexes, o.Index) {

@@ -29,28 +29,30 @@ type kindOf struct {
 const (
 	LoadTopics = "topics" // topics, and what queues do since there are queues
 	LoadQueues = "queues" // all else that queues do
+	LoadKafka  = "kafka"  // topics, with Kafka's clients beside native ones
 )
 
-var both = []string{LoadTopics, LoadQueues}
+// Loads are all that there are.
+var Loads = []string{LoadTopics, LoadQueues, LoadKafka}
 
 // faultKinds are the kinds that there are.
 var faultKinds = map[string]kindOf{
-	"kill":       {what: "kill -9 of one tier, at times again while it recovers", usual: both},
+	"kill":       {what: "kill -9 of one tier, at times again while it recovers", usual: Loads},
 	"logicsrv":   {what: "kill -9 of logicsrv alone"},
-	"pairs":      {what: "kill -9 of two tiers, or of all three, at once", usual: both},
-	"pause":      {what: "SIGSTOP and SIGCONT of a tier", usual: both},
-	"beside":     {what: "kill -9 of a tier while another one is stopped", usual: both},
-	"supervisor": {what: "kill -9 of the supervisor, and perhaps of a tier that nobody restarts then", usual: both},
-	"cut":        {what: "a client's connections are reset", usual: both},
-	"reboot":     {what: "all are killed and the rings removed", usual: both},
-	"restart":    {what: "SIGTERM, and a start", usual: both},
-	"hand-over":  {what: "a tier, or all, replace their programs (signal 12): no connection may be lost", usual: both},
-	"late":       {what: "a tier dies while one replaces its program", usual: both},
-	"signals":    {what: "the signals that must disturb nobody", usual: both},
-	"full-ring":  {what: "a tier is stopped until the ring before it is full", usual: both},
-	"sockets":    {what: "torn, slow and stalled sockets, and cuts within a frame, by proxies before a third of the clients", usual: both},
+	"pairs":      {what: "kill -9 of two tiers, or of all three, at once", usual: Loads},
+	"pause":      {what: "SIGSTOP and SIGCONT of a tier", usual: Loads},
+	"beside":     {what: "kill -9 of a tier while another one is stopped", usual: Loads},
+	"supervisor": {what: "kill -9 of the supervisor, and perhaps of a tier that nobody restarts then", usual: Loads},
+	"cut":        {what: "a client's connections are reset", usual: Loads},
+	"reboot":     {what: "all are killed and the rings removed", usual: Loads},
+	"restart":    {what: "SIGTERM, and a start", usual: Loads},
+	"hand-over":  {what: "a tier, or all, replace their programs (signal 12): no connection may be lost", usual: Loads},
+	"late":       {what: "a tier dies while one replaces its program", usual: Loads},
+	"signals":    {what: "the signals that must disturb nobody", usual: Loads},
+	"full-ring":  {what: "a tier is stopped until the ring before it is full", usual: Loads},
+	"sockets":    {what: "torn, slow and stalled sockets, and cuts within a frame, by proxies before a third of the clients", usual: Loads},
 	"client":     {what: "kill -9 of a client's process", usual: []string{LoadTopics}},
-	"full-disk":  {what: "the disk, which is a small one, is full for a while; usual for every third seed", usual: both, oneIn: 3, needs: noMount},
+	"full-disk":  {what: "the disk, which is a small one, is full for a while; usual for every third seed", usual: Loads, oneIn: 3, needs: noMount},
 	"sync-error": {what: "fdatasync reports an error, once", needs: noStrace},
 	"no-room":    {what: "writes find the disk full for a while", needs: noStrace},
 	"io":         {what: "the n-th sync fails, or the n-th write finds no room, in programs that are built with failpoints"},

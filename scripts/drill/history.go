@@ -92,9 +92,12 @@ type queueHistory struct {
 	drained    map[uint64]bool // delivered after all was over
 }
 
-// wires are a party's connections: when they were cut by the nemesis, and when it noticed that one
-// was lost.
-type wires struct{ cuts, lost []time.Time }
+// wires are a party's connections: when they were cut by the nemesis, and when one was lost: between the
+// last sign of life and the time at which the party noticed.
+type wires struct {
+	cuts []time.Time
+	lost []span
+}
 
 // history is everything. Its methods may be called by any goroutine.
 type history struct {
@@ -245,7 +248,7 @@ func (h *history) lostBetween(party string, from, to time.Time) bool {
 		return false
 	}
 	within := func(at time.Time) bool { return !at.Before(from) && !at.After(to) }
-	return slices.ContainsFunc(w.lost, within) || slices.ContainsFunc(w.cuts, within)
+	return slices.ContainsFunc(w.lost, func(s span) bool { return s.touches(from, to) }) || slices.ContainsFunc(w.cuts, within)
 }
 
 // broke is lostBetween for those who do not hold the lock.

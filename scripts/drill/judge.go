@@ -38,12 +38,12 @@ func (h *history) judge() []string {
 // REQUIRES: h.mu held.
 func (h *history) judgeConnections() {
 	for name, p := range h.parties {
-		for _, at := range p.lost {
-			within := func(s span) bool { return s.touches(at, at) }
+		for _, loss := range p.lost {
+			within := func(s span) bool { return s.touches(loss.from, loss.to) }
 			cut := func(c time.Time) bool { return within(span{c, c.Add(slack)}) }
 			down := func(d span) bool { return within(span{d.from, d.to.Add(slack)}) }
 			if !slices.ContainsFunc(p.cuts, cut) && !slices.ContainsFunc(h.down, down) {
-				h.violation("%s lost a connection at %s, when connsrv was up", name, clock(at))
+				h.violation("%s lost a connection at %s, when connsrv was up", name, clock(loss.to))
 			}
 		}
 	}

@@ -168,9 +168,9 @@ func (n *nemesis) restart() {
 // cut takes a client's connections away.
 func (n *nemesis) cut() {
 	n.w.mu.Lock()
-	p := n.w.parties[n.r.IntN(len(n.w.parties))]
+	l := n.w.links[n.r.IntN(len(n.w.links))]
 	n.w.mu.Unlock()
-	p.cut()
+	l.cut()
 }
 
 // handOver upgrades a tier, or all: no connection may be lost by it.

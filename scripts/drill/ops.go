@@ -96,11 +96,13 @@ func (o *opParty) apply(h *history, _ time.Time) {
 	h.parties[o.Name] = &wires{}
 }
 
-// opLost says that a party has lost a connection; Cut, that the nemesis takes it away.
+// opLost says that a party has lost a connection; Cut, that the nemesis takes it away. Alive is when it was
+// seen to be whole for the last time; 0: just now.
 type opLost struct {
-	Party string `json:"party"`
-	Cut   bool   `json:"cut,omitempty"`
-	Why   string `json:"why,omitempty"`
+	Party string        `json:"party"`
+	Cut   bool          `json:"cut,omitempty"`
+	Why   string        `json:"why,omitempty"`
+	Alive time.Duration `json:"alive,omitempty"`
 }
 
 func (*opLost) kind() string { return "lost" }
@@ -111,8 +113,10 @@ func (o *opLost) apply(h *history, at time.Time) {
 		h.violation("%s, which is not there, has lost a connection", o.Party)
 	case o.Cut:
 		w.cuts = append(w.cuts, at)
+	case o.Alive > 0:
+		w.lost = append(w.lost, span{h.began.Add(o.Alive), at})
 	default:
-		w.lost = append(w.lost, at)
+		w.lost = append(w.lost, span{at, at})
 	}
 }
 

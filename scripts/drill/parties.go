@@ -18,78 +18,94 @@ import (
 
 // The parties of a run: clients whose connections can be cut, what they send and receive.
 
-// party is one client, which may be cut off.
-type party struct {
-	name   string
-	client *trimq.Client
-	h      *history
-	life   context.Context // the run's
-	proxy  *proxy          // nil: there is nothing between it and the broker
+// link is the way of one client, of whatever protocol, to the broker: it can be cut, and may lead through a
+// proxy.
+type link struct {
+	name  string
+	h     *history
+	life  context.Context // the run's
+	addr  string          // to which it leads
+	proxy *proxy          // nil: there is nothing between it and the broker
 
 	mu    sync.Mutex
-	conns map[net.Conn]struct{}
+	conns map[*cutConn]struct{}
 }
 
-// newParty connects a client; it waits as long as the broker may be down.
-func (w *world) newParty(name string) (*party, error) {
-	p := &party{name: name, h: w.h, life: w.life, conns: map[net.Conn]struct{}{}}
-	ctx, cancel := context.WithTimeout(w.life, patience)
-	defer cancel()
+// newLink makes a client known, and its way to an address of the broker.
+func (w *world) newLink(name, addr string) (*link, error) {
+	l := &link{name: name, h: w.h, life: w.life, addr: addr, conns: map[*cutConn]struct{}{}}
 	w.h.note(&opParty{Name: name})
-	var err error
-	addr := w.addr
 	if slices.Contains(w.kinds, "sockets") && dice(name, 3) == 0 {
-		if p.proxy, err = newProxy(addr, &w.mood); err != nil {
+		var err error
+		if l.proxy, err = newProxy(addr, &w.mood); err != nil {
 			return nil, err
 		}
-		addr = p.proxy.addr()
-	}
-	p.client, err = trimq.Dial(ctx, []string{addr}, trimq.WithName(name), trimq.WithLogger(slog.New(p)), trimq.WithDialer(p.dial))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		l.addr = l.proxy.addr()
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.parties = append(w.parties, p)
-	return p, nil
+	w.links = append(w.links, l)
+	return l, nil
 }
 
-// cutConn is a connection that its party can cut.
+// cutConn is a connection that its link can cut.
 type cutConn struct {
 	net.Conn
-	p *party
+	l *link
 }
 
 func (c *cutConn) Close() error {
-	c.p.mu.Lock()
-	delete(c.p.conns, c)
-	c.p.mu.Unlock()
+	c.l.mu.Lock()
+	delete(c.l.conns, c)
+	c.l.mu.Unlock()
 	return c.Conn.Close()
 }
 
-func (p *party) dial(ctx context.Context, addr string) (net.Conn, error) {
+// dial connects a client, to wherever it wants, by its link.
+func (l *link) dial(ctx context.Context, _ string) (net.Conn, error) {
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", addr)
+	conn, err := d.DialContext(ctx, "tcp", l.addr)
 	if err != nil {
 		return nil, err
 	}
-	c := &cutConn{conn, p}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.conns[c] = struct{}{}
+	c := &cutConn{conn, l}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.conns[c] = struct{}{}
 	return c, nil
 }
 
 // cut resets all connections, as the death of the client's machine does.
-func (p *party) cut() {
-	p.h.note(&opLost{Party: p.name, Cut: true})
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for c := range p.conns {
-		raw := c.(*cutConn).Conn
-		_ = raw.(*net.TCPConn).SetLinger(0)
-		_ = raw.Close()
+func (l *link) cut() {
+	l.h.note(&opLost{Party: l.name, Cut: true})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.conns {
+		_ = c.Conn.(*net.TCPConn).SetLinger(0)
+		_ = c.Conn.Close()
 	}
+}
+
+// party is one client of the native protocol.
+type party struct {
+	*link
+	client *trimq.Client
+}
+
+// newParty connects a client; it waits as long as the broker may be down.
+func (w *world) newParty(name string) (*party, error) {
+	ctx, cancel := context.WithTimeout(w.life, patience)
+	defer cancel()
+	l, err := w.newLink(name, w.addr)
+	if err != nil {
+		return nil, err
+	}
+	p := &party{link: l}
+	p.client, err = trimq.Dial(ctx, []string{l.addr}, trimq.WithName(name), trimq.WithLogger(slog.New(p)), trimq.WithDialer(p.dial))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return p, nil
 }
 
 // party is a slog.Handler: the client warns when it has lost a connection.

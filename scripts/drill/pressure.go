@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/trimq/trimq/scripts/loopdisk"
@@ -155,13 +156,13 @@ func fill(path, disk string, leave uint64) error {
 func (n *nemesis) roughSockets() {
 	m := []mood{torn, slow, stalled, calm}[n.r.IntN(4)]
 	n.w.mu.Lock()
-	parties := append([]*party(nil), n.w.parties...)
+	links := slices.Clone(n.w.links)
 	n.w.mu.Unlock()
 	if m == calm {
-		for _, p := range parties {
-			if p.proxy != nil {
-				n.w.h.note(&opLost{Party: p.name, Cut: true})
-				p.proxy.cut()
+		for _, l := range links {
+			if l.proxy != nil {
+				n.w.h.note(&opLost{Party: l.name, Cut: true})
+				l.proxy.cut()
 			}
 		}
 		return

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,7 +23,7 @@ type Options struct {
 	Seed     uint64
 	Duration time.Duration     // for which the nemesis rages; settling comes on top
 	Settle   time.Duration     // how long what is under way in queues may take to arrive in the end; 0: half a minute
-	Load     string            // LoadTopics or LoadQueues
+	Load     string            // one of Loads
 	Faults   []string          // kinds; none: the usual ones of the load
 	Dir      string            // exists, empty: all that the run leaves is there
 	Bin      string            // directory of the programs; empty: the repository's
@@ -103,8 +104,8 @@ func (r *recorder) close() error { return errors.Join(r.flush(), r.f.Close()) }
 // newWorld prepares a run: its history, its disk, its broker, which is not started. Where it fails
 // nothing of it stays.
 func newWorld(o Options) (*world, error) {
-	if o.Load != LoadTopics && o.Load != LoadQueues {
-		return nil, fmt.Errorf("there is no load %q; there are %s and %s", o.Load, LoadTopics, LoadQueues)
+	if !slices.Contains(Loads, o.Load) {
+		return nil, fmt.Errorf("there is no load %q; there are %s", o.Load, strings.Join(Loads, ", "))
 	}
 	w := &world{o: o, h: newHistory(), family: family{children: map[string]*child{}}, power: slices.Contains(o.Faults, "power") || slices.Contains(o.Faults, "lie")}
 	var err error
@@ -130,8 +131,14 @@ func (w *world) prepare() (err error) {
 		return err
 	}
 	settings := smallSettings(rand.New(rand.NewPCG(o.Seed, 0)))
-	if o.Load == LoadQueues {
+	switch o.Load {
+	case LoadQueues:
 		settings["transaction_checks"] = "1000"
+	case LoadKafka:
+		if w.kafka, err = broker.FreeAddress(); err != nil {
+			return err
+		}
+		maps.Copy(settings, kafkaSettings(w.kafka))
 	}
 	disk, err := w.mount()
 	if err != nil {
@@ -208,9 +215,9 @@ func (w *world) close() error {
 	if left := w.b.Left(); len(left) > 0 {
 		err = errors.Join(err, fmt.Errorf("left behind: %v", left))
 	}
-	for _, p := range w.parties {
-		if p.proxy != nil {
-			p.proxy.close()
+	for _, l := range w.links {
+		if l.proxy != nil {
+			l.proxy.close()
 		}
 	}
 	return errors.Join(err, w.rescue(), w.unmount())
@@ -225,8 +232,11 @@ type script interface {
 
 // script is what the run's load does.
 func (w *world) script() script {
-	if w.o.Load == LoadQueues {
+	switch w.o.Load {
+	case LoadQueues:
 		return &drill{world: w, l: w.h.ledger}
+	case LoadKafka:
+		return kafkaLoad{w}
 	}
 	return w
 }
@@ -270,7 +280,7 @@ func (w *world) act(ctx context.Context) error {
 		}
 	}
 	w.logf("all was read %v after the stop", time.Since(stopped).Round(time.Millisecond))
-	w.logf("%d messages acknowledged, %d clients; faults: %s", w.acked.Load(), len(w.parties), done)
+	w.logf("%d messages acknowledged, %d clients; faults: %s", w.acked.Load(), len(w.links), done)
 	w.h.note(&opEnded{})
 	return nil
 }

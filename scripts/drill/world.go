@@ -20,6 +20,7 @@ type world struct {
 	o      Options
 	kinds  []string       // of faults
 	addr   string         // of the broker
+	kafka  string         // … for clients of Kafka; empty: it serves none
 	loop   *loopdisk.Disk // nil: the power is not cut
 	small  *smallDisk     // nil: the disk is not filled
 	mood   atomic.Int32
@@ -32,9 +33,9 @@ type world struct {
 	acked  atomic.Int64
 	power  bool // the power fails: everything is at level disk, and nobody acknowledges unasked
 
-	mu      sync.Mutex
-	parties []*party
-	dark    time.Time // the power was off until then
+	mu    sync.Mutex
+	links []*link
+	dark  time.Time // the power was off until then
 }
 
 // patience bounds every wait; no healthy run comes near it.

@@ -63,6 +63,11 @@ func TestQueueFeaturesUnderFaults(t *testing.T) {
 	sound(t, drill.Options{Load: drill.LoadQueues}, 10*time.Second)
 }
 
+// TestKafkaUnderFaults: Kafka's clients beside native ones, at the same partitions, and a nemesis.
+func TestKafkaUnderFaults(t *testing.T) {
+	sound(t, drill.Options{Load: drill.LoadKafka}, 10*time.Second)
+}
+
 // TestFailingDisk: syncs that fail and disks that are full, in turn.
 func TestFailingDisk(t *testing.T) {
 	can(t, "sync-error")

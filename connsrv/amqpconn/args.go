@@ -20,6 +20,11 @@ const (
 	streamQueue  = "stream"
 )
 
+// queueTypes are the kinds by the core's numbers.
+var queueTypes = map[admin.QueueType]string{
+	admin.ClassicQueue: classicQueue, admin.QuorumQueue: quorumQueue, admin.StreamQueue: streamQueue,
+}
+
 // known are the arguments that a kind of queue takes. Others that are known are refused; what
 // nobody knows is taken and means nothing.
 var known = map[string][]string{
@@ -86,7 +91,10 @@ func (c *Conn) queueWanted(name string, m *amqp.QueueDeclare) (q *admin.CreateQu
 		}
 	}
 	q = &admin.CreateQueue{Name: c.full(name)}
-	q.Durable, q.Exclusive, q.AutoDelete = m.Durable, m.Exclusive, m.AutoDelete
+	q.Durable, q.Exclusive, q.AutoDelete, q.Arguments = m.Durable, m.Exclusive, m.AutoDelete, string(m.Arguments)
+	if kind == quorumQueue {
+		q.Type = admin.QuorumQueue
+	}
 	for raw, v := range m.Arguments.Each {
 		arg := string(raw)
 		if !isKnown(arg) {
@@ -98,6 +106,9 @@ func (c *Conn) queueWanted(name string, m *amqp.QueueDeclare) (q *admin.CreateQu
 		if !slices.Contains(known[kind], arg) {
 			return nil, kind, wrong(amqp.PreconditionFailed, "invalid arg '%s' for %s of queue type rabbit_%s_queue", arg, what, kind)
 		}
+	}
+	if q.DeadLetter && q.DeadLetterExchange == "" { // by the key it finds a queue, of this vhost
+		q.DeadLetterKey = c.fullOrEmpty(q.DeadLetterKey)
 	}
 	return q, kind, nil
 }
@@ -206,61 +217,69 @@ func (c *Conn) queueDiffers(name string, is *admin.QueueSettings, wanted *admin.
 		return differs("durable", what, wanted.Durable, is.Durable)
 	case is.AutoDelete != wanted.AutoDelete:
 		return differs("auto_delete", what, wanted.AutoDelete, is.AutoDelete)
+	case is.Type != wanted.Type:
+		return argDiffers("x-queue-type", what, textArg(queueTypes[wanted.Type]), textArg(queueTypes[is.Type]))
 	}
-	for _, p := range []struct {
-		arg      string
-		has, not string
-	}{
-		{"x-expires", numberArg(is.ExpiresMS), numberArg(wanted.ExpiresMS)},
-		{"x-message-ttl", numberArg(is.MessageTTLMS), numberArg(wanted.MessageTTLMS)},
-		{"x-dead-letter-exchange", c.deadLetterArg(is), c.deadLetterArg(&wanted.QueueSettings)},
-		{"x-dead-letter-routing-key", textArg(is.DeadLetterKey), textArg(wanted.DeadLetterKey)},
-		{"x-max-length", numberArg(is.MaxMessages), numberArg(wanted.MaxMessages)},
-		{"x-max-length-bytes", numberArg(is.MaxBytes), numberArg(wanted.MaxBytes)},
-		{"x-max-priority", priorityArg(is.MaxPriority), priorityArg(wanted.MaxPriority)},
-		{"x-overflow", overflowArg(is.Overflow), overflowArg(wanted.Overflow)},
-		{"x-single-active-consumer", boolArg(is.SingleActive), boolArg(wanted.SingleActive)},
-		{"x-delivery-limit", numberArg(is.DeliveryLimit), numberArg(wanted.DeliveryLimit)},
-	} {
-		if p.has != p.not {
-			return argDiffers(p.arg, what, p.not, p.has)
+	has, not := c.arguments(is), amqp.Table(wanted.Arguments)
+	for _, arg := range known[queueTypes[is.Type]] {
+		a, _ := has.Get(arg)
+		b, _ := not.Get(arg)
+		if arg != "x-queue-type" && !sameValue(a, b) {
+			return argDiffers(arg, what, valueArg(b), valueArg(a))
 		}
 	}
 	return nil
 }
 
-func numberArg(o admin.Opt) string {
-	if !o.Given {
-		return "none"
+// sameValue tells whether two values of an argument are the same: numbers may be of different types.
+func sameValue(a, b amqp.Value) bool {
+	n, whole := a.Int()
+	m, alsoWhole := b.Int()
+	if whole && alsoWhole {
+		return n == m
 	}
-	kind := amqp.KindInt32
-	if o.N > math.MaxInt32 {
-		kind = amqp.KindInt64
-	}
-	return fmt.Sprintf("the value '%d' of type '%s'", o.N, kind)
+	return a.Kind == b.Kind && string(a.Raw) == string(b.Raw)
 }
 
-func priorityArg(n uint8) string { return numberArg(admin.Opt{Given: n > 0, N: uint64(n)}) }
-
-func boolArg(is bool) string {
-	if !is {
+// valueArg is an argument in an error; the zero Value: it is not there.
+func valueArg(v amqp.Value) string {
+	if v.Kind == 0 {
 		return "none"
 	}
-	return "the value 'true' of type 'bool'"
+	text, _ := valueText(v)
+	return fmt.Sprintf("the value '%s' of type '%s'", text, v.Kind)
 }
 
-func overflowArg(o admin.Overflow) string {
-	for name, n := range overflows {
-		if n == o && o != admin.DropHead {
-			return textArg(name)
+// arguments are those with which a queue was declared, or would have been: clients of other
+// protocols have their own way to say it.
+func (c *Conn) arguments(s *admin.QueueSettings) (t amqp.Table) {
+	if s.Arguments != "" && amqp.CheckTable(amqp.Table(s.Arguments)) == nil {
+		return amqp.Table(s.Arguments)
+	}
+	for _, o := range []struct {
+		arg string
+		n   admin.Opt
+	}{
+		{"x-message-ttl", s.MessageTTLMS}, {"x-expires", s.ExpiresMS}, {"x-max-length", s.MaxMessages}, {"x-max-length-bytes", s.MaxBytes},
+		{"x-delivery-limit", s.DeliveryLimit}, {"x-max-priority", admin.Opt{Given: s.MaxPriority > 0, N: uint64(s.MaxPriority)}},
+	} {
+		if o.n.Given {
+			t = t.Add(o.arg, amqp.Int64(int64(o.n.N)))
 		}
 	}
-	return "none"
-}
-
-func (c *Conn) deadLetterArg(s *admin.QueueSettings) string {
-	if !s.DeadLetter {
-		return "none"
+	if s.SingleActive {
+		t = t.Add("x-single-active-consumer", amqp.Bool(true))
 	}
-	return fmt.Sprintf("the value '%s' of type 'longstr'", c.local(s.DeadLetterExchange))
+	if s.DeadLetter {
+		t = t.Add("x-dead-letter-exchange", amqp.String(c.local(s.DeadLetterExchange)))
+	}
+	if s.DeadLetterKey != "" {
+		t = t.Add("x-dead-letter-routing-key", amqp.String(c.local(s.DeadLetterKey)))
+	}
+	for name, n := range overflows {
+		if n == s.Overflow && n != admin.DropHead {
+			t = t.Add("x-overflow", amqp.String(name))
+		}
+	}
+	return t
 }

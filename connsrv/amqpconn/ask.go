@@ -16,6 +16,8 @@ import (
 // ask is a question that was not answered.
 type ask struct {
 	channel *channel
+	parked  bool      // it may stay for long, and does not hold the channel up
+	sub     *consumer // of a stream, that waits
 	req     uint64
 	typ     ipc.Type
 	encode  func(head ipc.Head, b []byte) []byte
@@ -71,7 +73,7 @@ func (c *Conn) put(a *ask) {
 	a.req = c.lane.Req()
 	record := a.encode(c.head(a.req), c.lane.Scratch())
 	if len(record) > c.lane.MaxRecord {
-		a.channel.busy--
+		a.release()
 		a.then(answer{err: errcode.New(errcode.LimitExceeded, "the request makes a record of %d bytes, at most %d", len(record), c.lane.MaxRecord)})
 		return
 	}
@@ -152,12 +154,34 @@ func (c *Conn) answered(typ ipc.Type, req uint64, payload []byte) bool {
 		c.schedule()
 		return true
 	}
-	a.channel.busy--
+	a.release()
 	a.then(got)
-	if a.channel.busy == 0 {
+	if a.channel.busy == 0 && !a.parked {
 		c.resume()
 	}
 	return true
+}
+
+// release lets the channel go on.
+func (a *ask) release() {
+	if !a.parked {
+		a.channel.busy--
+	}
+}
+
+// forgetWaits takes the Waits of a consumer of a stream back.
+func (c *Conn) forgetWaits(s *consumer) {
+	for req, a := range c.asks {
+		if a.sub == s {
+			c.unwait(req)
+			delete(c.asks, req)
+		}
+	}
+}
+
+func (c *Conn) unwait(req uint64) {
+	m := ipc.Unwait{Head: c.head(0), Target: req}
+	c.lane.PutLater(ipc.TypeUnwait, m.Append(c.lane.Scratch()))
 }
 
 // askAgain puts the questions again for which it was too early.

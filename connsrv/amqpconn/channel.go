@@ -58,8 +58,7 @@ func (c *Conn) onChannel(f amqp.Frame, payload []byte) (done bool) {
 	}
 	switch f.Type {
 	case amqp.FrameHeader:
-		ch.header(payload)
-		return true
+		return ch.header(payload)
 	case amqp.FrameBody:
 		return ch.body(payload)
 	}
@@ -219,7 +218,7 @@ func (ch *channel) close() {
 
 // endSub ends a consumer or puller: what it holds goes back.
 func (c *Conn) endSub(s *consumer) {
-	if !s.Closing {
+	if !s.Closing && !s.isStream() {
 		record := ipc.Unsubscribe{Head: c.head(0), Sub: s.ID}
 		c.lane.PutLater(ipc.TypeUnsubscribe, record.Append(c.lane.Scratch()))
 	}

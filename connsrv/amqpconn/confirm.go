@@ -1,9 +1,12 @@
 package amqpconn
 
 import (
+	"slices"
+
 	"github.com/trimq/trimq/protocol/amqp"
 	"github.com/trimq/trimq/protocol/batch"
 	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/invariant"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/shmqueue"
 )
@@ -37,6 +40,19 @@ func (k *confirms) settle(first uint64, taken bool) {
 			return
 		}
 	}
+}
+
+// split makes entries of one each of an entry.
+func (k *confirms) split(first uint64) {
+	i := slices.IndexFunc(k.open, func(x confirming) bool { return x.first == first })
+	if i < 0 {
+		return
+	}
+	singles := make([]confirming, k.open[i].count)
+	for n := range singles {
+		singles[n] = confirming{first: first + uint64(n), count: 1}
+	}
+	k.open = slices.Replace(k.open, i, i+1, singles...)
 }
 
 // next takes the publishes off the front that have been answered alike, and gives the number of
@@ -82,11 +98,15 @@ func (c *Conn) published(typ ipc.Type, req uint64, payload []byte) {
 		if refused := c.undecodable(err); refused != nil {
 			m.Code = uint16(errcode.Internal)
 		}
+		if c.publishAgain(&s, errcode.Code(m.Code)) {
+			return
+		}
 		taken = c.refused(&s, errcode.New(errcode.Code(m.Code), "%s", m.Text))
 	} else if m, err := ipc.DecodePublished(payload); c.undecodable(err) == nil {
 		taken = m.Full == 0
 	}
 	c.confirm(&s, taken)
+	c.loop.recycle(s.run)
 	if c.short {
 		c.short = false
 		c.resume()
@@ -119,7 +139,7 @@ func (c *Conn) refused(s *sending, err *errcode.Error) (taken bool) {
 	if ch.gone {
 		return false
 	}
-	name := c.local(s.exchange)
+	name := string(s.run.exchange)
 	switch err.Code {
 	case errcode.Unroutable:
 		c.giveBack(s)
@@ -139,14 +159,15 @@ func (c *Conn) refused(s *sending, err *errcode.Error) (taken bool) {
 
 // giveBack returns what reached no queue.
 func (c *Conn) giveBack(s *sending) {
+	x := s.run
 	var r batch.Reader
-	if err := r.Reset(s.kept); err != nil {
-		return
+	if err := r.Reset(x.sealed); err != nil {
+		invariant.Fail("a batch of ours is none: %v", err)
 	}
 	var rec batch.Record
 	for r.Next(&rec) {
 		c.sendContent(s.channel.number, &amqp.BasicReturn{
-			ReplyCode: amqp.NoRoute, ReplyText: []byte("NO_ROUTE"), Exchange: []byte(c.local(s.exchange)), RoutingKey: []byte(s.key),
+			ReplyCode: amqp.NoRoute, ReplyText: []byte("NO_ROUTE"), Exchange: x.exchange, RoutingKey: x.key,
 		}, storedProperties(&rec), rec.Value, mapped{})
 	}
 }

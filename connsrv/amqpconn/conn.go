@@ -36,14 +36,16 @@ type Conn struct {
 	cancels  bool // the client wants to be told when a consumer ends
 	unknown  bool // it is not known yet who may connect: it waits
 
-	user, vhost string
-	frameMax    int
-	channelMax  uint16
-	heartbeatMS int64
-	heardMS     int64 // when bytes came last
-	saidMS      int64 // when a frame was sent last
-	closeMS     int64 // until when the answer to close is waited for
-	deadlineMS  int64 // as set at the link; 0: none
+	user, vhost      string
+	clientProperties amqp.Table
+	openedMS         int64 // Unix time at which the vhost was entered
+	frameMax         int
+	channelMax       uint16
+	heartbeatMS      int64
+	heardMS          int64 // when bytes came last
+	saidMS           int64 // when a frame was sent last
+	closeMS          int64 // until when the answer to close is waited for
+	deadlineMS       int64 // as set at the link; 0: none
 
 	channels map[uint16]*channel
 	subs     []*consumer // in order of their numbers

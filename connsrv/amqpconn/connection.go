@@ -154,6 +154,7 @@ func (c *Conn) startOk(m *amqp.ConnectionStartOk) {
 		return
 	}
 	c.user, c.state = user, stateTune
+	c.clientProperties = append(amqp.Table(nil), m.ClientProperties...)
 	c.send(0, &amqp.ConnectionTune{ChannelMax: c.settings.ChannelMax, FrameMax: c.settings.FrameMax, Heartbeat: c.settings.HeartbeatS})
 }
 
@@ -198,7 +199,7 @@ func (c *Conn) open(m *amqp.ConnectionOpen) {
 		return
 	}
 	c.vhost, c.state = vhost, stateOpen
-	c.channels = map[uint16]*channel{}
+	c.channels, c.openedMS = map[uint16]*channel{}, c.settings.UnixMS()
 	c.link.Established()
 	c.send(0, &amqp.ConnectionOpenOk{})
 }
@@ -269,4 +270,8 @@ func (c *Conn) Ended() {
 }
 
 // Broadcast takes a record for all connections in.
-func (c *Conn) Broadcast(ipc.Type, []byte) {}
+func (c *Conn) Broadcast(typ ipc.Type, payload []byte) {
+	if m, err := ipc.DecodeIndexGone(payload); typ == ipc.TypeIndexGone && err == nil {
+		c.indexGone(m.Index)
+	}
+}

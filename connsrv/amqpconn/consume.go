@@ -28,6 +28,10 @@ type consumer struct {
 	quorum   bool // of a quorum queue: messages bear the number of earlier attempts
 	name     string
 	getting  *getting // a basic.get that is being answered
+	parts    []part   // of a consumer of a stream
+	given    uint64   // … which was given so many that it has not settled
+
+	arguments amqp.Table
 }
 
 // unlimited is the credit of a consumer without prefetch.
@@ -64,6 +68,9 @@ func (c *Conn) dropSub(s *consumer) {
 	}
 	ch.pullers = slices.DeleteFunc(ch.pullers, func(x *consumer) bool { return x == s })
 	ch.line = slices.DeleteFunc(ch.line, func(p parcel) bool { return p.sub == s })
+	if s.isStream() {
+		c.forgetWaits(s)
+	}
 	if i := c.subAt(s.ID); i < len(c.subs) && c.subs[i] == s {
 		c.subs = slices.Delete(c.subs, i, i+1)
 	}
@@ -120,8 +127,12 @@ func (ch *channel) subscribe(m *amqp.BasicConsume, name string, s *consumer, q *
 		priority = max(math.MinInt32, min(math.MaxInt32, n))
 	}
 	s.channel, s.noAck, s.prefetch, s.name = ch, m.NoAck, ch.prefetch, name
-	s.Queue, s.Index = true, q.Queue
+	s.Queue, s.Index, s.arguments = true, q.Queue, append(amqp.Table(nil), m.Arguments...)
 	s.Consumer = ipc.Consumer{AutoAck: m.NoAck, Exclusive: m.Exclusive, Priority: int32(priority), Tag: string(s.tag)}
+	if s.quorum = q.Settings.Type == admin.QuorumQueue; s.quorum && ch.shared > 0 {
+		ch.fail(m.Method(), wrong(amqp.NotImplemented, "%s does not support global qos", ch.conn.of("queue", name)))
+		return
+	}
 	s.Limit = unlimited
 	if s.prefetch > 0 && !s.noAck {
 		s.Limit = uint64(s.prefetch)
@@ -176,24 +187,28 @@ func (ch *channel) cancel(m *amqp.BasicCancel) {
 	}
 	delete(ch.tags, string(s.tag))
 	if !s.Queue {
-		ch.endStream(s)
+		ch.conn.dropSub(s)
 		ch.answer(m.NoWait, done)
 		return
 	}
 	ch.takeBack(s)
-	if s.Gaps() > 0 {
-		ch.retire(s)
-		ch.answer(m.NoWait, done)
-		return
-	}
-	s.Closing = true
+	s.ended = true
 	ch.ask(ipc.TypeUnsubscribe, func(head ipc.Head, b []byte) []byte {
-		record := ipc.Unsubscribe{Head: head, Sub: s.ID}
+		record := ipc.Unsubscribe{Head: head, Sub: s.ID, Keep: true}
 		return record.Append(b)
 	}, func(answer) {
-		ch.conn.dropSub(s)
+		ch.retired(s)
 		ch.answer(m.NoWait, done)
 	})
+}
+
+// retired makes a consumer that has ended one that only holds what it was given, or forgets it.
+func (ch *channel) retired(s *consumer) {
+	if s.Gaps() == 0 {
+		ch.conn.endSub(s)
+		return
+	}
+	s.Puller, s.Consumer = true, ipc.Consumer{Puller: true, Tag: s.Consumer.Tag}
 }
 
 // takeBack gives back what stands in line for a consumer and was not sent.
@@ -204,14 +219,6 @@ func (ch *channel) takeBack(s *consumer) {
 		}
 	}
 	ch.line = slices.DeleteFunc(ch.line, func(p parcel) bool { return p.sub == s })
-}
-
-// retire leaves a consumer without credit as long as the client holds something of it.
-func (ch *channel) retire(s *consumer) {
-	s.ended = true
-	s.Limit, s.Told = s.Delivered, s.Delivered
-	record := ipc.Credit{Head: ch.conn.head(0), Sub: s.ID, Limit: s.Delivered}
-	ch.conn.lane.PutLater(ipc.TypeCredit, record.Append(ch.conn.lane.Scratch()))
 }
 
 // subClosed takes in that a consumer has ended whose client did not ask for it.

@@ -49,26 +49,26 @@ func withDeaths(t amqp.Table, note *parsedNote, p *amqp.Properties) amqp.Table {
 	}
 	var rows []byte
 	for i := range note.Deaths {
-		rows = amqp.AppendElement(rows, amqp.Nested(deathTable(&note.Deaths[i], i, p)))
+		rows = amqp.AppendElement(rows, amqp.Nested(deathTable(&note.Deaths[i], p)))
 	}
 	out = out.Add("x-death", amqp.Array(rows))
 	first, last := &note.Deaths[len(note.Deaths)-1], &note.Deaths[0]
-	out = out.Add("x-first-death-exchange", amqp.String(first.Exchange))
-	out = out.Add("x-first-death-queue", amqp.String(first.Queue))
+	out = out.Add("x-first-death-exchange", amqp.String(localName(first.Exchange)))
+	out = out.Add("x-first-death-queue", amqp.String(localName(first.Queue)))
 	out = out.Add("x-first-death-reason", amqp.String(first.Reason.String()))
-	out = out.Add("x-last-death-exchange", amqp.String(last.Exchange))
-	out = out.Add("x-last-death-queue", amqp.String(last.Queue))
+	out = out.Add("x-last-death-exchange", amqp.String(localName(last.Exchange)))
+	out = out.Add("x-last-death-queue", amqp.String(localName(last.Queue)))
 	return out.Add("x-last-death-reason", amqp.String(last.Reason.String()))
 }
 
 // deathTable is one row of x-death. The time to live that a message had is told with its first death.
-func deathTable(d *ipc.Death, i int, p *amqp.Properties) amqp.Table {
+func deathTable(d *ipc.Death, p *amqp.Properties) amqp.Table {
 	t := amqp.Table(nil).Add("count", amqp.Int64(int64(d.Count)))
-	t = t.Add("reason", amqp.String(d.Reason.String())).Add("queue", amqp.String(d.Queue))
-	t = t.Add("time", amqp.Timestamp(d.FirstMS/1000)).Add("exchange", amqp.String(d.Exchange))
+	t = t.Add("reason", amqp.String(d.Reason.String())).Add("queue", amqp.String(localName(d.Queue)))
+	t = t.Add("time", amqp.Timestamp(d.FirstMS/1000)).Add("exchange", amqp.String(localName(d.Exchange)))
 	var keys []byte
 	for _, key := range d.Keys {
-		keys = amqp.AppendElement(keys, amqp.String(key))
+		keys = amqp.AppendElement(keys, amqp.String(localName(key)))
 	}
 	t = t.Add("routing-keys", amqp.Array(keys))
 	if p.Flags&amqp.HasExpiration != 0 && d.Reason == ipc.ReasonExpired {

@@ -84,6 +84,11 @@ func (c *Conn) sendBatch(s *consumer, run *ipc.PulledRun, most uint32, skipped *
 	defer r.Release()
 	span := &r.Spans[0]
 	count := uint32(min(r.End-run.First, uint64(most)))
+	if isControl(span) {
+		*skipped = append(*skipped, ipc.Range{First: run.First, Count: count})
+		took(run, count)
+		return nil
+	}
 	note := c.noteOf(span)
 	if s.Filter == nil {
 		return c.sendPart(s, span, note, run, count)
@@ -222,11 +227,14 @@ func (l *Loop) seek(record int) error {
 func (c *Conn) sendRecord(s *consumer, rec *batch.Record, note *parsedNote, run *ipc.PulledRun, at mapped) {
 	ch := s.channel
 	exchange, key := c.origin(s, rec, note)
-	attempts := uint16(0)
-	if s.quorum {
-		attempts = run.Attempts
+	var extra amqp.Table
+	switch {
+	case s.isStream():
+		extra = streamHeader(nil, run.First)
+	case s.quorum && run.Attempts > 0:
+		extra = extra.Add("x-delivery-count", amqp.Int64(int64(run.Attempts)))
 	}
-	properties := c.loop.propertiesOf(rec, note, attempts)
+	properties := c.loop.propertiesOf(rec, note, extra)
 	if g := s.getting; g != nil {
 		c.sendContent(ch.number, &amqp.BasicGetOk{
 			DeliveryTag: ch.unacked.give(s, run, g.noAck), Redelivered: run.Attempts > 0, Exchange: exchange, RoutingKey: key,

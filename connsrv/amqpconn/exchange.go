@@ -104,11 +104,24 @@ func (ch *channel) exchangeCreate(m *amqp.ExchangeDeclare, wanted *admin.CreateE
 	})
 }
 
+// delayedType is the type of exchanges that hold messages back for as long as their x-delay says.
+const delayedType = "x-delayed-message"
+
+// typeOf is the type of an exchange, as clients have it.
+func typeOf(x *admin.CreateExchange) string {
+	if x.Delayed {
+		return delayedType
+	}
+	return x.Type.String()
+}
+
 // exchangeWanted is the exchange that a declare asks for.
 func (c *Conn) exchangeWanted(name string, m *amqp.ExchangeDeclare) (*admin.CreateExchange, *fault) {
 	x := &admin.CreateExchange{Name: c.full(name), Durable: m.Durable, AutoDelete: m.AutoDelete, Internal: m.Internal}
+	x.Arguments = string(m.Arguments)
 	kind := string(m.Type)
-	if kind == "x-delayed-message" {
+	if kind == delayedType {
+		x.Delayed = true
 		v, _ := m.Arguments.Get("x-delayed-type")
 		if kind = string(v.Raw); v.Kind != amqp.KindString {
 			return nil, wrong(amqp.PreconditionFailed, "Invalid argument, 'x-delayed-type' must be an existing exchange type")
@@ -141,14 +154,16 @@ func (c *Conn) exchangeDiffers(name string, x *admin.ExchangeInfo, wanted *admin
 	}
 	what := c.of("exchange", name)
 	switch {
-	case x.Type != wanted.Type:
-		return differs("type", what, wanted.Type.String(), x.Type.String())
+	case typeOf(&x.CreateExchange) != typeOf(wanted):
+		return differs("type", what, typeOf(wanted), typeOf(&x.CreateExchange))
 	case x.Durable != wanted.Durable:
 		return differs("durable", what, wanted.Durable, x.Durable)
 	case x.AutoDelete != wanted.AutoDelete:
 		return differs("auto_delete", what, wanted.AutoDelete, x.AutoDelete)
 	case x.Internal != wanted.Internal:
 		return differs("internal", what, wanted.Internal, x.Internal)
+	case x.Type != wanted.Type:
+		return argDiffers("x-delayed-type", what, textArg(wanted.Type.String()), textArg(x.Type.String()))
 	case x.Alternate != wanted.Alternate:
 		return argDiffers("alternate-exchange", what, textArg(c.local(wanted.Alternate)), textArg(c.local(x.Alternate)))
 	case x.HashHeader != wanted.HashHeader:
@@ -234,7 +249,7 @@ func (ch *channel) bind(m amqp.Method, cmd admin.Command, b *admin.CreateBinding
 
 // binding is one from an exchange, without its destination.
 func binding(x *admin.CreateExchange, key []byte, args amqp.Table) *admin.CreateBinding {
-	b := &admin.CreateBinding{Exchange: x.Name, RoutingKey: string(key)}
+	b := &admin.CreateBinding{Exchange: x.Name, RoutingKey: string(key), Arguments: string(args)}
 	for name, v := range args.Each {
 		switch {
 		case x.Type == admin.Headers && string(name) == "x-match":

@@ -86,12 +86,12 @@ func storedProperties(rec *batch.Record) []byte {
 }
 
 // propertiesOf are those with which a record is delivered, in the loop's memory or the record's;
-// attempts are told where there were some.
-func (l *Loop) propertiesOf(rec *batch.Record, note *parsedNote, attempts uint16) []byte {
+// extra are headers besides.
+func (l *Loop) propertiesOf(rec *batch.Record, note *parsedNote, extra amqp.Table) []byte {
 	h := rec.Headers()
 	key, value, ok := h.Next()
 	own := ok && string(key) == privateHeader && len(value) >= len(noProperties)
-	if own && len(note.Deaths) == 0 && attempts == 0 {
+	if own && len(note.Deaths) == 0 && len(extra) == 0 {
 		return value
 	}
 	var p amqp.Properties
@@ -102,8 +102,8 @@ func (l *Loop) propertiesOf(rec *batch.Record, note *parsedNote, attempts uint16
 		p.Headers = withDeaths(p.Headers, note, &p)
 		p.Flags = p.Flags&^amqp.HasExpiration | amqp.HasHeaders
 	}
-	if attempts > 0 {
-		p.Headers = append(amqp.Table(nil), p.Headers...).Add("x-delivery-count", amqp.Int64(int64(attempts)))
+	if len(extra) > 0 {
+		p.Headers = append(append(amqp.Table(nil), p.Headers...), extra...)
 		p.Flags |= amqp.HasHeaders
 	}
 	l.props = p.Append(l.props[:0])

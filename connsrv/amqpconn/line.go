@@ -84,8 +84,10 @@ func (ch *channel) carry(p *parcel) (done bool) {
 func (ch *channel) undeliverable(p *parcel, err error) {
 	c, s := ch.conn, p.sub
 	c.settings.Log.Error("a message cannot be delivered", "index", p.run.Index, "offset", p.run.First, "err", err)
-	record := ipc.Unsubscribe{Head: c.head(0), Sub: s.ID}
-	c.lane.PutLater(ipc.TypeUnsubscribe, record.Append(c.lane.Scratch()))
+	if !s.isStream() {
+		record := ipc.Unsubscribe{Head: c.head(0), Sub: s.ID}
+		c.lane.PutLater(ipc.TypeUnsubscribe, record.Append(c.lane.Scratch()))
+	}
 	c.subClosed(&ipc.SubClosed{Sub: s.ID})
 }
 

@@ -24,10 +24,13 @@ type incoming struct {
 	awaits     awaited
 	exchange   []byte
 	key        []byte
+	more       []string // keys besides, as the core has them
 	mandatory  bool
 	properties []byte // flags and properties, as they came
 	size       int    // of the body
 	body       []byte // as far as it has come in earlier frames
+	ready      bool   // all of it is there, and has been looked at:
+	routing    routing
 }
 
 // keptBody is up to which size a body's memory is kept.
@@ -70,12 +73,13 @@ func (ch *channel) unexpected(what string) {
 	ch.conn.failConnection(0, wrong(amqp.UnexpectedFrame, "expected %s, got another frame on channel %d instead", what, ch.number))
 }
 
-// header takes the head of a content.
-func (ch *channel) header(payload []byte) {
+// header takes the head of a content; false: the message has no body and finds no room, the head shall
+// be shown again.
+func (ch *channel) header(payload []byte) (done bool) {
 	in := ch.incoming
 	if in == nil || in.awaits != awaitsHeader {
 		ch.unexpected("method frame")
-		return
+		return true
 	}
 	h, err := amqp.ParseContentHeader(payload)
 	switch {
@@ -89,11 +93,13 @@ func (ch *channel) header(payload []byte) {
 	default:
 		in.properties = append(in.properties[:0], h.Properties...)
 		in.size, in.body = int(h.BodySize), in.body[:0]
-		in.awaits = awaitsBody
-		if in.size == 0 {
-			ch.complete(nil)
+		in.awaits, in.ready = awaitsBody, false
+		if in.size == 0 && !ch.complete(nil) {
+			in.awaits = awaitsHeader
+			return false
 		}
 	}
+	return true
 }
 
 // messageRoom is what a message needs around its body in a batch: properties, key and headers.
@@ -138,16 +144,19 @@ func (ch *channel) complete(body []byte) (done bool) {
 		c.failConnection(amqp.MethodBasicPublish, wrong(amqp.SyntaxError, "the properties of a content cannot be read"))
 		return true
 	}
-	r, f := ch.routing(&p)
-	if f == nil {
-		f = ch.reroute(&p)
+	if !in.ready { // else it has found no room before
+		r, f := ch.routing(&p)
+		if f == nil {
+			f = ch.reroute(&p)
+		}
+		if f != nil {
+			in.awaits = awaitsMethod
+			ch.fail(amqp.MethodBasicPublish, f)
+			return true
+		}
+		in.routing, in.ready = r, true
 	}
-	if f != nil {
-		in.awaits = awaitsMethod
-		ch.fail(amqp.MethodBasicPublish, f)
-		return true
-	}
-	if !ch.addTo(&r, &p, body) {
+	if !ch.addTo(&in.routing, &p, body) {
 		return false
 	}
 	in.awaits = awaitsMethod

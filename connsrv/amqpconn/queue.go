@@ -58,17 +58,6 @@ func (ch *channel) touch(m amqp.Method, name string, q *admin.QueueInfo, then fu
 	})
 }
 
-// need is find for a queue that must be there.
-func (ch *channel) need(m amqp.Method, name string, then func(q *admin.QueueInfo)) {
-	ch.find(m, name, func(q *admin.QueueInfo) {
-		if q == nil {
-			ch.fail(m, ch.conn.missing("queue", name))
-			return
-		}
-		then(q)
-	})
-}
-
 // queueDeclare makes a queue, or compares one that is there.
 func (ch *channel) queueDeclare(m *amqp.QueueDeclare) {
 	name := plain(m.Queue)
@@ -79,7 +68,7 @@ func (ch *channel) queueDeclare(m *amqp.QueueDeclare) {
 		return
 	case m.Passive:
 		if name, ok := ch.queueOf(m.Method(), m.Queue); ok {
-			ch.need(m.Method(), name, func(q *admin.QueueInfo) { ch.declared(m, name, q.Ready, q.Consumers) })
+			ch.declaredBefore(m, name)
 		}
 		return
 	}
@@ -94,6 +83,23 @@ func (ch *channel) queueDeclare(m *amqp.QueueDeclare) {
 	default:
 		ch.queueAgain(m, name, wanted)
 	}
+}
+
+// declaredBefore answers a passive declare.
+func (ch *channel) declaredBefore(m *amqp.QueueDeclare, name string) {
+	ch.find(m.Method(), name, func(q *admin.QueueInfo) {
+		if q != nil {
+			ch.declared(m, name, q.Ready, q.Consumers)
+			return
+		}
+		ch.stream(m.Method(), name, func(t *admin.TopicInfo) {
+			if t == nil {
+				ch.fail(m.Method(), ch.conn.missing("queue", name))
+				return
+			}
+			ch.declared(m, name, messagesIn(t), 0)
+		})
+	})
 }
 
 // queueAgain compares a queue with what is wanted, or makes it where it is not there.
@@ -122,11 +128,14 @@ func (ch *channel) queueAgain(m *amqp.QueueDeclare, name string, wanted *admin.C
 
 func (ch *channel) queueCreate(m *amqp.QueueDeclare, wanted *admin.CreateQueue) {
 	ch.create(admin.CmdCreateQueue, wanted, func(made admin.Created, err *errcode.Error) {
-		if err != nil {
+		switch {
+		case err == nil:
+			ch.declared(m, ch.conn.local(made.Name), 0, 0)
+		case err.Code == errcode.AlreadyExists: // a topic is called so
+			ch.fail(m.Method(), argDiffers("x-queue-type", ch.conn.of("queue", ch.conn.local(wanted.Name)), textArg(queueTypes[wanted.Type]), textArg(streamQueue)))
+		default:
 			ch.fail(m.Method(), failed(err))
-			return
 		}
-		ch.declared(m, ch.conn.local(made.Name), 0, 0)
 	})
 }
 

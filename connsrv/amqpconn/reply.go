@@ -7,6 +7,7 @@ import (
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/amqp"
 	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/ipc"
 )
 
 // Direct reply-to. Who consumes from the queue amq.rabbitmq.reply-to gets a queue of its own, which
@@ -72,5 +73,52 @@ func (ch *channel) reroute(p *amqp.Properties) *fault {
 	if len(in.exchange) == 0 && strings.HasPrefix(string(in.key), replyPrefix) {
 		in.key = slices.Concat([]byte(ownPrefix), in.key[len(replyPrefix):])
 	}
+	return ch.copies(p)
+}
+
+// copies takes the keys that a sender names besides the routing key, in CC for all to see and in
+// BCC for none.
+func (ch *channel) copies(p *amqp.Properties) *fault {
+	in := ch.incoming
+	in.more = nil
+	if len(p.Headers) == 0 {
+		return nil
+	}
+	for _, name := range []string{"CC", "BCC"} {
+		v, ok := p.Headers.Get(name)
+		if !ok {
+			continue
+		}
+		if v.Kind != amqp.KindArray {
+			return wrong(amqp.PreconditionFailed, "{unacceptable_type_in_header,%q,%s}", name, v.Kind)
+		}
+		for e := range v.Elements {
+			if e.Kind == amqp.KindString && len(in.more) < ipc.MaxHeaders && len(e.Raw) <= amqp.MaxShortstr {
+				in.more = append(in.more, ch.moreKey(string(e.Raw)))
+			}
+		}
+	}
+	if _, ok := p.Headers.Get("BCC"); ok {
+		p.Headers = without(p.Headers, "BCC")
+		in.properties = p.Append(nil)
+	}
 	return nil
+}
+
+// moreKey is a key as the core has it: through the default exchange it names a queue.
+func (ch *channel) moreKey(key string) string {
+	if len(ch.incoming.exchange) == 0 {
+		return ch.conn.full(key)
+	}
+	return key
+}
+
+// without is a table without one of its fields.
+func without(t amqp.Table, name string) (out amqp.Table) {
+	for key, v := range t.Each {
+		if string(key) != name {
+			out = out.Add(string(key), v)
+		}
+	}
+	return out
 }

@@ -12,14 +12,19 @@ import (
 )
 
 // run is what was published in one pass over the socket, one after the other and with the same
-// routing: it travels as one batch.
+// routing: it travels as one batch. It is kept until it is answered: what reaches nothing is
+// returned, and some is published again in another way (again.go).
 type run struct {
 	channel  *channel
 	routing  routing
 	exchange []byte
 	key      []byte
-	headers  []byte // the field table, as it is routed by; nil: by none
+	more     []string // keys besides, as the core has them
+	headers  []byte   // the field table, as it is routed by; nil: by none
+	left     bool     // messages have headers by which it is not routed, for nobody is known to look at them
+	single   bool     // it was refused as a part of more, and is published again by itself
 	builder  batch.Builder
+	sealed   []byte // the batch
 	weight   uint32
 	first    uint64 // number of the first publish on the channel, from 1 on, where they are confirmed
 	listed   []batch.RecordHeader
@@ -45,42 +50,68 @@ func (ch *channel) addTo(r *routing, p *amqp.Properties, body []byte) bool {
 		c.run.begin(ch, r, p)
 	}
 	x := c.run
-	x.listed = recordHeaders(x.listed[:0], in.properties, p)
-	var key []byte
-	if len(in.exchange) > 0 && len(in.key) > 0 {
-		key = in.key
-	}
-	if body == nil {
-		body = []byte{}
-	}
-	if !x.builder.Add(c.settings.UnixMS(), key, body, x.listed) {
-		invariant.Fail("a message of %d bytes finds no room in an empty batch", size)
-	}
-	x.weight += uint32(len(body))
+	x.add(c.settings.UnixMS(), in.properties, p, body)
 	if ch.mode == modeConfirm {
 		ch.confirms.published++
 	}
 	return true
 }
 
+// add adds a message to the batch. REQUIRES: there is room.
+func (x *run) add(timeMS int64, properties []byte, p *amqp.Properties, body []byte) {
+	x.listed = recordHeaders(x.listed[:0], properties, p)
+	var key []byte
+	if len(x.exchange) > 0 && len(x.key) > 0 {
+		key = x.key
+	}
+	if body == nil {
+		body = []byte{}
+	}
+	if !x.builder.Add(timeMS, key, body, x.listed) {
+		invariant.Fail("a message of %d bytes finds no room in a batch", len(body))
+	}
+	x.weight += uint32(len(body))
+	x.left = x.left || x.headers == nil && len(p.Headers) > 0
+}
+
 // takes tells whether a message travels with those that are there.
 func (x *run) takes(ch *channel, r *routing, p *amqp.Properties) bool {
 	in := ch.incoming
 	return x.channel == ch && x.routing == *r && bytes.Equal(x.exchange, in.exchange) && bytes.Equal(x.key, in.key) &&
-		(len(in.exchange) == 0 || bytes.Equal(x.headers, p.Headers))
+		len(x.more) == 0 && len(in.more) == 0 && (x.headers == nil || bytes.Equal(x.headers, p.Headers))
 }
 
 // begin makes a run one of messages like this.
 func (x *run) begin(ch *channel, r *routing, p *amqp.Properties) {
 	in := ch.incoming
-	x.channel, x.routing, x.weight = ch, *r, 0
-	x.exchange = append(x.exchange[:0], in.exchange...)
-	x.key = append(x.key[:0], in.key...)
-	if x.headers = x.headers[:0]; len(in.exchange) > 0 {
-		x.headers = append(x.headers, p.Headers...)
-	}
+	x.restart(ch, r, in.exchange, in.key, ch.conn.loop.headersOf(ch, in.exchange, p))
+	x.more = in.more
 	x.first = ch.confirms.published + 1
+}
+
+// restart empties a run.
+func (x *run) restart(ch *channel, r *routing, exchange, key, headers []byte) {
+	x.channel, x.routing, x.weight = ch, *r, 0
+	x.exchange = append(x.exchange[:0], exchange...)
+	x.key = append(x.key[:0], key...)
+	x.headers, x.more, x.left, x.single = nil, nil, false, false
+	if headers != nil {
+		x.headers = append([]byte{}, headers...)
+	}
 	x.builder.Reset()
+	x.sealed = nil
+}
+
+// headersOf are the headers by which messages for an exchange have to be routed; nil: nothing that
+// looks at them is known behind it. Within a transaction nothing is found out before its end.
+func (l *Loop) headersOf(ch *channel, exchange []byte, p *amqp.Properties) []byte {
+	if len(exchange) == 0 || !l.byHeaders[ch.conn.full(string(exchange))] && ch.tx.number == 0 {
+		return nil
+	}
+	if p.Headers == nil {
+		return []byte{}
+	}
+	return p.Headers
 }
 
 // newRun gives an empty run.
@@ -96,12 +127,12 @@ func (l *Loop) newRun() *run {
 }
 
 // keptRuns is how many runs a loop keeps for the next.
-const keptRuns = 4
+const keptRuns = 16
 
 // recycle takes a run back, unless it has become large.
 func (l *Loop) recycle(x *run) {
 	x.channel = nil
-	if len(l.runs) < keptRuns && x.builder.Len() <= maxRunBytes {
+	if len(l.runs) < keptRuns && cap(x.sealed) <= 2*maxRunBytes {
 		l.runs = append(l.runs, x)
 	}
 }
@@ -111,9 +142,7 @@ type sending struct {
 	channel *channel
 	first   uint64 // number of the first, where they are confirmed; 0: they are not
 	count   uint32
-	kept    []byte // the batch, where it comes back if it is unroutable
-
-	exchange, key string // for who gets it back, and for errors
+	run     *run
 }
 
 // flush puts the run into the ring; false: there is no room, it goes when there is some.
@@ -127,7 +156,6 @@ func (c *Conn) flush() bool {
 		return false
 	}
 	c.stuck, c.run = false, nil
-	c.loop.recycle(x)
 	return true
 }
 
@@ -135,14 +163,16 @@ func (c *Conn) flush() bool {
 // all that was published behind a fault.
 func (c *Conn) putRun(x *run) bool {
 	if x.channel.closing {
+		c.loop.recycle(x)
 		return true
 	}
-	b := x.builder.Seal(batch.None, batch.NoProducer, -1, -1)
+	x.sealed = x.builder.Seal(batch.None, batch.NoProducer, -1, -1)
 	record := x.record(c.settings.UnixMS)
 	size := record.Size()
-	n := size + len(b)
-	if n > c.lane.MaxRecord || len(b) > c.lane.MaxBatch {
-		x.channel.fail(amqp.MethodBasicPublish, wrong(amqp.PreconditionFailed, "message of %d bytes with its properties, at most %d", len(b), c.lane.MaxBatch))
+	n := size + len(x.sealed)
+	if n > c.lane.MaxRecord || len(x.sealed) > c.lane.MaxBatch {
+		x.channel.fail(amqp.MethodBasicPublish, wrong(amqp.PreconditionFailed, "message of %d bytes with its properties, at most %d", len(x.sealed), c.lane.MaxBatch))
+		c.loop.recycle(x)
 		return true
 	}
 	if held := c.pending.Bytes(); held > 0 && held+n > c.share || c.pending.Len() >= c.settings.WindowRequests {
@@ -153,28 +183,36 @@ func (c *Conn) putRun(x *run) bool {
 	if !ok {
 		return false
 	}
-	copy(slot.Payload[size:], b)
-	meta, err := batch.Inspect(b)
+	x.encode(&record, c.head(c.lane.Req()), slot.Payload, size)
+	slot.Publish()
+	if x.channel.mode == modeConfirm {
+		x.channel.confirms.add(x.first, record.Batch.Count)
+	}
+	c.sent(x, &record, n)
+	return true
+}
+
+// encode fills the memory of a record, of which the first size bytes are in front of the batch.
+func (x *run) encode(record *ipc.Publish, head ipc.Head, b []byte, size int) {
+	meta, err := batch.Inspect(x.sealed)
 	if err != nil {
 		invariant.Fail("a batch of ours is none: %v", err)
 	}
-	req := c.lane.Req()
-	record.Head, record.Batch = c.head(req), meta
-	record.Append(slot.Payload[:0])
-	slot.Publish()
-	c.sent(x, &record, n, b)
-	return true
+	record.Head, record.Batch = head, meta
+	record.Append(b[:0])
+	copy(b[size:], x.sealed)
 }
 
 // record is what is said of a run in front of its batch.
 func (x *run) record(unixMS func() int64) ipc.Publish {
-	r := &x.routing
+	r, c := &x.routing, x.channel.conn
 	m := ipc.Publish{
 		Level: r.level, Mandatory: r.mandatory, Priority: r.priority, Weight: x.weight, Txn: r.txn, TTLMS: r.ttlMS,
-		Exchange: x.channel.conn.full(string(x.exchange)), RoutingKey: string(x.key), Headers: routedBy(x.headers),
+		Exchange: c.full(string(x.exchange)), RoutingKey: string(x.key), Headers: routedBy(x.headers), MoreKeys: x.more,
+		DelayedOnly: true, Whole: !x.single, NoHeaders: x.left,
 	}
 	if len(x.exchange) == 0 {
-		m.Exchange, m.RoutingKey = "", x.channel.conn.full(string(x.key))
+		m.Exchange, m.RoutingKey = "", c.full(string(x.key))
 	}
 	if r.delayMS > 0 {
 		m.DueMS = unixMS() + min(r.delayMS, 1<<60)
@@ -183,15 +221,10 @@ func (x *run) record(unixMS func() int64) ipc.Publish {
 }
 
 // sent enters a run that stands in the ring.
-func (c *Conn) sent(x *run, record *ipc.Publish, bytes int, b []byte) {
-	count := record.Batch.Count
-	s := sending{channel: x.channel, count: count, exchange: record.Exchange, key: string(x.key)}
+func (c *Conn) sent(x *run, record *ipc.Publish, bytes int) {
+	s := sending{channel: x.channel, count: record.Batch.Count, run: x}
 	if x.channel.mode == modeConfirm {
 		s.first = x.first
-		x.channel.confirms.add(x.first, count)
-	}
-	if x.routing.mandatory {
-		s.kept = append([]byte(nil), b...)
 	}
 	if c.sends == nil {
 		c.sends = map[uint64]sending{}
@@ -199,7 +232,7 @@ func (c *Conn) sent(x *run, record *ipc.Publish, bytes int, b []byte) {
 	c.sends[record.Req] = s
 	c.pending.Add(session.Request{Req: record.Req, Bytes: uint32(bytes)})
 	c.told = true
-	c.lane.Counters.Add(shmqueue.ConnPublished, uint64(count))
+	c.lane.Counters.Add(shmqueue.ConnPublished, uint64(s.count))
 	c.lane.Counters.Add(shmqueue.ConnCopiedBatches, 1)
 }
 

@@ -26,12 +26,15 @@ type Settings struct {
 type Loop struct {
 	Lane *session.Lane
 
-	runs   []*run // free ones
-	reader batch.Reader
-	opened opened     // the batch that was read last
-	note   parsedNote // the note that was read last
-	props  []byte     // memory to put properties together in
+	runs []*run // free ones
+	// byHeaders are the exchanges, by their whole names, behind which headers are looked at. One that is
+	// not in it is found out: logicsrv refuses what has to have its headers and has none.
+	byHeaders map[string]bool
+	reader    batch.Reader
+	opened    opened     // the batch that was read last
+	note      parsedNote // the note that was read last
+	props     []byte     // memory to put properties together in
 }
 
 // NewLoop makes it for a lane.
-func NewLoop(lane *session.Lane) *Loop { return &Loop{Lane: lane} }
+func NewLoop(lane *session.Lane) *Loop { return &Loop{Lane: lane, byHeaders: map[string]bool{}} }

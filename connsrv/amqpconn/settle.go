@@ -175,6 +175,10 @@ func (c *Conn) settle() {
 			s.Limit += n
 		}
 		c.lane.Counters.Add(shmqueue.ConnAcked, n)
+		if s.isStream() {
+			c.released(s, n)
+			continue
+		}
 		if s.Closing { // what it held has gone back, or is gone
 			continue
 		}

@@ -38,6 +38,17 @@ func (ch *channel) streamDeclare(m *amqp.QueueDeclare, name string) {
 			ch.declared(m, name, messagesIn(is), 0)
 			return
 		}
+		ch.streamCreate(m, name, t)
+	})
+}
+
+func (ch *channel) streamCreate(m *amqp.QueueDeclare, name string, t *admin.CreateTopic) {
+	c := ch.conn
+	ch.find(m.Method(), name, func(q *admin.QueueInfo) {
+		if q != nil {
+			ch.fail(m.Method(), argDiffers("x-queue-type", c.of("queue", name), textArg(streamQueue), textArg(queueTypes[q.Settings.Type])))
+			return
+		}
 		ch.create(admin.CmdCreateTopic, t, func(_ admin.Created, err *errcode.Error) {
 			if err != nil {
 				ch.fail(m.Method(), failed(err))
@@ -78,14 +89,3 @@ func (ch *channel) streamDelete(m *amqp.QueueDelete, name string) {
 		ch.answer(m.NoWait, &amqp.QueueDeleteOk{})
 	})
 }
-
-// consumeStream makes a consumer of a stream.
-func (ch *channel) consumeStream(m *amqp.BasicConsume, name string, tag []byte) {
-	ch.fail(m.Method(), ch.conn.missing("queue", name))
-}
-
-// endStream ends a consumer of a stream.
-func (ch *channel) endStream(s *consumer) { ch.conn.dropSub(s) }
-
-// push sends what a consumer of a stream may have.
-func (c *Conn) push(*consumer) {}

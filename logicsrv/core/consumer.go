@@ -173,20 +173,36 @@ func (c *Core) detach(k *consumer) {
 	if k.wants.Puller {
 		q.pullers = slices.DeleteFunc(q.pullers, func(o *consumer) bool { return o == k })
 	} else {
-		q.consumers = slices.DeleteFunc(q.consumers, func(o *consumer) bool { return o == k })
-		if q.active == k {
-			q.active = nil
-			if len(q.consumers) > 0 {
-				q.active = q.consumers[0]
-				c.touch(q)
-			}
-		}
+		c.unserve(k)
 	}
 	if k.holding() > 0 && !q.gone {
 		// Still in hand for the queue until the event is applied: nobody else gets it so long.
 		c.returning = append(c.returning, returning{k, ipc.ReasonEnded})
 	}
 	c.unused(q)
+}
+
+// unserve takes k off those whom its queue serves.
+func (c *Core) unserve(k *consumer) {
+	q := k.queue
+	q.consumers = slices.DeleteFunc(q.consumers, func(o *consumer) bool { return o == k })
+	if q.active == k {
+		q.active = nil
+		if len(q.consumers) > 0 {
+			q.active = q.consumers[0]
+			c.touch(q)
+		}
+	}
+}
+
+// retire ends k as a consumer, and leaves it what it holds: it is one that pulls from now on.
+func (c *Core) retire(k *consumer) {
+	if !k.wants.Puller {
+		c.unserve(k)
+		k.wants.Puller = true
+		k.queue.pullers = append(k.queue.pullers, k)
+		c.unused(k.queue)
+	}
 }
 
 // returning is a consumer that gives back all it holds, by and by.

@@ -153,14 +153,16 @@ type Core struct {
 	routeKey string
 	walk     []*exchange // that the message being routed goes through
 	matched  bool        // a binding of the one that it is in
-	hit      func(*destination)
-	emptied  []*exchange // that end with what is being applied
-	scratch  []byte
-	publish  ipc.Publish
-	msg      message
-	ack      ipc.Ack
-	ranges   []ipc.Range
-	recalled []ipc.Range
+	// headersSeen: an exchange on its way looks at headers.
+	headersSeen bool
+	hit         func(*destination)
+	emptied     []*exchange // that end with what is being applied
+	scratch     []byte
+	publish     ipc.Publish
+	msg         message
+	ack         ipc.Ack
+	ranges      []ipc.Range
+	recalled    []ipc.Range
 
 	dueBatches []dueBatch
 	routed     journal.Routed

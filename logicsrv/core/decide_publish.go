@@ -60,9 +60,18 @@ func (c *Core) decidePublish() {
 		c.holdPublish(m, bodyOff, x)
 		return
 	}
+	if m.DelayedOnly && !x.spec.Delayed {
+		m.DueMS = 0
+	}
 	c.msg = message{m.RoutingKey, m.Headers}
 	c.route(x, &c.msg)
+	for _, key := range m.MoreKeys {
+		c.msg.key = key
+		c.routeMore(x, &c.msg)
+	}
 	switch n := len(c.targets); {
+	case m.NoHeaders && c.headersSeen:
+		c.reject(m.Head, errcode.NeedHeaders, fmt.Sprintf("exchange %s, or one behind it, looks at headers", quoted(m.Exchange)))
 	case n == 0 && m.Mandatory:
 		c.reject(m.Head, errcode.Unroutable, fmt.Sprintf("no queue is bound to exchange %s for key %s", quoted(m.Exchange), quoted(m.RoutingKey)))
 	case n > c.cfg.MaxTargets, n > c.cfg.MaxTargets/4 && c.placeBytes(m.Priority) > c.cfg.MaxEntryBytes/2:
@@ -92,6 +101,10 @@ func noteOf(m *ipc.Publish) ipc.Note {
 func (c *Core) routeBatch(m *ipc.Publish, bodyOff int, x *exchange) {
 	t := c.turn
 	p := c.place(m.Priority, m.Batch.Count, m.Weight, false)
+	if m.Whole && p.full > 0 && m.Batch.Count > 1 {
+		c.reject(m.Head, errcode.QueueFull, fmt.Sprintf("queue %s cannot take all of %d messages", quoted(p.fullName), m.Batch.Count))
+		return
+	}
 	ev := journal.Routed{Pos: c.in.Pos, Sent: sent(m, x), Full: p.full, Dying: uint32(len(p.newborn)), Targets: p.targets, Note: noteOf(m)}
 	level := m.Level
 	if level == ipc.LevelUnset {

@@ -175,7 +175,9 @@ func (c *Core) decideUnsubscribe() {
 	}
 	id := subID{m.Conn, m.Sub}
 	c.dropJoining(func(s *joiner) bool { return subID{s.Conn, s.Sub} == id })
-	if k := c.consumers[id]; k != nil {
+	if k := c.consumers[id]; k != nil && m.Keep && k.holding() > 0 {
+		c.retire(k)
+	} else if k != nil {
 		c.leave(k)
 	}
 	if m.Req != 0 { // also where it is gone already: the end is what was asked for

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/ipc"
 )
@@ -32,8 +33,22 @@ type message struct {
 // their ids: the walk of a router may differ between a core that lived and one that was
 // loaded, the events may not.
 func (c *Core) route(x *exchange, m *message) {
-	c.targets = c.targets[:0]
+	c.targets, c.headersSeen = c.targets[:0], false
 	c.routing++
+	c.routeFrom(x, m)
+	c.sortTargets()
+}
+
+// routeMore adds what a message reaches by another of its keys.
+func (c *Core) routeMore(x *exchange, m *message) {
+	c.routing++ // an exchange that it has been through may lead elsewhere by this key
+	c.routeFrom(x, m)
+	c.sortTargets()
+	c.targets = slices.Compact(c.targets)
+}
+
+// routeFrom adds what a message reaches from an exchange on.
+func (c *Core) routeFrom(x *exchange, m *message) {
 	if x.router == nil {
 		if d, ok := c.dests[m.key]; ok {
 			// The key names the topic; so it cannot choose the partition as well.
@@ -47,6 +62,9 @@ func (c *Core) route(x *exchange, m *message) {
 	for i := 0; i < len(c.walk); i++ { // what it comes through adds to the list
 		c.routeThrough(c.walk[i], m)
 	}
+}
+
+func (c *Core) sortTargets() {
 	if len(c.targets) > 1 {
 		slices.SortFunc(c.targets, func(a, b *index) int { return cmp.Compare(a.id, b.id) })
 	}
@@ -55,6 +73,7 @@ func (c *Core) route(x *exchange, m *message) {
 // routeThrough lets one exchange find the destinations of a message.
 func (c *Core) routeThrough(x *exchange, m *message) {
 	c.matched = false
+	c.headersSeen = c.headersSeen || x.spec.Type == admin.Headers || x.spec.HashHeader != ""
 	x.router.match(m, c.hit)
 	if c.matched || x.alternate == "" || failpoint.Broken("alternate-ignored") {
 		return

@@ -296,6 +296,7 @@ func (s *script) input(line string) (ipc.Type, []byte) {
 			Head: h, Level: w.level(), Mandatory: w.flag("mandatory"), Batch: w.batch(),
 			Exchange: inVHost(w["exchange"]), RoutingKey: inVHost(w["key"]), Headers: w.headers(), Priority: uint8(w.num("priority", 0)),
 			TTLMS: w.num("ttl", ipc.NoTTL), DueMS: w.num("due", 0), Weight: uint32(w.num("weight", 0)), Txn: uint64(w.num("txn", 0)),
+			MoreKeys: w.list("more"), DelayedOnly: w.flag("delayed-only"), Whole: w.flag("whole"), NoHeaders: w.flag("no-headers"),
 		})
 	case "pull":
 		m := ipc.Pull{Head: h, Sub: sub, Queue: queue, Max: uint32(w.num("max", 1)), Wait: w.flag("wait"), InvisibleMS: uint64(w.num("invisible", 0))}
@@ -341,7 +342,7 @@ func (s *script) input(line string) (ipc.Type, []byte) {
 	case "subscribe":
 		return ipc.TypeSubscribe, (&ipc.Subscribe{Head: h, Sub: sub, Queue: queue, Limit: uint64(w.num("limit", 0)), Consumer: w.consumer()}).Append(nil)
 	case "unsubscribe":
-		return ipc.TypeUnsubscribe, (&ipc.Unsubscribe{Head: h, Sub: sub}).Append(nil)
+		return ipc.TypeUnsubscribe, (&ipc.Unsubscribe{Head: h, Sub: sub, Keep: w.flag("keep")}).Append(nil)
 	case "credit":
 		return ipc.TypeCredit, (&ipc.Credit{Head: h, Sub: sub, Limit: uint64(w.num("limit", 0))}).Append(nil)
 	case "conn-closed":

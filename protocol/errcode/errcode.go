@@ -42,4 +42,5 @@ const (
 	QueueFull           Code = 35 // a queue that takes no more has not taken the message
 	UnknownTxn          Code = 36 // a transaction that has ended, or never was
 	TxnEnded            Code = 37 // a transaction that has ended otherwise than is asked for now
+	NeedHeaders         Code = 90 // a message was published without its headers, and they are looked at: again with them
 )

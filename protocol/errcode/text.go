@@ -65,6 +65,8 @@ var rows = [...]row{
 	TxnalFenced:       {"transactional-producer-fenced", false},
 	TxnState:          {"invalid-transaction-state", false},
 	InvalidTxnTimeout: {"invalid-transaction-timeout", false},
+
+	NeedHeaders: {"need-headers", false},
 }
 
 // Count is above every code that there is; below it some numbers are not taken yet.

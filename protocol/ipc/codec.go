@@ -12,7 +12,7 @@ package ipc
 //	Unwait         | head | target u64 |
 //	Subscribe      | head | sub u64 | queue u64 | limit u64 | consumer |
 //	Subscribed     | head | sub u64 | filter |
-//	Unsubscribe    | head | sub u64 |
+//	Unsubscribe    | head | sub u64 | keep bool |
 //	SubClosed      | head | sub u64 | code u16 | text string |
 //	CommitOffsets  | head | group string | level u8 | list of (index u64 | offset u64 | metadata string) |
 //	FetchOffsets   | head | group string | list of index u64 |
@@ -164,12 +164,14 @@ func (m *Filter) append(b []byte) []byte { return wire.AppendString(append(b, m.
 func readFilter(c *wire.Cursor) Filter { return Filter{c.U8(), c.String()} }
 
 // Append appends the record.
-func (m *Unsubscribe) Append(b []byte) []byte { return wire.AppendU64(m.append(b), m.Sub) }
+func (m *Unsubscribe) Append(b []byte) []byte {
+	return wire.AppendBool(wire.AppendU64(m.append(b), m.Sub), m.Keep)
+}
 
 // DecodeUnsubscribe reads the record.
 func DecodeUnsubscribe(b []byte) (Unsubscribe, error) {
 	c := wire.Read(b)
-	m := Unsubscribe{readHead(&c), c.U64()}
+	m := Unsubscribe{readHead(&c), c.U64(), c.Bool()}
 	return m, done(&c, "unsubscribe")
 }
 

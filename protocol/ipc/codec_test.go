@@ -92,12 +92,15 @@ func codecs() []codec {
 		record("hello", headLayout+"loops:4", Hello{head, 4}, DecodeHello),
 		withBatch("append", headLayout+"index:8 "+metaLayout+"batch.epoch:2 level:1 zero:5 txn:8 "+batchLayout,
 			Append{head, 9, LevelDisk, 6, meta, TxnalNone}, "hello batch", DecodeAppend),
-		withBatch("publish", headLayout+metaLayout+"batch.epoch:2 level:1 mandatory:1 bodyOff:4 txn:8 dueMS:8 ttlMS:8 weight:4 priority:1 zero:3 "+
+		withBatch("publish", headLayout+metaLayout+"batch.epoch:2 level:1 mandatory:1 bodyOff:4 txn:8 dueMS:8 ttlMS:8 weight:4 priority:1 flags:1 zero:2 "+
 			"exchange:s routingKey:s headers:v key:s value:s key:s value:s pad:5 "+batchLayout,
 			Publish{
 				Head: head, Level: LevelPage, Mandatory: true, Priority: 7, Weight: 300, Txn: 6, DueMS: 1_700_000_000_000, TTLMS: 60_000,
 				Batch: meta, Exchange: "orders", RoutingKey: "eu.de", Headers: []Header{{"format", "pdf"}, {"", ""}},
 			}, "hello batch", DecodePublish),
+		withBatch("publish_keys", headLayout+metaLayout+"batch.epoch:2 level:1 mandatory:1 bodyOff:4 txn:8 dueMS:8 ttlMS:8 weight:4 priority:1 flags:1 zero:2 "+
+			"exchange:s routingKey:s headers:v keys:v key:s key:s pad:5 "+batchLayout,
+			Publish{Head: head, Batch: meta, Exchange: "x", RoutingKey: "k", MoreKeys: []string{"a", "bc"}, DelayedOnly: true, Whole: true, NoHeaders: true}, "hello batch", DecodePublish),
 		record("init_producer", headLayout+"producer:8 epoch:2", InitProducer{head, -1, -1}, DecodeInitProducer),
 		record("producer", headLayout+"producer:8 epoch:2", Producer{head, 77, 3}, DecodeProducer),
 		record("admin", headLayout+"command:2 body:s", Admin{head, 17, []byte("body")}, DecodeAdmin),
@@ -107,7 +110,7 @@ func codecs() []codec {
 		record("subscribe", headLayout+"sub:8 queue:8 limit:8 "+consumerLayout,
 			Subscribe{head, 1, 9, 500, consumer}, DecodeSubscribe),
 		record("subscribed", headLayout+"sub:8 filter.kind:1 text:s", Subscribed{head, 1, Filter{1, "price > 100"}}, DecodeSubscribed),
-		record("unsubscribe", headLayout+"sub:8", Unsubscribe{head, 1}, DecodeUnsubscribe),
+		record("unsubscribe", headLayout+"sub:8 keep:1", Unsubscribe{head, 1, true}, DecodeUnsubscribe),
 		record("sub_closed", headLayout+"sub:8 code:2 text:s", SubClosed{head, 1, 13, "queue deleted"}, DecodeSubClosed),
 		record("credit", headLayout+"sub:8 limit:8", Credit{head, 1, 600}, DecodeCredit),
 		record("ack", headLayout+"sub:8 queue:8 index:8 lease:8 verdict:1 zero:1 recalls:2 ranges:4 first:8 count:4 first:8 count:4",
@@ -206,6 +209,8 @@ func TestRecordsRefuseBadValues(t *testing.T) {
 		{"publish", "bodyOff before the strings", set(60, 8)},
 		{"publish", "string longer than the record", set(96, 0x7f)},
 		{"publish", "padding", set(95, 1)},
+		{"publish", "unknown flags", set(93, 0x10)},
+		{"publish", "a flag for keys that are not there", set(93, 8)},
 		{"publish", "due time", set(79, 0x80)},
 		{"publish", "time to live", set(87, 0x80)},
 		{"ack", "verdict 0", set(56, 0)},

@@ -14,8 +14,9 @@ package ipc
 //	          | count u32 | crc u32 | length u32 | baseSeq i32              | 40
 //	          | producerEpoch i16 | level u8 | mandatory bool | bodyOff u32 | 56
 //	          | txn u64 | dueMS i64 | ttlMS i64                             | 64
-//	          | weight u32 | priority u8 | 0 ×3                               | 88
-//	          | exchange string | routingKey string | list of (key string | value string) | 0 … to a multiple of 8 | 96
+//	          | weight u32 | priority u8 | flags u8 | 0 ×2                    | 88
+//	          | exchange string | routingKey string | list of (key string | value string) |
+//	          | list of more keys string, with the flag | 0 … to a multiple of 8 | 96
 //	          | batch, length bytes                                         | bodyOff
 //
 //	Appended  | epoch u64 | conn u64 | req u64 | index u64 | base u64 | duplicate bool | 0 ×7 |
@@ -150,7 +151,26 @@ func (m *Publish) Size() int {
 	for i := range m.Headers {
 		n += stringSize(m.Headers[i].Key) + stringSize(m.Headers[i].Value)
 	}
+	if len(m.MoreKeys) > 0 {
+		n += uvarintSize(uint64(len(m.MoreKeys)))
+		for _, key := range m.MoreKeys {
+			n += stringSize(key)
+		}
+	}
 	return (n + 7) &^ 7
+}
+
+// Flags of a Publish.
+const (
+	flagDelayedOnly = 1 << iota
+	flagWhole
+	flagNoHeaders
+	flagMoreKeys
+	publishFlags = 1<<iota - 1
+)
+
+func (m *Publish) flags() byte {
+	return bit(m.DelayedOnly)*flagDelayedOnly | bit(m.Whole)*flagWhole | bit(m.NoHeaders)*flagNoHeaders | bit(len(m.MoreKeys) > 0)*flagMoreKeys
 }
 
 func stringSize(s string) int { return uvarintSize(uint64(len(s))) + len(s) }
@@ -175,11 +195,18 @@ func (m *Publish) Append(b []byte) []byte {
 	le.PutUint64(e[72:], uint64(m.DueMS))
 	le.PutUint64(e[80:], uint64(m.TTLMS))
 	le.PutUint32(e[88:], m.Weight)
-	e[92] = m.Priority
+	e[92], e[93] = m.Priority, m.flags()
 	b = append(b, e[:]...)
 	b = wire.AppendString(b, m.Exchange)
 	b = wire.AppendString(b, m.RoutingKey)
-	b = wire.AppendPad8(AppendHeaders(b, m.Headers), start)
+	b = AppendHeaders(b, m.Headers)
+	if len(m.MoreKeys) > 0 {
+		b = wire.AppendUvarint(b, uint64(len(m.MoreKeys)))
+		for _, key := range m.MoreKeys {
+			b = wire.AppendString(b, key)
+		}
+	}
+	b = wire.AppendPad8(b, start)
 	le.PutUint32(b[start+60:], uint32(len(b)-start))
 	return b
 }
@@ -193,7 +220,7 @@ func DecodePublish(b []byte) (m Publish, bodyOff int, err error) {
 
 // Decode is DecodePublish into the memory that Headers has.
 func (m *Publish) Decode(b []byte) (bodyOff int, err error) {
-	headers := m.Headers[:0]
+	headers, keys := m.Headers[:0], m.MoreKeys[:0]
 	*m = Publish{}
 	if len(b) < publishFixed {
 		return 0, malformed("publish ends too early")
@@ -203,14 +230,16 @@ func (m *Publish) Decode(b []byte) (bodyOff int, err error) {
 	m.Level, m.Mandatory = Level(b[58]), b[59] == 1
 	m.Txn, m.DueMS, m.TTLMS = le.Uint64(b[64:]), int64(le.Uint64(b[72:])), int64(le.Uint64(b[80:]))
 	m.Weight, m.Priority = le.Uint32(b[88:]), b[92]
+	flags := b[93]
+	m.DelayedOnly, m.Whole, m.NoHeaders = flags&flagDelayedOnly != 0, flags&flagWhole != 0, flags&flagNoHeaders != 0
 	off := uint64(le.Uint32(b[60:]))
 	switch {
 	case m.Level > LevelQuorum:
 		return 0, malformed("publish of an unknown level")
 	case b[59] > 1:
 		return 0, malformed("publish with a bool that is neither 0 nor 1")
-	case m.DueMS < 0 || m.TTLMS < NoTTL || le.Uint32(b[92:])>>8 != 0:
-		return 0, malformed("publish with a time before all times, or padding that is not zero")
+	case m.DueMS < 0 || m.TTLMS < NoTTL || flags > publishFlags || le.Uint16(b[94:]) != 0:
+		return 0, malformed("publish with a time before all times, unknown flags, or padding that is not zero")
 	case off < publishFixed || off%8 != 0 || off+uint64(m.Batch.Length) != uint64(len(b)):
 		return 0, malformed("publish whose batch has another length")
 	}
@@ -221,6 +250,16 @@ func (m *Publish) Decode(b []byte) (bodyOff int, err error) {
 		headers = append(headers, Header{c.Alias(), c.Alias()})
 	}
 	m.Headers = headers
+	if flags&flagMoreKeys != 0 {
+		n := c.Count(1, MaxHeaders)
+		for i := 0; i < n; i++ {
+			keys = append(keys, c.Alias())
+		}
+		if n == 0 {
+			c.Fail(wire.ErrNotUnique)
+		}
+	}
+	m.MoreKeys = keys
 	c.Pad8()
 	if err := c.Done("publish"); err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrMalformed, err)

@@ -137,6 +137,11 @@ type Publish struct {
 	Exchange   string
 	RoutingKey string
 	Headers    []Header
+	MoreKeys   []string // by which it is routed, too; what several of them lead to is reached once
+
+	DelayedOnly bool // DueMS counts only where the exchange delays
+	Whole       bool // if a queue that rejects could take a part of its records only, none is taken: errcode.QueueFull
+	NoHeaders   bool // its records have headers that are not in Headers: if they are looked at, errcode.NeedHeaders
 }
 
 // NoTTL as Publish.TTLMS: the message does not expire by itself.
@@ -198,10 +203,12 @@ type Consumer struct {
 // MaxTag bounds the tag of a consumer.
 const MaxTag = 512
 
-// Unsubscribe ends a consumer; what it holds goes back to the queue.
+// Unsubscribe ends a consumer; what it holds goes back to the queue or, with Keep, stays in its
+// hand: it is one that pulls from then on.
 type Unsubscribe struct {
 	Head
-	Sub uint64
+	Sub  uint64
+	Keep bool
 }
 
 // Credit sets how many messages may be delivered to a consumer in all, counted from its

@@ -95,9 +95,10 @@ soak: all
 # franz-go's own tests of its Kafka client, against a broker of ours. Those of transactions, which are not served,
 # wait for ever.
 FRANZ_RECORDS ?= 20000
+FRANZ_RUN     ?= .
 FRANZ_SKIP    ?= Txn
 test-franz: all
-	@$(GO) run ./scripts/franz -records $(FRANZ_RECORDS) -skip '$(FRANZ_SKIP)'
+	@$(GO) run ./scripts/franz -records $(FRANZ_RECORDS) -run '$(FRANZ_RUN)' -skip '$(FRANZ_SKIP)'
 
 # The tests of RabbitMQ's Go client, against a broker of ours. Those of recovery end connections over the management API.
 AMQP091_SKIP ?= TestConnectionRecovery

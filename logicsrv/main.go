@@ -62,8 +62,11 @@ func run(ctx context.Context, p *tier.Process) error {
 	p.OnHandOver(s.Leave)
 	stopNotes := readNotes(s, p.Log)
 	defer context.AfterFunc(ctx, s.Stop)()
-	if err = s.Run(); errors.Is(err, shell.ErrLeft) {
+	switch err = s.Run(); {
+	case errors.Is(err, shell.ErrLeft):
 		err = tier.ErrHandOver
+	case errors.Is(err, shell.ErrDamagedLog):
+		err = fmt.Errorf("%w: %w", tier.ErrDamage, err)
 	}
 	stopNotes()
 	return errors.Join(err, notReady, memory.Detach())

@@ -265,4 +265,5 @@ var endings = map[ipc.Reason]string{
 var returns = map[ipc.Reason]string{
 	ipc.ReasonRequeued: "its consumer put it back", ipc.ReasonTimeout: "its consumer held it for too long",
 	ipc.ReasonEnded: "its consumer ended", ipc.ReasonLeaseOver: "its visibility time-out is over", ipc.ReasonUnsent: "it had not been sent",
+	ipc.ReasonLost: "who may have had it is gone",
 }

@@ -76,10 +76,17 @@ func (cs *calls) doOn(ctx context.Context, on *conn, cmd native.Command, body na
 		a, err := cs.once(ctx, on, cmd, body)
 		sent += a.sent
 		a.sent = sent
-		if codeOf(err) != errcode.Unavailable || pause.sleep(ctx) != nil {
+		if !notTaken(err) || pause.sleep(ctx) != nil {
 			return a, err
 		}
 	}
+}
+
+// notTaken tells whether a request was refused for now: a tier restarts, or the server is about to go,
+// and its successor, or the next connection, takes it.
+func notTaken(err error) bool {
+	code := codeOf(err)
+	return code == errcode.Unavailable || code == errcode.ShuttingDown
 }
 
 func (cs *calls) once(ctx context.Context, on *conn, cmd native.Command, body native.Body) (answer, error) {

@@ -1,6 +1,7 @@
 package trimq
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/trimq/trimq/protocol/batch"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/native"
 )
@@ -150,17 +152,51 @@ func TestAdmin(t *testing.T) {
 	if err := c.DeleteExchange(ctx, "x0", DeleteCondition{}); err != nil {
 		t.Fatal(err)
 	}
-	f.setFault(func(_ *fakeConn, h native.Header, _ []byte) (bad fakeFault) {
-		bad.refuse = errcode.Unavailable
-		return bad
-	})
-	short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
-	defer cancel()
-	if _, err := c.Info(short); codeOf(err) != errcode.Unavailable && !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatalf("a tier that stays away: %v", err)
+	for _, code := range []errcode.Code{errcode.Unavailable, errcode.ShuttingDown} {
+		f.setFault(func(_ *fakeConn, h native.Header, _ []byte) (bad fakeFault) {
+			bad.refuse = code
+			return bad
+		})
+		before := f.count(native.CmdInfo)
+		short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+		if _, err := c.Info(short); codeOf(err) != code && !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("a tier that stays away: %v", err)
+		}
+		cancel()
+		if f.count(native.CmdInfo) < before+2 {
+			t.Fatalf("%s: it was not tried again", code)
+		}
 	}
-	if f.count(native.CmdInfo) < 2 {
-		t.Fatal("it was not tried again")
+}
+
+// Batches that lie below what was asked for are not passed over: whoever sends them may have left out
+// what was.
+func TestEndOf(t *testing.T) {
+	at := func(base uint64, records int) []byte {
+		var b batch.Builder
+		for range records {
+			b.Add(1, nil, []byte("v"), nil)
+		}
+		sealed := bytes.Clone(b.Seal(batch.None, batch.NoProducer, 0, 0))
+		batch.PatchBase(sealed, base, 0)
+		return sealed
+	}
+	for name, x := range map[string]struct {
+		run  [][]byte
+		from uint64
+		want uint64 // 0: refused
+	}{
+		"from its front":      {[][]byte{at(5, 3)}, 5, 8},
+		"from its middle":     {[][]byte{at(5, 3), at(8, 2)}, 7, 10},
+		"behind a gap":        {[][]byte{at(5, 3), at(20, 2)}, 5, 22},
+		"nothing":             {nil, 5, 0},
+		"one that lies below": {[][]byte{at(2, 3), at(5, 3)}, 5, 0},
+		"all lie below":       {[][]byte{at(2, 3)}, 5, 0},
+		"out of order":        {[][]byte{at(8, 3), at(5, 3)}, 5, 0},
+	} {
+		if end, err := endOf(bytes.Join(x.run, nil), x.from); end != x.want || (err != nil) != (x.want == 0) || err != nil && !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: ends at %d (%v)", name, end, err)
+		}
 	}
 }
 

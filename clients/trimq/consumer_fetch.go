@@ -254,7 +254,8 @@ func (k *Consumer) arrived(p *part, ch *chunk) {
 	}
 }
 
-// endOf is the offset behind a run of batches, of which none ends below from.
+// endOf is the offset behind a run of batches. The first one reaches from: one that lies below is not
+// what was asked for, and who sends it may have left out what was.
 func endOf(batches []byte, from uint64) (uint64, error) {
 	end := uint64(0)
 	for rest := batches; len(rest) > 0; {
@@ -267,11 +268,13 @@ func endOf(batches []byte, from uint64) (uint64, error) {
 		if delta < 0 || base < end || base+uint64(delta)+1 < base {
 			return 0, corrupt(errcode.New(errcode.InvalidBatch, "batch with base offset %d and %d records behind offset %d", base, delta+1, end))
 		}
-		end = base + uint64(delta) + 1
+		if end = base + uint64(delta) + 1; end <= from {
+			return 0, corrupt(errcode.New(errcode.InvalidBatch, "a batch ends at offset %d, asked for %d", end, from))
+		}
 		rest = more
 	}
-	if end <= from {
-		return 0, corrupt(errcode.New(errcode.InvalidBatch, "batches end at offset %d, asked for %d", end, from))
+	if end == 0 {
+		return 0, corrupt(errcode.New(errcode.InvalidBatch, "no batch, asked for offset %d", from))
 	}
 	return end, nil
 }

@@ -198,7 +198,7 @@ func (x *Txn) askRollback(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if codeOf(c.err) != errcode.Unavailable || pause.sleep(ctx) != nil {
+		if !notTaken(c.err) || pause.sleep(ctx) != nil {
 			return c.err
 		}
 	}

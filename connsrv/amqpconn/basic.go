@@ -123,7 +123,7 @@ func (ch *channel) pull(m *amqp.BasicGet, name string, q *admin.QueueInfo) {
 		told, err := ipc.DecodePulled(a.payload)
 		if ch.conn.undecodable(err) == nil && len(told.Runs) > 0 {
 			got = &told.Runs[0]
-			s.InHand.Add(got.Index, got.First, got.Count)
+			ch.conn.lane.Hand(&s.Sub, got.Index, got.First, got.Count)
 		}
 	})
 	ch.describe(admin.KindQueue, []string{q.Name}, func(d *admin.Description, err *errcode.Error) {

@@ -45,7 +45,7 @@ func (c *Conn) finishPartitions(k *call, m *kmsg.DescribeTopicPartitionsRequest,
 	resp := kmsg.NewPtrDescribeTopicPartitionsResponse()
 	for i := range list {
 		t := kmsg.NewDescribeTopicPartitionsResponseTopic()
-		t.Topic, t.TopicID = &list[i].Name, list[i].UUID
+		t.Topic, t.TopicID, t.IsInternal = &list[i].Name, list[i].UUID, internal(list[i].Name)
 		for number := range list[i].Partitions {
 			p := kmsg.NewDescribeTopicPartitionsResponseTopicPartition()
 			p.Partition, p.LeaderID, p.LeaderEpoch = int32(number), nodeID, leaderEpoch

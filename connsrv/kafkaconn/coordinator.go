@@ -34,7 +34,11 @@ func (c *Conn) findCoordinator(k *call, m *kmsg.FindCoordinatorRequest) {
 		found := resp.Coordinators[0]
 		resp.ErrorCode, resp.ErrorMessage, resp.NodeID, resp.Host, resp.Port = found.ErrorCode, found.ErrorMessage, found.NodeID, found.Host, found.Port
 	}
-	c.finish(k, resp)
+	if m.CoordinatorType != coordinatorOfGroups {
+		c.finish(k, resp)
+		return
+	}
+	c.withOffsetsTopic(k, func() { c.finish(k, resp) })
 }
 
 // host is the peer's, as descriptions of groups show it.

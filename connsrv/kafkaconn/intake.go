@@ -234,6 +234,8 @@ func (c *Conn) refusal(p *produced, t *topic, known bool, n int) int16 {
 		return p.refusal
 	case !known:
 		return codeUnknownTopic
+	case internal(t.name):
+		return codeInvalidTopic
 	case n == 0:
 		return codeInvalidRecord
 	case n > min(t.maxBatch(), c.loop.Lane.MaxBatch, c.loop.Lane.MaxRecord-ipc.AppendSize):

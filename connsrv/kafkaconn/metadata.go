@@ -138,7 +138,7 @@ func (c *Conn) metadataResponse() *kmsg.MetadataResponse {
 // metadataTopic describes a topic as it is.
 func metadataTopic(info *admin.TopicInfo) kmsg.MetadataResponseTopic {
 	t := kmsg.NewMetadataResponseTopic()
-	t.Topic, t.TopicID = kmsg.StringPtr(info.Name), info.UUID
+	t.Topic, t.TopicID, t.IsInternal = kmsg.StringPtr(info.Name), info.UUID, internal(info.Name)
 	for i := range info.Partitions {
 		p := kmsg.NewMetadataResponseTopicPartition()
 		p.Partition, p.Leader, p.LeaderEpoch = int32(i), nodeID, leaderEpoch

@@ -77,7 +77,7 @@ func (c *Conn) delivered(m *ipc.Deliver) {
 	if s == nil || s.Closing || !s.Queue || c.state != stateOpen {
 		return // it goes back with the consumer's end, which is on its way to logicsrv
 	}
-	if !s.InHand.Add(m.Index, m.First, m.Count) {
+	if !c.lane.Hand(s, m.Index, m.First, m.Count) {
 		c.lane.Counters.Add(shmqueue.ConnStaleReplies, 1)
 		return
 	}

@@ -161,7 +161,7 @@ func (c *Conn) pulled(m *ipc.Pulled) {
 	c.filter(p.Sub, m.Filter)
 	if m.Lease == 0 {
 		for _, x := range m.Runs {
-			if !p.Sub.InHand.Add(x.Index, x.First, x.Count) {
+			if !c.lane.Hand(p.Sub, x.Index, x.First, x.Count) {
 				c.lane.Counters.Add(shmqueue.ConnStaleReplies, 1)
 			}
 		}

@@ -125,7 +125,7 @@ func (d *desk) open(typ ipc.Type, payload []byte) {
 			d.server.undecodable(typ, err)
 			return
 		}
-		delete(d.lane.Ends, m.Index)
+		d.lane.IndexGone(m.Index)
 		d.kafka.IndexGone(m.Index)
 		for _, room := range d.listRooms() {
 			room.Broadcast(typ, payload)

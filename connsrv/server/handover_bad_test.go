@@ -180,7 +180,7 @@ func TestGoldenState(t *testing.T) {
 		sub.id:v sub.index:v queue:1 puller:1 closing:1 answered:1 autoAck:1 exclusive:1 consumer.puller:1 priority:v ackTimeoutMS:v tag:s
 		filter.kind:v filter.text:s limit:v told:v delivered:v skipped:v inHand:v pledged:v recalls:v cutAt:v cut.record:v cut.off:v next:v wait:v
 		pulls:v requests:v req:v correlation:v bytes:v command:v quiet:1 inTxn:1 parked:1 sub:v txns:v groups:v line:v
-		lanes:v laneBytes:v nextReq:v ends:v waiting:v backlog:v busy:1 begun:1 ended:1 term:v ask:v rooms:v next:v`, w.Written())
+		lanes:v laneBytes:v nextReq:v ends:v handed:v waiting:v backlog:v busy:1 begun:1 ended:1 term:v ask:v given:v rooms:v next:v`, w.Written())
 }
 
 // takeOverNothing has a server stand in the place of the one that has left, so that the test's end

@@ -238,6 +238,9 @@ func (s *stubLogic) takeConsumer(typ ipc.Type, b []byte) {
 		m, err := ipc.DecodeSubState(b)
 		must(s.t, err)
 		s.told = append(s.told, m)
+	case ipc.TypeHanded:
+		_, err := ipc.DecodeHanded(b)
+		must(s.t, err)
 	case ipc.TypeResyncEnd:
 		s.ends++
 	case ipc.TypeConnClosed:

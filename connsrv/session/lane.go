@@ -36,6 +36,7 @@ type Lane struct {
 	// Ends holds what is known of visible ends, for the connections of this loop.
 	Ends Ends
 
+	handed  handed // to consumers of this loop
 	nextReq uint64
 	waiting []Link   // for room, first come first served
 	backlog [][]byte // small records that must go out before others, oldest first
@@ -55,7 +56,7 @@ type Lane struct {
 
 // NewLane makes the lane of a loop.
 func NewLane(r *Rings, loop uint32) *Lane {
-	return &Lane{Rings: r, Loop: loop, Ends: Ends{}, scratch: make([]byte, 0, 64<<10), ranges: make([]ipc.Range, 0, 256)}
+	return &Lane{Rings: r, Loop: loop, Ends: Ends{}, handed: handed{}, scratch: make([]byte, 0, 64<<10), ranges: make([]ipc.Range, 0, 256)}
 }
 
 // Req gives a request its number.

@@ -21,6 +21,7 @@ type Directory struct {
 func (l *Lane) Pass(c *handover.Codec, d Directory) {
 	handover.Uint(c, &l.nextReq)
 	l.Ends.pass(c)
+	l.handed.pass(c)
 	l.passWaiting(c, d)
 	n := c.Count(len(l.backlog), 2)
 	if c.Reading() {
@@ -95,6 +96,7 @@ func (r *resync) pass(c *handover.Codec, d Directory) {
 	}
 	handover.Uint(c, &r.marker.Term)
 	handover.Uint(c, &r.marker.Ask)
+	handover.Uint(c, &r.given)
 	handover.List(c, &ids, 1, func(c *handover.Codec, id *uint64) { handover.Uint(c, id) })
 	handover.Int(c, &next)
 	c.Check(next >= 0 && next <= len(ids))

@@ -15,7 +15,8 @@ type resync struct {
 	ended  bool // ResyncEnd stands in the ring
 	marker ipc.Marker
 	rooms  []Protocol
-	next   int // rooms before it have told what is to be told in front of ResyncEnd or, then, behind it
+	next   int    // rooms before it have told what is to be told in front of ResyncEnd or, then, behind it
+	given  uint64 // indexes up to this one have told who was given their messages
 }
 
 // Marked begins the answer to a marker. A newer one replaces an answer that is under way:
@@ -52,6 +53,9 @@ func (l *Lane) continueResync() bool {
 func (l *Lane) endAnswer() bool {
 	r := &l.resync
 	if !r.each(func(room Protocol, first bool) bool { return room.Resync(r.marker, first) }) {
+		return false
+	}
+	if !l.tellHanded() {
 		return false
 	}
 	end := ipc.ResyncEnd{

@@ -142,7 +142,7 @@ func (c *Core) applyEvent(ev journal.Event, timeMS int64) error {
 	if ev.Type >= journal.EvTxnalSet && ev.Type <= journal.EvTxnalsExpired {
 		return c.applyTxnalEvent(ev, timeMS)
 	}
-	if ev.Type >= journal.EvLaneAdded && ev.Type <= journal.EvTransientsGone {
+	if ev.Type >= journal.EvLaneAdded && ev.Type <= journal.EvHanding {
 		return c.applyQueueEvent(ev, timeMS)
 	}
 	return c.applyThing(ev, timeMS)

@@ -42,6 +42,9 @@ func (c *Core) applyQueueEvent(ev journal.Event, timeMS int64) error {
 	case journal.EvOwnerGone:
 		e, err := journal.DecodeOwnerGone(ev)
 		return firstError(err, func() error { return c.applyOwnerGone(&e) })
+	case journal.EvHanding:
+		e, err := journal.DecodeHanding(ev)
+		return firstError(err, func() error { return c.applyHanding(&e) })
 	case journal.EvTransientsGone:
 		e, err := journal.DecodeTransientsGone(ev)
 		return firstError(err, func() error { return c.applyTransientsGone(&e) })

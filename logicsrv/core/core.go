@@ -66,6 +66,7 @@ type state struct {
 	txnals        registry[string, *txnal]
 	limbos        [256]*limbo // by class
 	delayed       int         // batches that are held back until they are due
+	handing       handing     // whose connections may hold messages
 
 	definitions registry[string, *admin.Definition] // by identity
 
@@ -97,6 +98,7 @@ type Core struct {
 
 	written, synced uint64
 	lastDisk        uint64 // the last entry that has to be synced
+	handingLSN      uint64 // nothing is delivered before this entry is synced
 	toPage, toDisk  marks
 
 	// Soft: empty at the start of a term, told again by connsrv.
@@ -108,6 +110,8 @@ type Core struct {
 	told      [maxLoops]bool
 	toldLoops uint32
 	resynced  bool // the latest marker has been answered by all loops
+	sure      bool // … and one before it was, in this term: what is in hand is known
+	ending    bool // the process ends in order
 	conns     map[uint64]*conn
 	consumers map[subID]*consumer
 	waits     map[uint64]*wait // by request
@@ -250,6 +254,7 @@ func (c *Core) Begin(term, nonce, written, synced uint64) {
 	c.turn.floors = c.turn.floors[:0] // replay has noted them too; the first ack notes them again
 	c.turn.limbos = c.turn.limbos[:0]
 	c.answered = map[asker]bool{}
+	c.noteRecovered()
 	if !c.newRings {
 		c.notePulls()
 	}
@@ -316,6 +321,8 @@ func (c *Core) decide() {
 		c.decideHello()
 	case ipc.TypeSubState:
 		c.decideSubState()
+	case ipc.TypeHanded:
+		c.decideHanded()
 	case ipc.TypeResyncEnd:
 		c.decideResyncEnd()
 	case ipc.TypePull, ipc.TypePullFrom:
@@ -375,6 +382,7 @@ func (c *Core) Advance(written, synced uint64) { c.showUpTo(written, synced) }
 func (c *Core) EndTurn(nowMS int64, nonce, pos uint64) (entry *journal.Entry, out []Output) {
 	invariant.Check(c.begun, "turn ends before begin")
 	c.openTurn(nowMS)
+	c.tellHanding()
 	// In this order: what came back is ready, what the clock asks for is done, then what is ready
 	// is handed out, and what is still too much, or too late, goes.
 	c.room = c.roomLeft()
@@ -394,8 +402,11 @@ func (c *Core) EndTurn(nowMS int64, nonce, pos uint64) (entry *journal.Entry, ou
 
 // Busy says that a turn without any input would still have something to do.
 func (c *Core) Busy() bool {
+	if _, due := c.handingDue(); due {
+		return true
+	}
 	return c.topicsChanged || len(c.returning) > 0 || len(c.notes) > 0 || len(c.doomed) > 0 || len(c.doomedTxns) > 0 || len(c.joined) > 0 ||
-		c.resynced && (len(c.dirty) > 0 || len(c.timers.late) > 0 || len(c.over) > 0)
+		c.mayHand() && len(c.dirty) > 0 || c.resynced && (len(c.timers.late) > 0 || len(c.over) > 0)
 }
 
 // Settings lists what persistsrv needs to know of every index, in order of index.

@@ -149,7 +149,8 @@ func TestGolden(t *testing.T) {
 			id:s producer:v epoch:v used:v lanes:v to:v epoch:v next:v accepted:v kept:v first:v last:v result:v lastEpoch+1:v timeoutMS:v usedMS:v phase:1
 			id:s producer:v epoch:v used:v lanes:v to:v epoch:v next:v accepted:v kept:v first:v last:v result:v lastEpoch+1:v timeoutMS:v usedMS:v phase:1
 				begunMS:v parts:v index:v first+1:v index:v none:v groups:v group:s held:v group:s offsets:v index:v offset:v metadata:s
-		partitions:v index:v aborted:v producer:v first:v length:v index:v aborted:v`, blob)
+		partitions:v index:v aborted:v producer:v first:v length:v index:v aborted:v
+		handing.nonce:8 handing.epoch:v`, blob)
 	l, err := Load(Config{}, golden.Read(t, "state_v3"))
 	if err != nil {
 		t.Fatal(err)

@@ -39,6 +39,8 @@ type cursor struct {
 	hidden   []dueRun // have expired, and are not visible yet
 	inGraves bool     // listed in Core.graves
 	timer    timer
+	had      uint64 // the index ended here when the term began
+	given    uint64 // connsrv tells that all below was ready before, and given to somebody
 }
 
 // depth is how many messages are not done with.

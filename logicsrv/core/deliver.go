@@ -27,7 +27,7 @@ func (c *Core) touch(q *queue) {
 // deliverDirty hands out what is ready in the queues that changed. A turn has a limit of
 // deliveries; the queue at which it is reached stays listed, and Busy.
 func (c *Core) deliverDirty() {
-	if !c.resynced {
+	if !c.mayHand() {
 		return // nobody may be given what another may hold
 	}
 	left := c.cfg.turnDeliveries()

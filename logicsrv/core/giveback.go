@@ -59,7 +59,7 @@ func (g *giver) give(first, next uint64) uint64 {
 				list = &g.late
 			}
 		}
-		if n := k.queue.set.DeliveryLimit; n.N > 0 && g.reason != ipc.ReasonUnsent && !failpoint.Broken("delivery-limit-ignored") {
+		if n := k.queue.set.DeliveryLimit; n.N > 0 && g.reason != ipc.ReasonUnsent && g.reason != ipc.ReasonLost && !failpoint.Broken("delivery-limit-ignored") {
 			attempts, until := k.attempts.at(from)
 			end = min(end, until)
 			if uint64(attempts)+1 > n.N {

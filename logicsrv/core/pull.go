@@ -100,7 +100,7 @@ func (c *Core) decidePull() {
 	p := &pull{Pull: m, queue: q, indexes: indexes}
 	c.expireFirst(q)
 	switch {
-	case !c.resynced || c.overdue(q) || !c.leaseFits(p):
+	case !c.mayHand() || c.overdue(q) || !c.leaseFits(p):
 		// Until all loops have told what is in hand, and what has expired is dead, nobody can be
 		// given anything.
 		c.parkPull(p)

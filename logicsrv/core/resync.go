@@ -232,6 +232,7 @@ func (c *Core) decideResyncEnd() {
 		return // each loop speaks for its own connections
 	}
 	c.resynced, c.redeemed = true, nil
+	c.findLost()
 	for _, q := range c.queues.all {
 		c.keepAlone(q)
 	}

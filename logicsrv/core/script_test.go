@@ -353,6 +353,11 @@ func (s *script) input(line string) (ipc.Type, []byte) {
 			Limit: uint64(w.num("limit", 0)), Delivered: uint64(w.num("delivered", 0)),
 			Consumer: w.consumer(), InHand: w.held("inhand", queue),
 		}).Append(nil)
+	case "handed":
+		return ipc.TypeHanded, (&ipc.Handed{
+			Head: h, Term: uint64(w.num("term", 1)), Ask: uint64(w.num("ask", 1)),
+			List: []ipc.HandedUpTo{{Queue: queue, Index: uint64(w.num("index", int64(queue))), Next: uint64(w.num("next", 0))}},
+		}).Append(nil)
 	case "resync-end":
 		return ipc.TypeResyncEnd, (&ipc.ResyncEnd{Head: h, Term: uint64(w.num("term", 1)), Ask: uint64(w.num("ask", 1)), Loop: uint32(w.num("loop", 0)), Loops: uint32(w.num("loops", 1))}).Append(nil)
 	case "commit":

@@ -20,6 +20,7 @@ package core
 //	| settings of groups, see group_settings.go
 //	| list of definitions in order of identity: admin.Definition
 //	| transactional producers, see snapshot_txnal.go
+//	| handing: nonce u64 | epoch v
 //
 //	set     | 0 |                                              empty
 //	        | 1 | list of runs: (gap v | length v) |           gap from the floor, then from the run before
@@ -28,7 +29,7 @@ package core
 // The smaller form of a set is taken, runs if equal. What a CRC covers is the matter of the
 // envelope, journal.AppendCheckpoint. Version ladder: 1, never released; 2; 3, the one read: share
 // groups, settings of groups, arguments of queues, exchanges and bindings, definitions,
-// transactional producers.
+// transactional producers, handing.
 
 import (
 	"math/bits"
@@ -69,7 +70,8 @@ func (c *Core) Checkpoint(dst []byte) []byte {
 	b = c.appendExchanges(b)
 	b = c.appendProducers(b)
 	b = c.appendGroups(b)
-	return c.appendTxnals(c.appendDefinitions(c.appendSettings(c.appendTxns(c.appendLimbos(b)))))
+	b = c.appendTxnals(c.appendDefinitions(c.appendSettings(c.appendTxns(c.appendLimbos(b)))))
+	return wire.AppendUvarint(wire.AppendU64(b, c.handing.nonce), c.handing.epoch)
 }
 
 // appendDefinitions encodes what is defined. What follows from it for queues is found again.

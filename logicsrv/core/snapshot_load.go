@@ -60,6 +60,7 @@ func (l *loader) load() (*Core, error) {
 	l.groupSettings()
 	l.definitions()
 	l.txnals()
+	l.c.handing = handing{l.U64(), l.Uvarint()}
 	if err := l.Done("checkpoint"); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCheckpoint, err)
 	}

@@ -80,6 +80,7 @@ func (c *Core) Text(b []byte) []byte {
 	for name, list := range c.groupSettings.all {
 		t.line("settings of group %q: %q", name, fmt.Sprint(list))
 	}
+	t.line("handing nonce=%d epoch=%d", c.handing.nonce, c.handing.epoch)
 	for i, e := range c.ended {
 		t.line("ended %d txn=%d committed=%v queues=%d", i, e.id, e.committed, e.queues)
 	}

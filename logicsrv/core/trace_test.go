@@ -105,7 +105,7 @@ func traceEvent(ev journal.Event) string {
 		e, _ := journal.DecodeUnchanged(ev)
 		return fmt.Sprintf("unchanged index=%d", e.Index)
 	}
-	if ev.Type >= journal.EvLaneAdded && ev.Type <= journal.EvTransientsGone {
+	if ev.Type >= journal.EvLaneAdded && ev.Type <= journal.EvHanding {
 		return traceQueueEvent(ev)
 	}
 	return traceThing(ev)
@@ -489,6 +489,9 @@ func traceQueueEvent(ev journal.Event) string {
 		return fmt.Sprintf("owner-gone epoch=%d conn=%d", e.Owner.Epoch, e.Owner.Conn)
 	case journal.EvTransientsGone:
 		return "transients-gone"
+	case journal.EvHanding:
+		e, _ := journal.DecodeHanding(ev)
+		return fmt.Sprintf("handing epoch=%d", e.Epoch)
 	}
 	return fmt.Sprintf("event of type %d", ev.Type)
 }

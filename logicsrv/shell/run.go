@@ -90,7 +90,7 @@ func (s *Shell) drained() bool {
 	if s.phase != running {
 		return true
 	}
-	if s.turns.len() > 0 || s.gate.count > 0 || s.entryLSN != 0 || s.in.Ready() {
+	if s.turns.len() > 0 || s.gate.count > 0 || s.entryLSN != 0 || s.in.Ready() || s.core.Settle() {
 		return false
 	}
 	if s.checkpoint.lsn != s.lastLSN {

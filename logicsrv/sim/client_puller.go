@@ -136,7 +136,7 @@ func (p *puller) pulled(m *ipc.Pull, a *ipc.Pulled) {
 		s := p.sub
 		s.wants.AutoAck = m.AutoAck
 		for o := run.First; o < run.First+uint64(run.Count); o++ {
-			p.w.handed(s, place{run.Index, o})
+			p.w.handed(s, place{run.Index, o}, run.Attempts)
 		}
 		p.w.conn.settleAtOnce(p.conn, s, run.Index, run.First, run.Count)
 		s.wants.AutoAck = false
@@ -148,10 +148,12 @@ func (p *puller) leased(m *ipc.Pull, a *ipc.Pulled, run *ipc.PulledRun) {
 	for o := run.First; o < run.First+uint64(run.Count); o++ {
 		h := handle{spot{m.Queue, place{run.Index, o}}, a.Lease}
 		if p.w.now >= a.UntilMS {
-			p.void = append(p.void, h) // the answer has come too late
+			p.w.seen[h.spot] = true
+			p.void = append(p.void, h) // the answer has come too late: perhaps another has got it before
 			continue
 		}
 		p.w.free(h.spot, p.name)
+		p.w.unseen(h.spot, p.name, run.Attempts)
 		p.w.leases[h.spot] = leaseClaim{number: a.Lease, untilMS: a.UntilMS, owner: p.name}
 		if !p.w.matches(p.w.filterOf(p.queue), run.Index, o) {
 			p.settle(h, ipc.VerdictSkip)

@@ -111,6 +111,11 @@ func (w *world) sought(queue uint64, to admin.SeekTo) {
 			delete(w.done, at)
 		}
 	}
+	for at := range w.seen { // as if it had never been tried
+		if again(at) {
+			delete(w.seen, at)
+		}
+	}
 	for at := range w.leases {
 		if again(at) {
 			delete(w.leases, at)

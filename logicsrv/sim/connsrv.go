@@ -3,6 +3,7 @@
 package sim
 
 import (
+	"cmp"
 	"encoding/binary"
 	"slices"
 
@@ -27,7 +28,11 @@ type connsrv struct {
 	lastReq  uint64
 	pending  map[uint64]*request
 	left     map[subID]*subscription // of connections that have ended
+	given    map[givenKey]uint64     // up to where messages were given to somebody
 }
+
+// givenKey names an index of a queue.
+type givenKey struct{ queue, index uint64 }
 
 // subID names a subscription of a connsrv.
 type subID struct{ conn, sub uint64 }
@@ -93,7 +98,7 @@ type user interface {
 
 // startConnsrv takes over connsrv's ends of the rings, as its main would.
 func startConnsrv(w *world) (*connsrv, error) {
-	c := &connsrv{w: w, pending: map[uint64]*request{}, left: map[subID]*subscription{}}
+	c := &connsrv{w: w, pending: map[uint64]*request{}, left: map[subID]*subscription{}, given: map[givenKey]uint64{}}
 	var err error
 	if c.out, err = w.ringA.Producer(); err != nil {
 		return nil, err
@@ -439,11 +444,29 @@ func (c *connsrv) answerMarker(m ipc.Marker) {
 				c.retell(k, m)
 			}
 		}
+		if l.number == 0 {
+			c.tellGiven(m)
+		}
 		end := ipc.ResyncEnd{Head: ipc.Head{Epoch: c.epoch}, Term: m.Term, Ask: m.Ask, Loop: uint32(l.number), Loops: uint32(len(c.loops))}
 		c.send(l, outgoing{typ: ipc.TypeResyncEnd, head: end.Append(nil)})
 		c.retellPulls(l)
 		c.retellKept(l)
 	}
+}
+
+// tellGiven tells up to where messages were given to somebody. All of it is told by the first loop.
+func (c *connsrv) tellGiven(m ipc.Marker) {
+	if failpoint.Broken("handed-not-told") {
+		return
+	}
+	h := ipc.Handed{Head: ipc.Head{Epoch: c.epoch}, Term: m.Term, Ask: m.Ask}
+	for key, next := range c.given {
+		h.List = append(h.List, ipc.HandedUpTo{Queue: key.queue, Index: key.index, Next: next})
+	}
+	slices.SortFunc(h.List, func(a, b ipc.HandedUpTo) int {
+		return cmp.Or(cmp.Compare(a.Index, b.Index), cmp.Compare(a.Queue, b.Queue))
+	})
+	c.send(c.loops[0], outgoing{typ: ipc.TypeHanded, head: h.Append(nil)})
 }
 
 // retellPulls asks again for what was not answered. It comes behind the end of the loop's answer:

@@ -164,6 +164,11 @@ func (w *world) powerCut() {
 		}
 	}
 	clear(w.leases) // who has one may find that it is lost
+	for p := range w.seen {
+		if w.shadow(p.index).level < diskLevel {
+			delete(w.seen, p) // there may be another one in its place
+		}
+	}
 	for p, c := range w.done {
 		if c != confirmed || w.shadow(p.index).level < diskLevel {
 			delete(w.done, p)

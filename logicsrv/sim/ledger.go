@@ -18,6 +18,7 @@ type ledger struct {
 	shared map[spot]bool          // perhaps by two
 	done   map[spot]certainty     // acknowledged or rejected by a consumer
 	times  map[spot]int           // deliveries seen
+	seen   map[spot]bool          // given to somebody, and not sought back since
 	leases map[spot]leaseClaim    // pulled, and nobody's until a time
 
 	txns map[string]*transaction // by key: a producer group's are all its members'
@@ -59,7 +60,7 @@ type claim struct {
 
 func newLedger() ledger {
 	return ledger{
-		byCRC: map[uint32]*message{}, txns: map[string]*transaction{}, hand: map[spot]*subscription{}, shared: map[spot]bool{}, done: map[spot]certainty{}, times: map[spot]int{}, leases: map[spot]leaseClaim{},
+		byCRC: map[uint32]*message{}, txns: map[string]*transaction{}, hand: map[spot]*subscription{}, shared: map[spot]bool{}, done: map[spot]certainty{}, times: map[spot]int{}, seen: map[spot]bool{}, leases: map[spot]leaseClaim{},
 		owners: map[share]*standing{}, producers: map[int64]*producer{}, cutIDs: map[int64]bool{},
 	}
 }
@@ -180,7 +181,7 @@ func (w *world) delivered(s *subscription, d *ipc.Deliver) {
 		w.fail("%s of queue %d is handed no messages of index %d", s.owner.side().name, s.queue, d.Index)
 	}
 	for o := d.First; o < d.First+uint64(d.Count); o++ {
-		w.handed(s, place{d.Index, o})
+		w.handed(s, place{d.Index, o}, d.Attempts)
 	}
 	if s.delivered > s.limit {
 		w.fail("%s has been handed %d messages with credit for %d", s.owner.side().name, s.delivered, s.limit)
@@ -190,14 +191,25 @@ func (w *world) delivered(s *subscription, d *ipc.Deliver) {
 }
 
 // handed puts a message into a hand, in which it may be.
-func (w *world) handed(s *subscription, p place) {
+func (w *world) handed(s *subscription, p place, attempts uint16) {
 	at := spot{s.queue, p}
 	w.free(at, s.owner.side().name)
+	w.unseen(at, s.owner.side().name, attempts)
+	key := givenKey{s.queue, p.index}
+	w.conn.given[key] = max(w.conn.given[key], p.base+1)
 	delete(w.done, at)
 	w.times[at]++
 	s.delivered++
 	w.hand[at] = s
 	s.hold(p)
+}
+
+// unseen fails if a message is told to be a new one and was given to somebody before.
+func (w *world) unseen(at spot, name string, attempts uint16) {
+	if w.seen[at] && attempts == 0 {
+		w.fail("offset %d of index %d is given to %s as one that nobody has seen", at.base, at.index, name)
+	}
+	w.seen[at] = true
 }
 
 // free fails if a message must not be given to anybody.

@@ -114,6 +114,8 @@ func eventText(ev journal.Event) string {
 		return text(ev, journal.DecodeLaneAdded)
 	case journal.EvJoined:
 		return text(ev, journal.DecodeJoined)
+	case journal.EvHanding:
+		return text(ev, journal.DecodeHanding)
 	case journal.EvOwnerGone:
 		return text(ev, journal.DecodeOwnerGone)
 	case journal.EvRejected:

@@ -180,6 +180,7 @@ var eventDecoders = map[journal.EventType]func(journal.Event) (any, error){
 	journal.EvJoined:           shown(journal.DecodeJoined),
 	journal.EvOwnerGone:        shown(journal.DecodeOwnerGone),
 	journal.EvTransientsGone:   shown(journal.DecodeTransientsGone),
+	journal.EvHanding:          shown(journal.DecodeHanding),
 	journal.EvDefined:          shown(journal.DecodeDefined),
 	journal.EvUndefined:        shown(journal.DecodeUndefined),
 	journal.EvGroupMember:      shown(journal.DecodeGroupMember),

@@ -139,6 +139,7 @@ func codecs() []codec {
 		record("txn_ended", headLayout+"committed:1 queues:4", TxnEnded{head, true, 3}, DecodeTxnEnded),
 		record("txn_member", headLayout+"group:s join:1", TxnMember{head, "payers", true}, DecodeTxnMember),
 		record("check_txn", headLayout+"txn:8 group:s key:s checks:4", CheckTxn{head, 6, "payers", "order-7", 2}, DecodeCheckTxn),
+		record("handed", headLayout+"term:8 ask:8 list:v queue:8 index:8 next:8", Handed{head, 3, 1, []HandedUpTo{{9, 10, 118}}}, DecodeHanded),
 		record("resync_end", headLayout+"term:8 ask:8 loop:4 loops:4", ResyncEnd{head, 3, 1, 0, 2}, DecodeResyncEnd),
 		record("marker", "term:8 ask:8", Marker{3, 1}, DecodeMarker),
 		record("error", headLayout+"code:2 text:s", Error{head, 12, "no topic x"}, DecodeError),

@@ -149,6 +149,7 @@ var kinds = map[Type]kind{
 	TypeConnClosed:     of("ConnClosed", DecodeConnClosed),
 	TypeSubState:       of("SubState", DecodeSubState),
 	TypeResyncEnd:      of("ResyncEnd", DecodeResyncEnd),
+	TypeHanded:         of("Handed", DecodeHanded),
 	TypePull:           of("Pull", DecodePull),
 	TypePullEnd:        of("PullEnd", DecodePullEnd),
 	TypeExtend:         of("Extend", DecodeExtend),

@@ -25,12 +25,13 @@ const (
 	ReasonEnded         Reason = 9  // its consumer ended
 	ReasonLeaseOver     Reason = 10 // its visibility time-out is over
 	ReasonUnsent        Reason = 11 // it was not sent to who had it, which is no attempt
+	ReasonLost          Reason = 12 // who may have had it is gone, and nobody knows whether he saw it
 )
 
 var reasonNames = [...]string{
 	ReasonAcked: "acked", ReasonRequeued: "requeued", ReasonRejected: "rejected", ReasonSkipped: "skipped",
 	ReasonExpired: "expired", ReasonMaxLength: "maxlen", ReasonDeliveryLimit: "delivery_limit",
-	ReasonTimeout: "timeout", ReasonEnded: "consumer-ended", ReasonLeaseOver: "lease-over", ReasonUnsent: "unsent",
+	ReasonTimeout: "timeout", ReasonEnded: "consumer-ended", ReasonLeaseOver: "lease-over", ReasonUnsent: "unsent", ReasonLost: "lost",
 }
 
 // String is the reason as RabbitMQ's x-death has it where it has one.
@@ -48,7 +49,7 @@ func (r Reason) Kills() bool {
 
 // Returns tells whether messages come back of it.
 func (r Reason) Returns() bool {
-	return r == ReasonRequeued || r >= ReasonTimeout && r <= ReasonUnsent
+	return r == ReasonRequeued || r >= ReasonTimeout && r <= ReasonLost
 }
 
 // Note is how the messages of a batch came to where they are: what their consumers are told

@@ -148,6 +148,7 @@ func eventCodecs() []eventCodec {
 		event(EvUndefined, "undefined", "kind:1 vhost:s name:s item:s values:v pad:*",
 			Undefined{4096, admin.Definition{Kind: admin.DefUser, Name: "u"}}, DecodeUndefined),
 		event(EvTransientsGone, "transients_gone", "nonce:8", TransientsGone{4096, 7}, DecodeTransientsGone),
+		event(EvHanding, "handing", "nonce:8 epoch:8", Handing{4096, 7, 2}, DecodeHanding),
 	}...)
 }
 

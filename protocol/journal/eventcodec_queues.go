@@ -20,6 +20,7 @@ package journal
 //	Joined         | queue u64 | conn u64 | sub u64 | tag string |
 //	OwnerGone      | owner |
 //	TransientsGone | nonce u64 |
+//	Handing        | nonce u64 | epoch u64 |
 //
 //	sent   | exchange u64 | count u32 | baseSeq i32 | producer i64 | epoch i16 | weight u32 | ttlMS i64 |
 //	later  | limbo u64 | offset u64 | dueMS i64 |
@@ -447,4 +448,20 @@ func (ev *TransientsGone) Append(b []byte) []byte {
 func DecodeTransientsGone(ev Event) (TransientsGone, error) {
 	nonce, err := decodeIDEvent(ev, EvTransientsGone, "transients gone")
 	return TransientsGone{ev.Pos, nonce}, err
+}
+
+// Append appends the event.
+func (ev *Handing) Append(b []byte) []byte {
+	start := len(b)
+	return endEvent(wire.AppendU64(wire.AppendU64(beginEvent(b, EvHanding, ev.Pos), ev.Nonce), ev.Epoch), start)
+}
+
+// DecodeHanding reads the event's body.
+func DecodeHanding(ev Event) (Handing, error) {
+	if err := ev.expect(EvHanding); err != nil {
+		return Handing{}, err
+	}
+	c := wire.Read(ev.Body)
+	h := Handing{ev.Pos, c.U64(), c.U64()}
+	return h, eventErr(c.Done("handing"))
 }

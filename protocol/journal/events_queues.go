@@ -24,6 +24,7 @@ const (
 	EvJoined         EventType = 34 // Joined
 	EvOwnerGone      EventType = 35 // OwnerGone
 	EvTransientsGone EventType = 36 // TransientsGone
+	EvHanding        EventType = 37 // Handing
 )
 
 // LaneAdded: a queue has an index for messages of this priority.
@@ -223,4 +224,12 @@ type OwnerGone struct {
 type TransientsGone struct {
 	Pos   uint64
 	Nonce uint64 // of the new ones
+}
+
+// Handing: from now on it is the connections of this connsrv that may hold messages; what those of
+// the ones before held has come back. Epoch 0: nobody holds any.
+type Handing struct {
+	Pos   uint64
+	Nonce uint64 // of ring 12345, whose epoch it is
+	Epoch uint64
 }

@@ -258,12 +258,11 @@ func (h *history) broke(party string, from, to time.Time) bool {
 	return h.lostBetween(party, from, to)
 }
 
-// uncounted tells whether the attempt that began at first need not be told at again: nobody knew of
-// the consumer's end when logicsrv came back, be it that connsrv had died as well, or that the
-// consumer ended meanwhile. REQUIRES: h.mu held.
-func (h *history) uncounted(first, again time.Time, ended bool) bool {
+// uncounted tells whether the attempt that began at first need not be counted at again: who had the
+// message ended without logicsrv, of which one attempt is told, whatever number it was. REQUIRES: h.mu held.
+func (h *history) uncounted(first, again time.Time) bool {
 	touches := func(s span) bool { return s.touches(first.Add(-slack), again.Add(slack)) }
-	return slices.ContainsFunc(h.both, touches) || ended && slices.ContainsFunc(h.deaf, touches)
+	return slices.ContainsFunc(h.both, touches) || slices.ContainsFunc(h.deaf, touches)
 }
 
 // valueFor is the value of a message: its name, and bytes that follow from it.

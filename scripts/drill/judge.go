@@ -163,11 +163,9 @@ func (h *history) judgeAgain(name string, q *queueHistory, offset uint64, seen, 
 		h.violation("queue %s offset %d came to consumer %d at %s, while consumer %d had it since %s", name, offset,
 			again.consumer, again.at.Format("05.000"), first.consumer, first.at.Format("05.000"))
 	}
-	ended := lost || c.ended(again.at)
-	if again.attempts > 0 || h.uncounted(first.at, again.at, ended) {
-		return
+	if again.attempts == 0 {
+		h.violation("queue %s offset %d came again without being flagged, after %s", name, offset, again.at.Sub(first.at))
 	}
-	h.violation("queue %s offset %d came again without being flagged, after %s", name, offset, again.at.Sub(first.at))
 }
 
 // mayDouble tells whether a message may be stored more than once: its producer, which is not idempotent, has

@@ -139,7 +139,7 @@ func (l *ledger) judgeNext(x *letter, seen, next *viewing) {
 		l.h.violation("%s of %s came at %s with %d attempts and again at %s with %d, while %s held it", x.value, v.queue,
 			clock(v.at), v.attempts, clock(again.at), again.attempts, k.client)
 	}
-	if again.attempts == 0 && !l.h.uncounted(v.at, again.at, gone || lost) {
+	if again.attempts == 0 {
 		l.h.violation("%s of %s came to %s at %s and again at %s without being flagged", x.value, v.queue, k.client, clock(v.at), clock(again.at))
 	}
 }
@@ -164,7 +164,7 @@ func (l *ledger) judgeLeases(x *letter) {
 				clock(next.lease.granted), clock(was.lease.least))
 		}
 		// A pull that a restarted logicsrv answers again tells of the attempts until then.
-		if again := l.h.uncounted(was.lease.granted, next.lease.granted, true); next.attempts < was.attempts || next.attempts == was.attempts && !again {
+		if again := l.h.uncounted(was.lease.granted, next.lease.granted); next.attempts < was.attempts || next.attempts == was.attempts && !again {
 			l.h.violation("%s of %s was leased at %s with %d attempts, and at %s with %d", x.value, was.queue,
 				clock(was.lease.granted), was.attempts, clock(next.lease.granted), next.attempts)
 		}

@@ -27,22 +27,6 @@ func TestDeathInAHandOver(t *testing.T) {
 	}
 }
 
-// failpointPrograms are the programs with the hooks that a release build does not contain.
-func failpointPrograms(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	for name, of := range map[string]string{
-		"mq_server": "scripts/server", "trimq": "clients/cli", "persistsrv": "persistsrv", "logicsrv": "logicsrv", "connsrv": "connsrv",
-	} {
-		cmd := exec.Command("go", "build", "-buildvcs=false", "-tags", "failpoints", "-o", filepath.Join(dir, name), "./"+of)
-		cmd.Dir = "../.."
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-	}
-	return dir
-}
-
 func dieInHandOver(t *testing.T, bin, name, place string) {
 	b := prepare(t, nil)
 	b.Bin = bin

@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/trimq/trimq/scripts/broker"
 	"github.com/trimq/trimq/scripts/drill"
 )
 
@@ -32,6 +31,7 @@ var planted = []struct{ load, rule, fault, wrong string }{
 	{drill.LoadQueues, "priorities-ignored", "cut", "came behind message"},
 	{drill.LoadQueues, "in-hand-not-retold", "logicsrv", "held it"},
 	{drill.LoadQueues, "attempts-not-counted", "cut", "without being flagged"},
+	{drill.LoadQueues, "lost-ignored", "pairs", "without being flagged"},
 	{drill.LoadQueues, "lease-ends-early", "cut", "before its lease ended"},
 }
 
@@ -41,10 +41,7 @@ const attempts = 12
 // TestPlantedViolations: a broker that drops what it has acknowledged, stores it twice, changes an order,
 // acknowledges before it has synced, or gives away what somebody holds, does not pass a drill.
 func TestPlantedViolations(t *testing.T) {
-	bin := t.TempDir()
-	if err := broker.BuildFailpoints(bin, ""); err != nil {
-		t.Fatal(err)
-	}
+	bin := failpointPrograms(t)
 	for _, p := range planted {
 		t.Run(p.load+"/"+p.rule+"/"+p.fault, func(t *testing.T) {
 			t.Parallel()
@@ -66,9 +63,6 @@ func TestPlantedViolations(t *testing.T) {
 
 // TestFailingFileLayer: a sync that fails, or a write that finds no room, at any call, loses nothing.
 func TestFailingFileLayer(t *testing.T) {
-	bin := t.TempDir()
-	if err := broker.BuildFailpoints(bin, ""); err != nil {
-		t.Fatal(err)
-	}
+	bin := failpointPrograms(t)
 	sound(t, drill.Options{Load: drill.LoadTopics, Faults: []string{"io"}, Bin: bin}, 4*time.Second)
 }

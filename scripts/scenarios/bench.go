@@ -25,7 +25,11 @@ func playOne(ctx context.Context, s *settings, sc scenario) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	b, err := broker.New(dir, nil)
+	kafka, err := broker.FreeAddress()
+	if err != nil {
+		return err
+	}
+	b, err := broker.New(dir, map[string]string{"kafka_listen": fmt.Sprintf("%q", kafka)})
 	if err != nil {
 		return err
 	}

@@ -34,6 +34,7 @@ var scenarios = []scenario{
 	{"sick", "20 subscribers, of which 19 fail, time out or are offline", sick},
 	{"crowd", "20 topics with 20 subscribers each: healthy, all timing out, catching up", crowd},
 	{"declare", "10,000 queues and 100,000 bindings", declare},
+	{"partitions", "5,000 partitions in 100 topics: creation, metadata, restarts, idle", partitions},
 	{"millions", "ten million messages in one queue, and a kill -9 of logicsrv", millions},
 }
 

@@ -187,6 +187,32 @@ func TestCrashLoopEndsInAClearState(t *testing.T) {
 	}
 }
 
+// A daemon that cannot use what is on the disk is tried once more, and not as often as one that
+// crashes; the reason says what it is.
+func TestDamageIsTriedOnceMore(t *testing.T) {
+	w := newWorld(t, map[string]string{"logicsrv": "#!/bin/bash\necho started >>$RUN/logicsrv.starts\necho 'log damaged' >&2\nexit 4\n"})
+	s := w.until("logicsrv given up", func(s serverState) bool { return s.Tiers[1].State == stateFailed })
+	if n := w.starts("logicsrv"); n != maxDamaged+1 || !strings.Contains(s.Tiers[1].Reason, "disk") {
+		t.Errorf("%d starts, reason %q", n, s.Tiers[1].Reason)
+	}
+}
+
+// A daemon that does not get ready is looked at less and less often: it may wait for another one for
+// ever.
+func TestSlowStartsAreLookedAtSeldom(t *testing.T) {
+	s := newSupervisor(&tier.Config{}, "", nil, nil)
+	starting := s.tiers[0]
+	starting.State = stateStarting
+	for _, x := range []struct{ since, least, most time.Duration }{
+		{0, pollReady, pollReady}, {time.Second, 30 * time.Millisecond, 40 * time.Millisecond}, {time.Minute, time.Second, 3 * time.Second}, {24 * time.Hour, time.Minute, time.Minute},
+	} {
+		starting.Since = time.Now().Add(-x.since)
+		if sleep := s.nextLook(); sleep < x.least || sleep > x.most {
+			t.Errorf("%v after its start it is looked at in %v", x.since, sleep)
+		}
+	}
+}
+
 func TestBadConfigurationIsNotTriedAgain(t *testing.T) {
 	w := newWorld(t, map[string]string{"persistsrv": "#!/bin/bash\necho started >>$RUN/persistsrv.starts\nexit 2\n"})
 	s := w.until("given up", func(s serverState) bool { return s.Tiers[0].State == stateFailed })

@@ -20,11 +20,17 @@ const (
 	// maxFailures in a row, without having served for servedEnough in between, are a crash loop.
 	maxFailures  = 8
 	servedEnough = 200 * time.Millisecond
-	maxBackOff   = 5 * time.Second
+	// maxDamaged is the same for a daemon that cannot use what is on the disk: it has tried several
+	// times by itself, and only another one that was at work on the files makes a difference.
+	maxDamaged = 1
+	maxBackOff = 5 * time.Second
 	// startTimeout bounds how long start waits; a long recovery goes on after it.
 	startTimeout = 60 * time.Second
-	// pollReady is how often a starting daemon's ready file is looked for.
+	// pollReady is how often a starting daemon's ready file is looked for at first. One that takes long,
+	// or waits for another that is gone, is looked at less and less often, in steps of a slowness-th of
+	// the time that it has taken.
 	pollReady = 5 * time.Millisecond
+	slowness  = 32
 )
 
 // supervised is one daemon under supervision.
@@ -163,7 +169,7 @@ func (s *supervisor) nextLook() time.Duration {
 	for _, t := range s.tiers {
 		switch t.State {
 		case stateStarting:
-			sleep = min(sleep, pollReady)
+			sleep = min(sleep, max(pollReady, time.Since(t.Since)/slowness))
 		case stateBackOff:
 			sleep = min(sleep, max(pollReady, time.Until(t.retryAt)))
 		}
@@ -183,6 +189,10 @@ func (s *supervisor) ended(e end) {
 	}
 	if e.code == tier.ExitUsage || e.code == tier.ExitInUse {
 		s.giveUp(t, e.reason)
+		return
+	}
+	if e.code == tier.ExitDamage && t.failures >= maxDamaged {
+		s.giveUp(t, fmt.Sprintf("cannot use what is on the disk, the %d. time: %s", t.failures+1, e.reason))
 		return
 	}
 	s.failed(t, e.reason)

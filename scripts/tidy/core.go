@@ -3,9 +3,11 @@ package tidy
 import (
 	"fmt"
 	"go/ast"
+	"go/build"
 	"go/importer"
 	"go/token"
 	"go/types"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -236,8 +238,25 @@ func collects(list []ast.Stmt, into *[]string) bool {
 	return true
 }
 
+// findStandardLibrary says where the standard library's sources are: a program that was built with
+// -trimpath does not know.
+func findStandardLibrary() error {
+	if build.Default.GOROOT != "" {
+		return nil
+	}
+	out, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		return fmt.Errorf("where is the standard library? go env GOROOT: %w", err)
+	}
+	build.Default.GOROOT = strings.TrimSpace(string(out))
+	return nil
+}
+
 // typeCheck finds the types of the core's expressions.
 func typeCheck(t *tree, sources []*source) (*types.Info, error) {
+	if err := findStandardLibrary(); err != nil {
+		return nil, err
+	}
 	info := &types.Info{Types: make(map[ast.Expr]types.TypeAndValue), Uses: make(map[*ast.Ident]types.Object), Defs: make(map[*ast.Ident]types.Object)}
 	imp := &treeImporter{
 		tree: t, done: make(map[string]*types.Package),

@@ -27,16 +27,21 @@ var (
 	Commit  = "unknown"
 )
 
-// Exit codes of a daemon. The supervisor starts again only after the others.
+// Exit codes of a daemon. The supervisor starts it again after ExitFailed; once more after ExitDamage,
+// for another daemon may have been at work on the same files.
 const (
 	ExitOK     = 0
 	ExitFailed = 1
 	ExitUsage  = 2 // bad configuration, arguments or environment
 	ExitInUse  = 3 // another process holds the lock, or the segments are another broker's
+	ExitDamage = 4 // what is on the disk cannot be used, and will not mend itself
 )
 
 // ErrInUse marks an error that only the end of another process can mend.
 var ErrInUse = errors.New("in use")
+
+// ErrDamage marks an error that a human has to look at: files that cannot be used.
+var ErrDamage = errors.New("what is on the disk cannot be used")
 
 // Names of the daemons, in the order of their start.
 var Daemons = []string{"persistsrv", "logicsrv", "connsrv"}
@@ -144,6 +149,8 @@ func exitCode(err error) int {
 		return ExitUsage
 	case errors.Is(err, ErrInUse):
 		return ExitInUse
+	case errors.Is(err, ErrDamage):
+		return ExitDamage
 	}
 	return ExitFailed
 }

@@ -155,7 +155,7 @@ func (m *Model) judgeIdle(q *queue) {
 	for _, k := range q.consumers {
 		able = able || k.credit() > 0 && (!q.set.SingleActive || q.active == k)
 	}
-	if !able || !m.synced || !q.hasReady(m) {
+	if !able || !m.mayGive() || !q.hasReady(m) {
 		q.idle = 0
 		return
 	}

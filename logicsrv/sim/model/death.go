@@ -280,7 +280,10 @@ func (m *Model) judgeReturn(x *message, why ipc.Reason) {
 	case ipc.ReasonRequeued:
 		legal = x.asked == m.number && (x.is == held || x.is == ready)
 	case ipc.ReasonEnded:
-		legal = x.is == held && x.holder.gone
+		legal = x.is == held && x.holder.gone && !x.holder.lost
+	case ipc.ReasonLost:
+		legal = x.is == held && x.holder.lost && x.attempts == 0
+		m.saw(RuleLost)
 	case ipc.ReasonTimeout:
 		legal = x.is == held && x.holder.overdue(x, m.now())
 		m.timedOut(x, true)
@@ -295,7 +298,7 @@ func (m *Model) judgeReturn(x *message, why ipc.Reason) {
 	if !legal {
 		m.cfg.Fail("%v comes back (%v) without a reason at %d", x, why, m.now())
 	}
-	if n := x.lane.queue.set.DeliveryLimit; n.Given && n.N > 0 && uint64(x.attempts)+1 > n.N {
+	if n := x.lane.queue.set.DeliveryLimit; n.Given && n.N > 0 && uint64(x.attempts)+1 > n.N && why != ipc.ReasonLost {
 		m.cfg.Fail("%v is ready again after attempt %d, the delivery limit is %d", x, x.attempts+1, n.N)
 	}
 	if x.lateMS != 0 && m.now() >= x.lateMS {

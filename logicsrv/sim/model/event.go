@@ -84,6 +84,8 @@ func (m *Model) thing(ev journal.Event) {
 		decoded(m, ev, journal.DecodeJoined, func(e *journal.Joined) { m.queues[e.Queue].used = true })
 	case journal.EvOwnerGone:
 		decoded(m, ev, journal.DecodeOwnerGone, m.ownerGone)
+	case journal.EvHanding:
+		decoded(m, ev, journal.DecodeHanding, m.handingNoted)
 	case journal.EvTransientsGone:
 		decoded(m, ev, journal.DecodeTransientsGone, m.transientsGone)
 	}

@@ -87,18 +87,20 @@ type hard struct {
 	nonce  uint64
 	timeMS int64
 
-	queues    map[uint64]*queue
-	lanes     map[uint64]*lane // of queues with messages of their own
-	topics    map[uint64]*topic
-	parts     map[uint64]*partition
-	exchanges map[string]*exchange
-	bindings  []binding
-	limbo     map[place]*heldBatch
-	delayed   []*heldBatch // not released
-	txns      map[uint64]*txn
-	ends      map[uint64]ending
-	answers   map[uint64]journal.Event // the event of each input, by its position under nonce
-	came      uint64                   // counts batches in limbo
+	queues     map[uint64]*queue
+	lanes      map[uint64]*lane // of queues with messages of their own
+	topics     map[uint64]*topic
+	parts      map[uint64]*partition
+	exchanges  map[string]*exchange
+	bindings   []binding
+	limbo      map[place]*heldBatch
+	delayed    []*heldBatch // not released
+	txns       map[uint64]*txn
+	ends       map[uint64]ending
+	answers    map[uint64]journal.Event // the event of each input, by its position under nonce
+	came       uint64                   // counts batches in limbo
+	handing    giver                    // whose connections hold messages
+	handingLSN uint64                   // nothing is given out before this entry is synced
 }
 
 // place is an offset of an index.
@@ -119,6 +121,7 @@ type soft struct {
 	written, synceds      uint64
 	wasWritten, wasSynced uint64 // when the turn began
 	booted                bool   // the rings are new, and no turn was seen since
+	sure                  bool   // it is known who holds what, or was before a Hello
 }
 
 // redeemed is a message that a commit has settled for a consumer.
@@ -206,6 +209,9 @@ func (q *queue) forget(nowMS int64) {
 	q.consumers, q.pullers, q.pulls, q.active = nil, nil, nil, nil
 	q.unusedMS = nowMS
 	q.late, q.idle, q.heavy = 0, 0, 0
+	for _, l := range q.lanes {
+		l.had, l.given = uint64(len(l.messages)), 0
+	}
 	q.each(func(x *message) {
 		x.late = 0
 		if x.is == held {

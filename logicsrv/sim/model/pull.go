@@ -30,13 +30,13 @@ func (m *Model) pullNow(in *Input) {
 	q.unusedMS = m.now()
 	o := m.reply(p.Head)
 	switch {
-	case m.synced && p.InvisibleMS > 0 && m.leaseAgain(q, &p, o):
-	case m.synced && (q.hasReady(m) || m.gotNow(q, o)):
+	case m.mayGive() && p.InvisibleMS > 0 && m.leaseAgain(q, &p, o):
+	case m.mayGive() && (q.hasReady(m) || m.gotNow(q, o)):
 		if p.InvisibleMS > 0 {
 			m.cfg.Fail("a pull from queue %s is given no lease, though there are messages", q.name)
 		}
 		m.pulled(q, &p, o, true)
-	case m.synced && !p.Wait && (o != nil || !q.hasLate(m)):
+	case m.mayGive() && !p.Wait && (o != nil || !q.hasLate(m)):
 		m.saw(RulePullEmpty)
 		m.pulled(q, &p, o, false)
 	default:
@@ -198,8 +198,8 @@ func (m *Model) give(q *queue, index, first uint64, count uint32, attempts uint1
 			m.cfg.Fail("%v is given out at %d, it has expired at %d", x, m.now(), x.lateMS)
 		case uint64(x.attempts) != uint64(attempts):
 			m.cfg.Fail("%v is given out as attempt %d, it was given out %d times before", x, attempts, x.attempts)
-		case !m.synced:
-			m.cfg.Fail("%v is given out before it is known who holds what", x)
+		case !m.mayGive():
+			m.cfg.Fail("%v is given out before it is known who holds what, or noted", x)
 		}
 		if x.attempts > 0 {
 			m.saw(RuleAttempts)

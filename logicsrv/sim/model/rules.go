@@ -11,6 +11,7 @@ const (
 	RuleConsumerPriority
 	RuleInTurn
 	RuleAttempts
+	RuleLost
 	RuleExpired
 	RuleExpiredByQueue
 	RuleExpiredOnReturn
@@ -72,6 +73,7 @@ var ruleNames = [Rules]string{
 	RuleConsumerPriority: "consumers of a higher priority come first",
 	RuleInTurn:           "consumers are served in turn",
 	RuleAttempts:         "earlier attempts are told",
+	RuleLost:             "what may have been given to somebody who is gone comes back",
 	RuleExpired:          "a message expires by its own time",
 	RuleExpiredByQueue:   "a message expires by its queue's time",
 	RuleExpiredOnReturn:  "what expired in hand dies when it comes back",

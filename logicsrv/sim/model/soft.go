@@ -318,6 +318,7 @@ func (m *Model) resyncEnd(in *Input) {
 		return
 	}
 	m.synced = true
+	m.lose()
 	for _, id := range sorted(m.queues) {
 		m.expel(m.queues[id])
 	}

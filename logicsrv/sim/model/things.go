@@ -80,6 +80,8 @@ type lane struct {
 	number   uint32
 	messages []*message // by offset
 	first    int        // all below it are done
+	had      uint64     // there were so many when the term began
+	given    uint64     // connsrv tells that those below were given out
 }
 
 // alive are the messages of a lane from the first one on that is not done.
@@ -193,6 +195,7 @@ type consumer struct {
 	wants            ipc.Consumer
 	limit, delivered uint64
 	gone             bool
+	lost             bool              // nobody knows who it was
 	restarted        bool              // it was told again: who is older than whom is not known any more
 	passed           int               // times that others got something though it had credit
 	recalls          uint16            // Recalls that it was told

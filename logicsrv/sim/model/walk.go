@@ -175,6 +175,8 @@ func (m *Model) input(in *Input) {
 		m.connClosed(in)
 	case ipc.TypeSubState:
 		m.subState(in)
+	case ipc.TypeHanded:
+		m.handed(in)
 	case ipc.TypeResyncEnd:
 		m.resyncEnd(in)
 	case ipc.TypePull:

@@ -22,10 +22,6 @@ func (ch *channel) basic(m amqp.Arguments) {
 	case *amqp.BasicCancelOk: // answers our basic.cancel
 	case *amqp.BasicGet:
 		ch.get(m)
-	case *amqp.BasicNack:
-		ch.verdict(m.Method(), m.DeliveryTag, m.Multiple, requeueIf(m.Requeue))
-	case *amqp.BasicReject:
-		ch.verdict(m.Method(), m.DeliveryTag, false, requeueIf(m.Requeue))
 	case *amqp.BasicRecover:
 		if ch.recover(m.Method(), m.Requeue) {
 			ch.send(&amqp.BasicRecoverOk{})

@@ -23,6 +23,7 @@ type channel struct {
 	gone    bool // it, or its connection, has ended
 	closing bool // close was sent: nothing counts but its answer
 	busy    int  // questions to logicsrv that have no answer yet
+	sending int  // publishes that were put into the ring together and have none
 
 	incoming *incoming // the content that is coming in; nil: none was published yet
 	mode     mode
@@ -75,11 +76,22 @@ func (c *Conn) onChannel(f amqp.Frame, payload []byte) (done bool) {
 		return true
 	}
 	id, m := decode(payload)
-	if m == nil {
+	switch m := m.(type) {
+	case nil:
 		c.failConnection(id, ch.unreadable(id))
+		return true
+	case *amqp.BasicNack:
+		ch.verdict(id, m.DeliveryTag, m.Multiple, requeueIf(m.Requeue))
+		return true
+	case *amqp.BasicReject:
+		ch.verdict(id, m.DeliveryTag, false, requeueIf(m.Requeue))
 		return true
 	}
 	if !c.through() {
+		return false
+	}
+	if ch.sending > 0 { // what comes of it is told before the answer to this
+		c.held = true
 		return false
 	}
 	ch.method(m)

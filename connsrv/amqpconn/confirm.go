@@ -92,6 +92,7 @@ func (c *Conn) published(typ ipc.Type, req uint64, payload []byte) {
 	if len(c.sends) == 0 {
 		c.sends = nil // an idle connection holds no table
 	}
+	s.channel.sending--
 	taken := true
 	if typ == ipc.TypeError {
 		m, err := ipc.DecodeError(payload)
@@ -107,7 +108,7 @@ func (c *Conn) published(typ ipc.Type, req uint64, payload []byte) {
 	}
 	c.confirm(&s, taken)
 	c.loop.recycle(s.run)
-	if c.short {
+	if c.short || c.held && s.channel.sending == 0 {
 		c.short = false
 		c.resume()
 	}

@@ -7,9 +7,10 @@
 //
 // Invariants:
 //
-//  1. What comes on one channel takes effect in the order in which it came. While a method of a
-//     channel waits for logicsrv nothing behind it on that channel is looked at; other channels
-//     go on as long as the stream has nothing of that one in front.
+//  1. What comes on one channel takes effect in the order in which it came, and is answered so. While
+//     a method of a channel waits for logicsrv nothing behind it on that channel is looked at, and a
+//     method waits for the answers to what was published before; other channels go on as long as
+//     the stream has nothing of that one in front.
 //  2. Publishes of one pass over the socket with equal routing travel as one batch. It is put into
 //     the ring before anything that came behind it takes effect.
 //  3. A publish is confirmed when logicsrv says that its durability level is reached, in the order

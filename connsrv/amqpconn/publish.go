@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/trimq/trimq/protocol/amqp"
+	"github.com/trimq/trimq/protocol/batch"
 	"github.com/trimq/trimq/protocol/ipc"
 )
 
@@ -107,7 +108,8 @@ const messageRoom = 256 << 10
 
 // largest is the largest body that is taken.
 func (c *Conn) largest() int {
-	return max(min(c.lane.MaxBatch, c.lane.MaxRecord)-messageRoom, c.lane.MaxBatch/2)
+	most := min(batch.MaxBytes, c.lane.MaxRecord)
+	return max(most-messageRoom, most/2)
 }
 
 // body takes a part of a content; false: the message finds no room, the part shall be shown again.

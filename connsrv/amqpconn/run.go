@@ -170,8 +170,8 @@ func (c *Conn) putRun(x *run) bool {
 	record := x.record(c.settings.UnixMS)
 	size := record.Size()
 	n := size + len(x.sealed)
-	if n > c.lane.MaxRecord || len(x.sealed) > c.lane.MaxBatch {
-		x.channel.fail(amqp.MethodBasicPublish, wrong(amqp.PreconditionFailed, "message of %d bytes with its properties, at most %d", len(x.sealed), c.lane.MaxBatch))
+	if n > c.lane.MaxRecord {
+		x.channel.fail(amqp.MethodBasicPublish, wrong(amqp.PreconditionFailed, "message of %d bytes with its properties, at most %d", n, c.lane.MaxRecord))
 		c.loop.recycle(x)
 		return true
 	}
@@ -230,6 +230,7 @@ func (c *Conn) sent(x *run, record *ipc.Publish, bytes int) {
 		c.sends = map[uint64]sending{}
 	}
 	c.sends[record.Req] = s
+	x.channel.sending++
 	c.pending.Add(session.Request{Req: record.Req, Bytes: uint32(bytes)})
 	c.told = true
 	c.lane.Counters.Add(shmqueue.ConnPublished, uint64(s.count))

@@ -11,6 +11,7 @@ import (
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
+	"github.com/trimq/trimq/protocol/topicconf"
 )
 
 // inputs makes random inputs over few names and numbers, so that they meet.
@@ -119,7 +120,14 @@ func (g *inputs) command() (admin.Command, []byte) {
 			return admin.CmdDeleteExchange, gone.Append(nil)
 		}
 	}
-	switch g.IntN(3) {
+	switch g.IntN(5) {
+	case 3:
+		m := admin.AlterTopic{Name: topic, Replace: g.IntN(4) == 0, Changes: []topicconf.Change{{
+			Op: topicconf.Op(g.IntN(4)), Key: g.pick(topicconf.RetentionMS, topicconf.MaxMessageBytes, topicconf.CleanupPolicy), Value: g.pick("77", "100", "compact"),
+		}}}
+		return admin.CmdAlterTopic, m.Append(nil)
+	case 4:
+		return admin.CmdDeleteRecords, (&admin.DeleteRecords{To: []admin.SeekTo{{Index: g.index(), Offset: g.Uint64N(20)}}}).Append(nil)
 	case 0:
 		return admin.CmdPurge, (&admin.Purge{Name: queue}).Append(nil)
 	case 1:

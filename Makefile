@@ -19,7 +19,7 @@ SAMPLES  := $(notdir $(wildcard clients/samples/mq_*))
 PROGRAMS := $(DAEMONS:%=bin/%) bin/mq_server bin/trimq bin/mq_perf $(SAMPLES:%=bin/%)
 
 .NOTPARALLEL:
-.PHONY: all demo drill test unit faults sim e2e points drill-points drill-power soak lint bench bench-broker bench-scenarios bench-pauses fuzz config clean test-franz test-amqp091 kafka-clients FORCE
+.PHONY: all demo drill test unit faults sim e2e points drill-points drill-power soak lint bench bench-broker bench-kafka bench-scenarios bench-pauses fuzz config clean test-franz test-amqp091 kafka-clients FORCE
 
 all: $(PROGRAMS)
 
@@ -122,6 +122,10 @@ bench:
 # The whole broker beside the machine's limits, turn by turn.
 bench-broker: all
 	@$(GO) run ./scripts/bench
+
+# Apache Kafka and TriMQ over Kafka's protocol, turn by turn; see the script for what it needs.
+bench-kafka: all
+	@scripts/bench/kafka.sh
 
 # Healthy subscribers and sick ones, many topics, backlogs: what went through, how late, at what cost.
 bench-scenarios: all

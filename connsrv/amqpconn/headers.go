@@ -17,7 +17,7 @@ import (
 //	headers      a header each, with values as texts, for consumers of other protocols and for filters
 //
 // A record without the private header was published over another protocol: its headers become
-// those of the message, and its time the timestamp.
+// those of the message, its time the timestamp, and its priority, unless that is 0, the priority.
 
 // privateHeader is the name of the header with flags and properties. It is a record's first.
 const privateHeader = "trimq-amqp"
@@ -96,7 +96,7 @@ func (l *Loop) propertiesOf(rec *batch.Record, note *parsedNote, extra amqp.Tabl
 	}
 	var p amqp.Properties
 	if !own || p.Decode(value) != nil {
-		p = foreignProperties(rec)
+		p = foreignProperties(rec, note.Priority)
 	}
 	if len(note.Deaths) > 0 {
 		p.Headers = withDeaths(p.Headers, note, &p)
@@ -111,11 +111,15 @@ func (l *Loop) propertiesOf(rec *batch.Record, note *parsedNote, extra amqp.Tabl
 }
 
 // foreignProperties are those of a record that came over another protocol.
-func foreignProperties(rec *batch.Record) amqp.Properties {
+func foreignProperties(rec *batch.Record, priority uint8) amqp.Properties {
 	p := amqp.Properties{Flags: amqp.HasDeliveryMode, DeliveryMode: persistent}
 	if rec.TimeMS > 0 {
 		p.Flags |= amqp.HasTimestamp
 		p.Timestamp = uint64(rec.TimeMS / 1000)
+	}
+	if priority > 0 {
+		p.Flags |= amqp.HasPriority
+		p.Priority = priority
 	}
 	for h := rec.Headers(); ; {
 		key, value, ok := h.Next()

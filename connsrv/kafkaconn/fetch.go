@@ -55,7 +55,9 @@ type fetchedPart struct {
 
 // fetch begins a fetch.
 func (c *Conn) fetch(k *call, m *kmsg.FetchRequest) {
-	if m.Version >= 7 && m.SessionID != 0 {
+	// With epoch 0 or −1 all partitions are named, and what session it names does not matter: kafka-go
+	// says −1.
+	if m.Version >= 7 && m.SessionID != 0 && m.SessionEpoch > 0 {
 		c.refuseFetch(k, codeFetchSessionNotFound)
 		return
 	}

@@ -38,11 +38,9 @@ const (
 	resetDuration = "by_duration:"
 )
 
-// Isolation of share groups: what open and aborted transactions have written is seen, or not.
-const (
-	isolationUncommitted = "read_uncommitted"
-	isolationCommitted   = "read_committed"
-)
+// isolationUncommitted is the one isolation of share groups: their members see what open and aborted
+// transactions have written.
+const isolationUncommitted = "read_uncommitted"
 
 var groupConfigs = []groupConfig{
 	{
@@ -57,8 +55,8 @@ var groupConfigs = []groupConfig{
 		check: between(100, 60_000),
 	},
 	{
-		name: groupIsolation, kind: kmsg.ConfigTypeString, standard: isolationUncommitted, want: isolationUncommitted + " or " + isolationCommitted,
-		check: func(v string) bool { return v == isolationUncommitted || v == isolationCommitted },
+		name: groupIsolation, kind: kmsg.ConfigTypeString, standard: isolationUncommitted, want: isolationUncommitted + "; share groups know no other",
+		check: func(v string) bool { return v == isolationUncommitted },
 	},
 	{
 		name: groupLock, kind: kmsg.ConfigTypeInt, standard: "30000", want: "1000 to 3600000",
@@ -105,9 +103,8 @@ func parseDuration(text string) (time.Duration, bool) {
 
 // shareSettings are what a share group's members are served by.
 type shareSettings struct {
-	lockMS    uint64
-	reset     string
-	committed bool
+	lockMS uint64
+	reset  string
 }
 
 // shareSettingsOf reads settings; what cannot be read is as if nobody had said it.
@@ -120,8 +117,6 @@ func shareSettingsOf(list []admin.Setting) shareSettings {
 			s.reset = value
 		case groupLock:
 			s.lockMS, _ = strconv.ParseUint(value, 10, 64)
-		case groupIsolation:
-			s.committed = value == isolationCommitted
 		}
 	}
 	return s

@@ -41,7 +41,6 @@ func (t *shareSession) pass(s *handover.Codec) {
 	handover.Int(s, &t.askedMS)
 	handover.Uint(s, &t.settings.lockMS)
 	s.String(&t.settings.reset)
-	s.Bool(&t.settings.committed)
 	s.Check(t.epoch > 0 && t.turn >= 0)
 	handover.List(s, &t.parts, 18, func(s *handover.Codec, p *sharePart) {
 		passTopicID(s, &p.topic)

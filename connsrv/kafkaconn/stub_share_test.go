@@ -1,7 +1,6 @@
 package kafkaconn
 
 import (
-	"encoding/binary"
 	"slices"
 	"strings"
 
@@ -269,8 +268,6 @@ func (s *stub) queueInfo(q *stubQueue) admin.QueueInfo {
 
 // trim is retention: offsets below start are no longer there.
 func (s *stub) trim(index, start uint64) {
-	var b [8]byte
-	binary.LittleEndian.PutUint64(b[:], start)
-	_, err := s.indexes[index].file.WriteAt(b[:], commitlog.IndexStartOffset)
+	_, err := s.indexes[index].file.WriteAt(commitlog.AppendIndexStart(nil, start), commitlog.IndexStartOffset)
 	must(s.tb, err)
 }

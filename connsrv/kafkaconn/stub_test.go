@@ -1,7 +1,6 @@
 package kafkaconn
 
 import (
-	"encoding/binary"
 	"os"
 	"path/filepath"
 	"slices"
@@ -120,7 +119,7 @@ func (s *stub) store(index uint64, b []byte) (base uint64) {
 
 // begin lets an index begin at an offset.
 func (s *stub) begin(index, start uint64) {
-	_, err := s.indexes[index].file.WriteAt(binary.LittleEndian.AppendUint64(nil, start), commitlog.IndexStartOffset)
+	_, err := s.indexes[index].file.WriteAt(commitlog.AppendIndexStart(nil, start), commitlog.IndexStartOffset)
 	must(s.tb, err)
 }
 

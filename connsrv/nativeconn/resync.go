@@ -2,7 +2,6 @@ package nativeconn
 
 import (
 	"github.com/trimq/trimq/connsrv/session"
-	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/ipc"
 )
 
@@ -35,9 +34,6 @@ func (c *Conn) tellSubs(m ipc.Marker) bool {
 		s := c.subs[i]
 		if s.Queue && !s.Closing && (!s.Puller || s.Gaps() > 0) {
 			state := s.State(c.head(0), m)
-			if failpoint.Broken("in-hand-not-retold") {
-				state.InHand = nil
-			}
 			if !c.lane.Put(nil, ipc.TypeSubState, state.Append(c.lane.Scratch())) {
 				c.resyncSub = s.ID
 				return false

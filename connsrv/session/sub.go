@@ -2,6 +2,7 @@ package session
 
 import (
 	"github.com/trimq/trimq/protocol/batch"
+	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/selector"
 )
@@ -78,7 +79,7 @@ func (s *Sub) State(h ipc.Head, m ipc.Marker) ipc.SubState {
 	state := ipc.SubState{
 		Head: h, Term: m.Term, Ask: m.Ask, Sub: s.ID, Queue: s.Index, Limit: s.Told, Delivered: s.Delivered, Consumer: s.Consumer,
 	}
-	if n := s.Gaps(); n > 0 {
+	if n := s.Gaps(); n > 0 && !failpoint.Broken("in-hand-not-retold") {
 		state.InHand = s.Pledged.Held(s.InHand.Held(make([]ipc.Held, 0, n)))
 	}
 	return state

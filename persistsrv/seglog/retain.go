@@ -1,7 +1,6 @@
 package seglog
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -131,7 +130,7 @@ func (l *Log) writeStart(x *index, base uint64) error {
 		}
 		defer f.Close()
 	}
-	b := binary.LittleEndian.AppendUint64(nil, x.start)
+	b := commitlog.AppendIndexStart(nil, x.start)
 	if _, err := f.WritevAt([][]byte{b}, commitlog.IndexStartOffset); err != nil {
 		return fmt.Errorf("trim index %#x: %w", x.id, full(err))
 	}

@@ -12,23 +12,25 @@ package commitlog
 //
 // Header of a segment of an index, file offset 0:
 //
-//	| magic u64 | version u32 | slots u32 | index u64 | base offset u64 | created ms i64 | 0 u32 | crc u32 | start u64 | 0 u64 |
-//	0           8             12          16          24                32               40      44        48          56      64
+//	| magic u64 | version u32 | slots u32 | index u64 | base offset u64 | created ms i64 | 0 u32 | crc u32 | start u64 | ^start u64 |
+//	0           8             12          16          24                32               40      44        48          56           64
 //
-// start is outside the CRC because it moves: offsets below it are no longer there. It is
-// stored as one aligned word. Then slots entries of 56 bytes, unused ones zero:
+// start is outside the CRC because it moves: offsets below it are no longer there. It is stored with
+// its complement, by one write; a reader that finds them not to fit looks again, and once more, before
+// it takes the file for damaged: it may have come in between. Then slots entries of 56 bytes, unused ones zero:
 //
 //	| offset u64 | position u64 | note u64 | origin u64 | max time ms i64 | length u32 | count u32 | skip u24, flags u8 | crc u32 |
 //	0            8              16         24           32                40           44          48                   52       56
 //
 // Version ladder: 1, never released; 2: index entries with note, origin and skip; 3, the one spoken:
-// log entries of version 3.
+// log entries of version 3, the complement of an index's start.
 
 import (
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"strconv"
 	"strings"
 
@@ -199,7 +201,12 @@ func (h *IndexHeader) Append(b []byte) []byte {
 	b = le.AppendUint32(b, 0)
 	b = le.AppendUint32(b, crc32.Checksum(b[at:], castagnoli))
 	b = le.AppendUint64(b, h.Start)
-	return le.AppendUint64(b, 0)
+	return le.AppendUint64(b, ^h.Start)
+}
+
+// AppendIndexStart encodes the words of an index segment that move, for IndexStartOffset.
+func AppendIndexStart(b []byte, start uint64) []byte {
+	return le.AppendUint64(le.AppendUint64(b, start), ^start)
 }
 
 // DecodeIndexHeader decodes the first IndexHeaderSize bytes of an index segment.
@@ -228,7 +235,29 @@ func DecodeIndexHeader(b []byte) (IndexHeader, error) {
 	if h.Slots == 0 || h.Slots > maxSlots {
 		return IndexHeader{}, formatErrorf(what, "%d slots, want 1 to %d", h.Slots, maxSlots)
 	}
+	if check := ^le.Uint64(b[56:]); check != h.Start {
+		return IndexHeader{}, formatErrorf(what, "start %d, and by its complement %d", h.Start, check)
+	}
 	return h, nil
+}
+
+// startTries is how often a start that does not fit its complement is looked at: whoever writes both
+// may be in the middle of it.
+const startTries = 1000
+
+// readIndexHeader reads the header of an index segment that may be written meanwhile.
+func readIndexHeader(f io.ReaderAt) (h IndexHeader, err error) {
+	var b [IndexHeaderSize]byte
+	for range 3 {
+		n, bad := f.ReadAt(b[:], 0)
+		if bad != nil && bad != io.EOF {
+			return h, bad
+		}
+		if h, err = DecodeIndexHeader(b[:n]); err == nil {
+			break
+		}
+	}
+	return h, err
 }
 
 // maxSlots bounds what a damaged header can make a reader map (1 GiB).

@@ -84,7 +84,7 @@ func TestGolden(t *testing.T) {
 	golden(t, "index_header.bin", idx)
 	golden(t, "index_header.txt", []byte(annotated(idx, []field{
 		{0, "magic"}, {8, "version 2"}, {12, "slots 65536"}, {16, "index 0xabcdef"}, {24, "base offset 123456"},
-		{32, "created ms 1700000000000"}, {40, "zero"}, {44, "crc of 0-43"}, {48, "start 123460"}, {56, "zero"},
+		{32, "created ms 1700000000000"}, {40, "zero"}, {44, "crc of 0-43"}, {48, "start 123460"}, {56, "check: start inverted"},
 	})))
 	entry := goldenEntry.Append(nil)
 	golden(t, "index_entry.bin", entry)

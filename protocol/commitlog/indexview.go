@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -119,14 +120,10 @@ func (ix *IndexView) open(base uint64, known *indexMap) (*indexMap, error) {
 	if known != nil && known.inode == st.Ino {
 		return known, nil
 	}
-	var b [IndexHeaderSize]byte
 	if st.Size < IndexHeaderSize {
 		return nil, nil
 	}
-	if _, err := file.ReadAt(b[:], 0); err != nil {
-		return nil, fmt.Errorf("open index %s: %w", path, err)
-	}
-	h, err := DecodeIndexHeader(b[:])
+	h, err := readIndexHeader(file)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, path, err)
 	}
@@ -174,27 +171,54 @@ func (f *indexMap) entry(slot int) (Entry, bool) {
 	return DecodeEntry(f.mem[IndexHeaderSize+slot*IndexEntrySize:])
 }
 
-// start is the file's start word, which persistsrv moves.
-func (f *indexMap) start() uint64 {
-	return (*atomic.Uint64)(unsafe.Pointer(&f.mem[IndexStartOffset])).Load()
+// start is the file's start word, which persistsrv moves; ErrDamaged where its complement does not fit.
+func (f *indexMap) start() (uint64, error) {
+	word := func(at int) uint64 { return (*atomic.Uint64)(unsafe.Pointer(&f.mem[at])).Load() }
+	for range startTries {
+		if start := word(IndexStartOffset); word(IndexStartOffset+8) == ^start {
+			return start, nil
+		}
+	}
+	return 0, fmt.Errorf("%w: the start of %s", ErrDamaged, f.path)
 }
 
 // begin sees that files are mapped, and that the first one is still in use.
 func (ix *IndexView) begin() error {
-	if len(ix.files) > 0 && (len(ix.files) == 1 || ix.files[0].start() < ix.files[1].base) {
-		f := ix.files[0]
-		if len(ix.files) > 1 || f.count < f.slots {
-			return nil
+	if len(ix.files) == 1 && ix.files[0].count < ix.files[0].slots {
+		return nil
+	}
+	if len(ix.files) > 1 {
+		if gone, err := ix.frontGone(); err != nil || !gone {
+			return err
 		}
 	}
 	if err := ix.load(); err != nil {
 		return err
 	}
-	for len(ix.files) > 1 && ix.files[0].start() >= ix.files[1].base {
+	for len(ix.files) > 1 {
+		gone, err := ix.frontGone()
+		if err != nil || !gone {
+			return err
+		}
 		ix.files[0].close(ix.v)
 		ix.files = ix.files[1:]
 	}
 	return nil
+}
+
+// frontGone tells whether the first file is not in use any more. REQUIRES: there are two at least.
+func (ix *IndexView) frontGone() (bool, error) {
+	start, err := ix.files[0].start()
+	return start >= ix.files[1].base, err
+}
+
+// trimmed tells whether an entry is not there any more.
+func (ix *IndexView) trimmed(e *Entry) bool {
+	if ix.begin() != nil || len(ix.files) == 0 {
+		return false
+	}
+	start, err := ix.files[0].start()
+	return err == nil && e.End() <= start
 }
 
 // Start is the earliest offset still there.
@@ -204,7 +228,7 @@ func (ix *IndexView) Start() (uint64, error) {
 	if err := ix.begin(); err != nil || len(ix.files) == 0 {
 		return 0, err
 	}
-	return ix.files[0].start(), nil
+	return ix.files[0].start()
 }
 
 // Find returns the entry that contains offset; ErrBelowStart, ErrBeyondEnd, and ErrDamaged
@@ -224,8 +248,8 @@ func (ix *IndexView) find(offset uint64) (place, Entry, error) {
 	if len(ix.files) == 0 {
 		return place{}, Entry{}, ErrBeyondEnd
 	}
-	if offset < ix.files[0].start() {
-		return place{}, Entry{}, ErrBelowStart
+	if start, err := ix.files[0].start(); err != nil || offset < start {
+		return place{}, Entry{}, cmp.Or(err, error(ErrBelowStart))
 	}
 	p, e, err := ix.search(offset)
 	if err != ErrBeyondEnd {
@@ -310,7 +334,10 @@ func (ix *IndexView) ByTime(ms int64) (Entry, error) {
 		}
 	}
 	for _, f := range ix.files {
-		start := ix.files[0].start()
+		start, err := ix.files[0].start()
+		if err != nil {
+			return Entry{}, err
+		}
 		slot := sort.Search(f.count, func(k int) bool {
 			e, _ := f.entry(k)
 			return e.MaxTimeMS >= ms && e.End() > start

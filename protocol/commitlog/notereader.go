@@ -133,12 +133,7 @@ func (r *NoteReader) open(index, base uint64) error {
 	if err != nil {
 		return fmt.Errorf("open %s: %w", name, err)
 	}
-	b := make([]byte, IndexHeaderSize)
-	if _, err := f.ReadAt(b, 0); err != nil {
-		f.Close()
-		return fmt.Errorf("read %s: %w", name, err)
-	}
-	h, err := DecodeIndexHeader(b)
+	h, err := readIndexHeader(f)
 	if err != nil {
 		f.Close()
 		return fmt.Errorf("%w: %s: %w", ErrDamaged, name, err)

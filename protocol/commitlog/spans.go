@@ -30,8 +30,8 @@ func (ix *IndexView) Spans(offset, visible uint64, maxBytes int, dst []Span) ([]
 			if len(r.dst) > len(dst) {
 				break
 			}
-			if ix.begin() == nil && len(ix.files) > 0 && e.End() <= ix.files[0].start() {
-				err = ErrBelowStart // trimmed since it was found
+			if ix.trimmed(&e) {
+				err = ErrBelowStart // since it was found
 			}
 			return dst, err
 		}

@@ -30,10 +30,11 @@ const (
 	LoadTopics = "topics" // topics, and what queues do since there are queues
 	LoadQueues = "queues" // all else that queues do
 	LoadKafka  = "kafka"  // topics, with Kafka's clients beside native ones
+	LoadAMQP   = "amqp"   // queues, with AMQP's clients beside native ones
 )
 
 // Loads are all that there are.
-var Loads = []string{LoadTopics, LoadQueues, LoadKafka}
+var Loads = []string{LoadTopics, LoadQueues, LoadKafka, LoadAMQP}
 
 // faultKinds are the kinds that there are.
 var faultKinds = map[string]kindOf{

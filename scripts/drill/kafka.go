@@ -7,7 +7,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -107,59 +106,18 @@ type kafkaClient struct {
 
 // newKafka makes a client; it connects when it has something to do.
 func (w *world) newKafka(name string, opts ...kgo.Opt) (*kafkaClient, error) {
-	l, err := w.newLink(name, w.kafka)
+	l, err := w.newLink(name, w.guests)
 	if err != nil {
 		return nil, err
 	}
 	x := &kafkaClient{link: l, w: w}
-	x.c, err = kgo.NewClient(append(opts, kgo.SeedBrokers(w.kafka), kgo.WithContext(w.life), kgo.ClientID(name), kgo.Dialer(x.dialWatched),
+	x.c, err = kgo.NewClient(append(opts, kgo.SeedBrokers(w.guests), kgo.WithContext(w.life), kgo.ClientID(name), kgo.Dialer(x.dialWatched),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }), kgo.MetadataMinAge(50*time.Millisecond), kgo.DisableClientMetrics(),
 		kgo.RequestTimeoutOverhead(patience), kgo.RequestRetries(1000), kgo.RetryTimeout(patience))...)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return x, nil
-}
-
-// witness is a connection that notes its own loss: franz-go connects again without a word, and looks at a
-// connection only when it has asked something.
-type witness struct {
-	net.Conn
-	l     *link
-	alive atomic.Int64 // nanoseconds of the run, when something came
-}
-
-// dialWatched is link.dial with a witness.
-func (x *kafkaClient) dialWatched(ctx context.Context, _, addr string) (net.Conn, error) {
-	c, err := x.dial(ctx, addr)
-	if err != nil {
-		return nil, err
-	}
-	w := &witness{Conn: c, l: x.link}
-	w.alive.Store(int64(time.Since(x.h.began)))
-	return w, nil
-}
-
-func (c *witness) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	if n > 0 {
-		c.alive.Store(int64(time.Since(c.l.h.began)))
-	}
-	return n, c.seen(err)
-}
-
-func (c *witness) Write(b []byte) (int, error) {
-	n, err := c.Conn.Write(b)
-	return n, c.seen(err)
-}
-
-// seen notes an error that is not of the nemesis's making, nor the client's, which ends what it does not
-// want any more by a deadline.
-func (c *witness) seen(err error) error {
-	if err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, os.ErrDeadlineExceeded) {
-		c.l.h.note(&opLost{Party: c.l.name, Why: err.Error(), Alive: time.Duration(c.alive.Load())})
-	}
-	return err
 }
 
 // disconnected tells whether an error says that there was no connection, and nothing else.

@@ -109,9 +109,9 @@ func (m *kafkaMember) assigned(_ context.Context, found map[string]map[int32]kgo
 }
 
 // revoked commits what is about to be somebody else's.
-func (m *kafkaMember) revoked(_ context.Context, c *kgo.Client, gone map[string][]int32) {
+func (m *kafkaMember) revoked(ctx context.Context, c *kgo.Client, gone map[string][]int32) {
 	m.commitAs(c)
-	m.dropped(nil, c, gone)
+	m.dropped(ctx, c, gone)
 }
 
 // dropped forgets what a member has not any more.

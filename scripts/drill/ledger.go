@@ -37,6 +37,7 @@ type viewing struct {
 	holder        *holder // who got it; nil: a lease, or after all was over
 	lease         *lease
 	drained       bool // seen when all was over
+	blind         bool // by a protocol that tells no index and offset, and of attempts only whether there were any
 
 	nacked   time.Time // it was put back then; zero: it was not
 	rejected bool      // a reject was tried

@@ -91,7 +91,9 @@ func (l *ledger) judgePlace(x *letter, place string) {
 		if v.of() != place || m == nil {
 			continue
 		}
-		spots[spot{v.queue, v.index, v.offset}] = true
+		if !v.blind {
+			spots[spot{v.queue, v.index, v.offset}] = true
+		}
 		switch was := last[v.queue]; {
 		case v.drained && v.queue == place && last[m.graves] != nil:
 			l.h.violation("%s came to %s when it was among its dead letters", x.value, place)
@@ -124,7 +126,7 @@ func (l *ledger) judgePlace(x *letter, place string) {
 // delivery: it may have lain in its client, or on the way to it, when the other one came. REQUIRES: h.mu held.
 func (l *ledger) judgeNext(x *letter, seen, next *viewing) {
 	v, again := seen, next
-	if next.attempts < seen.attempts {
+	if next.attempts < seen.attempts && !(next.blind && next.attempts > 0) {
 		v, again = next, seen
 	}
 	k := v.holder

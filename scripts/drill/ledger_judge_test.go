@@ -50,6 +50,11 @@ func goodLedger(at time.Time) *ledger {
 			{queue: "r", offset: 2, at: after(1), lease: &lease{granted: at, least: after(50)}},
 			{queue: "r", offset: 2, at: after(51), attempts: 1, lease: &lease{granted: after(50), least: after(90), deleted: true, sent: after(60)}},
 		}},
+		// AMQP says neither where a message lies nor how often it came.
+		{value: "guest", places: []string{"r"}, sent: at, fate: acked, sights: []*viewing{
+			{queue: "r", offset: 4, at: after(10), attempts: 3, holder: k, nacked: after(11)},
+			{queue: "r", blind: true, at: after(12), attempts: 1, holder: k},
+		}},
 		{value: "refused", places: []string{"r"}, fate: refused},
 	} {
 		put(x)

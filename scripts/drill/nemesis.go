@@ -185,8 +185,12 @@ func (n *nemesis) handOver() {
 		}
 	}
 	n.heal()
-	n.w.h.wereDown(began, slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == "connsrv" })...)
+	n.w.h.wereDown(began, slices.DeleteFunc(slices.Clone(names), n.keeps)...)
 }
+
+// keeps tells whether nobody loses anything when a tier is upgraded: connsrv passes its connections on, but
+// for those of AMQP's clients.
+func (n *nemesis) keeps(tier string) bool { return tier == "connsrv" && n.w.o.Load != LoadAMQP }
 
 // handOverBesideDeath kills a tier while one, perhaps itself, is upgraded.
 func (n *nemesis) handOverBesideDeath() {
@@ -202,7 +206,7 @@ func (n *nemesis) handOverBesideDeath() {
 	handed.Wait()
 	n.heal()
 	down := []string{victim}
-	if leaver != "connsrv" {
+	if !n.keeps(leaver) {
 		down = append(down, leaver)
 	}
 	n.w.h.wereDown(began, down...)

@@ -118,13 +118,14 @@ type opSaw struct {
 	Granted  *time.Duration `json:"granted,omitempty"` // of a lease, with its end
 	Least    time.Duration  `json:"least,omitempty"`
 	Drained  bool           `json:"drained,omitempty"`
+	Blind    bool           `json:"blind,omitempty"` // index and offset are not known, attempts are 0 or 1
 }
 
 func (*opSaw) kind() string { return "saw" }
 func (o *opSaw) apply(h *history, at time.Time) {
 	v := &viewing{
 		n: o.N, queue: o.Queue, index: o.Index, offset: o.Offset, at: at, attempts: o.Attempts,
-		priority: o.Priority, deaths: o.Deaths, drained: o.Drained,
+		priority: o.Priority, deaths: o.Deaths, drained: o.Drained, blind: o.Blind,
 	}
 	if o.Holder != nil {
 		v.holder = h.holder(*o.Holder)

@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net"
-	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,74 +14,6 @@ import (
 )
 
 // The parties of a run: clients whose connections can be cut, what they send and receive.
-
-// link is the way of one client, of whatever protocol, to the broker: it can be cut, and may lead through a
-// proxy.
-type link struct {
-	name  string
-	h     *history
-	life  context.Context // the run's
-	addr  string          // to which it leads
-	proxy *proxy          // nil: there is nothing between it and the broker
-
-	mu    sync.Mutex
-	conns map[*cutConn]struct{}
-}
-
-// newLink makes a client known, and its way to an address of the broker.
-func (w *world) newLink(name, addr string) (*link, error) {
-	l := &link{name: name, h: w.h, life: w.life, addr: addr, conns: map[*cutConn]struct{}{}}
-	w.h.note(&opParty{Name: name})
-	if slices.Contains(w.kinds, "sockets") && dice(name, 3) == 0 {
-		var err error
-		if l.proxy, err = newProxy(addr, &w.mood); err != nil {
-			return nil, err
-		}
-		l.addr = l.proxy.addr()
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.links = append(w.links, l)
-	return l, nil
-}
-
-// cutConn is a connection that its link can cut.
-type cutConn struct {
-	net.Conn
-	l *link
-}
-
-func (c *cutConn) Close() error {
-	c.l.mu.Lock()
-	delete(c.l.conns, c)
-	c.l.mu.Unlock()
-	return c.Conn.Close()
-}
-
-// dial connects a client, to wherever it wants, by its link.
-func (l *link) dial(ctx context.Context, _ string) (net.Conn, error) {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", l.addr)
-	if err != nil {
-		return nil, err
-	}
-	c := &cutConn{conn, l}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.conns[c] = struct{}{}
-	return c, nil
-}
-
-// cut resets all connections, as the death of the client's machine does.
-func (l *link) cut() {
-	l.h.note(&opLost{Party: l.name, Cut: true})
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for c := range l.conns {
-		_ = c.Conn.(*net.TCPConn).SetLinger(0)
-		_ = c.Conn.Close()
-	}
-}
 
 // party is one client of the native protocol.
 type party struct {

@@ -126,24 +126,31 @@ func (d *drill) settle(first *party, n *nemesis) error {
 	if err != nil {
 		return err
 	}
-	for end := time.Now().Add(cmp.Or(d.o.Settle, patience/2)); ; {
-		rest, err := d.sweep(first)
-		if err != nil {
-			return err
-		}
-		if rest == 0 && d.l.missing() == 0 {
-			break
-		}
-		if time.Now().After(end) {
-			d.h.report("%d messages are left, %d are missing", rest, d.l.missing())
-			break
-		}
+	if err := d.gather(first); err != nil {
+		return err
 	}
 	if err := d.byPriority(first); err != nil {
 		return err
 	}
 	checker.leave(false)
 	return d.shut(first)
+}
+
+// gather waits until all has come to where it belongs.
+func (d *drill) gather(first *party) error {
+	for end := time.Now().Add(cmp.Or(d.o.Settle, patience/2)); ; {
+		rest, err := d.sweep(first)
+		if err != nil {
+			return err
+		}
+		if rest == 0 && d.l.missing() == 0 {
+			return nil
+		}
+		if time.Now().After(end) {
+			d.h.report("%d messages are left, %d are missing", rest, d.l.missing())
+			return nil
+		}
+	}
 }
 
 // sweep takes what is in the queues, and counts what is left, with transactions that are open.

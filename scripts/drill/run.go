@@ -135,10 +135,15 @@ func (w *world) prepare() (err error) {
 	case LoadQueues:
 		settings["transaction_checks"] = "1000"
 	case LoadKafka:
-		if w.kafka, err = broker.FreeAddress(); err != nil {
+		if w.guests, err = broker.FreeAddress(); err != nil {
 			return err
 		}
-		maps.Copy(settings, kafkaSettings(w.kafka))
+		maps.Copy(settings, kafkaSettings(w.guests))
+	case LoadAMQP:
+		if w.guests, err = broker.FreeAddress(); err != nil {
+			return err
+		}
+		settings["amqp_listen"] = fmt.Sprintf("%q", w.guests)
 	}
 	disk, err := w.mount()
 	if err != nil {
@@ -237,6 +242,8 @@ func (w *world) script() script {
 		return &drill{world: w, l: w.h.ledger}
 	case LoadKafka:
 		return kafkaLoad{w}
+	case LoadAMQP:
+		return amqpLoad{&drill{world: w, l: w.h.ledger}}
 	}
 	return w
 }

@@ -20,7 +20,7 @@ type world struct {
 	o      Options
 	kinds  []string       // of faults
 	addr   string         // of the broker
-	kafka  string         // … for clients of Kafka; empty: it serves none
+	guests string         // … for clients of another protocol; empty: there are none
 	loop   *loopdisk.Disk // nil: the power is not cut
 	small  *smallDisk     // nil: the disk is not filled
 	mood   atomic.Int32

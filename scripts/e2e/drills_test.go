@@ -68,6 +68,11 @@ func TestKafkaUnderFaults(t *testing.T) {
 	sound(t, drill.Options{Load: drill.LoadKafka}, 10*time.Second)
 }
 
+// TestAMQPUnderFaults: AMQP's clients beside native ones, at the same queues, and a nemesis.
+func TestAMQPUnderFaults(t *testing.T) {
+	sound(t, drill.Options{Load: drill.LoadAMQP}, 10*time.Second)
+}
+
 // TestFailingDisk: syncs that fail and disks that are full, in turn.
 func TestFailingDisk(t *testing.T) {
 	can(t, "sync-error")

@@ -19,7 +19,7 @@ SAMPLES  := $(notdir $(wildcard clients/samples/mq_*))
 PROGRAMS := $(DAEMONS:%=bin/%) bin/mq_server bin/trimq bin/mq_perf $(SAMPLES:%=bin/%)
 
 .NOTPARALLEL:
-.PHONY: all demo drill test unit faults sim e2e points drill-points drill-power soak lint bench bench-broker bench-kafka bench-scenarios bench-pauses fuzz config clean test-franz test-amqp091 kafka-clients FORCE
+.PHONY: all demo drill test unit faults sim e2e points drill-points drill-power soak lint bench bench-broker bench-kafka bench-scenarios bench-pauses fuzz config clean test-franz test-amqp091 kafka-clients amqp-clients FORCE
 
 all: $(PROGRAMS)
 
@@ -114,6 +114,11 @@ kafka-clients:
 	@cd scripts/e2e/testdata/kafka/sarama && $(GO) build -o $(CURDIR)/bin/kafka-clients/sarama .
 	@command -v npm >/dev/null && npm install --silent --no-fund --no-audit --prefix bin/kafka-clients/node kafkajs@2.2.4 >/dev/null || echo "no npm: kafkajs is left out"
 	@command -v kcat >/dev/null || echo "no kcat: the system's package manager has it"
+
+# AMQP clients of other languages, likewise.
+amqp-clients:
+	@python3 -m venv bin/amqp-clients
+	@bin/amqp-clients/bin/pip install --quiet --requirement scripts/e2e/testdata/amqp/requirements.txt
 
 # Every claim about speed: rings, codecs, core, log.
 bench:

@@ -124,21 +124,26 @@ func (d amqpLoad) newAMQP(name string) *amqpClient {
 	return nil
 }
 
-// mind reports that the broker ends a channel, or the connection with it, unless it is about to stop. It
-// ends with the channel.
+// mind reports that the broker ends a channel, or the connection with it, unless it is about to stop; and
+// that the client does, for something came that it cannot read. It ends with the channel.
 func (x *amqpClient) mind(ended <-chan *amqp.Error) {
-	if err := <-ended; err != nil && err.Server && err.Code != amqp.ConnectionForced {
-		x.h.report("%s: %v", x.name, err)
+	err := <-ended
+	if err == nil || err.Server && err.Code == amqp.ConnectionForced || !err.Server && (x.broke.Load() || x.done.Load()) {
+		return
 	}
+	x.h.report("%s: %v", x.name, err)
 }
 
-// leave ends a client: in an orderly way, or as one that is killed.
+// leave ends a client: in an orderly way, or as one that is killed. It may find only now that its connection
+// has been broken for a while: what came over it last lay on the way.
 func (x *amqpClient) leave(killed bool) {
 	if killed {
 		x.cut()
 	}
 	x.done.Store(true)
-	_ = x.c.Close() // it may be broken
+	if x.c.Close() != nil && !killed {
+		x.h.note(&opLost{Party: x.name, Cut: true})
+	}
 }
 
 // posted is a letter that was published, and by what its confirm is told; nil: it was not sent whole.

@@ -20,6 +20,7 @@ type link struct {
 	addr  string          // to which it leads
 	proxy *proxy          // nil: there is nothing between it and the broker
 	done  atomic.Bool     // the client ends: what it asked the broker to end is not lost
+	broke atomic.Bool     // a connection was cut, or ended otherwise than by the client
 
 	mu    sync.Mutex
 	conns map[*cutConn]struct{}
@@ -71,6 +72,7 @@ func (l *link) dial(ctx context.Context, _ string) (net.Conn, error) {
 
 // cut resets all connections, as the death of the client's machine does.
 func (l *link) cut() {
+	l.broke.Store(true)
 	l.h.note(&opLost{Party: l.name, Cut: true})
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -116,6 +118,7 @@ func (c *witness) Write(b []byte) (int, error) {
 // want any more by a deadline.
 func (c *witness) seen(err error) error {
 	if err != nil && !c.l.done.Load() && !errors.Is(err, net.ErrClosed) && !errors.Is(err, os.ErrDeadlineExceeded) {
+		c.l.broke.Store(true)
 		c.l.h.note(&opLost{Party: c.l.name, Why: err.Error(), Alive: time.Duration(c.alive.Load())})
 	}
 	return err

@@ -38,6 +38,7 @@ type channel struct {
 	pullers  []*consumer // one for each queue from which something was got
 	unacked  unacked
 	line     []parcel // what waits for the link to drain, or for the client to settle, oldest first
+	asking   bool     // … or for what was aborted to be known
 }
 
 // Class channel.

@@ -34,7 +34,7 @@ const spareBytes = 4 << 20
 func (c *Conn) sendRun(s *consumer, run *ipc.PulledRun) (err error) {
 	first := run.First
 	var skipped []ipc.Range
-	for run.Count > 0 && err == nil && !c.link.Crowded() {
+	for run.Count > 0 && err == nil && !c.link.Crowded() && !s.channel.asking {
 		room := s.channel.room(s)
 		if room == 0 {
 			break
@@ -82,6 +82,18 @@ func (c *Conn) sendBatch(s *consumer, run *ipc.PulledRun, most uint32, skipped *
 		return c.skipGone(s, run, skipped, err)
 	}
 	defer r.Release()
+	switch fate, err := c.lane.Fate(r, run.Index); {
+	case err != nil:
+		return err
+	case fate == session.FateUnknown:
+		s.channel.askAborted(run.Index, r.Base)
+		return nil
+	case fate == session.FateDropped:
+		n := uint32(min(r.End-run.First, uint64(run.Count)))
+		*skipped = append(*skipped, ipc.Range{First: run.First, Count: n})
+		took(run, n)
+		return nil
+	}
 	span := &r.Spans[0]
 	count := uint32(min(r.End-run.First, uint64(most)))
 	if isControl(span) {
@@ -109,6 +121,24 @@ func (c *Conn) sendBatch(s *consumer, run *ipc.PulledRun, most uint32, skipped *
 		}
 	}
 	return nil
+}
+
+// askAborted has the channel's line wait until it is known what was aborted in an index from an offset on.
+func (ch *channel) askAborted(index, from uint64) {
+	ch.asking = true
+	ch.ask(ipc.TypeWaitStable, func(head ipc.Head, b []byte) []byte {
+		m := ipc.WaitStable{Head: head, Index: index, Beyond: ipc.WaitNow, From: from}
+		return m.Append(b)
+	}, func(a answer) {
+		ch.asking = false
+		if a.err != nil {
+			return // the index is gone, and its consumers hear of that
+		}
+		if m, err := ipc.DecodeStable(a.payload); ch.conn.undecodable(err) == nil {
+			ch.conn.lane.Told(&m)
+			ch.advance()
+		}
+	})
 }
 
 // skipGone skips what lies below the start of its index: retention has removed it from the topic, or

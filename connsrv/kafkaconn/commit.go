@@ -70,19 +70,25 @@ func (c *Conn) commits(m *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitRespo
 		for j := range m.Topics[i].Partitions {
 			p, done := &m.Topics[i].Partitions[j], &resp.Topics[i].Partitions[j]
 			index, ok := t.index(p.Partition)
-			switch done.ErrorCode = codeNone; {
-			case !ok:
-				done.ErrorCode = codeUnknownTopic
-			case len(orEmpty(p.Metadata)) > maxMetadataBytes:
-				done.ErrorCode = codeMetadataTooLong
-			case p.Offset < 0:
-				done.ErrorCode = codeOffsetOutOfRange
-			default:
+			if done.ErrorCode = commitCode(ok, p.Offset, orEmpty(p.Metadata)); done.ErrorCode == codeNone {
 				offsets = append(offsets, ipc.OffsetCommit{Index: index, Offset: uint64(p.Offset), Metadata: orEmpty(p.Metadata)})
 			}
 		}
 	}
 	return offsets
+}
+
+// commitCode is why a position cannot be stored.
+func commitCode(known bool, offset int64, metadata string) int16 {
+	switch {
+	case !known:
+		return codeUnknownTopic
+	case len(metadata) > maxMetadataBytes:
+		return codeMetadataTooLong
+	case offset < 0:
+		return codeOffsetOutOfRange
+	}
+	return codeNone
 }
 
 // commit stores positions: for a member, or for a group that nobody is a member of.

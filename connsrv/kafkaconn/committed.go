@@ -27,8 +27,53 @@ func (c *Conn) offsetFetch(k *call, m *kmsg.OffsetFetchRequest) {
 		}
 		groups = []kmsg.OffsetFetchRequestGroup{g}
 	}
+	if !m.RequireStable || m.Version < 7 {
+		c.fetchOffsets(k, m.Version, groups, nil)
+		return
+	}
+	c.heldBy(k, groups, func(held map[string][]uint64, err error) {
+		if err != nil {
+			c.finish(k, offsetFetchResponse(m.Version, refusedOffsets(groups, err)))
+			return
+		}
+		c.fetchOffsets(k, m.Version, groups, held)
+	})
+}
+
+// heldBy asks for the partitions of which open transactions hold positions for groups. It is asked before
+// the positions are: one that is held later is no older than those.
+func (c *Conn) heldBy(k *call, groups []kmsg.OffsetFetchRequestGroup, then func(map[string][]uint64, error)) {
+	ask := admin.Describe{Kind: admin.KindHeld}
+	for i := range groups {
+		ask.Names = append(ask.Names, groups[i].Group)
+	}
+	held := map[string][]uint64{}
+	c.describe(k, ask, func(d *admin.Description) {
+		for i := range d.Held {
+			held[d.Held[i].Group] = d.Held[i].Indexes
+		}
+	}, func(err error) { then(held, err) })
+}
+
+// refusedOffsets refuses all groups.
+func refusedOffsets(groups []kmsg.OffsetFetchRequestGroup, err error) []kmsg.OffsetFetchResponseGroup {
 	found := make([]kmsg.OffsetFetchResponseGroup, len(groups))
-	all := newTally(func() { c.finish(k, offsetFetchResponse(m.Version, found)) })
+	for i := range groups {
+		found[i] = kmsg.NewOffsetFetchResponseGroup()
+		found[i].Group, found[i].ErrorCode = groups[i].Group, groupCode(groups[i].Group, err)
+	}
+	return found
+}
+
+// fetchOffsets reads the positions of groups, but for those that transactions hold.
+func (c *Conn) fetchOffsets(k *call, version int16, groups []kmsg.OffsetFetchRequestGroup, held map[string][]uint64) {
+	found := make([]kmsg.OffsetFetchResponseGroup, len(groups))
+	all := newTally(func() {
+		for i := range found {
+			c.markUnstable(&found[i], held[found[i].Group])
+		}
+		c.finish(k, offsetFetchResponse(version, found))
+	})
 	for i := range groups {
 		all.begin()
 		found[i] = kmsg.NewOffsetFetchResponseGroup()
@@ -36,6 +81,20 @@ func (c *Conn) offsetFetch(k *call, m *kmsg.OffsetFetchRequest) {
 		c.committed(k, &groups[i], &found[i], all.done)
 	}
 	all.done()
+}
+
+// markUnstable says of positions that they are about to change.
+func (c *Conn) markUnstable(found *kmsg.OffsetFetchResponseGroup, held []uint64) {
+	for i := range found.Topics {
+		t := &found.Topics[i]
+		for j := range t.Partitions {
+			p := &t.Partitions[j]
+			if index, ok := c.loop.topics.byName[t.Topic].index(p.Partition); ok && slices.Contains(held, index) {
+				*p = committedPartition(p.Partition, nil)
+				p.ErrorCode = codeUnstableOffset
+			}
+		}
+	}
 }
 
 // offsetFetchResponse puts what was found into the form of a version.

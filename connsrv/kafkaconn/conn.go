@@ -150,6 +150,28 @@ func (c *Conn) serve(k *call, req kmsg.Request) {
 	case *kmsg.InitProducerIDRequest:
 		c.initProducerID(k, m)
 	default:
+		c.serveTxn(k, req)
+	}
+}
+
+// serveTxn carries a request about transactions out.
+func (c *Conn) serveTxn(k *call, req kmsg.Request) {
+	switch m := req.(type) {
+	case *kmsg.AddPartitionsToTxnRequest:
+		c.addPartitions(k, m)
+	case *kmsg.AddOffsetsToTxnRequest:
+		c.addOffsets(k, m)
+	case *kmsg.TxnOffsetCommitRequest:
+		c.txnOffsetCommit(k, m)
+	case *kmsg.EndTxnRequest:
+		c.endTxn(k, m)
+	case *kmsg.DescribeTransactionsRequest:
+		c.describeTransactions(k, m)
+	case *kmsg.ListTransactionsRequest:
+		c.listTransactions(k, m)
+	case *kmsg.DescribeProducersRequest:
+		c.describeProducers(k, m)
+	default:
 		c.serveGroup(k, req)
 	}
 }

@@ -85,7 +85,8 @@ func TestInitProducerID(t *testing.T) {
 		t.Errorf("%+v", resp)
 	}
 	req.TransactionalID = kmsg.StringPtr("t")
-	if resp := call1(s, 4, req, kmsg.NewPtrInitProducerIDResponse()); resp.ErrorCode == 0 {
+	req.TransactionTimeoutMillis = 5000
+	if resp := call1(s, 4, req, kmsg.NewPtrInitProducerIDResponse()); resp.ErrorCode != 0 || resp.ProducerID != 8 || resp.ProducerEpoch != 4 {
 		t.Errorf("%+v", resp)
 	}
 }

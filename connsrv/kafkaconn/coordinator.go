@@ -8,10 +8,13 @@ import (
 	"github.com/trimq/trimq/protocol/errcode"
 )
 
-// coordinatorOfGroups is the key type of FindCoordinator for consumer groups.
-const coordinatorOfGroups = 0
+// Key types of FindCoordinator.
+const (
+	coordinatorOfGroups = 0
+	coordinatorOfTxns   = 1
+)
 
-// findCoordinator names the broker that looks after a group: this one.
+// findCoordinator names the broker that looks after a group, or a transactional id: this one.
 func (c *Conn) findCoordinator(k *call, m *kmsg.FindCoordinatorRequest) {
 	resp := kmsg.NewPtrFindCoordinatorResponse()
 	keys := m.CoordinatorKeys
@@ -21,12 +24,12 @@ func (c *Conn) findCoordinator(k *call, m *kmsg.FindCoordinatorRequest) {
 	for _, key := range keys {
 		found := kmsg.NewFindCoordinatorResponseCoordinator()
 		found.Key = key
-		if m.CoordinatorType == coordinatorOfGroups {
+		if m.CoordinatorType == coordinatorOfGroups || m.CoordinatorType == coordinatorOfTxns {
 			at := c.advertised()
 			found.NodeID, found.Host, found.Port = nodeID, at.Host, int32(at.Port)
 		} else {
 			found.NodeID, found.Port, found.ErrorCode = -1, -1, codeInvalidRequest
-			found.ErrorMessage = kmsg.StringPtr("only groups have coordinators: transactions are not served, and what a share group has got done is looked after by the coordinator of the group")
+			found.ErrorMessage = kmsg.StringPtr("only groups and transactional ids have coordinators: what a share group has got done is looked after by the coordinator of the group")
 		}
 		resp.Coordinators = append(resp.Coordinators, found)
 	}

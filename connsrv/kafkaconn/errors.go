@@ -36,6 +36,9 @@ const (
 	codeOutOfOrderSequence   = 45
 	codeInvalidProducerEpoch = 47
 	codeInvalidTxnState      = 48
+	codeProducerIDMapping    = 49
+	codeInvalidTxnTimeout    = 50
+	codeNotAttempted         = 55 // for something else in the request has failed
 	codeStorage              = 56
 	codeUnknownProducer      = 59
 	codeNonEmptyGroup        = 68
@@ -47,7 +50,10 @@ const (
 	codeFencedInstanceID     = 82
 	codeGroupSubscribed      = 86 // to the topic
 	codeInvalidRecord        = 87
+	codeUnstableOffset       = 88
+	codeProducerFenced       = 90
 	codeUnknownTopicID       = 100
+	codeTxnIDNotFound        = 105
 	codeFencedMemberEpoch    = 110
 	codeUnreleasedInstanceID = 111
 	codeUnsupportedAssignor  = 112
@@ -89,6 +95,10 @@ var kafkaCodes = map[errcode.Code]int16{
 	errcode.InconsistentProtocol:  codeInconsistentProtocol,
 	errcode.UnsupportedAssignor:   codeUnsupportedAssignor,
 	errcode.InvalidSessionTimeout: codeInvalidSession,
+	errcode.TxnalUnknown:          codeProducerIDMapping,
+	errcode.TxnalFenced:           codeProducerFenced,
+	errcode.TxnState:              codeInvalidTxnState,
+	errcode.InvalidTxnTimeout:     codeInvalidTxnTimeout,
 }
 
 // codeOf is Kafka's code for an error; nil is none.

@@ -3,6 +3,7 @@ package kafkaconn
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -62,7 +63,7 @@ func (c *Conn) fetch(k *call, m *kmsg.FetchRequest) {
 		return
 	}
 	f := &fetching{
-		maxBytes: maxFetchBytes, minBytes: int(m.MinBytes), committed: m.IsolationLevel == 1,
+		maxBytes: maxFetchBytes, minBytes: int(m.MinBytes), committed: m.IsolationLevel == readsCommitted,
 		deadlineMS: k.begunMS + int64(min(max(m.MaxWaitMillis, 0), maxFetchWaitMS)),
 	}
 	if m.MaxBytes > 0 {
@@ -116,12 +117,12 @@ func (c *Conn) askEnds(k *call) {
 	brief := f.deadlineMS-c.link.NowMS() <= noWaitMS
 	for i := range f.parts {
 		p := &f.parts[i]
-		end := c.loop.Lane.Ends[p.index]
+		end := c.endFor(f, p)
 		_, watching := c.watches[p.index]
 		if p.code != codeNone || p.offset < 0 || uint64(p.offset) < end || uint64(p.offset) == end && (watching || !brief) {
 			continue
 		}
-		c.askEnd(k, p.index, func(_ uint64, err error) {
+		c.askEndFor(k, f, p, func(_ uint64, err error) {
 			p.certain = err == nil
 			if is(err, errcode.UnknownIndex) {
 				c.loop.topics.forgetIndex(p.index)
@@ -134,18 +135,66 @@ func (c *Conn) askEnds(k *call) {
 	}
 }
 
+// endFor is up to where a fetch can read a partition, as far as is known.
+func (c *Conn) endFor(f *fetching, p *fetchedPart) uint64 {
+	if !f.committed || p.offset < 0 {
+		return c.loop.Lane.Ends[p.index]
+	}
+	end, _ := c.loop.Lane.Readable(p.index, uint64(p.offset))
+	return end
+}
+
+// askEndFor asks for the end as it is now, and where a committed reader has to know it for what was
+// aborted.
+func (c *Conn) askEndFor(k *call, f *fetching, p *fetchedPart, then func(end uint64, err error)) {
+	if f.committed && c.loop.Lane.Stables[p.index] != nil {
+		c.askStable(k, p.index, uint64(p.offset), then)
+		return
+	}
+	c.askEnd(k, p.index, func(end uint64, err error) {
+		if err == nil && f.committed && c.loop.Lane.Stables[p.index] != nil { // as it turns out
+			c.askStable(k, p.index, uint64(p.offset), then)
+			return
+		}
+		then(end, err)
+	})
+}
+
 // askEnd asks for the visible end of an index as it is now.
 func (c *Conn) askEnd(k *call, index uint64, then func(end uint64, err error)) {
 	c.ask(k, ipc.TypeWait, func(head ipc.Head, b []byte) []byte {
 		m := ipc.Wait{Head: head, Index: index, Beyond: ipc.WaitNow}
 		return m.Append(b)
 	}, func(a answer) {
-		m, err := decoded(c, a, ipc.DecodeVisible)
-		if err == nil {
-			c.loop.Lane.Ends.Raise(index, m.End)
-		}
+		m, err := c.endTold(a)
 		then(m.End, err)
 	})
+}
+
+// askStable asks for the stable end of an index as it is now.
+func (c *Conn) askStable(k *call, index, from uint64, then func(stable uint64, err error)) {
+	c.ask(k, ipc.TypeWaitStable, func(head ipc.Head, b []byte) []byte {
+		m := ipc.WaitStable{Head: head, Index: index, Beyond: ipc.WaitNow, From: from}
+		return m.Append(b)
+	}, func(a answer) {
+		m, err := c.endTold(a)
+		then(m.Stable, err)
+	})
+}
+
+// endTold takes in what logicsrv answers to a Wait of either kind.
+func (c *Conn) endTold(a answer) (m ipc.Stable, err error) {
+	if a.typ == ipc.TypeStable {
+		if m, err = decoded(c, a, ipc.DecodeStable); err == nil {
+			c.loop.Lane.Told(&m)
+		}
+		return m, err
+	}
+	v, err := decoded(c, a, ipc.DecodeVisible)
+	if err == nil {
+		c.loop.Lane.ToldVisible(&v)
+	}
+	return ipc.Stable{Head: v.Head, Index: v.Index, End: v.End, Stable: v.End}, err
 }
 
 // continueFetch answers a fetch if there is enough, or something went wrong, or its time is over.
@@ -172,10 +221,10 @@ func (c *Conn) readParts(f *fetching) (bytes int, failed bool) {
 	for i := range f.parts {
 		p := &f.parts[i]
 		p.read = 0
-		end := lane.Ends[p.index]
+		end := c.endFor(f, p)
 		switch {
 		case p.code != codeNone:
-		case p.offset < 0 || uint64(p.offset) > end && p.certain:
+		case p.offset < 0 || uint64(p.offset) > lane.Ends[p.index] && p.certain:
 			p.code = codeOffsetOutOfRange
 		case uint64(p.offset) >= end || bytes >= f.maxBytes:
 		default:
@@ -227,10 +276,10 @@ func (c *Conn) watch(f *fetching) {
 		if mine[index] = true; c.watches[index] != 0 {
 			continue
 		}
-		m := ipc.Wait{Head: c.head(lane.Req()), Index: index, Beyond: lane.Ends[index]}
-		c.watches[index] = m.Req
-		c.pending.Add(session.Request{Req: m.Req, Command: ofWatch, Correlation: index})
-		lane.PutLater(ipc.TypeWait, m.Append(lane.Scratch()))
+		req := lane.Req()
+		c.watches[index] = req
+		c.pending.Add(session.Request{Req: req, Command: ofWatch, Correlation: index})
+		lane.PutLater(c.watchRecord(req, index))
 		lane.Counters.Add(shmqueue.ConnWaits, 1)
 		c.told = true
 	}
@@ -239,6 +288,25 @@ func (c *Conn) watch(f *fetching) {
 			c.unwatch(index, req)
 		}
 	}
+}
+
+// watchRecord is the Wait for an index: for what the fetch at the front of the line wants, if it is there.
+func (c *Conn) watchRecord(req, index uint64) (ipc.Type, []byte) {
+	lane := c.loop.Lane
+	m := ipc.Wait{Head: c.head(req), Index: index, Beyond: lane.Ends[index]}
+	if len(c.line) > 0 && c.line[0].fetch != nil && c.line[0].fetch.committed {
+		parts := c.line[0].fetch.parts
+		if i := slices.IndexFunc(parts, func(p fetchedPart) bool { return p.index == index && p.offset >= 0 }); i >= 0 {
+			offset := uint64(parts[i].offset)
+			end, stable := lane.Readable(index, offset)
+			if stable {
+				m := ipc.WaitStable{Head: m.Head, Index: index, Beyond: offset, From: offset}
+				return ipc.TypeWaitStable, m.Append(lane.Scratch())
+			}
+			m.Beyond = end
+		}
+	}
+	return ipc.TypeWait, m.Append(lane.Scratch())
 }
 
 // unwatch takes a Wait back.
@@ -252,10 +320,8 @@ func (c *Conn) unwatch(index, req uint64) {
 // watched takes the answer to a Wait in: more is visible, or the index is gone.
 func (c *Conn) watched(index uint64, a answer) {
 	delete(c.watches, index)
-	m, err := decoded(c, a, ipc.DecodeVisible)
-	if err == nil {
-		c.loop.Lane.Ends.Raise(index, m.End)
-	} else {
+	_, err := c.endTold(a)
+	if err != nil {
 		c.loop.topics.forgetIndex(index)
 	}
 	if len(c.line) == 0 || c.line[0].fetch == nil {
@@ -314,19 +380,19 @@ func (c *Conn) answerFetch(k *call, bytes int) {
 
 // appendFetched appends what stands before the batches of a partition.
 func (c *Conn) appendFetched(b []byte, flex bool, version int16, f *fetching, p *fetchedPart) []byte {
-	end, start := int64(c.loop.Lane.Ends[p.index]), c.startOf(p.index)
+	end, stable, start := int64(c.loop.Lane.Ends[p.index]), int64(c.loop.Lane.StableEnd(p.index)), c.startOf(p.index)
 	if p.code != codeNone && p.code != codeOffsetOutOfRange {
-		end = -1
+		end, stable = -1, -1
 	}
 	b = binary.BigEndian.AppendUint32(b, uint32(p.number))
 	b = binary.BigEndian.AppendUint16(b, uint16(p.code))
 	b = binary.BigEndian.AppendUint64(b, uint64(end))
-	b = binary.BigEndian.AppendUint64(b, uint64(end))
+	b = binary.BigEndian.AppendUint64(b, uint64(stable))
 	if version >= 5 {
 		b = binary.BigEndian.AppendUint64(b, uint64(start))
 	}
 	if f.committed {
-		b = appendCount(b, flex, 0)
+		b = c.appendAborted(b, flex, p)
 	} else {
 		b = appendCount(b, flex, -1)
 	}
@@ -338,6 +404,22 @@ func (c *Conn) appendFetched(b []byte, flex bool, version int16, f *fetching, p 
 		size = c.loop.readings[p.read-1].Bytes
 	}
 	return appendCount(b, flex, size)
+}
+
+// appendAborted appends what a committed reader of a partition's batches has to know:
+//
+//	| list of: producer i64 | first offset i64 | tags |
+func (c *Conn) appendAborted(b []byte, flex bool, p *fetchedPart) []byte {
+	if p.read == 0 {
+		return appendCount(b, flex, 0)
+	}
+	list := c.loop.Lane.Aborted(p.index, uint64(p.offset), c.loop.readings[p.read-1].End)
+	b = appendCount(b, flex, len(list))
+	for _, a := range list {
+		b = binary.BigEndian.AppendUint64(b, uint64(a.ProducerID))
+		b = appendTags(binary.BigEndian.AppendUint64(b, a.First), flex)
+	}
+	return b
 }
 
 // sendFetched queues the response, with the batches at their places.

@@ -26,9 +26,13 @@ func TestFindCoordinator(t *testing.T) {
 		}
 	}
 	req := kmsg.NewPtrFindCoordinatorRequest()
-	req.CoordinatorKey, req.CoordinatorType = "t", 1
-	if resp := call1(s, 3, req, kmsg.NewPtrFindCoordinatorResponse()); resp.ErrorCode != codeInvalidRequest {
+	req.CoordinatorKey, req.CoordinatorType = "t", coordinatorOfTxns
+	if resp := call1(s, 3, req, kmsg.NewPtrFindCoordinatorResponse()); resp.ErrorCode != 0 || resp.Port != 9092 {
 		t.Errorf("of transactions: %+v", resp)
+	}
+	req.CoordinatorType = 9
+	if resp := call1(s, 3, req, kmsg.NewPtrFindCoordinatorResponse()); resp.ErrorCode != codeInvalidRequest {
+		t.Errorf("of an unknown type: %+v", resp)
 	}
 }
 

@@ -48,6 +48,7 @@ type reply struct {
 
 // answer is logicsrv's answer to a question, valid while it is looked at.
 type answer struct {
+	typ     ipc.Type // of the record; of a refusal it is not told
 	payload []byte
 	err     error // a refusal
 }
@@ -131,7 +132,7 @@ func (c *Conn) send(k *call, resp kmsg.Response) {
 
 // again tells the questions that logicsrv has parked, and must be told again after a Marker.
 func again(typ ipc.Type) bool {
-	return typ == ipc.TypeWait || typ == ipc.TypeGroupJoin || typ == ipc.TypeGroupSync || typ == ipc.TypePullFrom
+	return typ == ipc.TypeWait || typ == ipc.TypeWaitStable || typ == ipc.TypeGroupJoin || typ == ipc.TypeGroupSync || typ == ipc.TypePullFrom
 }
 
 // ask puts a question to logicsrv, and has then called with its answer. The record's room in the
@@ -186,7 +187,7 @@ func (c *Conn) Reply(typ ipc.Type, payload []byte) {
 // answer is what a record says.
 func (r reply) answer() answer {
 	if r.typ != ipc.TypeError {
-		return answer{payload: r.payload}
+		return answer{typ: r.typ, payload: r.payload}
 	}
 	m, err := ipc.DecodeError(r.payload)
 	if err == nil {

@@ -42,15 +42,18 @@ func (c *Conn) listOffsets(k *call, m *kmsg.ListOffsetsRequest) {
 		for i := range resp.Topics {
 			for j := range resp.Topics[i].Partitions {
 				all.begin()
-				c.findOffset(k, resp.Topics[i].Topic, m.Topics[i].Partitions[j].Timestamp, &resp.Topics[i].Partitions[j], all.done)
+				c.findOffset(k, m.IsolationLevel == readsCommitted, resp.Topics[i].Topic, m.Topics[i].Partitions[j].Timestamp, &resp.Topics[i].Partitions[j], all.done)
 			}
 		}
 		all.done()
 	})
 }
 
-// findOffset finds one offset, and then calls done.
-func (c *Conn) findOffset(k *call, name string, timeMS int64, p *kmsg.ListOffsetsResponseTopicPartition, done func()) {
+// readsCommitted is the isolation level of those who read committed messages alone.
+const readsCommitted = 1
+
+// findOffset finds one offset, below the stable end if that is wanted, and then calls done.
+func (c *Conn) findOffset(k *call, committed bool, name string, timeMS int64, p *kmsg.ListOffsetsResponseTopicPartition, done func()) {
 	index, ok := c.loop.topics.byName[name].index(p.Partition)
 	switch {
 	case p.ErrorCode != codeNone:
@@ -58,6 +61,9 @@ func (c *Conn) findOffset(k *call, name string, timeMS int64, p *kmsg.ListOffset
 		p.ErrorCode = codeUnknownTopic
 	default:
 		c.askEnd(k, index, func(end uint64, err error) {
+			if committed {
+				end = c.loop.Lane.StableEnd(index)
+			}
 			if err == nil {
 				err = c.offsetAt(index, timeMS, end, p)
 			}

@@ -107,6 +107,7 @@ func (p *produced) pass(s *handover.Codec) {
 	handover.Uint(s, &p.level)
 	s.Bool(&p.silent)
 	s.Bool(&p.whole)
+	s.Bool(&p.transactional)
 	handover.Int(s, &p.refusal)
 	handover.List(s, &p.topics, 2, func(s *handover.Codec, t *producedTopic) {
 		s.String(&t.name)

@@ -76,6 +76,8 @@ func TestRestless(t *testing.T) {
 		"TestOffsetForLeaderEpoch":    TestOffsetForLeaderEpoch,
 		"TestFetch":                   TestFetch,
 		"TestFetchLimits":             TestFetchLimits,
+		"TestFetchCommitted":          TestFetchCommitted,
+		"TestTransaction":             TestTransaction,
 		"TestFetchErrors":             TestFetchErrors,
 		"TestLongPoll":                TestLongPoll,
 		"TestShutdownEndsLongPolls":   TestShutdownEndsLongPolls,
@@ -154,7 +156,7 @@ func sampleProducing(r *rig) *Conn {
 	c.state, c.told, c.shareWait, c.calls, c.resyncReq = stateOpen, true, true, 12, 1<<8
 	head := requestHead{size: 1000, key: int16(kmsg.Produce), version: 9, correlation: -7}
 	first := &call{requestHead: head, number: 10, begunMS: 5, done: true, produce: &produced{
-		level: ipc.LevelDisk, silent: true, whole: true, refusal: codeInvalidTxnState,
+		level: ipc.LevelDisk, silent: true, whole: true, transactional: true, refusal: codeInvalidTxnState,
 		topics: []producedTopic{{"a", 1}}, parts: []producedPart{{number: 3, code: codeStorage, index: 10, base: -1, timeMS: -1, text: "text"}},
 	}}
 	second := &call{requestHead: head, number: 11, begunMS: 6, open: 1, unasked: 1, produce: &produced{

@@ -13,12 +13,13 @@ import (
 
 // produced is what becomes of a Produce request.
 type produced struct {
-	level   ipc.Level
-	silent  bool  // acks=0: there is no response
-	whole   bool  // all of it has come
-	refusal int16 // of all its batches
-	topics  []producedTopic
-	parts   []producedPart // of all topics, one after the other
+	level         ipc.Level
+	silent        bool  // acks=0: there is no response
+	transactional bool  // it bears a transactional id
+	whole         bool  // all of it has come
+	refusal       int16 // of all its batches
+	topics        []producedTopic
+	parts         []producedPart // of all topics, one after the other
 }
 
 type producedTopic struct {
@@ -48,9 +49,7 @@ func (p *produced) setAcks(acks int16, transactional bool) {
 	default:
 		p.refusal = codeInvalidRequiredAcks
 	}
-	if transactional {
-		p.refusal = codeInvalidTxnState
-	}
+	p.transactional = transactional
 }
 
 // append checks the batch in a claimed record, and publishes or discards it.
@@ -61,8 +60,8 @@ func (c *Conn) append(k *call, place int, slot shmqueue.Slot) {
 	if err != nil {
 		part.code, part.text = codeOf(err), err.Error()
 		c.loop.Lane.Counters.Add(shmqueue.ConnCorruptBatches, 1)
-	} else if h := batch.Header(stored); h.Transactional() {
-		part.code, part.text = codeInvalidTxnState, "transactions are not served"
+	} else if h := batch.Header(stored); h.Transactional() != k.produce.transactional {
+		part.code, part.text = codeInvalidTxnState, "a batch of a transaction in a request without a transactional id, or the other way round"
 	} else if h.Codec() == batch.Zstd && k.version < 7 {
 		part.code = codeUnsupportedCodec
 	} else if h.LogAppendTime() && !c.intake.topic.set.LogAppendTime {
@@ -77,7 +76,7 @@ func (c *Conn) append(k *call, place int, slot shmqueue.Slot) {
 		batch.Stamp(stored, &meta, part.timeMS)
 	}
 	req := c.loop.Lane.Req()
-	record := ipc.Append{Head: c.head(req), Index: part.index, Level: k.produce.level, Batch: meta}
+	record := ipc.Append{Head: c.head(req), Index: part.index, Level: k.produce.level, Batch: meta, Txnal: k.txnal()}
 	b := record.Append(slot.Payload[:0])
 	invariant.Check(len(b) == ipc.AppendSize, "encoded append of %d bytes", len(b))
 	slot.Publish()
@@ -88,6 +87,21 @@ func (c *Conn) append(k *call, place int, slot shmqueue.Slot) {
 	c.loop.Lane.Counters.Add(shmqueue.ConnProducedMessages, uint64(meta.Count))
 	c.loop.Lane.Counters.Add(shmqueue.ConnProducedBytes, uint64(meta.Length))
 }
+
+// txnal says how the batches of a Produce request stand to transactions. From the version on in which
+// clients leave it to the broker to add partitions, it is done with the first batch.
+func (k *call) txnal() ipc.AppendTxnal {
+	switch {
+	case !k.produce.transactional:
+		return ipc.TxnalNone
+	case k.version >= joiningProduce:
+		return ipc.TxnalJoins
+	}
+	return ipc.TxnalAdded
+}
+
+// joiningProduce is the first version of Produce whose batches add their partitions to the transaction.
+const joiningProduce = 12
 
 // codeDuplicate says of a batch that it is stored, nobody knows where any longer.
 const codeDuplicate = 46

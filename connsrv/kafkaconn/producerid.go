@@ -11,8 +11,7 @@ func (c *Conn) initProducerID(k *call, m *kmsg.InitProducerIDRequest) {
 	resp := kmsg.NewPtrInitProducerIDResponse()
 	resp.ProducerID, resp.ProducerEpoch = -1, -1
 	if m.TransactionalID != nil {
-		resp.ErrorCode = codeInvalidRequest // transactions are not served
-		c.finish(k, resp)
+		c.initTxnal(k, m, resp)
 		return
 	}
 	record := ipc.InitProducer{ProducerID: -1, Epoch: -1}

@@ -8,13 +8,16 @@ import (
 
 // Resync tells the Waits again, in answer to a marker. There are no consumers of queues here.
 func (c *Conn) Resync(_ ipc.Marker, first bool) bool {
-	return c.tellAgain(first, func(typ ipc.Type) bool { return typ == ipc.TypeWait })
+	return c.tellAgain(first, isWait)
 }
 
 // AskAgain tells what members of groups wait for.
 func (c *Conn) AskAgain(first bool) bool {
-	return c.tellAgain(first, func(typ ipc.Type) bool { return typ != ipc.TypeWait })
+	return c.tellAgain(first, func(typ ipc.Type) bool { return !isWait(typ) })
 }
+
+// isWait tells what waits for the end of an index.
+func isWait(typ ipc.Type) bool { return typ == ipc.TypeWait || typ == ipc.TypeWaitStable }
 
 // tellAgain puts what is parked in logicsrv into the ring again, from where the last call stopped;
 // false: the ring is full.
@@ -44,8 +47,7 @@ func (c *Conn) tellAgain(first bool, wanted func(ipc.Type) bool) bool {
 func (c *Conn) parked(r *session.Request) (ipc.Type, []byte) {
 	switch r.Command {
 	case ofWatch:
-		m := ipc.Wait{Head: c.head(r.Req), Index: r.Correlation, Beyond: c.loop.Lane.Ends[r.Correlation]}
-		return ipc.TypeWait, m.Append(c.loop.Lane.Scratch())
+		return c.watchRecord(r.Req, r.Correlation)
 	case ofAsk:
 		if k := c.callOf(uint32(r.Correlation >> 32)); k != nil {
 			if a := &k.asks[uint32(r.Correlation)]; again(a.typ) {

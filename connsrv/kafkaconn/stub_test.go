@@ -33,6 +33,7 @@ type stub struct {
 	held      bool // nothing is taken
 	refuses   errcode.Code
 	groups    stubGroups
+	txns      stubTxns
 	shares    stubShares
 	wanders   func() bool // whether to hand over now, before or after a record is taken
 }
@@ -162,6 +163,7 @@ func (s *stub) take(typ ipc.Type, b []byte) {
 		m, off, err := ipc.DecodeAppend(b)
 		must(s.tb, err)
 		s.levels = append(s.levels, m.Level)
+		s.txns.appends = append(s.txns.appends, m)
 		if s.indexes[m.Index] == nil {
 			s.refuse(m.Head, errcode.UnknownIndex)
 			return
@@ -206,6 +208,8 @@ func (s *stub) answerWaits() {
 		i = -1
 		if ix == nil {
 			s.refuse(w.Head, errcode.UnknownIndex)
+		} else if stable := s.txns.stable[w.Index]; stable != nil {
+			s.reply(ipc.TypeStable, (&ipc.Stable{Head: w.Head, Index: w.Index, End: ix.next, Stable: stable.Stable}).Append(nil))
 		} else {
 			s.reply(ipc.TypeVisible, (&ipc.Visible{Head: w.Head, Index: w.Index, End: ix.next}).Append(nil))
 		}
@@ -272,7 +276,7 @@ func (s *stub) answer(m *ipc.Admin, b body) {
 
 // describe lists topics, two on a page.
 func (s *stub) describe(m *ipc.Admin, ask *admin.Describe) {
-	if s.describeShares(m, ask) {
+	if s.describeShares(m, ask) || s.describeTxns(m, ask) {
 		return
 	}
 	if ask.Kind != admin.KindTopic {

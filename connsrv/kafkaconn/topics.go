@@ -53,6 +53,10 @@ func lastName(d *admin.Description) string {
 		return d.Memberships[len(d.Memberships)-1].Name
 	case len(d.Summaries) > 0:
 		return d.Summaries[len(d.Summaries)-1].Name
+	case len(d.Txnals) > 0:
+		return d.Txnals[len(d.Txnals)-1].ID
+	case len(d.Producers) > 0:
+		return d.Producers[len(d.Producers)-1].Topic
 	case len(d.Queues) > 0:
 		return d.Queues[len(d.Queues)-1].Name
 	case len(d.Configs) > 0:

@@ -74,6 +74,7 @@ type Conn struct {
 	txns       map[uint64]txnChange        // what goes with requests about transactions, by number
 	groups     []string                    // producer groups that the connection answers for, in order
 	line       []parcel                    // what waits for the link to drain, oldest first
+	asking     bool                        // … or for what was aborted to be known
 	resting    bool                        // … or for others to have their turn
 	told       bool                        // logicsrv knows the connection: it must hear of its end
 

@@ -108,7 +108,7 @@ func (c *Conn) subscribed(m *ipc.Subscribed) {
 // first, which tells whether index and offset are right; its answer starts the push.
 func (c *Conn) subscribeTopic(h native.Header, s *session.Sub) bool {
 	req := c.lane.Req()
-	if !c.putWait(c.link, req, s.Index, ipc.WaitNow) {
+	if !c.putWait(c.link, req, s.Index, ipc.WaitNow, s.Next) {
 		return false
 	}
 	c.addSub(s)

@@ -43,7 +43,7 @@ func (c *Conn) sendRun(d *delivery, run *ipc.PulledRun) (done bool, err error) {
 	d.attempts = run.Attempts
 	first, sent := run.First, d.sent
 	enough := c.lane.Sifted() + siftBytes
-	for run.Count > 0 && err == nil && !c.link.Crowded() {
+	for run.Count > 0 && err == nil && !c.link.Crowded() && !c.asking {
 		if c.lane.Sifted() >= enough {
 			c.rest()
 			break
@@ -113,6 +113,16 @@ func (c *Conn) sendBatch(d *delivery, run *ipc.PulledRun) error {
 		return c.skipGone(d, run, err)
 	}
 	count := uint32(min(r.End, run.First+uint64(run.Count)) - run.First)
+	fate, err := c.lane.Fate(r, run.Index)
+	if err != nil || fate != session.FateKept {
+		if fate == session.FateDropped {
+			d.skip(run, count)
+		} else if err == nil {
+			c.askAborted(run.Index, r.Base)
+		}
+		r.Release()
+		return err
+	}
 	d.note = c.note(run, r)
 	if d.sub.Filter == nil {
 		c.sendPart(d, r, run, count)

@@ -32,41 +32,62 @@ func (c *Conn) fetch(h native.Header, body []byte) bool {
 
 // continueFetch answers a fetch or parks it; false: there is no room in the ring.
 func (c *Conn) continueFetch(h native.Header, p *session.Park) bool {
-	end := c.lane.Ends[p.Index] // 0 where nothing is known: below every offset
+	end, stable := c.lane.Readable(p.Index, p.Offset) // 0 where nothing is known: below every offset
 	over := c.link.NowMS() >= p.DeadlineMS || c.state == stateDraining
 	if p.Offset < end {
 		r := c.lane.Reading()
 		defer r.Release()
-		if err := c.lane.Read(r, p.Index, p.Offset, end, p.MaxBytes); err != nil {
+		if err := c.readOn(p, r, end); err != nil {
 			c.refuse(h, err)
 			return true
 		}
-		if r.Bytes >= p.MinBytes || over || r.End < end {
+		if r.Bytes > 0 && (r.Bytes >= p.MinBytes || over || r.End < end) {
 			c.answerFetch(h, p, r, end)
 			return true
 		}
 	}
+	known := end
+	if stable { // what is not stable yet is to come
+		known = c.lane.Ends[p.Index]
+	}
 	switch {
-	case p.Asking && p.Offset > end: // end is what logicsrv has just told
-		c.refuse(h, errcode.New(errcode.OffsetOutOfRange, "offset %d is beyond the end, %d", p.Offset, end))
+	case p.Asking && p.Offset > known: // that is what logicsrv has just told
+		c.refuse(h, errcode.New(errcode.OffsetOutOfRange, "offset %d is beyond the end, %d", p.Offset, known))
 		return true
 	case p.Asking && over:
-		c.answerEmpty(h, p, end)
+		c.answerEmpty(h, p, c.lane.StableEnd(p.Index))
 		return true
 	}
-	p.Beyond = end
+	p.Beyond = max(end, p.Offset)
 	p.Asking = false
-	if over || p.Offset > end {
+	if over || p.Offset > known {
 		// Is the offset beyond the true end, or do we only know an old one?
 		p.Beyond, p.Asking = ipc.WaitNow, true
 	}
 	return c.park(h, p)
 }
 
+// maxTakenOut is how many reads of which nothing is left are made before others have their turn.
+const maxTakenOut = 16
+
+// readOn reads for a fetch, and moves it over what is no reader's.
+func (c *Conn) readOn(p *session.Park, r *session.Reading, end uint64) error {
+	for range maxTakenOut {
+		if err := c.lane.ReadCommitted(r, p.Index, p.Offset, end, p.MaxBytes); err != nil || r.Bytes > 0 {
+			return err
+		}
+		if p.Offset = r.End; p.Offset >= end {
+			break
+		}
+		r.Release()
+	}
+	return nil
+}
+
 // park puts a Wait for a fetch; false: no room.
 func (c *Conn) park(h native.Header, p *session.Park) bool {
 	req := c.lane.Req()
-	if !c.putWait(c.link, req, p.Index, p.Beyond) {
+	if !c.putWait(c.link, req, p.Index, p.Beyond, p.Offset) {
 		return false
 	}
 	kept := *p // only a fetch that waits costs an allocation
@@ -86,18 +107,25 @@ func (c *Conn) deadline(atMS int64) {
 	}
 }
 
-// putWait puts a Wait into the ring; false: no room.
-func (c *Conn) putWait(who session.Link, req, index, beyond uint64) bool {
-	slot, ok := c.lane.Claim(who, ipc.WaitSize, ipc.TypeWait)
-	if !ok {
+// putWait puts a Wait into the ring, for a reader who goes on from an offset; false: no room.
+func (c *Conn) putWait(who session.Link, req, index, beyond, from uint64) bool {
+	typ, record := c.wait(req, index, beyond, from)
+	if !c.lane.Put(who, typ, record) {
 		return false
 	}
-	m := ipc.Wait{Head: c.head(req), Index: index, Beyond: beyond}
-	m.Append(slot.Payload[:0])
-	slot.Publish()
 	c.told = true
 	c.lane.Counters.Add(shmqueue.ConnWaits, 1)
 	return true
+}
+
+// wait is the record of a Wait: where there are transactions, of one for the stable end.
+func (c *Conn) wait(req, index, beyond, from uint64) (ipc.Type, []byte) {
+	if c.lane.Stables[index] == nil {
+		m := ipc.Wait{Head: c.head(req), Index: index, Beyond: beyond}
+		return ipc.TypeWait, m.Append(c.lane.Scratch())
+	}
+	m := ipc.WaitStable{Head: c.head(req), Index: index, Beyond: beyond, From: from}
+	return ipc.TypeWaitStable, m.Append(c.lane.Scratch())
 }
 
 // answerFetch sends what was read.
@@ -143,15 +171,18 @@ func (c *Conn) answerEmpty(h native.Header, p *session.Park, visible uint64) {
 	c.respond(h, &native.FetchReply{Index: p.Index, Start: start, Visible: visible})
 }
 
-// visible takes the answer to a Wait in.
-func (c *Conn) visible(m *ipc.Visible, r *session.Request) {
+// ended takes the answer to a Wait in: up to where messages can be read.
+func (c *Conn) ended(end uint64, r *session.Request) {
 	switch {
+	case r.Park != nil && r.Park.Line:
+		c.asking = false
+		c.Drained()
 	case r.Sub != nil:
 		r.Sub.Wait = 0
 		c.push(r.Sub)
 	case r.Park == nil:
 	case r.Park.Times:
-		c.answerOffsets(header(r), r.Park, m.End)
+		c.answerOffsets(header(r), r.Park, end)
 	default:
 		if !c.continueFetch(header(r), r.Park) {
 			// No room to wait on: what there is now is answer enough.
@@ -163,14 +194,14 @@ func (c *Conn) visible(m *ipc.Visible, r *session.Request) {
 // endPark answers a parked fetch with what there is.
 func (c *Conn) endPark(r *session.Request) {
 	h, p := header(r), r.Park
-	end := c.lane.Ends[p.Index]
+	end, _ := c.lane.Readable(p.Index, p.Offset)
 	if p.Offset >= end {
-		c.answerEmpty(h, p, end)
+		c.answerEmpty(h, p, c.lane.StableEnd(p.Index))
 		return
 	}
 	reading := c.lane.Reading()
 	defer reading.Release()
-	if err := c.lane.Read(reading, p.Index, p.Offset, end, p.MaxBytes); err != nil {
+	if err := c.readOn(p, reading, end); err != nil {
 		c.refuse(h, err)
 		return
 	}
@@ -229,6 +260,9 @@ func (c *Conn) unwait(req uint64) {
 	c.lane.PutLater(ipc.TypeUnwait, m.Append(c.lane.Scratch()))
 }
 
+// noOffset is where nobody reads: nothing that was aborted has to be told.
+const noOffset = 1<<64 - 1
+
 // listOffsets asks for the visible end first: every form of it is bounded by that.
 func (c *Conn) listOffsets(h native.Header, body []byte) bool {
 	m, err := native.DecodeListOffsets(body)
@@ -236,7 +270,7 @@ func (c *Conn) listOffsets(h native.Header, body []byte) bool {
 		c.refuse(h, err)
 		return true
 	}
-	p := session.Park{Index: m.Index, Beyond: ipc.WaitNow, Asking: true, Times: true, TimeMS: m.TimeMS}
+	p := session.Park{Index: m.Index, Offset: noOffset, Beyond: ipc.WaitNow, Asking: true, Times: true, TimeMS: m.TimeMS}
 	return c.park(h, &p)
 }
 

@@ -50,6 +50,26 @@ func (c *Conn) rest() {
 	c.deadline(c.link.NowMS())
 }
 
+// askAborted has the line wait until it is known what was aborted in an index from an offset on.
+func (c *Conn) askAborted(index, from uint64) {
+	if c.asking {
+		return
+	}
+	c.asking = true
+	p := &session.Park{Req: c.lane.Req(), Index: index, Offset: from, Beyond: ipc.WaitNow, Asking: true, Line: true}
+	c.lane.PutLater(ipc.TypeWaitStable, c.lineWait(p.Req, p))
+	c.lane.Counters.Add(shmqueue.ConnWaits, 1)
+	c.told = true
+	c.internal++
+	c.pending.Add(session.Request{Req: p.Req, Park: p})
+}
+
+// lineWait is the record of such a question.
+func (c *Conn) lineWait(req uint64, p *session.Park) []byte {
+	m := ipc.WaitStable{Head: c.head(req), Index: p.Index, Beyond: p.Beyond, From: p.Offset}
+	return m.Append(c.lane.Scratch())
+}
+
 // carry sends what is left of a parcel; false: the link was crowded before all was sent, or it is
 // to rest. What is not for the client any more is done with.
 func (c *Conn) carry(p *parcel) (done bool) {

@@ -260,5 +260,6 @@ func (c *Conn) derive(subs *subTable) {
 		if r.Command == 0 {
 			c.internal++
 		}
+		c.asking = c.asking || r.Park != nil && r.Park.Line
 	})
 }

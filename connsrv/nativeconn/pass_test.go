@@ -87,7 +87,7 @@ func sample(r *rig) *Conn {
 		{Req: 1 << 8, Correlation: 4, Bytes: 1000, Command: uint16(native.CmdProduce), Quiet: true, InTxn: true},
 		{Req: 2 << 8, Sub: sub},
 		{Req: 3 << 8, Correlation: 5, Command: uint16(native.CmdFetch), Park: &session.Park{
-			Req: 3 << 8, Index: 1, Offset: 2, Beyond: 3, MaxBytes: 4, MinBytes: 5, DeadlineMS: 6, Asking: true, Times: true, TimeMS: -2,
+			Req: 3 << 8, Index: 1, Offset: 2, Beyond: 3, MaxBytes: 4, MinBytes: 5, DeadlineMS: 6, Asking: true, Times: true, Line: true, TimeMS: -2,
 		}},
 		{Req: 4 << 8, Correlation: 6, Command: uint16(native.CmdUnsubscribe), Sub: gone},
 		{Req: 5 << 8, Correlation: 7, Command: uint16(native.CmdEndTxn)},
@@ -96,7 +96,7 @@ func sample(r *rig) *Conn {
 	} {
 		c.pending.Add(q)
 	}
-	c.quiet, c.internal = 1, 1
+	c.quiet, c.internal, c.asking = 1, 1, true
 	c.txns = map[uint64]txnChange{5 << 8: {
 		verdicts: []ipc.TxnVerdict{{Sub: 4, Queue: 7, Index: 7, Verdict: ipc.VerdictAck, Range: ipc.Range{First: 30, Count: 2}}}, joined: "b",
 	}}

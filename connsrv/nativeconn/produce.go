@@ -64,7 +64,7 @@ func (c *Conn) claim(n int, typ ipc.Type) (shmqueue.Slot, bool) {
 
 // finishAppend checks the batch in a claimed record, and publishes or discards it.
 func (c *Conn) finishAppend(h native.Header, m native.Produce, slot shmqueue.Slot) {
-	meta, err := batch.Validate(slot.Payload[ipc.AppendSize:])
+	meta, err := validate(slot.Payload[ipc.AppendSize:])
 	if err != nil {
 		slot.Discard()
 		c.lane.Counters.Add(shmqueue.ConnCorruptBatches, 1)
@@ -132,7 +132,7 @@ func (c *Conn) publish(h native.Header, body []byte) bool {
 	// Checked where it lies: what is checked is what is stored.
 	stored := slot.Payload[size:]
 	copy(stored, messages)
-	if record.Batch, err = batch.Validate(stored); err != nil {
+	if record.Batch, err = validate(stored); err != nil {
 		slot.Discard()
 		c.lane.Counters.Add(shmqueue.ConnCorruptBatches, 1)
 		c.refuse(h, err)
@@ -174,4 +174,14 @@ func weight(said uint32, b []byte) uint32 {
 		return uint32(min(uint64(said), uint64(len(b)-batch.HeaderSize)))
 	}
 	return min(said, batch.DefaultLimit)
+}
+
+// validate checks a batch. One that says of itself that it is part of a transaction is Kafka's: here it is
+// the request that says so.
+func validate(b []byte) (ipc.BatchMeta, error) {
+	meta, err := batch.Validate(b)
+	if err == nil && batch.Header(b).Transactional() {
+		err = errcode.New(errcode.InvalidBatch, "a batch of a transactional producer, which the native protocol has none of")
+	}
+	return meta, err
 }

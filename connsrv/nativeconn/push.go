@@ -5,7 +5,6 @@ import (
 	"github.com/trimq/trimq/protocol/batch"
 	"github.com/trimq/trimq/protocol/commitlog"
 	"github.com/trimq/trimq/protocol/errcode"
-	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/native"
 	"github.com/trimq/trimq/shmqueue"
 )
@@ -16,18 +15,20 @@ const pushBytes = 512 << 10
 // push sends what a consumer of a partition may have, and waits for more where that is all.
 func (c *Conn) push(s *session.Sub) {
 	for c.state == stateOpen && !s.Closing && s.Answered && s.Delivered < s.Limit && s.Wait == 0 && !c.link.Crowded() {
-		end := c.lane.Ends[s.Index]
+		end, _ := c.lane.Readable(s.Index, s.Next)
 		if s.Next >= end {
 			c.waitForMore(s)
 			return
 		}
 		r := c.lane.Reading()
-		err := c.lane.Read(r, s.Index, s.Next, end, int(min(s.Limit-s.Delivered, pushBytes, uint64(c.lane.MaxBatch))))
+		err := c.lane.ReadCommitted(r, s.Index, s.Next, end, int(min(s.Limit-s.Delivered, pushBytes, uint64(c.lane.MaxBatch))))
 		if err != nil {
 			c.closeSub(s, err)
 			return
 		}
-		c.deliver(&delivery{sub: s}, r, s.Index, s.Next, uint32(r.End-s.Next))
+		if r.Bytes > 0 {
+			c.deliver(&delivery{sub: s}, r, s.Index, s.Next, uint32(r.End-s.Next))
+		}
 		s.Delivered += uint64(r.Bytes)
 		s.Next = r.End
 		r.Release()
@@ -37,8 +38,7 @@ func (c *Conn) push(s *session.Sub) {
 // waitForMore parks a consumer of a partition until there is more than it has.
 func (c *Conn) waitForMore(s *session.Sub) {
 	req := c.lane.Req()
-	m := ipc.Wait{Head: c.head(req), Index: s.Index, Beyond: s.Next}
-	c.lane.PutLater(ipc.TypeWait, m.Append(c.lane.Scratch()))
+	c.lane.PutLater(c.wait(req, s.Index, s.Next, s.Next))
 	c.lane.Counters.Add(shmqueue.ConnWaits, 1)
 	c.told = true
 	s.Wait = req

@@ -60,7 +60,15 @@ func (c *Conn) reply(typ ipc.Type, payload []byte) error {
 	case ipc.TypeVisible:
 		m, err := ipc.DecodeVisible(payload)
 		if err == nil {
-			c.visibleReply(&m)
+			c.lane.ToldVisible(&m)
+			c.endTold(m.Head, m.End)
+		}
+		return err
+	case ipc.TypeStable:
+		m, err := ipc.DecodeStable(payload)
+		if err == nil {
+			c.lane.Told(&m)
+			c.endTold(m.Head, m.Stable)
 		}
 		return err
 	case ipc.TypeDeliver:
@@ -196,15 +204,15 @@ func (c *Conn) appended(m *ipc.Appended) {
 	body.Append(b[:native.FrameHeaderSize])
 }
 
-func (c *Conn) visibleReply(m *ipc.Visible) {
-	c.lane.Ends.Raise(m.Index, m.End)
-	r, ok := c.answer(m.Head)
+// endTold takes the answer to a Wait in.
+func (c *Conn) endTold(head ipc.Head, end uint64) {
+	r, ok := c.answer(head)
 	switch {
 	case !ok:
 	case r.Sub != nil && !r.Sub.Answered:
-		c.topicSubscribed(&r, m.End)
+		c.topicSubscribed(&r, c.lane.Ends[r.Sub.Index])
 	default:
-		c.visible(m, &r)
+		c.ended(end, &r)
 	}
 }
 
@@ -230,6 +238,8 @@ func (c *Conn) refused(m *ipc.Error) {
 	err := errcode.New(errcode.Code(m.Code), "%s", m.Text)
 	h := header(&r)
 	switch {
+	case r.Park != nil && r.Park.Line: // the index is gone, and its consumers hear of that
+		c.asking = false
 	case r.Sub == nil:
 		c.undo(&r)
 		c.refuse(h, err)

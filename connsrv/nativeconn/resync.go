@@ -84,18 +84,17 @@ func (c *Conn) tellPull(r *session.Request, done *bool) bool {
 
 // tellWait tells a request again if it is a Wait.
 func (c *Conn) tellWait(r *session.Request, done *bool) bool {
-	beyond := uint64(0)
-	index := uint64(0)
 	switch {
+	case r.Park != nil && r.Park.Line:
+		*done = c.lane.Put(nil, ipc.TypeWaitStable, c.lineWait(r.Req, r.Park))
 	case r.Park != nil:
-		index, beyond = r.Park.Index, r.Park.Beyond
+		*done = c.putWait(nil, r.Req, r.Park.Index, r.Park.Beyond, r.Park.Offset)
 	case r.Sub != nil && r.Sub.Wait == r.Req && r.Sub.Answered:
-		index, beyond = r.Sub.Index, r.Sub.Next
+		*done = c.putWait(nil, r.Req, r.Sub.Index, r.Sub.Next, r.Sub.Next)
 	case r.Sub != nil && r.Sub.Wait == r.Req:
-		index, beyond = r.Sub.Index, ipc.WaitNow
+		*done = c.putWait(nil, r.Req, r.Sub.Index, ipc.WaitNow, r.Sub.Next)
 	default:
 		return true
 	}
-	*done = c.putWait(nil, r.Req, index, beyond)
 	return *done
 }

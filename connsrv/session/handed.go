@@ -94,6 +94,6 @@ func (h *handed) pass(c *handover.Codec) {
 
 // IndexGone forgets an index that was deleted.
 func (l *Lane) IndexGone(index uint64) {
-	delete(l.Ends, index)
+	l.forgetEnds(index)
 	delete(l.handed, index)
 }

@@ -35,6 +35,9 @@ type Lane struct {
 
 	// Ends holds what is known of visible ends, for the connections of this loop.
 	Ends Ends
+	// Stables holds what is known of stable ends, likewise.
+	Stables Stables
+	plain   Ends // visible ends of indexes that had no transactions when they were told
 
 	handed  handed // to consumers of this loop
 	nextReq uint64
@@ -46,6 +49,7 @@ type Lane struct {
 	scratch []byte
 	resync  resync
 	reading Reading
+	kept    []commitlog.Span // memory for those of a reading that are
 	cutter  batch.Cutter
 	ranges  []ipc.Range
 	note    noteCache
@@ -56,7 +60,7 @@ type Lane struct {
 
 // NewLane makes the lane of a loop.
 func NewLane(r *Rings, loop uint32) *Lane {
-	return &Lane{Rings: r, Loop: loop, Ends: Ends{}, handed: handed{}, scratch: make([]byte, 0, 64<<10), ranges: make([]ipc.Range, 0, 256)}
+	return &Lane{Rings: r, Loop: loop, Ends: Ends{}, Stables: Stables{}, plain: Ends{}, handed: handed{}, scratch: make([]byte, 0, 64<<10), ranges: make([]ipc.Range, 0, 256)}
 }
 
 // Req gives a request its number.

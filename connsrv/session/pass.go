@@ -83,6 +83,7 @@ func (p *Park) Pass(c *handover.Codec) {
 	handover.Int(c, &p.DeadlineMS)
 	c.Bool(&p.Asking)
 	c.Bool(&p.Times)
+	c.Bool(&p.Line)
 	handover.Int(c, &p.TimeMS)
 }
 

@@ -16,8 +16,8 @@ type Directory struct {
 }
 
 // Pass goes over what the lane has under way: the numbers that it has given, what is known of
-// visible ends, who waits for room, and the answer to a Marker. What it remembers of notes and
-// filters is found again. Connections that are gone are passed over.
+// visible ends, who waits for room, and the answer to a Marker. What it remembers of notes, filters and
+// transactions is found, or asked for, again. Connections that are gone are passed over.
 func (l *Lane) Pass(c *handover.Codec, d Directory) {
 	handover.Uint(c, &l.nextReq)
 	l.Ends.pass(c)

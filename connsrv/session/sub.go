@@ -109,5 +109,6 @@ type Park struct {
 	DeadlineMS int64
 	Asking     bool // its Wait is a WaitNow
 	Times      bool // LIST_OFFSETS by time or end instead of a fetch
+	Line       bool // no fetch: what stands in line has to know what was aborted from Offset on
 	TimeMS     int64
 }

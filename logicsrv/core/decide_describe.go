@@ -49,6 +49,12 @@ func (c *Core) decideDescribe(m ipc.Admin) {
 		list(p, &c.groups, c.describeSummary)
 	case admin.KindGroupConfig:
 		list(p, &c.groupSettings, c.describeSettings)
+	case admin.KindTxnal:
+		list(p, &c.txnals, c.describeTxnal)
+	case admin.KindProducers:
+		list(p, &c.topics, c.describeProducers)
+	case admin.KindHeld:
+		c.listHeld(p)
 	default:
 		c.refuse(m.Head, errcode.InvalidArgument, "topics, exchanges, queues, bindings, groups, consumers, transactions and definitions can be described")
 		return

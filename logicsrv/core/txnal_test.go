@@ -330,3 +330,54 @@ func TestTxnalTopicGone(t *testing.T) {
 	}
 	want(t, "digest", w.rebuilt().Digest(), w.c.Digest())
 }
+
+// describe asks for a description.
+func (w *world) describe(kind admin.Kind, names ...string) admin.Description {
+	w.tb.Helper()
+	m := ipc.Admin{Head: userHead, Command: uint16(admin.CmdDescribe), Body: (&admin.Describe{Kind: kind, Names: names}).Append(nil)}
+	_, b := w.asked(ipc.TypeAdmin, m.Append(nil))
+	r, err := ipc.DecodeAdminReply(b)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	d, err := admin.DecodeDescription(r.Body)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	return d
+}
+
+// TestTxnalDescribed: what is told of transactional producers, of those of a topic, and of held positions.
+func TestTxnalDescribed(t *testing.T) {
+	w, part := newTxnalWorld(t)
+	a, _ := w.initTxnal("a", 5000, -1, -1)
+	w.initTxnal("b", 7000, -1, -1)
+	a.add(part, part+1)
+	a.send(part, 3, ipc.TxnalAdded)
+	a.hold("g", true, ipc.OffsetCommit{Index: part + 1, Offset: 1})
+	d := w.describe(admin.KindTxnal, "a", "b", "c")
+	if len(d.Txnals) != 2 || len(d.Missing) != 1 || d.Txnals[1].Phase != admin.TxnalNew {
+		t.Fatalf("%+v", d)
+	}
+	x := d.Txnals[0]
+	if x.ID != "a" || x.ProducerID != a.ProducerID || x.Phase != admin.TxnalOpen || x.TimeoutMS != 5000 || x.BegunMS != w.now ||
+		!slices.Equal(x.Parts, []admin.TxnalPart{{Topic: "t", Number: 0}, {Topic: "t", Number: 1}}) {
+		t.Errorf("%+v", x)
+	}
+	d = w.describe(admin.KindProducers, "t")
+	want := admin.ProducerInfo{ProducerID: a.ProducerID, Sequence: 2, UsedMS: w.now, Open: true}
+	if len(d.Producers) != 1 || !slices.Equal(d.Producers[0].List, []admin.ProducerInfo{want}) {
+		t.Errorf("%+v", d.Producers)
+	}
+	d = w.describe(admin.KindHeld, "g", "h")
+	if len(d.Held) != 2 || !slices.Equal(d.Held[0].Indexes, []uint64{part + 1}) || len(d.Held[1].Indexes) > 0 {
+		t.Errorf("%+v", d.Held)
+	}
+	a.finish(true, false)
+	if d = w.describe(admin.KindHeld, "g"); len(d.Held[0].Indexes) > 0 {
+		t.Errorf("held behind the commit: %+v", d.Held)
+	}
+	if d = w.describe(admin.KindProducers, "t"); d.Producers[0].List[0].Open {
+		t.Errorf("open behind the commit: %+v", d.Producers)
+	}
+}

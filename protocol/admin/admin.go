@@ -112,6 +112,9 @@ type Description struct {
 	Memberships []Membership
 	Summaries   []GroupSummary
 	Configs     []GroupConfig
+	Txnals      []TxnalInfo
+	Producers   []ProducersInfo
+	Held        []HeldInfo
 }
 
 // TopicInfo describes a topic.

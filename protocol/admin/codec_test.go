@@ -70,7 +70,7 @@ func codecs() []codec {
 		[]PartitionInfo{{9, 1000, 990}, {10, 0, 0}}, []ipc.Header{{Key: "retention.ms", Value: "3600000"}},
 	}
 	const described = "kind:1 more:1 missing:v "
-	return append(append(groupCodecs(), definitionCodecs()...), []codec{
+	return append(append(append(groupCodecs(), definitionCodecs()...), txnalCodecs()...), []codec{
 		body("create_exchange", exchangeLayout, exchange, DecodeCreateExchange),
 		body("create_queue", "name:s level:1 "+settingsLayout+"from:1 offsets:v offset:8",
 			CreateQueue{"eu", ipc.LevelDisk, settings, FromOffsets, []uint64{5}}, DecodeCreateQueue),

@@ -17,6 +17,7 @@ package admin
 //	txn         | txn u64 | group string | key string | begun i64 | batches u32 | checks u32 | checkMS i64 |
 //	definition  see definition.go
 //	membership, group summary    see groupcodec.go
+//	txnal, producers, held       see txnal.go
 
 import (
 	"github.com/trimq/trimq/protocol/ipc"
@@ -79,6 +80,21 @@ func (m *Description) Append(b []byte) []byte {
 		for i := range m.Summaries {
 			b = m.Summaries[i].append(b)
 		}
+	case KindTxnal:
+		b = wire.AppendUvarint(b, uint64(len(m.Txnals)))
+		for i := range m.Txnals {
+			b = m.Txnals[i].append(b)
+		}
+	case KindProducers:
+		b = wire.AppendUvarint(b, uint64(len(m.Producers)))
+		for i := range m.Producers {
+			b = m.Producers[i].append(b)
+		}
+	case KindHeld:
+		b = wire.AppendUvarint(b, uint64(len(m.Held)))
+		for i := range m.Held {
+			b = m.Held[i].append(b)
+		}
 	case KindGroupConfig:
 		b = wire.AppendUvarint(b, uint64(len(m.Configs)))
 		for i := range m.Configs {
@@ -119,6 +135,12 @@ func DecodeDescription(b []byte) (Description, error) {
 		m.Summaries = readList(&c, 8, readGroupSummary)
 	case KindGroupConfig:
 		m.Configs = readList(&c, 2, readGroupConfig)
+	case KindTxnal:
+		m.Txnals = readList(&c, 25, readTxnal)
+	case KindProducers:
+		m.Producers = readList(&c, 2, readProducers)
+	case KindHeld:
+		m.Held = readList(&c, 2, readHeld)
 	default:
 		c.Fail(wire.ErrOutOfRange)
 	}

@@ -1,0 +1,89 @@
+package kafkaconn
+
+import (
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/ipc"
+)
+
+// txnOffsetCommit has positions of a group committed with a producer's transaction. What names a
+// partition that is not there, or cannot be stored, is left out; the rest is taken, or refused, together.
+func (c *Conn) txnOffsetCommit(k *call, m *kmsg.TxnOffsetCommitRequest) {
+	resp := kmsg.NewPtrTxnOffsetCommitResponse()
+	var list []wanted
+	for i := range m.Topics {
+		t := kmsg.NewTxnOffsetCommitResponseTopic()
+		t.Topic = m.Topics[i].Topic
+		for _, p := range m.Topics[i].Partitions {
+			list = append(list, wanted{t.Topic, p.Partition})
+			done := kmsg.NewTxnOffsetCommitResponseTopicPartition()
+			done.Partition = p.Partition
+			t.Partitions = append(t.Partitions, done)
+		}
+		resp.Topics = append(resp.Topics, t)
+	}
+	c.holdResolved(k, m, resp, list, true)
+}
+
+// holdResolved looks the partitions up and has their positions held, twice if need be, as commitResolved.
+func (c *Conn) holdResolved(k *call, m *kmsg.TxnOffsetCommitRequest, resp *kmsg.TxnOffsetCommitResponse, list []wanted, first bool) {
+	c.resolve(k, list, func(error) {
+		offsets := c.heldOffsets(m, resp)
+		if len(offsets) == 0 {
+			c.finish(k, resp)
+			return
+		}
+		c.ask(k, ipc.TypeTxnOffsets, func(head ipc.Head, b []byte) []byte {
+			record := ipc.TxnOffsets{
+				Head: head, Txnal: ipc.Txnal{ID: m.TransactionalID, ProducerID: m.ProducerID, Epoch: m.ProducerEpoch},
+				Group: m.Group, Member: m.MemberID, Instance: orEmpty(m.InstanceID), Generation: -1, Offsets: offsets,
+			}
+			if m.Version >= 3 {
+				record.Generation = m.Generation
+			}
+			return record.Append(b)
+		}, func(a answer) {
+			_, err := decoded(c, a, ipc.DecodeDone)
+			if is(err, errcode.UnknownIndex) && first {
+				for _, w := range list {
+					c.loop.topics.forgetName(w.name)
+				}
+				c.holdResolved(k, m, resp, list, false)
+				return
+			}
+			c.finish(k, heldResponse(m, resp, err))
+		})
+	})
+}
+
+// heldOffsets lists the positions that can be held, and says of the others why they cannot.
+func (c *Conn) heldOffsets(m *kmsg.TxnOffsetCommitRequest, resp *kmsg.TxnOffsetCommitResponse) (offsets []ipc.OffsetCommit) {
+	for i := range m.Topics {
+		t := c.loop.topics.byName[m.Topics[i].Topic]
+		for j := range m.Topics[i].Partitions {
+			p, done := &m.Topics[i].Partitions[j], &resp.Topics[i].Partitions[j]
+			index, ok := t.index(p.Partition)
+			if done.ErrorCode = commitCode(ok, p.Offset, orEmpty(p.Metadata)); done.ErrorCode == codeNone {
+				offsets = append(offsets, ipc.OffsetCommit{Index: index, Offset: uint64(p.Offset), Metadata: orEmpty(p.Metadata)})
+			}
+		}
+	}
+	return offsets
+}
+
+// heldResponse completes the response. A fenced producer has, to groups, a wrong epoch.
+func heldResponse(m *kmsg.TxnOffsetCommitRequest, resp *kmsg.TxnOffsetCommitResponse, err error) *kmsg.TxnOffsetCommitResponse {
+	code := fencedCode(err, false)
+	if code != codeInvalidProducerEpoch {
+		code = groupCode(m.Group, err)
+	}
+	for i := range resp.Topics {
+		for j := range resp.Topics[i].Partitions {
+			if p := &resp.Topics[i].Partitions[j]; p.ErrorCode == codeNone {
+				p.ErrorCode = code
+			}
+		}
+	}
+	return resp
+}

@@ -104,16 +104,9 @@ func (ch *channel) puller(name string, q *admin.QueueInfo) *consumer {
 	return s
 }
 
-// pull asks for one message, and for how many are left. The answers may come in either order.
+// pull asks for one message, and then for how many are left.
 func (ch *channel) pull(m *amqp.BasicGet, name string, q *admin.QueueInfo) {
 	s := ch.puller(name, q)
-	var got *ipc.PulledRun
-	left, open := uint64(0), 2
-	answered := func() {
-		if open--; open == 0 {
-			ch.got(m, s, got, left)
-		}
-	}
 	ch.ask(ipc.TypePull, func(head ipc.Head, b []byte) []byte {
 		record := ipc.Pull{Head: head, Sub: s.ID, Queue: s.Index, Max: 1, AutoAck: m.NoAck}
 		return record.Append(b)
@@ -123,17 +116,19 @@ func (ch *channel) pull(m *amqp.BasicGet, name string, q *admin.QueueInfo) {
 			return
 		}
 		told, err := ipc.DecodePulled(a.payload)
-		if ch.conn.undecodable(err) == nil && len(told.Runs) > 0 {
-			got = &told.Runs[0]
-			ch.conn.lane.Hand(&s.Sub, got.Index, got.First, got.Count)
+		if ch.conn.undecodable(err) != nil || len(told.Runs) == 0 {
+			ch.got(m, s, nil, 0)
+			return
 		}
-		answered()
-	})
-	ch.describe(admin.KindQueue, []string{q.Name}, func(d *admin.Description, err *errcode.Error) {
-		if err == nil && len(d.Queues) > 0 {
-			left = d.Queues[0].Ready
-		}
-		answered()
+		run := &told.Runs[0]
+		ch.conn.lane.Hand(&s.Sub, run.Index, run.First, run.Count)
+		ch.describe(admin.KindQueue, []string{q.Name}, func(d *admin.Description, err *errcode.Error) {
+			left := uint64(0)
+			if err == nil && len(d.Queues) > 0 {
+				left = d.Queues[0].Ready
+			}
+			ch.got(m, s, run, left)
+		})
 	})
 }
 

@@ -8,10 +8,14 @@ package main
 
 import (
 	"context"
+	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/trimq/trimq/connsrv/adminhttp"
+	"github.com/trimq/trimq/connsrv/connview"
+	"github.com/trimq/trimq/connsrv/management"
 	"github.com/trimq/trimq/connsrv/server"
 	"github.com/trimq/trimq/shmqueue/tier"
 )
@@ -38,9 +42,18 @@ func run(ctx context.Context, p *tier.Process) error {
 	p.OnReload(s.Reload)
 	p.OnState(s.WriteState)
 	p.OnHandOver(s.HandOver)
+	link := management.NewLink(s.LinkAddress, s.Secret())
+	defer link.Close()
+	follow := sync.WaitGroup{}
+	defer follow.Wait()
+	following, stop := context.WithCancel(ctx)
+	defer stop()
+	if p.Config.AdminListen != "" || p.Config.AMQPListen != "" {
+		follow.Go(func() { s.FollowDefinitions(following, link.Definitions) })
+	}
 	if p.Config.AdminListen != "" {
 		admin, err := adminhttp.Listen(adminhttp.Options{
-			Address: p.Config.AdminListen, Metrics: memory.Metrics, Ready: s.Ready, Log: p.Log,
+			Address: p.Config.AdminListen, Metrics: memory.Metrics, Ready: s.Ready, API: api(s, link), Log: p.Log,
 		})
 		if err != nil && p.Legacy() < 0 {
 			return err
@@ -58,6 +71,14 @@ func run(ctx context.Context, p *tier.Process) error {
 		}()
 	}
 	return serve(ctx, s, p)
+}
+
+// api is the management API of a server.
+func api(s *server.Server, link *management.Link) http.Handler {
+	o := s.Management()
+	o.Broker = link
+	o.Connections = func() []connview.Conn { return link.Without(s.Connections()) }
+	return management.New(o)
 }
 
 func serve(ctx context.Context, s *server.Server, p *tier.Process) error {

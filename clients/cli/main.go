@@ -83,6 +83,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 		},
 		Commands: []*cli.Command{
 			topicCommand(), exchangeCommand(), queueCommand(), bindingCommand(), groupCommand(), consumerCommand(), txnCommand(),
+			userCommand(), vhostCommand(), permissionCommand(), policyCommand(), importCommand(),
 			publishCommand(), consumeCommand(), traceCommand(), logCommand(), stateCommand(), statCommand(), shmCommand(), drillCommand(),
 			{Name: "ping", Usage: "measure round trips to the broker", Flags: []cli.Flag{
 				&cli.IntFlag{Name: "count", Value: 3, Usage: "how many"},

@@ -26,6 +26,7 @@ type stub struct {
 	routed   uint64
 	acked    []ipc.Range
 	verdicts []native.Ack
+	defined  []admin.Definition
 	commits  []ipc.OffsetCommit
 	refusing *errcode.Error
 	heard    []int32 // epochs of heartbeats
@@ -127,6 +128,14 @@ func (s *stub) answer(cmd native.Command, body []byte) ([]byte, error) {
 		s.queued = append(s.queued, append([]byte(nil), body[off:]...))
 		r := native.PublishReply{Queues: 1}
 		return r.Append(nil), err
+	case native.CmdDefine, native.CmdUndefine:
+		m, err := admin.DecodeDefinition(body)
+		s.defined = append(s.defined, m)
+		if m.Name == "nobody" {
+			err = errcode.New(errcode.NotFound, "there is no %s %q", m.Kind, m.Name)
+		}
+		r := admin.Created{Existed: len(s.defined) > 20}
+		return r.Append(nil), err
 	case native.CmdPurge, native.CmdSeek:
 		m := admin.Created{Name: "q", Messages: 12}
 		return m.Append(nil), nil
@@ -204,6 +213,13 @@ func (s *stub) describe(body []byte) ([]byte, error) {
 		}
 	case admin.KindGroup:
 		d.Groups = []admin.GroupInfo{{Name: "g", Offsets: []ipc.OffsetCommit{{Index: 1, Offset: 1, Metadata: "note"}}}}
+	case admin.KindDefinition:
+		d.Definitions = []admin.Definition{
+			{Kind: admin.DefVHost, Name: "/", Values: []admin.Value{admin.TextValue("description", "native")}},
+			{Kind: admin.DefUser, Name: "ann", Values: []admin.Value{admin.TextValue("tags", "monitoring")}},
+			{Kind: admin.DefPermission, VHost: "/", Name: "ann", Values: []admin.Value{admin.TextValue("read", "^a")}},
+			{Kind: admin.DefPolicy, VHost: "/", Name: "p", Values: []admin.Value{admin.TextValue("apply-to", "all"), admin.Number("definition.max-length", 5), admin.TextValue("pattern", "x")}},
+		}
 	case admin.KindMembership:
 		d.Memberships = s.memberships(m.Names)
 	}

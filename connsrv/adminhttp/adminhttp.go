@@ -22,6 +22,7 @@ type Options struct {
 	Address string
 	Metrics *shmqueue.Metrics
 	Ready   func() (ok bool, why string)
+	API     http.Handler // of /api/, see package management; nil: none
 	Log     *slog.Logger
 }
 
@@ -86,6 +87,9 @@ func routes(o Options) http.Handler {
 		}
 		fmt.Fprintln(w, "ready")
 	})
+	if o.API != nil {
+		mux.Handle("/api/", o.API)
+	}
 	mux.HandleFunc("/debug/pprof/", loopbackOnly(pprof.Index))
 	mux.HandleFunc("/debug/pprof/cmdline", loopbackOnly(pprof.Cmdline))
 	mux.HandleFunc("/debug/pprof/profile", loopbackOnly(pprof.Profile))

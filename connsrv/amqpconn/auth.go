@@ -43,20 +43,3 @@ func (a abilities) has(name string) bool {
 	is, _ := v.Bool()
 	return is
 }
-
-// Guest is the user that is there before there are any: it may connect from this machine alone, and
-// use the vhost that all protocols share.
-type Guest struct{}
-
-const (
-	guest     = "guest"
-	rootVHost = "/"
-)
-
-// Login implements Users.
-func (Guest) Login(user, password, remote string) bool {
-	return user == guest && password == guest && loopback(remote)
-}
-
-// Enter implements Users.
-func (Guest) Enter(_, vhost string) (exists, allowed bool) { return vhost == rootVHost, true }

@@ -30,6 +30,7 @@ type channel struct {
 	confirms confirms
 	tx       transaction
 	queue    string // that was declared last
+	permit   permit // to publish, that was found last
 
 	prefetch uint32 // of each consumer that begins now; 0: no limit
 	shared   uint32 // of all consumers together; 0: no limit
@@ -153,6 +154,10 @@ func (ch *channel) method(m amqp.Arguments) {
 
 // declare carries a method of class exchange or queue out.
 func (ch *channel) declare(m amqp.Arguments) {
+	if f := ch.forbidden(m); f != nil {
+		ch.fail(m.Method(), f)
+		return
+	}
 	switch m := m.(type) {
 	case *amqp.ExchangeDeclare:
 		ch.exchangeDeclare(m)

@@ -34,6 +34,7 @@ type Conn struct {
 	blocked  bool // the client was told that the broker is, and why
 	notified bool // the client wants to be told of that
 	cancels  bool // the client wants to be told when a consumer ends
+	unknown  bool // it is not known yet who may connect: it waits
 
 	user, vhost      string
 	clientProperties amqp.Table
@@ -142,7 +143,7 @@ func (c *Conn) frame(f amqp.Frame, payload []byte) (done bool) {
 		c.failConnection(0, wrong(amqp.FrameError, "a frame of type %d and %d bytes on channel %d", f.Type, f.Size, f.Channel))
 		return true
 	case f.Channel == 0:
-		if c.state == stateOpen && !c.through() {
+		if c.state == stateOpen && !c.through() || c.awaitUsers() {
 			return false
 		}
 		c.onConnection(f, payload)

@@ -2,7 +2,9 @@ package amqpconn
 
 import (
 	"bytes"
+	"errors"
 
+	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/connsrv/session"
 	"github.com/trimq/trimq/protocol/amqp"
 	"github.com/trimq/trimq/protocol/ipc"
@@ -141,7 +143,7 @@ func (c *Conn) startOk(m *amqp.ConnectionStartOk) {
 	}
 	can := capabilities(m.ClientProperties)
 	c.notified, c.cancels = can.has("connection.blocked"), can.has("consumer_cancel_notify")
-	if !c.settings.Users.Login(user, password, c.link.Remote()) {
+	if !c.login(user, password) {
 		c.settings.Log.Info("login refused", "conn", c.link.ID(), "remote", c.link.Remote(), "user", user)
 		if can.has("authentication_failure_close") {
 			c.failConnection(0, wrong(amqp.AccessRefused, "Login was refused using authentication mechanism %s. For details see the broker logfile.", m.Mechanism))
@@ -188,11 +190,11 @@ func (c *Conn) tuneOk(m *amqp.ConnectionTuneOk) {
 // open enters a vhost.
 func (c *Conn) open(m *amqp.ConnectionOpen) {
 	vhost := string(m.VirtualHost)
-	switch exists, allowed := c.settings.Users.Enter(c.user, vhost); {
-	case !exists:
+	switch err := c.settings.Access.Load().Enter(c.user, vhost); {
+	case errors.Is(err, access.ErrNoVHost):
 		c.failConnection(m.Method(), wrong(amqp.NotAllowed, "vhost %s not found", vhost))
 		return
-	case !allowed:
+	case err != nil:
 		c.failConnection(m.Method(), wrong(amqp.NotAllowed, "access to vhost '%s' refused for user '%s'", vhost, c.user))
 		return
 	}

@@ -3,62 +3,28 @@ package amqpconn
 import (
 	"slices"
 
+	"github.com/trimq/trimq/connsrv/connview"
 	"github.com/trimq/trimq/protocol/amqp"
+	"github.com/trimq/trimq/protocol/definitions"
 )
 
-// ConnInfo describes a connection, for people.
-type ConnInfo struct {
-	Conn       uint64 // its number
-	Peer       string
-	User       string
-	VHost      string
-	Properties amqp.Table // the client's
-	ChannelMax uint16
-	FrameMax   uint32
-	HeartbeatS uint16
-	OpenedMS   int64 // Unix time
-	State      string
-	Blocked    bool
-	Channels   []ChannelInfo
-}
+var _ connview.Room = (*Conn)(nil)
 
-// ChannelInfo describes a channel.
-type ChannelInfo struct {
-	Number      uint16
-	Prefetch    uint32 // of each consumer
-	Shared      uint32 // of all consumers together
-	Confirm     bool
-	Tx          bool
-	Unacked     int // messages in the client's hand
-	Unconfirmed int // publishes
-	Uncommitted int // verdicts
-	Consumers   []ConsumerInfo
-}
-
-// ConsumerInfo describes a consumer.
-type ConsumerInfo struct {
-	Tag       string
-	Queue     string
-	NoAck     bool
-	Exclusive bool
-	Prefetch  uint32
-	Arguments amqp.Table
-}
-
-// Describe describes the connection. Called in its loop.
-func (c *Conn) Describe() ConnInfo {
-	info := ConnInfo{
-		Conn: c.link.ID(), Peer: c.link.Remote(), User: c.user, VHost: c.vhost, Properties: c.clientProperties,
-		ChannelMax: c.channelMax, FrameMax: uint32(c.frameMax), HeartbeatS: uint16(c.heartbeatMS / 1000),
-		OpenedMS: c.openedMS, State: "running", Blocked: c.blocked,
-	}
+// View describes the connection, for people.
+func (c *Conn) View(v *connview.Conn) {
+	v.Protocol, v.User, v.VHost, v.Mechanism = "AMQP 0-9-1", c.user, c.vhost, "PLAIN"
+	v.Client = definitions.Arguments(c.clientProperties)
+	v.ChannelMax, v.FrameMax, v.HeartbeatS = c.channelMax, uint32(c.frameMax), uint16(c.heartbeatMS/1000)
+	v.ConnectedMS, v.ChannelCount = c.openedMS, len(c.channels)
 	switch {
 	case c.state < stateOpen:
-		info.State = "starting"
+		v.State = "starting"
 	case c.state > stateOpen:
-		info.State = "closing"
+		v.State = "closing"
 	case c.blocked:
-		info.State = "blocked"
+		v.State = "blocked"
+	default:
+		v.State = "running"
 	}
 	numbers := make([]uint16, 0, len(c.channels))
 	for n := range c.channels { // order: sorted below
@@ -66,31 +32,30 @@ func (c *Conn) Describe() ConnInfo {
 	}
 	slices.Sort(numbers)
 	for _, n := range numbers {
-		info.Channels = append(info.Channels, c.channels[n].info())
+		v.Channels = append(v.Channels, c.channels[n].view())
 	}
-	return info
 }
 
-func (ch *channel) info() ChannelInfo {
-	info := ChannelInfo{
-		Number: ch.number, Prefetch: ch.prefetch, Shared: ch.shared, Confirm: ch.mode == modeConfirm, Tx: ch.mode == modeTx,
-		Unacked: ch.unacked.count, Uncommitted: len(ch.tx.verdicts),
+func (ch *channel) view() connview.Channel {
+	v := connview.Channel{
+		Number: ch.number, Prefetch: ch.prefetch, SharedPrefetch: ch.shared, Confirms: ch.mode == modeConfirm, Transactional: ch.mode == modeTx,
+		Unacked: uint64(ch.unacked.count),
 	}
 	for i := range ch.confirms.open {
-		info.Unconfirmed += int(ch.confirms.open[i].count)
+		v.Unconfirmed += uint64(ch.confirms.open[i].count)
 	}
 	for _, s := range ch.conn.subs {
 		if s.channel == ch && !s.Puller && !s.ended {
-			info.Consumers = append(info.Consumers, ConsumerInfo{
-				Tag: string(s.tag), Queue: s.name, NoAck: s.noAck, Exclusive: s.Consumer.Exclusive, Prefetch: s.prefetch, Arguments: s.arguments,
+			v.Consumers = append(v.Consumers, connview.Consumer{
+				Tag: string(s.tag), Queue: s.name, AckNeeded: !s.noAck, Exclusive: s.Consumer.Exclusive, Prefetch: s.prefetch, Arguments: definitions.Arguments(s.arguments),
 			})
 		}
 	}
-	return info
+	return v
 }
 
-// CloseBy ends the connection for somebody who governs the broker.
-func (c *Conn) CloseBy(reason string) {
+// CloseFor ends the connection for somebody who looks after the broker.
+func (c *Conn) CloseFor(reason string) {
 	if c.state < stateClosing {
 		c.closeWith(0, wrong(amqp.ConnectionForced, "%s", reason))
 	}

@@ -55,6 +55,10 @@ func (ch *channel) publish(args []byte) (done bool) {
 		ch.fail(m.Method(), wrong(amqp.NotImplemented, "immediate=true"))
 		return true
 	}
+	if f := ch.mayPublish(m.Exchange, m.RoutingKey); f != nil {
+		ch.fail(m.Method(), f)
+		return true
+	}
 	if ch.incoming == nil {
 		ch.incoming = &incoming{}
 	}

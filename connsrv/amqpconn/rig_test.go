@@ -6,9 +6,12 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/connsrv/session"
+	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/amqp"
 	"github.com/trimq/trimq/protocol/commitlog"
+	"github.com/trimq/trimq/protocol/definitions"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/shmqueue"
 )
@@ -49,6 +52,8 @@ type rig struct {
 	buf  []byte
 	want session.Want
 	wait bool // the room has asked for a pause
+
+	access *access.Current
 }
 
 const rigCapacity = 1 << 20
@@ -70,7 +75,7 @@ func newRig(tb testing.TB) *rig {
 		Requests: producer, Capacity: rigCapacity, MaxRecord: ring.MaxRecord(), MaxBatch: 100 << 10, Bell: ring.Bell(),
 		Status: ring.Word(shmqueue.WordStatus), View: view, Counters: shmqueue.HeapMetrics().Tier(shmqueue.TierConn), Loops: 1,
 	}, 0)
-	r := &rig{tb: tb, lane: lane, in: in}
+	r := &rig{tb: tb, lane: lane, in: in, access: users(tb)}
 	r.connect()
 	return r
 }
@@ -82,10 +87,33 @@ func must(tb testing.TB, err error) {
 	}
 }
 
+// guest may do all, and limited some; passwords are their names.
+func users(tb testing.TB) *access.Current {
+	tb.Helper()
+	all := []admin.Definition{{Kind: admin.DefVHost, Name: "/"}, {Kind: admin.DefVHost, Name: "closed"}}
+	for _, name := range []string{"guest", "limited"} {
+		cmd, err := (&definitions.User{Name: name, Password: &name}).Command(make([]byte, definitions.SaltBytes))
+		must(tb, err)
+		all = append(all, *cmd.Body.(*admin.Definition))
+	}
+	may := func(user, configure, write, read string) admin.Definition {
+		return admin.Definition{Kind: admin.DefPermission, VHost: "/", Name: user, Values: []admin.Value{
+			admin.TextValue("configure", configure), admin.TextValue("read", read), admin.TextValue("write", write),
+		}}
+	}
+	all = append(all, may("guest", ".*", ".*", ".*"), may("limited", "^mine", "^(mine|amq.topic)", "^mine"), admin.Definition{
+		Kind: admin.DefTopicPermission, VHost: "/", Name: "limited", Item: "amq.topic",
+		Values: []admin.Value{admin.TextValue("read", ""), admin.TextValue("write", "^eu")},
+	})
+	c := &access.Current{}
+	c.Store(access.NewTable(all))
+	return c
+}
+
 // connect puts a new room in the place of the last one.
 func (r *rig) connect() {
 	settings := &Settings{
-		WindowRequests: 8, WindowBytes: 256 << 10, FrameMax: 8192, ChannelMax: 7, HeartbeatS: 10, Users: Guest{},
+		WindowRequests: 8, WindowBytes: 256 << 10, FrameMax: 8192, ChannelMax: 7, HeartbeatS: 10, Access: r.access,
 		UnixMS: func() int64 { return 1_000_000 }, Log: slog.New(slog.DiscardHandler),
 	}
 	r.link = &fakeLink{}

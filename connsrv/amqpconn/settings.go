@@ -3,6 +3,7 @@ package amqpconn
 import (
 	"log/slog"
 
+	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/connsrv/session"
 	"github.com/trimq/trimq/protocol/batch"
 )
@@ -14,19 +15,11 @@ type Settings struct {
 	FrameMax       uint32 // bytes, proposed to clients
 	ChannelMax     uint16
 	HeartbeatS     uint16
-	Users          Users
-	Version        string // of the broker
-	Cluster        string // the broker's id
+	Access         *access.Current // who may connect, and do what
+	Version        string          // of the broker
+	Cluster        string          // the broker's id
 	UnixMS         func() int64
 	Log            *slog.Logger
-}
-
-// Users says who may connect.
-type Users interface {
-	// Login checks a password; remote is the client's address.
-	Login(user, password, remote string) bool
-	// Enter tells whether there is a vhost, and whether the user may use it.
-	Enter(user, vhost string) (exists, allowed bool)
 }
 
 // Loop is what the AMQP connections of one event loop share.

@@ -1,10 +1,6 @@
 package amqpconn
 
-import (
-	"net/netip"
-
-	"github.com/trimq/trimq/protocol/amqp"
-)
+import "github.com/trimq/trimq/protocol/amqp"
 
 // Times of a connection: heartbeats both ways, the end of a close that is not answered, questions
 // that are put again, and a look at whether the broker is still blocked. The link has one deadline;
@@ -28,6 +24,10 @@ func (c *Conn) schedule() {
 	switch c.state {
 	case stateClosed:
 		return
+	case stateStart:
+		if c.unknown {
+			sooner(c.link.NowMS() + againMS)
+		}
 	case stateClosing:
 		sooner(c.closeMS)
 	case stateOpening, stateOpen:
@@ -58,6 +58,10 @@ func (c *Conn) Deadline(nowMS int64) {
 	c.deadlineMS = 0
 	if c.state == stateClosing && nowMS >= c.closeMS {
 		c.finish()
+	}
+	if c.unknown {
+		c.unknown = false
+		c.link.Resume()
 	}
 	if c.state == stateOpening || c.state == stateOpen {
 		c.beat(nowMS)
@@ -106,10 +110,4 @@ func (c *Conn) unblock() {
 		c.send(0, &amqp.ConnectionUnblocked{})
 	}
 	c.resume()
-}
-
-// loopback tells whether an address, as a link has it, is this machine's own.
-func loopback(remote string) bool {
-	addr, err := netip.ParseAddrPort(remote)
-	return err == nil && addr.Addr().Unmap().IsLoopback()
 }

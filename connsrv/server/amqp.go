@@ -25,7 +25,7 @@ func (s *Server) amqpDoor(c *tier.Config) *reactor.Door {
 	settings := &amqpconn.Settings{
 		WindowRequests: c.WindowRequests, WindowBytes: int(c.WindowBytes),
 		FrameMax: amqpFrameMax, ChannelMax: amqpChannelMax, HeartbeatS: uint16(c.AMQPHeartbeatSeconds),
-		Users: amqpconn.Guest{}, Version: tier.Version, Cluster: s.cluster,
+		Access: s.Access(), Version: tier.Version, Cluster: s.cluster,
 		UnixMS: func() int64 { return time.Now().UnixMilli() }, Log: s.log,
 	}
 	return &reactor.Door{

@@ -13,6 +13,8 @@
 //  3. A record of another epoch is dropped.
 //  4. A loop that waits for room in ring 12345 is woken when there is some: the first loop
 //     asks logicsrv to ring, and nudges it.
+//  5. Who may come in is looked up in a copy of the definitions that logicsrv has, read anew whenever
+//     it tells of a change or has begun (definitions.go).
 //
 // Goroutines: one for each event loop, from Run until its context ends and connections are
 // drained. If the process dies here, see package session; the bell's flag may stay set,

@@ -59,7 +59,10 @@ func (s *Server) route(typ ipc.Type, payload []byte) {
 	switch typ {
 	case ipc.TypeMarker:
 		s.markers.Add(1)
+		s.changed()
 		s.toAll(typ, payload)
+	case ipc.TypeDefined:
+		s.changed()
 	case ipc.TypeIndexGone:
 		if m, err := ipc.DecodeIndexGone(payload); err == nil {
 			s.rings.View.Forget(m.Index)

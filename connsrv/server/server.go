@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/connsrv/amqpconn"
 	"github.com/trimq/trimq/connsrv/kafkaconn"
 	"github.com/trimq/trimq/connsrv/nativeconn"
@@ -60,6 +61,8 @@ type Server struct {
 	started   time.Time
 	continues bool // the epoch of a predecessor that has passed its connections on
 	markers   atomic.Uint64
+	access    access.Current
+	stale     chan struct{} // definitions may have changed
 	failure   atomic.Pointer[error]
 	stop      context.CancelFunc
 }
@@ -67,7 +70,7 @@ type Server struct {
 // New takes over connsrv's ends of the rings and listens. Nobody is served before Run.
 func New(o Options) (*Server, error) {
 	c := o.Config
-	s := &Server{options: o, log: o.Log, metrics: o.Metrics, counters: o.Metrics.Tier(shmqueue.TierConn), cluster: o.Cluster, started: time.Now(), bellFd: -1}
+	s := &Server{options: o, log: o.Log, metrics: o.Metrics, counters: o.Metrics.Tier(shmqueue.TierConn), cluster: o.Cluster, started: time.Now(), bellFd: -1, stale: make(chan struct{}, 1)}
 	s.config.Store(c)
 	err := Check(c)
 	if err != nil {

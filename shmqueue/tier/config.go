@@ -59,7 +59,7 @@ type Config struct {
 	RingLogBytes      Bytes `toml:"ring_log_bytes" help:"capacity of the ring logicsrv to persistsrv; a power of two"`
 
 	Listen                string `toml:"listen" help:"address of the native protocol"`
-	AdminListen           string `toml:"admin_listen" help:"address of metrics, health and profiles (HTTP); empty: none"`
+	AdminListen           string `toml:"admin_listen" help:"address of metrics, health, profiles and the management API (HTTP); empty: none"`
 	EventLoops            int    `toml:"event_loops" help:"event loops of connsrv; 0: chosen by the number of processors"`
 	MaxConnections        int    `toml:"max_connections" help:"client connections at most" reload:"yes"`
 	MaxFrameBytes         Bytes  `toml:"max_frame_bytes" help:"largest frame of a client; at most an eighth of ring_request_bytes"`

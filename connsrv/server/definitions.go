@@ -1,0 +1,46 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"github.com/trimq/trimq/connsrv/access"
+	"github.com/trimq/trimq/protocol/admin"
+)
+
+// readAgain is how soon the definitions are asked for once more where that failed.
+const readAgain = time.Second
+
+// Access is who may come in and what they may do. Its table is nil until logicsrv has told.
+func (s *Server) Access() *access.Current { return &s.access }
+
+// changed notes that logicsrv may have other definitions than those that were read last.
+func (s *Server) changed() {
+	select {
+	case s.stale <- struct{}{}:
+	default: // noted already
+	}
+}
+
+// FollowDefinitions keeps the table of Access up to date until ctx ends: it reads the definitions
+// whenever logicsrv has begun or tells of a change.
+func (s *Server) FollowDefinitions(ctx context.Context, read func(context.Context) ([]admin.Definition, error)) {
+	s.changed()
+	var again <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.stale:
+		case <-again:
+		}
+		again = nil
+		all, err := read(ctx)
+		if err != nil {
+			s.log.Debug("definitions could not be read", "err", err)
+			again = time.After(readAgain)
+			continue
+		}
+		s.access.Store(access.NewTable(all))
+	}
+}

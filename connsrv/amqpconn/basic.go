@@ -104,10 +104,16 @@ func (ch *channel) puller(name string, q *admin.QueueInfo) *consumer {
 	return s
 }
 
-// pull asks for one message, and for how many are left.
+// pull asks for one message, and for how many are left. The answers may come in either order.
 func (ch *channel) pull(m *amqp.BasicGet, name string, q *admin.QueueInfo) {
 	s := ch.puller(name, q)
 	var got *ipc.PulledRun
+	left, open := uint64(0), 2
+	answered := func() {
+		if open--; open == 0 {
+			ch.got(m, s, got, left)
+		}
+	}
 	ch.ask(ipc.TypePull, func(head ipc.Head, b []byte) []byte {
 		record := ipc.Pull{Head: head, Sub: s.ID, Queue: s.Index, Max: 1, AutoAck: m.NoAck}
 		return record.Append(b)
@@ -121,13 +127,13 @@ func (ch *channel) pull(m *amqp.BasicGet, name string, q *admin.QueueInfo) {
 			got = &told.Runs[0]
 			ch.conn.lane.Hand(&s.Sub, got.Index, got.First, got.Count)
 		}
+		answered()
 	})
 	ch.describe(admin.KindQueue, []string{q.Name}, func(d *admin.Description, err *errcode.Error) {
-		left := uint64(0)
 		if err == nil && len(d.Queues) > 0 {
 			left = d.Queues[0].Ready
 		}
-		ch.got(m, s, got, left)
+		answered()
 	})
 }
 

@@ -96,11 +96,6 @@ func (c *Conn) sendBatch(s *consumer, run *ipc.PulledRun, most uint32, skipped *
 	}
 	span := &r.Spans[0]
 	count := uint32(min(r.End-run.First, uint64(most)))
-	if isControl(span) {
-		*skipped = append(*skipped, ipc.Range{First: run.First, Count: count})
-		took(run, count)
-		return nil
-	}
 	note := c.noteOf(span)
 	if s.Filter == nil {
 		return c.sendPart(s, span, note, run, count)
@@ -134,9 +129,8 @@ func (ch *channel) askAborted(index, from uint64) {
 		if a.err != nil {
 			return // the index is gone, and its consumers hear of that
 		}
-		if m, err := ipc.DecodeStable(a.payload); ch.conn.undecodable(err) == nil {
-			ch.conn.lane.Told(&m)
-			ch.advance()
+		if ch.conn.undecodable(ch.conn.lane.EndTold(a.payload)) == nil {
+			ch.conn.Drained()
 		}
 	})
 }

@@ -15,7 +15,7 @@ func (c *Conn) Resync(m ipc.Marker, first bool) bool {
 	if first {
 		c.resyncSub, c.resyncReq = 0, 0
 	}
-	return c.tellSubs(m) && c.tellAsks(ipc.TypeWait)
+	return c.tellSubs(m) && c.tellAsks(ipc.TypeWait, ipc.TypeWaitStable)
 }
 
 // AskAgain tells the pulls again that were not answered.
@@ -47,17 +47,17 @@ func (c *Conn) tellSubs(m ipc.Marker) bool {
 	return true
 }
 
-// tellAsks tells the questions of a type again, which logicsrv may have parked; false: the ring is full.
-func (c *Conn) tellAsks(typ ipc.Type) bool {
+// tellAsks tells the questions of some types again, which logicsrv may have parked; false: the ring is full.
+func (c *Conn) tellAsks(types ...ipc.Type) bool {
 	var reqs []uint64
 	for req, a := range c.asks {
-		if a.typ == typ && req > c.resyncReq {
+		if slices.Contains(types, a.typ) && req > c.resyncReq {
 			reqs = append(reqs, req)
 		}
 	}
 	slices.Sort(reqs)
 	for _, req := range reqs {
-		if !c.lane.Put(nil, typ, c.asks[req].encode(c.head(req), c.lane.Scratch())) {
+		if !c.lane.Put(nil, c.asks[req].typ, c.asks[req].encode(c.head(req), c.lane.Scratch())) {
 			return false
 		}
 		c.resyncReq = req

@@ -3,8 +3,6 @@ package amqpconn
 import (
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/amqp"
-	"github.com/trimq/trimq/protocol/batch"
-	"github.com/trimq/trimq/protocol/commitlog"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
 )
@@ -120,8 +118,8 @@ func (c *Conn) byTime(p *admin.PartitionInfo, ms int64) (uint64, error) {
 func (c *Conn) push(s *consumer) {
 	for i := range s.parts {
 		p := &s.parts[i]
-		for !s.Closing && s.given < uint64(s.prefetch) && !c.link.Crowded() {
-			end := c.lane.Ends[p.index]
+		for !s.Closing && s.given < uint64(s.prefetch) && !c.link.Crowded() && !s.channel.asking {
+			end, _ := c.lane.Readable(p.index, p.next)
 			if p.next >= end {
 				c.awaitMore(s, i)
 				break
@@ -148,18 +146,24 @@ func (c *Conn) awaitMore(s *consumer, i int) {
 	}
 	p.waiting = true
 	index, beyond := p.index, p.next
-	c.put(&ask{channel: s.channel, parked: true, sub: s, typ: ipc.TypeWait, encode: func(head ipc.Head, b []byte) []byte {
+	typ, encode := ipc.TypeWait, func(head ipc.Head, b []byte) []byte {
 		m := ipc.Wait{Head: head, Index: index, Beyond: beyond}
 		return m.Append(b)
-	}, then: func(a answer) {
+	}
+	if _, stable := c.lane.Readable(index, beyond); stable {
+		typ, encode = ipc.TypeWaitStable, func(head ipc.Head, b []byte) []byte {
+			m := ipc.WaitStable{Head: head, Index: index, Beyond: beyond, From: beyond}
+			return m.Append(b)
+		}
+	}
+	c.put(&ask{channel: s.channel, parked: true, sub: s, typ: typ, encode: encode, then: func(a answer) {
 		p := &s.parts[i]
 		p.waiting = false
 		if a.err != nil {
 			c.subClosed(&ipc.SubClosed{Sub: s.ID}) // the stream is gone
 			return
 		}
-		if m, err := ipc.DecodeVisible(a.payload); c.undecodable(err) == nil {
-			c.lane.Ends.Raise(m.Index, m.End)
+		if c.undecodable(c.lane.EndTold(a.payload)) == nil {
 			c.push(s)
 		}
 	}})
@@ -187,12 +191,6 @@ func (c *Conn) indexGone(index uint64) {
 			}
 		}
 	}
-}
-
-// isControl tells a batch that holds no messages: the mark of a transaction of Kafka's.
-func isControl(span *commitlog.Span) bool {
-	head := span.Seg.Bytes(span.Off, batch.HeaderSize)
-	return len(head) == batch.HeaderSize && batch.Header(head).Control()
 }
 
 // streamHeader is the header that tells a message's offset in its stream.

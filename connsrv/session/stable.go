@@ -27,6 +27,19 @@ func (l *Lane) ToldVisible(m *ipc.Visible) {
 	l.plain.Raise(m.Index, m.End)
 }
 
+// EndTold takes in the answer to a Wait of either kind.
+func (l *Lane) EndTold(payload []byte) error {
+	if v, err := ipc.DecodeVisible(payload); err == nil {
+		l.ToldVisible(&v)
+		return nil
+	}
+	m, err := ipc.DecodeStable(payload)
+	if err == nil {
+		l.Told(&m)
+	}
+	return err
+}
+
 // forgetEnds forgets the ends of an index that is gone.
 func (l *Lane) forgetEnds(index uint64) {
 	delete(l.Ends, index)

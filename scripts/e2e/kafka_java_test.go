@@ -14,6 +14,9 @@ func TestKafkaJava(t *testing.T) { playJava(t, "java", "Client.java", 8) }
 // The client of Kafka 3.9.
 func TestKafkaJava3(t *testing.T) { playJava(t, "java3", "Client.java", 8) }
 
+// Transactions.
+func TestKafkaJavaTransactions(t *testing.T) { playJava(t, "java", "TxnClient.java", 4) }
+
 // Share groups.
 func TestKafkaJavaShare(t *testing.T) { playJava(t, "java", "ShareClient.java", 3) }
 

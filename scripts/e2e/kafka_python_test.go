@@ -35,7 +35,7 @@ func TestKafkaLibrdkafka(t *testing.T) {
 	cmd := exec.CommandContext(testContext(t), python, filepath.Join("testdata", "kafka", "client.py"), addr)
 	cmd.Env = append(os.Environ(), "PYTHONUNBUFFERED=1")
 	out, err := cmd.CombinedOutput()
-	if err != nil || strings.Count(string(out), "ok") != 9 {
+	if err != nil || strings.Count(string(out), "ok") != 10 {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -89,12 +89,41 @@ def check_admin(admin):
     print("admin ok")
 
 
+def check_transactions(admin):
+    topic = "transactions"
+    producer = Producer({**SERVERS, "transactional.id": "python"})
+    producer.init_transactions(30)
+    for prefix in ["kept", "dropped", "more"]:
+        producer.begin_transaction()
+        for i in range(COUNT):
+            producer.produce(topic, key=f"key {i}", value=f"{prefix} {i}")
+        if prefix == "dropped":
+            producer.flush(30)
+            producer.abort_transaction(30)
+        else:
+            producer.commit_transaction(30)
+    consumer = group(topic, "group-transactions")  # committed messages are librdkafka's default
+    values = [m.value() for m in consume(consumer, 2 * COUNT)]
+    assert not [v for v in values if v.startswith(b"dropped")], "what was aborted came"
+    assert consumer.poll(1.0) is None, "more came"
+    producer.begin_transaction()
+    producer.produce("transactions-to", value="value")
+    positions = consumer.position(consumer.assignment())
+    producer.send_offsets_to_transaction(positions, consumer.consumer_group_metadata(), 30)
+    producer.commit_transaction(30)
+    committed = consumer.committed(positions, timeout=30)
+    assert [p.offset for p in committed] == [p.offset for p in positions], (committed, positions)
+    consumer.close()
+    print("transactions ok")
+
+
 def main():
     admin = AdminClient(SERVERS)
     check_codecs(admin)
     check_group(admin, "eager", **{"partition.assignment.strategy": "range"})
     check_group(admin, "cooperative", **{"partition.assignment.strategy": "cooperative-sticky"})
     check_group(admin, "modern", **{"group.protocol": "consumer"})
+    check_transactions(admin)
     check_admin(admin)
 
 

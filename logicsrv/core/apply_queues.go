@@ -282,6 +282,7 @@ func (c *Core) applySought(e *journal.Sought) error {
 		}
 		// Going back, what is leased or dead stays so, as what is in hand does; and what was not done
 		// with keeps its attempts, its deadline and its weight. What comes back into the queue has none.
+		c.dropDone(k)
 		k.acked.clear()
 		k.settle(k.floor, to.Offset)
 		k.floor = to.Offset

@@ -300,23 +300,49 @@ func (c *Core) seekQueue(m *admin.Seek) (admin.Created, refused) {
 }
 
 // sought makes a cursor that was set to another offset look at everything anew. It is part of
-// apply; what consumers hold they go on holding.
+// apply; what consumers hold they go on holding, and those who have ended until it has come back.
 func (c *Core) sought(k *cursor) {
 	k.taken.clear()
 	k.leases.within(0, noOffset, k.take)
 	k.dead.within(0, noOffset, k.take)
 	for _, list := range [...][]*consumer{k.queue.consumers, k.queue.pullers} {
 		for _, owner := range list {
-			if h := owner.held(k); h != nil && !failpoint.Broken("seek-forgets") {
-				for first, next := range h.runs {
-					if first = max(first, k.floor); first < next {
-						k.take(first, next)
-					}
-				}
-			}
+			k.takeHeld(owner)
 		}
+	}
+	for _, r := range c.returning {
+		k.takeHeld(r.k)
 	}
 	k.scan, k.idle = 0, false
 	c.touch(k.queue)
 	c.overflows(k.queue)
+}
+
+// takeHeld takes what is in somebody's hand.
+func (k *cursor) takeHeld(owner *consumer) {
+	h := owner.held(k)
+	if h == nil || failpoint.Broken("seek-forgets") {
+		return
+	}
+	for first, next := range h.runs {
+		if first = max(first, k.floor); first < next {
+			k.take(first, next)
+		}
+	}
+}
+
+// dropDone takes what is done with out of the hands of those who have ended: it does not come back
+// from there any more, whatever a seek makes of it.
+func (c *Core) dropDone(k *cursor) {
+	for _, r := range c.returning {
+		h := r.k.held(k)
+		if h == nil {
+			continue
+		}
+		var kept offsetSet
+		for first, next := range h.runs {
+			k.pending(first, next, func(first, next uint64) { kept.add(first, next) })
+		}
+		*h = kept
+	}
 }

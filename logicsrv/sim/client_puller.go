@@ -3,6 +3,7 @@
 package sim
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/trimq/trimq/protocol/errcode"
@@ -27,6 +28,7 @@ type puller struct {
 
 	sub     *subscription // in whose hand pulled messages are, on this connection
 	asked   *ipc.Pull     // not answered
+	pulls   int           // asked so far
 	ending  bool          // it shall be answered now
 	handles []handle
 	void    []handle
@@ -98,6 +100,7 @@ func (p *puller) ask(queue uint64) {
 		m.Sub = p.subFor(queue).sub
 	}
 	p.asked, p.ending = m, false
+	p.pulls++
 	p.w.trace("%s pulls %d of queue %d, invisible for %d ms", p.name, m.Max, queue, m.InvisibleMS)
 	p.w.conn.pull(p.conn, m, func(typ ipc.Type, b []byte) {
 		p.asked = nil
@@ -128,6 +131,9 @@ func (p *puller) subFor(queue uint64) *subscription {
 func (p *puller) pulled(m *ipc.Pull, a *ipc.Pulled) {
 	p.w.trace("%s gets %+v", p.name, a)
 	p.w.stats.pulled += len(a.Runs)
+	if a.Lease != 0 {
+		p.w.newSerial(serial{m.Queue, a.Lease}, fmt.Sprintf("pull %d of %s", p.pulls, p.name))
+	}
 	for _, run := range a.Runs {
 		if a.Lease != 0 {
 			p.leased(m, a, &run)

@@ -81,6 +81,7 @@ func (x *transactor) checked(m *ipc.CheckTxn) {
 
 // know makes a transaction one of its own, which another member of its group may have begun.
 func (x *transactor) know(id uint64, key string) *transaction {
+	x.w.newSerial(serial{0, id}, fmt.Sprintf("key %q", key))
 	t := x.w.txns[key]
 	if t == nil {
 		t = &transaction{key: key}

@@ -30,6 +30,7 @@
 //     not the core, judges every turn (judge.go).
 //  11. Of a transaction of a transactional producer all is committed or nothing, in every partition and
 //     group, and once; committed readers see what was committed alone, and never see it go (bank.go).
+//  12. The number that a lease or a transaction was told to have nothing else has, ever after.
 //
 // Half of the histories have a theme (theme.go): queues of random properties, exchanges that come
 // and go, pulls with leases, delays, transactions, subscriptions with filters.

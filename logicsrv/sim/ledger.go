@@ -3,6 +3,8 @@
 package sim
 
 import (
+	"fmt"
+
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/shmqueue"
 )
@@ -30,6 +32,7 @@ type ledger struct {
 	cut        bool                // the power was cut once
 
 	producers map[int64]*producer // by producer id
+	serials   map[serial]string   // numbers of leases and transactions, and what has them
 	cutIDs    map[int64]bool      // producer ids whose last messages were lost in a power cut
 }
 
@@ -37,6 +40,16 @@ type ledger struct {
 type spot struct {
 	queue uint64
 	place
+}
+
+// serial is the number of a lease within its queue; of a transaction, where queue is 0.
+type serial struct{ queue, number uint64 }
+
+func (s serial) String() string {
+	if s.queue == 0 {
+		return fmt.Sprintf("transaction %d", s.number)
+	}
+	return fmt.Sprintf("lease %d of queue %d", s.number, s.queue)
 }
 
 // certainty says how sure it is that a verdict counts.
@@ -61,7 +74,7 @@ type claim struct {
 func newLedger() ledger {
 	return ledger{
 		byCRC: map[uint32]*message{}, txns: map[string]*transaction{}, hand: map[spot]*subscription{}, shared: map[spot]bool{}, done: map[spot]certainty{}, times: map[spot]int{}, seen: map[spot]bool{}, leases: map[spot]leaseClaim{},
-		owners: map[share]*standing{}, producers: map[int64]*producer{}, cutIDs: map[int64]bool{},
+		owners: map[share]*standing{}, producers: map[int64]*producer{}, serials: map[serial]string{}, cutIDs: map[int64]bool{},
 	}
 }
 
@@ -294,6 +307,15 @@ func (w *world) newProducerID(p *producer, id int64, epoch int16) {
 		w.fail("producer id %d epoch %d", id, epoch)
 	}
 	w.producers[id] = p
+}
+
+// newSerial notes the number that something was told to have. Nothing else may ever have it, for who
+// was told may use it whatever has become of the thing: in a power cut as well.
+func (w *world) newSerial(s serial, of string) {
+	if was, told := w.serials[s]; told && was != of {
+		w.fail("%s has %v, which was told to be that of %s", of, s, was)
+	}
+	w.serials[s] = of
 }
 
 // forgot says whether the broker may have lost what it knew of a producer.

@@ -19,7 +19,7 @@ SAMPLES  := $(notdir $(wildcard clients/samples/mq_*))
 PROGRAMS := $(DAEMONS:%=bin/%) bin/mq_server bin/trimq bin/mq_perf $(SAMPLES:%=bin/%)
 
 .NOTPARALLEL:
-.PHONY: all demo drill test unit faults sim e2e points drill-points drill-power soak lint bench bench-broker bench-kafka bench-scenarios bench-pauses fuzz config clean test-franz test-amqp091 kafka-clients amqp-clients FORCE
+.PHONY: all demo drill test unit faults sim e2e points drill-planted drill-points drill-power soak lint bench bench-broker bench-kafka bench-scenarios bench-pauses fuzz config clean test-franz test-amqp091 kafka-clients amqp-clients FORCE
 
 all: $(PROGRAMS)
 
@@ -71,12 +71,16 @@ sim:
 # Real daemons, real sockets, real kills.
 e2e: all
 	@echo "== end to end"
-	@$(GO) run ./scripts/gotest -count=1 -timeout 15m ./scripts/e2e/...
+	@$(GO) run ./scripts/gotest -count=1 -timeout 25m ./scripts/e2e/...
 
 # Daemons die at exact places, other ones every day: as many as fit into the time.
 points: all
 	@echo "== deaths at exact places"
 	@$(GO) run ./scripts/points -time $(POINTSTIME)
+
+# Brokers that break a rule on purpose: the drills' checker has to find out each of them.
+drill-planted: all
+	@TRIMQ_TEST_PLANTED=all $(GO) test -count=1 -timeout 30m -v -run TestPlantedViolations ./scripts/e2e
 
 # Each daemon dies at each of its failpoints.
 drill-points: all

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -118,29 +117,6 @@ func freeKeys() (int, error) {
 		}
 	}
 	return 0, errors.New("no free SysV keys found")
-}
-
-// freeAddresses returns loopback addresses on which nobody listened a moment ago.
-func freeAddresses(n int) ([]string, error) {
-	var list []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		list = append(list, l.Addr().String())
-	}
-	return list, nil
-}
-
-// FreeAddress is a loopback address on which nobody listened a moment ago.
-func FreeAddress() (string, error) {
-	list, err := freeAddresses(1)
-	if err != nil {
-		return "", err
-	}
-	return list[0], nil
 }
 
 // command runs a program of bin/ with our configuration, without the caller's TRIMQ_*.

@@ -12,7 +12,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"sort"
@@ -45,7 +44,7 @@ func play(records int, run, skip, timeout string) (ok bool, err error) {
 		return false, err
 	}
 	defer os.RemoveAll(dir)
-	addr, err := freeAddress()
+	addr, err := broker.FreeAddress()
 	if err != nil {
 		return false, err
 	}
@@ -77,16 +76,6 @@ func play(records int, run, skip, timeout string) (ok bool, err error) {
 	}
 	t.report(os.Stdout)
 	return len(t.by["fail"])+len(t.by[unfinished]) == 0, err
-}
-
-// freeAddress is a loopback address on which nobody listened a moment ago.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 // tally is what became of the tests, by outcome, and what those printed that are not through yet.

@@ -148,6 +148,10 @@ func (m *member) refused(code errcode.Code, text string) {
 			m.w.fail("%s is fenced: %v %s", m.name(), code, text)
 		}
 		m.id = ""
+	case errcode.LimitExceeded:
+		if m.epoch > 0 {
+			m.w.fail("%s, which is a member: %v %s", m.name(), code, text)
+		} // else joins whose answers were lost have filled the group: their sessions end
 	default:
 		m.w.fail("%s: %v %s", m.name(), code, text)
 	}

@@ -15,13 +15,7 @@ func (c *Conn) addPartitions(k *call, m *kmsg.AddPartitionsToTxnRequest) {
 			list = append(list, wanted{m.Topics[i].Topic, number})
 		}
 	}
-	c.addResolved(k, m, list, true)
-}
-
-// addResolved looks the partitions up and adds them. If one of them has gone since the catalogue learned
-// it, it does so once more.
-func (c *Conn) addResolved(k *call, m *kmsg.AddPartitionsToTxnRequest, list []wanted, first bool) {
-	c.resolve(k, list, func(error) {
+	c.askResolved(k, list, func(done func(error)) {
 		record := ipc.TxnAdd{Txnal: ipc.Txnal{ID: m.TransactionalID, ProducerID: m.ProducerID, Epoch: m.ProducerEpoch}}
 		for _, w := range list {
 			index, ok := c.loop.topics.byName[w.name].index(w.number)
@@ -40,16 +34,9 @@ func (c *Conn) addResolved(k *call, m *kmsg.AddPartitionsToTxnRequest, list []wa
 			return record.Append(b)
 		}, func(a answer) {
 			_, err := decoded(c, a, ipc.DecodeDone)
-			if is(err, errcode.UnknownIndex) && first {
-				for _, w := range list {
-					c.loop.topics.forgetName(w.name)
-				}
-				c.addResolved(k, m, list, false)
-				return
-			}
-			c.finish(k, c.added(m, fencedCode(err, m.Version >= 2)))
+			done(err)
 		})
-	})
+	}, func(err error) { c.finish(k, c.added(m, fencedCode(err, m.Version >= 2))) })
 }
 
 // added makes the response: a code for all partitions, but for those that are not there.

@@ -30,36 +30,22 @@ func (c *Conn) offsetCommit(k *call, m *kmsg.OffsetCommitRequest) {
 		}
 		resp.Topics = append(resp.Topics, t)
 	}
-	c.commitResolved(k, m, resp, list, true)
-}
-
-// commitResolved looks the partitions up and commits. If one of them has gone since the catalogue
-// learned it, it does so once more.
-func (c *Conn) commitResolved(k *call, m *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, list []wanted, first bool) {
-	c.resolve(k, list, func(error) {
-		offsets := c.commits(m, resp)
-		if len(offsets) == 0 {
-			c.finish(k, resp)
+	c.askResolved(k, list, func(done func(error)) {
+		if offsets := c.commits(m, resp); len(offsets) > 0 {
+			c.commit(k, m, offsets, done)
 			return
 		}
-		c.commit(k, m, offsets, func(err error) {
-			if is(err, errcode.UnknownIndex) && first {
-				for _, w := range list {
-					c.loop.topics.forgetName(w.name)
-				}
-				c.commitResolved(k, m, resp, list, false)
-				return
-			}
-			code := groupCode(m.Group, err)
-			for i := range resp.Topics {
-				for j := range resp.Topics[i].Partitions {
-					if p := &resp.Topics[i].Partitions[j]; p.ErrorCode == codeNone {
-						p.ErrorCode = code
-					}
+		c.finish(k, resp)
+	}, func(err error) {
+		code := groupCode(m.Group, err)
+		for i := range resp.Topics {
+			for j := range resp.Topics[i].Partitions {
+				if p := &resp.Topics[i].Partitions[j]; p.ErrorCode == codeNone {
+					p.ErrorCode = code
 				}
 			}
-			c.finish(k, resp)
-		})
+		}
+		c.finish(k, resp)
 	})
 }
 

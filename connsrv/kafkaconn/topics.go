@@ -112,6 +112,23 @@ func (c *Conn) resolve(k *call, list []wanted, then func(error)) {
 	c.lookUp(k, names, then)
 }
 
+// askResolved looks the partitions of a request up and has logicsrv asked about them; done learns what came of it. If one
+// of them has gone since the catalogue learned it, all that is done once more.
+func (c *Conn) askResolved(k *call, list []wanted, ask func(done func(error)), done func(error)) {
+	c.resolve(k, list, func(error) {
+		ask(func(err error) {
+			if !is(err, errcode.UnknownIndex) {
+				done(err)
+				return
+			}
+			for _, w := range list {
+				c.loop.topics.forgetName(w.name)
+			}
+			c.resolve(k, list, func(error) { ask(done) })
+		})
+	})
+}
+
 // createTopic creates a topic. Errors are those of logicsrv.
 func (c *Conn) createTopic(k *call, m admin.CreateTopic, then func(error)) {
 	c.admin(k, admin.CmdCreateTopic, &m, func(reply []byte, err error) {

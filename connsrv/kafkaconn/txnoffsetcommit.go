@@ -3,7 +3,6 @@ package kafkaconn
 import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
 )
 
@@ -23,12 +22,7 @@ func (c *Conn) txnOffsetCommit(k *call, m *kmsg.TxnOffsetCommitRequest) {
 		}
 		resp.Topics = append(resp.Topics, t)
 	}
-	c.holdResolved(k, m, resp, list, true)
-}
-
-// holdResolved looks the partitions up and has their positions held, twice if need be, as commitResolved.
-func (c *Conn) holdResolved(k *call, m *kmsg.TxnOffsetCommitRequest, resp *kmsg.TxnOffsetCommitResponse, list []wanted, first bool) {
-	c.resolve(k, list, func(error) {
+	c.askResolved(k, list, func(done func(error)) {
 		offsets := c.heldOffsets(m, resp)
 		if len(offsets) == 0 {
 			c.finish(k, resp)
@@ -45,16 +39,9 @@ func (c *Conn) holdResolved(k *call, m *kmsg.TxnOffsetCommitRequest, resp *kmsg.
 			return record.Append(b)
 		}, func(a answer) {
 			_, err := decoded(c, a, ipc.DecodeDone)
-			if is(err, errcode.UnknownIndex) && first {
-				for _, w := range list {
-					c.loop.topics.forgetName(w.name)
-				}
-				c.holdResolved(k, m, resp, list, false)
-				return
-			}
-			c.finish(k, heldResponse(m, resp, err))
+			done(err)
 		})
-	})
+	}, func(err error) { c.finish(k, heldResponse(m, resp, err)) })
 }
 
 // heldOffsets lists the positions that can be held, and says of the others why they cannot.

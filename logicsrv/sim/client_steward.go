@@ -100,7 +100,7 @@ func (s *steward) seekable() *admin.QueueInfo {
 // sought: a seek is decided. All from an offset on may be given out again. What was passed over in a hand comes back in
 // that hand, but for a restart of logicsrv in between, when it is in two.
 func (w *world) sought(queue uint64, to admin.SeekTo) {
-	w.setBack[givenKey{queue, to.Index}] = true
+	w.underWay.sought(queue, to)
 	again := func(at spot) bool { return at.queue == queue && at.index == to.Index && at.base >= to.Offset }
 	for at := range w.hand {
 		if again(at) {

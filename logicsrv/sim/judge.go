@@ -56,6 +56,7 @@ func (w *world) turned(t *shell.Turn) {
 	}
 	s.Term, s.Nonce, s.LSN, s.NowMS, s.Written, s.Synced, s.Entry = t.Term, t.Nonce, t.LSN, t.NowMS, t.Written, t.Synced, t.Entry
 	w.traceTurn(t)
+	w.must(w.underWay.sent(t.Outputs), "decode a delivery")
 	w.noteDecided(t)
 	w.model.Turn(s)
 }

@@ -15,14 +15,14 @@ type ledger struct {
 	messages []*message // by id-1
 	byCRC    map[uint32]*message
 	// claims are acknowledgements and visible ends that the log must bear out.
-	claims  []claim
-	hand    map[spot]*subscription // held by a live consumer
-	shared  map[spot]bool          // perhaps by two
-	setBack map[givenKey]bool      // indexes of queues that were set back once
-	done    map[spot]certainty     // acknowledged or rejected by a consumer
-	times   map[spot]int           // deliveries seen
-	seen    map[spot]bool          // given to somebody, and not sought back since
-	leases  map[spot]leaseClaim    // pulled, and nobody's until a time
+	claims   []claim
+	hand     map[spot]*subscription // held by a live consumer
+	shared   map[spot]bool          // perhaps by two
+	done     map[spot]certainty     // acknowledged or rejected by a consumer
+	times    map[spot]int           // deliveries seen
+	seen     map[spot]bool          // given to somebody, and not sought back since
+	leases   map[spot]leaseClaim    // pulled, and nobody's until a time
+	underWay underWay
 
 	txns map[string]*transaction // by key: a producer group's are all its members'
 
@@ -74,7 +74,7 @@ type claim struct {
 
 func newLedger() ledger {
 	return ledger{
-		byCRC: map[uint32]*message{}, txns: map[string]*transaction{}, hand: map[spot]*subscription{}, shared: map[spot]bool{}, setBack: map[givenKey]bool{}, done: map[spot]certainty{}, times: map[spot]int{}, seen: map[spot]bool{}, leases: map[spot]leaseClaim{},
+		byCRC: map[uint32]*message{}, txns: map[string]*transaction{}, hand: map[spot]*subscription{}, shared: map[spot]bool{}, underWay: newUnderWay(), done: map[spot]certainty{}, times: map[spot]int{}, seen: map[spot]bool{}, leases: map[spot]leaseClaim{},
 		owners: map[share]*standing{}, producers: map[int64]*producer{}, serials: map[serial]string{}, cutIDs: map[int64]bool{},
 	}
 }
@@ -194,8 +194,13 @@ func (w *world) delivered(s *subscription, d *ipc.Deliver) {
 	if d.Count == 0 {
 		w.fail("%s of queue %d is handed no messages of index %d", s.owner.side().name, s.queue, d.Index)
 	}
+	again := w.underWay.arrived(s.queue, d)
 	for o := d.First; o < d.First+uint64(d.Count); o++ {
 		w.handed(s, place{d.Index, o}, d.Attempts)
+		if at := (spot{s.queue, place{d.Index, o}}); o >= again {
+			w.shared[at] = true
+			delete(w.seen, at)
+		}
 	}
 	if s.delivered > s.limit {
 		w.fail("%s has been handed %d messages with credit for %d", s.owner.side().name, s.delivered, s.limit)
@@ -218,23 +223,21 @@ func (w *world) handed(s *subscription, p place, attempts uint16) {
 	s.hold(p)
 }
 
-// unseen fails if a message is told to be a new one and was given to somebody before. A queue that is set back
-// begins anew, and what was on its way then arrives later.
+// unseen fails if a message is told to be a new one and was given to somebody before.
 func (w *world) unseen(at spot, name string, attempts uint16) {
-	if w.seen[at] && attempts == 0 && !w.setBack[givenKey{at.queue, at.index}] {
+	if w.seen[at] && attempts == 0 {
 		w.fail("offset %d of index %d is given to %s as one that nobody has seen", at.base, at.index, name)
 	}
 	w.seen[at] = true
 }
 
-// free fails if a message must not be given to anybody. Where a queue was set back, what was on its way then
-// may be acknowledged when it is on its way again already: the second one arrives before the acknowledgement is
-// confirmed.
+// free fails if a message must not be given to anybody. Of one that was given out twice, for its queue was set
+// back, a verdict may count for both until it is confirmed.
 func (w *world) free(at spot, name string) {
 	if holder := w.hand[at]; holder != nil && !w.shared[at] {
 		w.fail("offset %d of index %d is given to %s while %s has it in hand", at.base, at.index, name, holder.owner.side().name)
 	}
-	if d := w.done[at]; d == confirmed || d == taken && !w.setBack[givenKey{at.queue, at.index}] {
+	if d := w.done[at]; d == confirmed || d == taken && !w.shared[at] {
 		w.fail("offset %d of index %d is given to %s after its ack", at.base, at.index, name)
 	}
 	if l, ok := w.leases[at]; ok && w.now < l.untilMS {

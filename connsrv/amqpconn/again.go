@@ -63,5 +63,6 @@ func (c *Conn) putSingle(x *run, rec *batch.Record, n uint64, single bool) {
 	b := make([]byte, size+len(y.sealed))
 	y.encode(&record, c.head(c.lane.Req()), b, size)
 	c.lane.PutLater(ipc.TypePublish, b)
+	c.loop.settled(y)
 	c.sent(y, &record, len(b))
 }

@@ -371,7 +371,7 @@ func TestPassEveryField(t *testing.T) {
 		{nil, []any{tx.tx}},
 		{nil, []any{tx.tx.verdicts[0], tx.tx.pledged[0]}[:1]},
 		{nil, []any{c.sends[1<<8]}},
-		{[]string{"listed"}, []any{*c.run}},
+		{[]string{"listed", "own"}, []any{*c.run}},
 	} {
 		for _, fault := range passtest.Unset(x.not, x.samples...) {
 			t.Error(fault)

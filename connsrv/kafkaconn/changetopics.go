@@ -43,6 +43,9 @@ func (c *Conn) deleteNamed(k *call, resp *kmsg.DeleteTopicsResponse) {
 			t.Topic = &known.name
 		} else if known := c.loop.topics.byName[*t.Topic]; known != nil {
 			t.TopicID = known.id
+		} else if !validTopic(*t.Topic) {
+			t.ErrorCode = codeUnknownTopic
+			continue
 		}
 		all.begin()
 		c.admin(k, admin.CmdDeleteTopic, &admin.Delete{Name: *t.Topic}, func(_ []byte, err error) {

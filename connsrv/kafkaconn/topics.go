@@ -65,13 +65,18 @@ func lastName(d *admin.Description) string {
 	return ""
 }
 
-// describeTopics asks for topics by name, or for all where there are no names, and learns them.
+// describeTopics asks for topics by name, or for all where there are no names, and learns them; those of
+// other vhosts, whose whole names no topic of Kafka's clients can have, do not exist here.
 // then gets them as they are now, in order of name.
 func (c *Conn) describeTopics(k *call, names []string, then func([]admin.TopicInfo, error)) {
 	var list []admin.TopicInfo
 	c.describe(k, admin.Describe{Kind: admin.KindTopic, Names: names}, func(d *admin.Description) {
 		for i := range d.Topics {
 			t := &d.Topics[i]
+			if !validTopic(t.Name) {
+				continue
+			}
+			list = append(list, *t)
 			c.loop.topics.learn(t)
 			for _, p := range t.Partitions {
 				c.loop.Lane.Ends.Raise(p.Index, p.Visible)
@@ -80,7 +85,6 @@ func (c *Conn) describeTopics(k *call, names []string, then func([]admin.TopicIn
 		for _, name := range d.Missing {
 			c.loop.topics.forgetName(name)
 		}
-		list = append(list, d.Topics...)
 	}, func(err error) { then(list, err) })
 }
 

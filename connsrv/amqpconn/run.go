@@ -187,6 +187,7 @@ func (c *Conn) putRun(x *run) bool {
 	slot.Publish()
 	if x.channel.mode == modeConfirm {
 		x.channel.confirms.add(x.first, record.Batch.Count)
+		c.lane.Counters.Add(shmqueue.ConnAwaitConfirm, uint64(record.Batch.Count))
 	}
 	c.sent(x, &record, n)
 	return true

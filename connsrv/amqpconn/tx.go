@@ -6,6 +6,7 @@ import (
 	"github.com/trimq/trimq/protocol/amqp"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/shmqueue"
 )
 
 // Class tx. What is published is part of a transaction of logicsrv's; verdicts wait here until it is
@@ -15,6 +16,7 @@ import (
 type transaction struct {
 	number   uint64 // logicsrv's; 0: there is none
 	verdicts []verdictOn
+	pushed   int // of what they are about, what consumers were given: it counts until the commit
 }
 
 // verdictOn is a verdict that waits for the commit.
@@ -84,6 +86,7 @@ func (ch *channel) ended(m amqp.Method, record *ipc.EndTxn, verdicts, later []ve
 		return
 	}
 	done := amqp.Arguments(&amqp.TxRollbackOk{})
+	ch.tx.pushed = 0
 	if record.Commit {
 		done = &amqp.TxCommitOk{}
 		c.redeem(record.Verdicts)
@@ -100,6 +103,7 @@ func (ch *channel) ended(m amqp.Method, record *ipc.EndTxn, verdicts, later []ve
 		ch.unacked.restore(back)
 	}
 	ch.begin(m, done)
+	ch.advance()
 }
 
 // pledge moves what verdicts are about out of the hands that it is in, until the commit is answered.
@@ -126,6 +130,9 @@ func (c *Conn) redeem(verdicts []ipc.TxnVerdict) {
 		s := c.sub(v.Sub)
 		if s == nil || s.Index != v.Queue {
 			continue
+		}
+		if v.Verdict == ipc.VerdictAck {
+			c.lane.Counters.Add(shmqueue.ConnAcknowledged, uint64(v.Range.Count))
 		}
 		s.Pledged.Take(c.lane.Ranges(), v.Index, v.Range)
 		if s.Limit != unlimited {

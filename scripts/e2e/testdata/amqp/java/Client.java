@@ -306,5 +306,6 @@ public class Client {
       e.printStackTrace();
       System.exit(1);
     }
+    System.exit(0);
   }
 }

@@ -124,6 +124,9 @@ func (c *Core) decidePull() {
 // asked for after they were published gets them: it waits for the disk, as little as that is. Those
 // of topics are left out, of which it may be long before they count.
 func (p *pull) comes() bool {
+	if failpoint.Broken("pull-overtakes") {
+		return false
+	}
 	return slices.ContainsFunc(p.queue.cursors, func(k *cursor) bool {
 		return k.ix.cursor == k && k.ix.visible < k.ix.next && (p.indexes == nil || listed(p.indexes, k.ix.id))
 	})

@@ -19,7 +19,7 @@ SAMPLES  := $(notdir $(wildcard clients/samples/mq_*))
 PROGRAMS := $(DAEMONS:%=bin/%) bin/mq_server bin/trimq bin/mq_perf $(SAMPLES:%=bin/%)
 
 .NOTPARALLEL:
-.PHONY: all demo drill test unit faults sim e2e points drill-planted drill-points drill-power soak lint bench bench-broker bench-kafka bench-scenarios bench-pauses fuzz config clean test-franz test-amqp091 kafka-clients amqp-clients FORCE
+.PHONY: all demo drill test unit faults sim e2e points drill-planted drill-points drill-power soak lint bench bench-broker bench-kafka bench-amqp bench-scenarios bench-pauses fuzz config clean test-franz test-amqp091 kafka-clients amqp-clients FORCE
 
 all: $(PROGRAMS)
 
@@ -136,6 +136,10 @@ bench-broker: all
 # Apache Kafka and TriMQ over Kafka's protocol, turn by turn; see the script for what it needs.
 bench-kafka: all
 	@scripts/bench/kafka.sh
+
+# RabbitMQ and TriMQ over AMQP 0-9-1, likewise.
+bench-amqp: all
+	@scripts/bench/amqp.sh
 
 # Healthy subscribers and sick ones, many topics, backlogs: what went through, how late, at what cost.
 bench-scenarios: all

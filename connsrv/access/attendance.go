@@ -45,6 +45,13 @@ func (a *Attendance) Enter(t *Table, user, vhost string) *Full {
 	return nil
 }
 
+// Return counts a connection that was let in before connsrv's program was replaced, with its channels.
+func (a *Attendance) Return(user, vhost string, channels int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.change(user, vhost, 1, int64(channels))
+}
+
 // Leave takes a connection out of account, with the channels that it has.
 func (a *Attendance) Leave(user, vhost string, channels int) {
 	a.mu.Lock()

@@ -27,7 +27,8 @@ type Settings struct {
 type Loop struct {
 	Lane *session.Lane
 
-	runs []*run // free ones
+	runs     []*run          // free ones
+	builders []batch.Builder // free ones
 	// byHeaders are the exchanges, by their whole names, behind which headers are looked at. One that is
 	// not in it is found out: logicsrv refuses what has to have its headers and has none.
 	byHeaders map[string]bool

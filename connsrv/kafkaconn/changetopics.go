@@ -3,6 +3,7 @@ package kafkaconn
 import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
 )
@@ -47,6 +48,10 @@ func (c *Conn) deleteNamed(k *call, resp *kmsg.DeleteTopicsResponse) {
 			t.ErrorCode = codeUnknownTopic
 			continue
 		}
+		if !c.may(access.Configure, *t.Topic) {
+			t.ErrorCode = codeTopicDenied
+			continue
+		}
 		all.begin()
 		c.admin(k, admin.CmdDeleteTopic, &admin.Delete{Name: *t.Topic}, func(_ []byte, err error) {
 			if t.ErrorCode, t.ErrorMessage = codeOf(err), textOf(err); err == nil {
@@ -76,6 +81,10 @@ func (c *Conn) createPartitions(k *call, m *kmsg.CreatePartitionsRequest) {
 		all := newTally(func() { c.finish(k, resp) })
 		for i := range resp.Topics {
 			t := &resp.Topics[i]
+			if !c.may(access.Configure, t.Topic) {
+				t.ErrorCode = codeTopicDenied
+				continue
+			}
 			err := c.checkGrowth(&m.Topics[i])
 			if t.ErrorCode, t.ErrorMessage = topicCode(err), textOf(err); err != nil || m.ValidateOnly {
 				continue

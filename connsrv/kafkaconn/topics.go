@@ -61,6 +61,8 @@ func lastName(d *admin.Description) string {
 		return d.Producers[len(d.Producers)-1].Topic
 	case len(d.Queues) > 0:
 		return d.Queues[len(d.Queues)-1].Name
+	case len(d.Definitions) > 0:
+		return d.Definitions[len(d.Definitions)-1].Identity()
 	case len(d.Configs) > 0:
 		return d.Configs[len(d.Configs)-1].Group
 	}

@@ -12,7 +12,13 @@ import (
 
 // UserOf is a user. Limits are not in its definition.
 func UserOf(d *admin.Definition) User {
-	return User{Name: d.Name, PasswordHash: d.Text("password_hash"), HashingAlgorithm: d.Text("hashing_algorithm"), Tags: ParseTags(d.Text("tags"))}
+	u := User{Name: d.Name, PasswordHash: d.Text("password_hash"), HashingAlgorithm: d.Text("hashing_algorithm"), Tags: ParseTags(d.Text("tags"))}
+	for _, v := range d.Values {
+		if scramHashes[v.Key] != nil {
+			u.Scram = append(u.Scram, v)
+		}
+	}
+	return u
 }
 
 // VHostOf is a vhost.

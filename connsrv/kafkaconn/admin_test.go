@@ -2,6 +2,7 @@ package kafkaconn
 
 import (
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -161,7 +162,7 @@ func TestDescribeConfigs(t *testing.T) {
 			names []string
 		}{
 			{kmsg.ConfigResourceTypeTopic, "a", nil}, {kmsg.ConfigResourceTypeTopic, "a", []string{"retention.ms", "none"}}, {kmsg.ConfigResourceTypeTopic, "none", nil},
-			{kmsg.ConfigResourceTypeTopic, "a/b", nil}, {kmsg.ConfigResourceTypeBroker, "0", nil}, {kmsg.ConfigResourceTypeBroker, "7", nil},
+			{kmsg.ConfigResourceTypeTopic, "a/b", nil}, {kmsg.ConfigResourceTypeBroker, strconv.Itoa(nodeID), nil}, {kmsg.ConfigResourceTypeBroker, "7", nil},
 		} {
 			ask := kmsg.NewDescribeConfigsRequestResource()
 			ask.ResourceType, ask.ResourceName, ask.ConfigNames = r.kind, r.name, r.names

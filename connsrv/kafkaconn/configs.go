@@ -142,7 +142,7 @@ func (c *Conn) describedResource(
 	case ask.ResourceType == kmsg.ConfigResourceTypeTopic:
 		r.ErrorCode = codeInvalidTopic
 	default:
-		r.ErrorCode, r.ErrorMessage = codeInvalidRequest, kmsg.StringPtr("topics and broker 0 have a configuration")
+		r.ErrorCode, r.ErrorMessage = codeInvalidRequest, kmsg.StringPtr(fmt.Sprintf("topics and broker %d have a configuration", nodeID))
 	}
 	return r
 }

@@ -38,7 +38,7 @@ var brokerConfigs = []brokerConfig{
 	}, true},
 	{"auto.create.topics.enable", kmsg.ConfigTypeBoolean, func(c *Conn) string { return strconv.FormatBool(c.settings.AutoCreate) }, true},
 	{"broker.id", kmsg.ConfigTypeInt, fixed(strconv.Itoa(nodeID)), true},
-	{"compression.type", kmsg.ConfigTypeString, asTopics("compression.type"), false},
+	{"compression.type", kmsg.ConfigTypeString, asTopics(topicconf.CompressionType), false},
 	{"default.replication.factor", kmsg.ConfigTypeInt, fixed("1"), false},
 	{"delete.topic.enable", kmsg.ConfigTypeBoolean, fixed("true"), false},
 	{"log.cleanup.policy", kmsg.ConfigTypeList, asTopics(topicconf.CleanupPolicy), false},

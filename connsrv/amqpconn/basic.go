@@ -157,8 +157,20 @@ func (ch *channel) got(m *amqp.BasicGet, s *consumer, run *ipc.PulledRun, left u
 	var skipped []ipc.Range
 	index, offset := run.Index, run.First
 	err := c.sendBatch(s, run, 1, &skipped)
+	unknownFrom := s.getting.unknownFrom
 	s.getting = nil
 	switch {
+	case err == nil && unknownFrom != nil:
+		ch.ask(ipc.TypeWaitStable, abortedIn(index, *unknownFrom), func(a answer) {
+			if a.err == nil {
+				a.err = c.undecodable(c.lane.EndTold(a.payload))
+			}
+			if a.err != nil {
+				ch.getFailed(m, s.name, a.err)
+				return
+			}
+			ch.got(m, s, run, left)
+		})
 	case err != nil:
 		c.settings.Log.Error("a message cannot be delivered", "index", index, "offset", offset, "err", err)
 		ch.fail(m.Method(), wrong(amqp.InternalError, "a message of %s cannot be read", c.of("queue", s.name)))
@@ -172,6 +184,7 @@ func (ch *channel) got(m *amqp.BasicGet, s *consumer, run *ipc.PulledRun, left u
 
 // getting says that a message answers basic.get.
 type getting struct {
-	noAck bool
-	left  uint64
+	noAck       bool
+	left        uint64
+	unknownFrom *uint64 // it was not sent: from here on it is not known what was aborted
 }

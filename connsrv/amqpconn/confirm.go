@@ -108,6 +108,9 @@ func (c *Conn) published(typ ipc.Type, req uint64, payload []byte) {
 	}
 	c.confirm(&s, taken)
 	c.loop.recycle(s.run)
+	if s.channel.sending == 0 {
+		s.channel.sorting = false
+	}
 	if c.short || c.held && s.channel.sending == 0 {
 		c.short = false
 		c.resume()

@@ -244,3 +244,35 @@ func TestHeartbeats(t *testing.T) {
 		t.Error("the link of who sends no heartbeats is open")
 	}
 }
+
+// Where it turns out that headers are looked at, what comes next does not overtake what is published again.
+func TestPublishedAgainInOrder(t *testing.T) {
+	r := newRig(t)
+	r.open()
+	p := amqp.Properties{Flags: amqp.HasHeaders, Headers: amqp.Table(nil).Add("format", amqp.String("pdf"))}
+	send := func(key string) {
+		r.feed(publish(nil, &amqp.BasicPublish{Exchange: []byte("amq.headers"), RoutingKey: []byte(key)}, &p, nil))
+	}
+	send("a")
+	send("b")
+	list, _ := r.publishes()
+	refuse := func(m ipc.Publish) {
+		refusal := ipc.Error{Head: m.Head, Code: uint16(errcode.NeedHeaders)}
+		r.conn.Reply(ipc.TypeError, refusal.Append(nil))
+	}
+	refuse(list[0])
+	send("c")
+	refuse(list[1])
+	var keys []string
+	for list, _ = r.publishes(); len(list) > 0; list, _ = r.publishes() {
+		for _, m := range list {
+			keys = append(keys, m.RoutingKey)
+			done := ipc.Published{Head: m.Head, Queues: 1}
+			r.conn.Reply(ipc.TypePublished, done.Append(nil))
+			r.feed(nil)
+		}
+	}
+	if !slices.Equal(keys, []string{"a", "b", "c"}) {
+		t.Errorf("published in the order %v", keys)
+	}
+}

@@ -85,6 +85,10 @@ func (c *Conn) sendBatch(s *consumer, run *ipc.PulledRun, most uint32, skipped *
 	switch fate, err := c.lane.Fate(r, run.Index); {
 	case err != nil:
 		return err
+	case fate == session.FateUnknown && s.getting != nil:
+		from := r.Base
+		s.getting.unknownFrom = &from
+		return nil
 	case fate == session.FateUnknown:
 		s.channel.askAborted(run.Index, r.Base)
 		return nil
@@ -118,13 +122,12 @@ func (c *Conn) sendBatch(s *consumer, run *ipc.PulledRun, most uint32, skipped *
 	return nil
 }
 
-// askAborted has the channel's line wait until it is known what was aborted in an index from an offset on.
+// askAborted has the channel's line wait until it is known what was aborted in an index from an offset
+// on. No method asks that: behind a hand-over the line asks again.
 func (ch *channel) askAborted(index, from uint64) {
 	ch.asking = true
-	ch.ask(ipc.TypeWaitStable, func(head ipc.Head, b []byte) []byte {
-		m := ipc.WaitStable{Head: head, Index: index, Beyond: ipc.WaitNow, From: from}
-		return m.Append(b)
-	}, func(a answer) {
+	ch.busy++
+	ch.conn.put(&ask{channel: ch, typ: ipc.TypeWaitStable, encode: abortedIn(index, from), then: func(a answer) {
 		ch.asking = false
 		if a.err != nil {
 			return // the index is gone, and its consumers hear of that
@@ -132,7 +135,15 @@ func (ch *channel) askAborted(index, from uint64) {
 		if ch.conn.undecodable(ch.conn.lane.EndTold(a.payload)) == nil {
 			ch.conn.Drained()
 		}
-	})
+	}})
+}
+
+// abortedIn asks what was aborted in an index from an offset on.
+func abortedIn(index, from uint64) func(head ipc.Head, b []byte) []byte {
+	return func(head ipc.Head, b []byte) []byte {
+		m := ipc.WaitStable{Head: head, Index: index, Beyond: ipc.WaitNow, From: from}
+		return m.Append(b)
+	}
 }
 
 // skipGone skips what lies below the start of its index: retention has removed it from the topic, or

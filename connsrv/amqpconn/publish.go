@@ -51,6 +51,9 @@ func (ch *channel) publish(args []byte) (done bool) {
 		return false
 	case c.draining:
 		return false
+	case ch.sorting && ch.sending > 0:
+		c.held = true
+		return false
 	case m.Immediate:
 		ch.fail(m.Method(), wrong(amqp.NotImplemented, "immediate=true"))
 		return true

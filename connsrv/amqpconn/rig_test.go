@@ -45,6 +45,7 @@ func (l *fakeLink) Close()               { l.closed = true }
 // rig is a room on a ring in plain memory.
 type rig struct {
 	tb   testing.TB
+	dir  string // of the log
 	conn *Conn
 	lane *session.Lane
 	link *fakeLink
@@ -68,14 +69,15 @@ func newRig(tb testing.TB) *rig {
 	must(tb, err)
 	in, err := ring.Consumer()
 	must(tb, err)
-	view, err := commitlog.OpenView(tb.TempDir())
+	dir := tb.TempDir()
+	view, err := commitlog.OpenView(dir)
 	must(tb, err)
 	tb.Cleanup(func() { _ = view.Close() })
 	lane := session.NewLane(&session.Rings{
 		Requests: producer, Capacity: rigCapacity, MaxRecord: ring.MaxRecord(), MaxBatch: 100 << 10, Bell: ring.Bell(),
 		Status: ring.Word(shmqueue.WordStatus), View: view, Counters: shmqueue.HeapMetrics().Tier(shmqueue.TierConn), Loops: 1,
 	}, 0)
-	r := &rig{tb: tb, lane: lane, in: in, access: users(tb)}
+	r := &rig{tb: tb, dir: dir, lane: lane, in: in, access: users(tb)}
 	r.connect()
 	return r
 }

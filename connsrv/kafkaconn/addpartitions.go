@@ -39,7 +39,7 @@ func (c *Conn) addPartitions(k *call, m *kmsg.AddPartitionsToTxnRequest) {
 	}, func(err error) { c.finish(k, c.added(m, fencedCode(err, m.Version >= 2))) })
 }
 
-// added makes the response: a code for all partitions, but for those that are not there.
+// added makes the response: a code for all partitions. Where none is added because some are not there, those say so.
 func (c *Conn) added(m *kmsg.AddPartitionsToTxnRequest, code int16) *kmsg.AddPartitionsToTxnResponse {
 	resp := kmsg.NewPtrAddPartitionsToTxnResponse()
 	for i := range m.Topics {
@@ -48,7 +48,7 @@ func (c *Conn) added(m *kmsg.AddPartitionsToTxnRequest, code int16) *kmsg.AddPar
 		for _, number := range m.Topics[i].Partitions {
 			p := kmsg.NewAddPartitionsToTxnResponseTopicPartition()
 			p.Partition, p.ErrorCode = number, code
-			if _, ok := c.loop.topics.byName[t.Topic].index(number); !ok {
+			if _, ok := c.loop.topics.byName[t.Topic].index(number); !ok && code == codeNotAttempted {
 				p.ErrorCode = codeUnknownTopic
 			}
 			t.Partitions = append(t.Partitions, p)

@@ -43,8 +43,9 @@ type Conn struct {
 
 	patterns  map[string]*pattern // of members of modern groups
 	shares    map[shareKey]*shareSession
-	resyncReq uint64     // all that is parked below is told
-	recalled  []recalled // answers from before a hand-over that are to be looked at again
+	fetches   []*fetchSession // the one that was used longest ago first
+	resyncReq uint64          // all that is parked below is told
+	recalled  []recalled      // answers from before a hand-over that are to be looked at again
 }
 
 var _ session.Protocol = (*Conn)(nil)

@@ -13,6 +13,8 @@ const (
 	codeOffsetOutOfRange     = 1
 	codeCorruptMessage       = 2
 	codeUnknownTopic         = 3 // or partition
+	codeLeaderNotAvailable   = 5
+	codeNotLeader            = 6 // or follower: ask again
 	codeRequestTimedOut      = 7
 	codeMessageTooLarge      = 10
 	codeCoordinatorLoading   = 14
@@ -44,6 +46,7 @@ const (
 	codeNonEmptyGroup        = 68
 	codeGroupNotFound        = 69
 	codeFetchSessionNotFound = 70
+	codeInvalidFetchEpoch    = 71
 	codeUnknownLeaderEpoch   = 75
 	codeUnsupportedCodec     = 76
 	codeMemberIDRequired     = 79
@@ -54,6 +57,7 @@ const (
 	codeProducerFenced       = 90
 	codeUnknownTopicID       = 100
 	codeTxnIDNotFound        = 105
+	codeFetchSessionTopicID  = 106 // a session that names topics otherwise
 	codeFencedMemberEpoch    = 110
 	codeUnreleasedInstanceID = 111
 	codeUnsupportedAssignor  = 112

@@ -52,17 +52,21 @@ type Loop struct {
 	Lane     *session.Lane
 	topics   catalogue
 	readings []session.Reading // of the fetch that is being answered
+	starts   map[uint64]uint64 // of partitions' logs, as transactions have told them last
 }
 
 // NewLoop makes it for a lane.
 func NewLoop(lane *session.Lane) *Loop {
-	l := &Loop{Lane: lane}
+	l := &Loop{Lane: lane, starts: map[uint64]uint64{}}
 	l.topics.clear()
 	return l
 }
 
 // IndexGone forgets the topic of an index that was deleted.
-func (l *Loop) IndexGone(index uint64) { l.topics.forgetIndex(index) }
+func (l *Loop) IndexGone(index uint64) {
+	l.topics.forgetIndex(index)
+	delete(l.starts, index)
+}
 
 // TopicChanged forgets a topic whose configuration is another now.
 func (l *Loop) TopicChanged(name string) { l.topics.forgetName(name) }

@@ -123,15 +123,6 @@ func (c *Conn) refuseShare(k *call, code int16, text string) {
 	c.finish(k, resp)
 }
 
-// knowTopics sees that topics are in the catalogue, if they are there at all.
-func (c *Conn) knowTopics(k *call, ids []topicID, then func(error)) {
-	if !slices.ContainsFunc(ids, func(id topicID) bool { return c.loop.topics.byID[id] == nil }) {
-		then(nil)
-		return
-	}
-	c.describeTopics(k, nil, func(_ []admin.TopicInfo, err error) { then(err) })
-}
-
 // shareAcknowledged goes on with what a request wants, now that its acknowledgements are settled.
 func (c *Conn) shareAcknowledged(k *call, err error) {
 	f := k.share

@@ -31,7 +31,7 @@ func (c *Conn) txnOffsetCommit(k *call, m *kmsg.TxnOffsetCommitRequest) {
 		c.ask(k, ipc.TypeTxnOffsets, func(head ipc.Head, b []byte) []byte {
 			record := ipc.TxnOffsets{
 				Head: head, Txnal: ipc.Txnal{ID: m.TransactionalID, ProducerID: m.ProducerID, Epoch: m.ProducerEpoch},
-				Group: m.Group, Member: m.MemberID, Instance: orEmpty(m.InstanceID), Generation: -1, Offsets: offsets,
+				Group: m.Group, Member: m.MemberID, Instance: orEmpty(m.InstanceID), Generation: -1, Joins: m.Version >= joiningOffsets, Offsets: offsets,
 			}
 			if m.Version >= 3 {
 				record.Generation = m.Generation

@@ -185,12 +185,11 @@ func (n *nemesis) handOver() {
 		}
 	}
 	n.heal()
-	n.w.h.wereDown(began, slices.DeleteFunc(slices.Clone(names), n.keeps)...)
+	n.w.h.wereDown(began, slices.DeleteFunc(slices.Clone(names), keeps)...)
 }
 
-// keeps tells whether nobody loses anything when a tier is upgraded: connsrv passes its connections on, but
-// for those of AMQP's clients.
-func (n *nemesis) keeps(tier string) bool { return tier == "connsrv" && n.w.o.Load != LoadAMQP }
+// keeps tells whether a tier that is upgraded keeps all that it has: connsrv passes its connections on.
+func keeps(tier string) bool { return tier == "connsrv" }
 
 // handOverBesideDeath kills a tier while one, perhaps itself, is upgraded.
 func (n *nemesis) handOverBesideDeath() {
@@ -206,7 +205,7 @@ func (n *nemesis) handOverBesideDeath() {
 	handed.Wait()
 	n.heal()
 	down := []string{victim}
-	if !n.keeps(leaver) {
+	if !keeps(leaver) {
 		down = append(down, leaver)
 	}
 	n.w.h.wereDown(began, down...)

@@ -37,8 +37,9 @@ const (
 	checkWord = "check"
 	// HandOverVersion is that of what daemons pass on (docs/formats/handover.md). A program that
 	// takes another one is refused. Version ladder: 1, the first;
-	// 2, with connections of all protocols.
-	HandOverVersion = 2
+	// 2, with connections of all protocols; 3, with the fetch sessions of Kafka's clients, what AMQP's
+	// connections are, and the definitions.
+	HandOverVersion = 3
 	// tryFor is how long the new program may take to show that it starts.
 	tryFor = 10 * time.Second
 )

@@ -270,6 +270,29 @@ func (c *Conn) sent(x *run, record *ipc.Publish, bytes int) {
 	c.told = true
 	c.lane.Counters.Add(shmqueue.ConnPublished, uint64(s.count))
 	c.lane.Counters.Add(shmqueue.ConnCopiedBatches, 1)
+	if held := c.pending.Bytes(); !c.gathers && held >= gatherFrom {
+		c.gathers = true
+		c.link.Gather(gatherBytes)
+	}
+}
+
+// Who publishes faster than it is answered is read in larger pieces: a client writes each message by itself,
+// and being woken for each costs both sides more than all else about it. An answer makes us look at what
+// has come meanwhile, so that nothing waits longer than for the answer to what went before it.
+const (
+	gatherBytes = 16 << 10
+	gatherFrom  = 8 * gatherBytes // bytes under way from which on this is done …
+	gatherUntil = gatherFrom / 2  // … and down to which
+)
+
+// look is called behind an answer.
+func (c *Conn) look() {
+	if c.gathers && c.pending.Bytes() <= gatherUntil {
+		c.gathers = false
+		c.link.Gather(0)
+		return
+	}
+	c.link.Look()
 }
 
 // isSend tells whether a request is one of publishes.

@@ -61,7 +61,7 @@ type Conn struct {
 	held    bool // a frame waits for its channel
 	share   int  // bytes of the ring that its publishes may hold
 	short   bool // a run waits until they hold less
-	gathers bool // small publishes may gather in the socket: much is under way
+	gathers int  // bytes of publishes that may gather in the socket, for much is under way
 	settled settled
 
 	resyncSub uint64 // all consumers below are told

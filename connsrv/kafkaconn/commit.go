@@ -3,6 +3,7 @@ package kafkaconn
 import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
@@ -79,10 +80,13 @@ func (c *Conn) commits(m *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitRespo
 		for j := range m.Topics[i].Partitions {
 			p, done := &m.Topics[i].Partitions[j], &resp.Topics[i].Partitions[j]
 			index, ok := t.index(p.Partition)
-			if done.ErrorCode = commitCode(ok, p.Offset, orEmpty(p.Metadata)); done.ErrorCode == codeNone {
-				offsets = append(offsets, ipc.OffsetCommit{Index: index, Offset: uint64(p.Offset), Metadata: orEmpty(p.Metadata)})
-			} else if !ok {
+			switch done.ErrorCode = commitCode(ok, p.Offset, orEmpty(p.Metadata)); {
+			case !ok:
 				done.ErrorCode = unknown
+			case !c.may(access.Read, t.name):
+				done.ErrorCode = codeTopicDenied
+			case done.ErrorCode == codeNone:
+				offsets = append(offsets, ipc.OffsetCommit{Index: index, Offset: uint64(p.Offset), Metadata: orEmpty(p.Metadata)})
 			}
 		}
 	}

@@ -26,7 +26,12 @@ const (
 	codeUnknownMember        = 25
 	codeInvalidSession       = 26
 	codeRebalanceInProgress  = 27
+	codeTopicDenied          = 29
+	codeGroupDenied          = 30
+	codeClusterDenied        = 31
 	codeInvalidTimestamp     = 32
+	codeUnsupportedMechanism = 33
+	codeIllegalSASLState     = 34
 	codeUnsupportedVersion   = 35
 	codeTopicExists          = 36
 	codeInvalidPartitions    = 37
@@ -40,8 +45,10 @@ const (
 	codeInvalidTxnState      = 48
 	codeProducerIDMapping    = 49
 	codeInvalidTxnTimeout    = 50
+	codeTxnDenied            = 53
 	codeNotAttempted         = 55 // for something else in the request has failed
 	codeStorage              = 56
+	codeLoginFailed          = 58
 	codeUnknownProducer      = 59
 	codeNonEmptyGroup        = 68
 	codeGroupNotFound        = 69
@@ -55,6 +62,9 @@ const (
 	codeInvalidRecord        = 87
 	codeUnstableOffset       = 88
 	codeProducerFenced       = 90
+	codeResourceNotFound     = 91
+	codeDuplicateResource    = 92
+	codeUnacceptableSecret   = 93
 	codeUnknownTopicID       = 100
 	codeTxnIDNotFound        = 105
 	codeFetchSessionTopicID  = 106 // a session that names topics otherwise

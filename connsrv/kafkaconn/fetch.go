@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/connsrv/session"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
@@ -103,12 +104,23 @@ func (c *Conn) fetchFound(k *call, err error) {
 		default:
 			p.code = codeUnknownTopic
 		}
-		if ok {
+		switch {
+		case ok && !c.mayFetch(f, i):
+			p.code, p.index = codeTopicDenied, 0
+		case ok:
 			p.code = epochCode(p.leaderEpoch)
 		}
 	}
 	c.askEnds(k)
 	c.continueFetch(k)
+}
+
+// mayFetch tells whether the client may read a partition's topic. Of neighbours of one topic the first is looked at.
+func (c *Conn) mayFetch(f *fetching, i int) bool {
+	if i > 0 && f.parts[i-1].topic == f.parts[i].topic && f.parts[i-1].index != 0 {
+		return true
+	}
+	return c.may(access.Read, f.parts[i].topic)
 }
 
 // codeOf is what a fetch is told of an error about a partition.

@@ -1,6 +1,7 @@
 package kafkaconn
 
 import (
+	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/connsrv/session"
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/invariant"
@@ -162,6 +163,9 @@ func (c *Conn) takeHead(r *reader) {
 	if r.fault == sound {
 		in.k.produce.transactional, in.k.produce.txnalID = txn != nil, string(txn)
 		in.k.produce.setAcks(acks)
+		if txn != nil && !c.may(access.Write, in.k.produce.txnalID) {
+			in.k.produce.refusal = codeTxnDenied
+		}
 	}
 }
 
@@ -277,6 +281,8 @@ func (c *Conn) refusal(k *call, t *topic, known bool, n int) int16 {
 		return p.refusal
 	case !known:
 		return unknown
+	case !c.may(access.Write, t.name):
+		return codeTopicDenied
 	case internal(t.name):
 		return codeInvalidTopic
 	case n == 0:

@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
 )
@@ -62,7 +63,7 @@ func (c *Conn) autoCreate(k *call, m *kmsg.MetadataRequest, have []admin.TopicIn
 	var missing []string
 	if c.settings.AutoCreate && (m.Version < 4 || m.AllowAutoTopicCreation) {
 		for i := range m.Topics {
-			if t := m.Topics[i].Topic; t != nil && validTopic(*t) && c.loop.topics.byName[*t] == nil {
+			if t := m.Topics[i].Topic; t != nil && validTopic(*t) && c.loop.topics.byName[*t] == nil && c.may(access.Configure, *t) {
 				missing = append(missing, *t)
 			}
 		}
@@ -150,7 +151,7 @@ func metadataTopic(info *admin.TopicInfo) kmsg.MetadataResponseTopic {
 	return t
 }
 
-// leaderEpoch is that of all partitions: see the package's invariant 8.
+// leaderEpoch is that of all partitions: see the package's invariant 9.
 const leaderEpoch = 0
 
 // advertised is where the client shall connect: as configured, or where it has.

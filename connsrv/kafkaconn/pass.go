@@ -34,6 +34,7 @@ func (c *Conn) Pass(s *handover.Codec) {
 	c.passPatterns(s)
 	c.passShares(s)
 	c.passFetches(s)
+	c.login.pass(s)
 	if s.Reading() && !s.Failed() {
 		c.derive(s)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/connsrv/handover"
 	"github.com/trimq/trimq/connsrv/handover/passtest"
 	"github.com/trimq/trimq/connsrv/session"
@@ -76,6 +77,9 @@ func TestRestless(t *testing.T) {
 		"TestOffsetForLeaderEpoch":    TestOffsetForLeaderEpoch,
 		"TestFetch":                   TestFetch,
 		"TestFetchLimits":             TestFetchLimits,
+		"TestLogin":                   TestLogin,
+		"TestLoginAgain":              TestLoginAgain,
+		"TestScramUsers":              TestScramUsers,
 		"TestFetchSession":            TestFetchSession,
 		"TestFetchSessionLongPoll":    TestFetchSessionLongPoll,
 		"TestFetchCommitted":          TestFetchCommitted,
@@ -182,7 +186,12 @@ func sampleProducing(r *rig) *Conn {
 		id: 77, epoch: 5, byID: true,
 		parts: []sessionPart{{topic: "a", id: topicID{1, 2}, number: 1, leaderEpoch: -1, offset: 9, maxBytes: 1 << 20, toldEnd: 12, toldStart: untold}},
 	}, {id: 78, epoch: 1, parts: []sessionPart{{topic: "b"}}}}
+	c.login = login{user: "u", by: plainMechanism, untilMS: 99, mechanism: "SCRAM-SHA-256", raw: true, scram: sampleScram()}
 	return c
+}
+
+func sampleScram() *access.ScramExchange {
+	return &access.ScramExchange{Mechanism: "SCRAM-SHA-256", User: "u", Binding: "n,,", First: "n=u,r=a", Server: "r=ab,s=c2FsdA==,i=4096", Nonce: "ab"}
 }
 
 func sampleShare() *shareSession {
@@ -228,6 +237,8 @@ func TestPassEveryField(t *testing.T) {
 		{nil, []any{*a.patterns["m1"]}},
 		{nil, []any{*a.fetches[0]}},
 		{nil, []any{a.fetches[0].parts[0]}},
+		{nil, []any{a.login}},
+		{nil, []any{*sampleScram()}},
 		{nil, []any{*sampleShare(), sampleShare().settings, sampleShare().parts[0], sampleShare().hold.runs[0]}},
 	} {
 		for _, fault := range passtest.Unset(x.not, x.samples...) {

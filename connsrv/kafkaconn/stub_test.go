@@ -37,6 +37,7 @@ type stub struct {
 	groups    stubGroups
 	txns      stubTxns
 	shares    stubShares
+	users     []admin.Definition
 	wanders   func() bool // whether to hand over now, before or after a record is taken
 }
 
@@ -285,7 +286,7 @@ func (s *stub) admin(m *ipc.Admin) {
 		s.begin(d.To[0].Index, d.To[0].Offset)
 		s.answer(m, &admin.Created{})
 	default:
-		if !s.adminShare(m) {
+		if !s.adminShare(m) && !s.define(m) {
 			s.adminGroup(m)
 		}
 	}
@@ -297,7 +298,7 @@ func (s *stub) answer(m *ipc.Admin, b body) {
 
 // describe lists topics, two on a page.
 func (s *stub) describe(m *ipc.Admin, ask *admin.Describe) {
-	if s.describeShares(m, ask) || s.describeTxns(m, ask) {
+	if s.describeShares(m, ask) || s.describeTxns(m, ask) || s.describeUsers(m, ask) {
 		return
 	}
 	if ask.Kind != admin.KindTopic && ask.Kind != admin.KindTopicID {

@@ -155,7 +155,7 @@ func (ch *channel) sayConfirmed() {
 		case last == 0:
 			return
 		case taken:
-			c.lane.Counters.Add(shmqueue.ConnConfirmed, count)
+			ch.conn.lane.Counters.Add(shmqueue.ConnConfirmed, count)
 			ch.send(&amqp.BasicAck{DeliveryTag: last, Multiple: several})
 		default:
 			ch.send(&amqp.BasicNack{DeliveryTag: last, Multiple: several})

@@ -119,10 +119,11 @@ func (c *Conn) openChannel(f amqp.Frame, payload []byte) {
 			return // of one that both have closed
 		}
 		c.failConnection(0, wrong(amqp.ChannelError, "expected 'channel.open'"))
-	case f.Channel > c.channelMax:
-		c.failConnection(amqp.MethodChannelOpen, wrong(amqp.NotAllowed, "number of channels opened (%d) has reached the negotiated channel_max (%d)", len(c.channels), c.channelMax))
 	default:
-		c.channels[f.Channel] = &channel{conn: c, number: f.Channel}
+		if f := c.addChannel(f.Channel); f != nil {
+			c.failConnection(0, f)
+			return
+		}
 		c.send(f.Channel, &amqp.ChannelOpenOk{})
 	}
 }
@@ -143,7 +144,7 @@ func (ch *channel) allowed(m amqp.Arguments) {
 		ch.conn.failConnection(m.Method(), wrong(amqp.ChannelError, "second 'channel.open' seen"))
 	case *amqp.ChannelClose:
 		ch.close()
-		delete(ch.conn.channels, ch.number)
+		ch.conn.dropChannel(ch.number)
 		ch.conn.send(ch.number, &amqp.ChannelCloseOk{})
 	case *amqp.ChannelCloseOk, *amqp.ChannelFlowOk:
 	case *amqp.ChannelFlow:
@@ -254,7 +255,7 @@ func (ch *channel) closed(f amqp.Frame, payload []byte) {
 	}
 	switch amqp.MethodAt(payload) {
 	case amqp.MethodChannelCloseOk:
-		delete(ch.conn.channels, ch.number)
+		ch.conn.dropChannel(ch.number)
 	case amqp.MethodChannelClose: // both have closed it
 		ch.conn.send(ch.number, &amqp.ChannelCloseOk{})
 	}

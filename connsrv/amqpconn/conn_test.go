@@ -72,6 +72,21 @@ func TestHandshakeRefused(t *testing.T) {
 	}
 }
 
+// Frames that are none of a channel end the connection, each with its code.
+func TestOddFrames(t *testing.T) {
+	for _, c := range []struct {
+		typ  byte
+		code uint16
+	}{{amqp.FrameHeartbeat, amqp.UnexpectedFrame}, {amqp.FrameHeader, amqp.UnexpectedFrame}, {amqp.FrameBody, amqp.UnexpectedFrame}, {0, amqp.FrameError}, {4, amqp.FrameError}} {
+		r := newRig(t)
+		r.open()
+		r.feed(append(amqp.AppendFrameHeader(nil, c.typ, 1, 0), amqp.FrameEnd))
+		if code, text := r.refusal(); code != c.code {
+			t.Errorf("type %d: %d %s", c.typ, code, text)
+		}
+	}
+}
+
 func TestAnotherProtocol(t *testing.T) {
 	r := newRig(t)
 	r.feed([]byte("GET / HTTP/1.1\r\n"))

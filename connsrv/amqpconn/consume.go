@@ -22,6 +22,7 @@ type consumer struct {
 	channel  *channel
 	tag      []byte
 	prefetch uint32 // 0: no limit
+	window   uint32 // the channel's limit, where that bounds what it is given; 0: it does not
 	noAck    bool
 	ended    bool // basic.cancel was answered, but the client still holds some
 	reply    bool // of direct reply-to: its queue has another name for clients
@@ -134,8 +135,12 @@ func (ch *channel) subscribe(m *amqp.BasicConsume, name string, s *consumer, q *
 		return
 	}
 	s.Limit = unlimited
-	if s.prefetch > 0 && !s.noAck {
+	switch {
+	case s.noAck:
+	case s.prefetch > 0:
 		s.Limit = uint64(s.prefetch)
+	case ch.shared > 0:
+		s.window, s.Limit = ch.shared, uint64(ch.shared)
 	}
 	if is := ch.tags[string(s.tag)]; is != nil { // the method has come so far before a hand-over
 		s = is

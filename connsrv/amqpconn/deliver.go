@@ -41,6 +41,7 @@ func (c *Conn) sendRun(s *consumer, run *ipc.PulledRun) (err error) {
 		}
 		err = c.sendBatch(s, run, min(run.Count, room), &skipped)
 	}
+	c.count(s, run, run.First-first-countOf(skipped))
 	c.settleSent(s, run.Index, first, run.First, skipped)
 	return err
 }
@@ -280,6 +281,30 @@ func (c *Conn) sendRecord(s *consumer, rec *batch.Record, note *parsedNote, run 
 	c.sendContent(ch.number, &amqp.BasicDeliver{
 		ConsumerTag: s.tag, DeliveryTag: ch.unacked.give(s, run, s.noAck), Redelivered: run.Attempts > 0, Exchange: exchange, RoutingKey: key,
 	}, properties, rec.Value, at)
+}
+
+// count counts messages of a run that were sent.
+func (c *Conn) count(s *consumer, run *ipc.PulledRun, sent uint64) {
+	if sent == 0 {
+		return
+	}
+	c.lane.Counters.Add(s.way(), sent)
+	if run.Attempts > 0 {
+		c.lane.Counters.Add(shmqueue.ConnRedelivered, sent)
+	}
+}
+
+// way is what a message counts as that is sent now.
+func (s *consumer) way() shmqueue.CounterID {
+	switch g := s.getting; {
+	case g != nil && g.noAck:
+		return shmqueue.ConnGotAutoAck
+	case g != nil:
+		return shmqueue.ConnGotManualAck
+	case s.noAck:
+		return shmqueue.ConnSentAutoAck
+	}
+	return shmqueue.ConnSentManualAck
 }
 
 // origin is where a message was published. One that nobody has published through an exchange has the

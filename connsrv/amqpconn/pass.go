@@ -32,6 +32,13 @@ func (c *Conn) Pass(s *handover.Codec) {
 	if s.Reading() && !s.Failed() {
 		c.derive(s)
 	}
+	switch {
+	case !s.Reading():
+	case s.Failed():
+		c.channels = nil // nobody has counted it, nobody shall take it out of account
+	case c.channels != nil:
+		c.settings.Attendance.Return(c.user, c.vhost, len(c.channels))
+	}
 }
 
 // TakenOver goes on with what stood in closures: methods, Waits for streams, and lines that have waited.
@@ -64,6 +71,7 @@ func (c *Conn) passOwn(s *handover.Codec) {
 	}
 	s.String(&c.user)
 	s.String(&c.vhost)
+	s.String(&c.mechanism)
 	passTable(s, &c.clientProperties)
 	handover.Int(s, &c.frameMax)
 	s.Check(c.frameMax >= amqp.FrameMinSize && c.frameMax <= 1<<30)
@@ -192,6 +200,7 @@ func (x *consumer) pass(s *handover.Codec, c *Conn) {
 	}
 	s.Bytes(&x.tag)
 	handover.Uint(s, &x.prefetch)
+	handover.Uint(s, &x.window)
 	for _, flag := range []*bool{&x.noAck, &x.ended, &x.reply, &x.quorum} {
 		s.Bool(flag)
 	}

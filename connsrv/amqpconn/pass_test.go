@@ -273,7 +273,7 @@ func sampleBusy(r *rig) *Conn {
 	c := New(r.conn.settings, NewLoop(r.lane), r.link)
 	c.state, c.draining, c.told, c.blocked, c.notified, c.cancels, c.unknown = stateOpen, true, true, true, true, true, true
 	c.held, c.short, c.stuck = true, true, true
-	c.user, c.vhost, c.clientProperties = "user", "vhost", amqp.Table(nil).Add("product", amqp.String("client"))
+	c.user, c.vhost, c.mechanism, c.clientProperties = "user", "vhost", "PLAIN", amqp.Table(nil).Add("product", amqp.String("client"))
 	c.openedMS, c.frameMax, c.channelMax, c.heartbeatMS, c.heardMS, c.saidMS, c.closeMS, c.deadlineMS = 1, 8192, 7, 2000, 3, 4, 5, 6
 	c.lastSub, c.resyncSub, c.resyncReq = 9, 2, 3<<8
 	plain := &channel{
@@ -299,7 +299,7 @@ func sampleBusy(r *rig) *Conn {
 
 // sampleConsumers are of all kinds, and what they have given.
 func sampleConsumers(c *Conn, plain, tx *channel) {
-	queue := &consumer{channel: plain, tag: []byte("tag"), prefetch: 3, noAck: true, quorum: true, name: "q", arguments: amqp.Table(nil).Add("x", amqp.Bool(true))}
+	queue := &consumer{channel: plain, tag: []byte("tag"), prefetch: 3, window: 6, noAck: true, quorum: true, name: "q", arguments: amqp.Table(nil).Add("x", amqp.Bool(true))}
 	queue.Sub = session.Sub{ID: 2, Index: 10, Queue: true, Answered: true, Limit: 5, Told: 4, Delivered: 3}
 	queue.InHand.Add(10, 5, 2)
 	c.filter(queue, ipc.Filter{Kind: 1, Text: "a = 1"})
@@ -313,9 +313,10 @@ func sampleConsumers(c *Conn, plain, tx *channel) {
 	dropped.Sub = session.Sub{ID: 1, Index: 9, Queue: true, Closing: true}
 	c.subs = []*consumer{queue, retired, puller, stream}
 	plain.tags, tx.tags, tx.pullers = map[string]*consumer{"tag": queue}, map[string]*consumer{"s": stream}, []*consumer{puller}
-	plain.unacked = unacked{last: 8, list: []held{{2, dropped, 9, 1}, {4, queue, 10, 5}}, count: 2}
+	plain.unacked = unacked{last: 8, list: []held{{2, dropped, 9, 1}, {4, queue, 10, 5}}, count: 2, pushed: 1}
 	plain.line = []parcel{{queue, ipc.PulledRun{Index: 10, First: 6, Count: 1, Attempts: 2}}}
 	tx.tx.verdicts = []verdictOn{{held{1, retired, 11, 3}, ipc.VerdictRequeue}}
+	tx.tx.pushed = 1
 	tx.tx.pledged = []ipc.TxnVerdict{{Sub: 5, Queue: 12, Index: 12, Verdict: ipc.VerdictAck, Range: ipc.Range{First: 1, Count: 1}}}
 }
 
@@ -431,8 +432,8 @@ func FuzzPass(f *testing.F) {
 		f.Add(b[:at])
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r := newRig(t)
-		c := r.conn
+		lane := session.NewLane(r.lane.Rings, 0)
+		c := New(r.conn.settings, NewLoop(lane), &fakeLink{})
 		s := handover.Read(b)
 		c.Pass(s)
 		if s.Done("the room") != nil {
@@ -442,11 +443,11 @@ func FuzzPass(f *testing.F) {
 			t.Fatalf("%x is written as %x", b, written(c))
 		}
 		for range 10 { // the lane has given more numbers than the samples have
-			r.lane.Req()
+			lane.Req()
 		}
 		last := uint64(0)
 		c.pending.Each(func(q *session.Request) { last = q.Req })
-		if last >= r.lane.Req() {
+		if last >= lane.Req() {
 			return
 		}
 		c.TakenOver()
@@ -455,5 +456,6 @@ func FuzzPass(f *testing.F) {
 		c.AskAgain(true)
 		c.Shutdown()
 		c.Closed()
+		r.records()
 	})
 }

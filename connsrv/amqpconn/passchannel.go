@@ -111,8 +111,8 @@ func (u *unacked) pass(s *handover.Codec, subs *subTable) {
 		s.Check(h.tag > last && h.tag <= u.last)
 		last = h.tag
 	})
-	if s.Reading() {
-		u.list, u.count = list, len(list)
+	if s.Reading() && !s.Failed() && len(list) > 0 {
+		u.restore(list)
 	}
 }
 
@@ -126,6 +126,7 @@ func (h *held) pass(s *handover.Codec, subs *subTable) {
 // pass goes over a transaction.
 func (t *transaction) pass(s *handover.Codec, subs *subTable) {
 	handover.Uint(s, &t.number)
+	handover.Int(s, &t.pushed)
 	handover.List(s, &t.verdicts, 5, func(s *handover.Codec, v *verdictOn) {
 		v.held.pass(s, subs)
 		handover.Uint(s, &v.verdict)

@@ -181,7 +181,7 @@ type routing struct {
 // routing reads it from the properties; a fault says what is wrong with them.
 func (ch *channel) routing(p *amqp.Properties) (routing, *fault) {
 	r := routing{mandatory: ch.incoming.mandatory, ttlMS: ipc.NoTTL, level: ipc.LevelMemory, txn: ch.tx.number}
-	if p.Flags&amqp.HasUserID != 0 && string(p.UserID) != ch.conn.user {
+	if p.Flags&amqp.HasUserID != 0 && string(p.UserID) != ch.conn.user && !ch.conn.impersonates() {
 		return r, wrong(amqp.PreconditionFailed, "user_id property set to '%s' but authenticated user was '%s'", p.UserID, ch.conn.user)
 	}
 	if p.Flags&amqp.HasDeliveryMode != 0 && p.DeliveryMode == persistent && ch.mode != modePlain {

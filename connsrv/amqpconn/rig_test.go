@@ -54,7 +54,8 @@ type rig struct {
 	want session.Want
 	wait bool // the room has asked for a pause
 
-	access *access.Current
+	access     *access.Current
+	attendance *access.Attendance
 }
 
 const rigCapacity = 1 << 20
@@ -77,7 +78,7 @@ func newRig(tb testing.TB) *rig {
 		Requests: producer, Capacity: rigCapacity, MaxRecord: ring.MaxRecord(), MaxBatch: 100 << 10, Bell: ring.Bell(),
 		Status: ring.Word(shmqueue.WordStatus), View: view, Counters: shmqueue.HeapMetrics().Tier(shmqueue.TierConn), Loops: 1,
 	}, 0)
-	r := &rig{tb: tb, dir: dir, lane: lane, in: in, access: users(tb)}
+	r := &rig{tb: tb, dir: dir, lane: lane, in: in, access: users(tb), attendance: access.NewAttendance()}
 	r.connect()
 	return r
 }
@@ -115,7 +116,7 @@ func users(tb testing.TB) *access.Current {
 // connect puts a new room in the place of the last one.
 func (r *rig) connect() {
 	settings := &Settings{
-		WindowRequests: 8, WindowBytes: 256 << 10, FrameMax: 8192, ChannelMax: 7, HeartbeatS: 10, Access: r.access,
+		WindowRequests: 8, WindowBytes: 256 << 10, FrameMax: 8192, ChannelMax: 7, HeartbeatS: 10, Access: r.access, Attendance: r.attendance,
 		UnixMS: func() int64 { return 1_000_000 }, Log: slog.New(slog.DiscardHandler),
 	}
 	r.link = &fakeLink{}

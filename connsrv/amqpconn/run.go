@@ -222,6 +222,7 @@ func (c *Conn) putRun(x *run) bool {
 	c.loop.settled(x)
 	if x.channel.mode == modeConfirm {
 		x.channel.confirms.add(x.first, record.Batch.Count)
+		c.lane.Counters.Add(shmqueue.ConnAwaitConfirm, uint64(record.Batch.Count))
 	}
 	c.sent(x, &record, n)
 	return true

@@ -16,8 +16,9 @@ type Settings struct {
 	ChannelMax     uint16
 	HeartbeatS     uint16
 	Access         *access.Current // who may connect, and do what
-	Version        string          // of the broker
-	Cluster        string          // the broker's id
+	Attendance     *access.Attendance
+	Version        string // of the broker
+	Cluster        string // the broker's id
 	UnixMS         func() int64
 	Log            *slog.Logger
 }

@@ -128,7 +128,9 @@ func (c *Conn) push(s *consumer) {
 				s.channel.undeliverable(&parcel{s, run}, err)
 				return
 			}
-			s.given += s.channel.unacked.last - before
+			sent := s.channel.unacked.last - before
+			c.count(s, &run, sent)
+			s.given += sent
 			p.next = run.First
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/trimq/trimq/protocol/amqp"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/shmqueue"
 )
 
 // Class tx. What is published is part of a transaction of logicsrv's; verdicts wait here until it is
@@ -15,6 +16,7 @@ import (
 type transaction struct {
 	number   uint64 // logicsrv's; 0: there is none
 	verdicts []verdictOn
+	pushed   int              // of what they are about, what consumers were given: it counts until the commit
 	pledged  []ipc.TxnVerdict // verdicts that go with the commit that is under way
 }
 
@@ -97,6 +99,7 @@ func (ch *channel) ended(commit bool) {
 			c.settled.add(v.held, v.verdict)
 		}
 		c.settle()
+		ch.advance()
 		return
 	}
 	back := make([]held, len(tx.verdicts))
@@ -105,6 +108,7 @@ func (ch *channel) ended(commit bool) {
 	}
 	slices.SortFunc(back, func(a, b held) int { return int(int64(a.tag - b.tag)) })
 	ch.unacked.restore(back)
+	ch.advance()
 }
 
 // pledge moves what verdicts are about out of the hands that it is in, until the commit is answered.
@@ -131,6 +135,9 @@ func (c *Conn) redeem(verdicts []ipc.TxnVerdict) {
 		s := c.sub(v.Sub)
 		if s == nil || s.Index != v.Queue {
 			continue
+		}
+		if v.Verdict == ipc.VerdictAck {
+			c.lane.Counters.Add(shmqueue.ConnAcknowledged, uint64(v.Range.Count))
 		}
 		s.Pledged.Take(c.lane.Ranges(), v.Index, v.Range)
 		if s.Limit != unlimited {

@@ -44,6 +44,9 @@ func (c *Conn) deleteNamed(k *call, resp *kmsg.DeleteTopicsResponse) {
 			t.Topic = &known.name
 		} else if known := c.loop.topics.byName[*t.Topic]; known != nil {
 			t.TopicID = known.id
+		} else if !validTopic(*t.Topic) {
+			t.ErrorCode = codeUnknownTopic
+			continue
 		}
 		if !c.may(access.Configure, *t.Topic) {
 			t.ErrorCode = codeTopicDenied

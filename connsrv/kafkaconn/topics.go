@@ -81,16 +81,21 @@ func (c *Conn) describeTopics(k *call, names []string, then func([]admin.TopicIn
 	}, func(err error) { then(list, err) })
 }
 
-// learned takes a page of topics into the catalogue.
-func (c *Conn) learned(d *admin.Description) []admin.TopicInfo {
+// learned takes a page of topics into the catalogue. Those of other vhosts, whose whole names no topic of
+// Kafka's clients can have, do not exist here.
+func (c *Conn) learned(d *admin.Description) (list []admin.TopicInfo) {
 	for i := range d.Topics {
 		t := &d.Topics[i]
+		if !validTopic(t.Name) {
+			continue
+		}
+		list = append(list, *t)
 		c.loop.topics.learn(t)
 		for _, p := range t.Partitions {
 			c.loop.Lane.Ends.Raise(p.Index, p.Visible)
 		}
 	}
-	return d.Topics
+	return list
 }
 
 // lookUp learns topics by name; what is not in the catalogue then is not there.

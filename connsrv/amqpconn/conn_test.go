@@ -31,7 +31,7 @@ func TestHandshake(t *testing.T) {
 	one[*amqp.ConnectionUpdateSecretOk](r)
 	r.feed(amqp.AppendMethod(nil, 0, &amqp.ConnectionClose{ReplyCode: 200}))
 	one[*amqp.ConnectionCloseOk](r)
-	if !r.link.closed {
+	if !r.link.Closed {
 		t.Error("the link is open")
 	}
 }
@@ -66,7 +66,7 @@ func TestHandshakeRefused(t *testing.T) {
 			continue
 		}
 		r.feed(amqp.AppendMethod(nil, 0, &amqp.ConnectionCloseOk{}))
-		if !r.link.closed {
+		if !r.link.Closed {
 			t.Errorf("%s: the link is open", c.name)
 		}
 	}
@@ -75,8 +75,8 @@ func TestHandshakeRefused(t *testing.T) {
 func TestAnotherProtocol(t *testing.T) {
 	r := newRig(t)
 	r.feed([]byte("GET / HTTP/1.1\r\n"))
-	if got := string(bytes.Join(r.link.pieces, nil)); got != amqp.ProtocolHeader || !r.link.closed {
-		t.Errorf("%q is answered, closed: %v", got, r.link.closed)
+	if got := string(bytes.Join(r.link.Pieces, nil)); got != amqp.ProtocolHeader || !r.link.Closed {
+		t.Errorf("%q is answered, closed: %v", got, r.link.Closed)
 	}
 }
 
@@ -222,25 +222,25 @@ func TestHeartbeats(t *testing.T) {
 	r := newRig(t)
 	r.feed(bytes.Replace(opening(), (&amqp.ConnectionTuneOk{ChannelMax: 7, FrameMax: 8192}).Append(nil), (&amqp.ConnectionTuneOk{ChannelMax: 7, FrameMax: 8192, Heartbeat: 10}).Append(nil), 1))
 	r.sent()
-	if r.link.deadline != 6000 {
-		t.Fatalf("the deadline is %d", r.link.deadline)
+	if r.link.Deadline != 6000 {
+		t.Fatalf("the deadline is %d", r.link.Deadline)
 	}
-	r.link.nowMS = 5000
+	r.link.LaterMS = 5000
 	r.conn.Deadline(6000)
-	if got := bytes.Join(r.link.pieces, nil); !bytes.Equal(got, amqp.AppendHeartbeat(nil)) {
+	if got := bytes.Join(r.link.Pieces, nil); !bytes.Equal(got, amqp.AppendHeartbeat(nil)) {
 		t.Errorf("sent %x", got)
 	}
-	r.link.nowMS = 15000
+	r.link.LaterMS = 15000
 	r.feed(amqp.AppendHeartbeat(nil))
 	r.conn.Deadline(16000)
-	r.link.nowMS = 34000
+	r.link.LaterMS = 34000
 	r.conn.Deadline(35000)
-	if r.link.closed {
+	if r.link.Closed {
 		t.Fatal("closed too early")
 	}
-	r.link.nowMS = 35000
+	r.link.LaterMS = 35000
 	r.conn.Deadline(36000)
-	if !r.link.closed {
+	if !r.link.Closed {
 		t.Error("the link of who sends no heartbeats is open")
 	}
 }

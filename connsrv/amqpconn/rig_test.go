@@ -17,6 +17,7 @@ import (
 // rig is a room on a ring in plain memory.
 type rig struct {
 	tb   testing.TB
+	dir  string // of the log
 	conn *Conn
 	lane *session.Lane
 	link *roomtest.Link
@@ -25,14 +26,15 @@ type rig struct {
 	want session.Want
 	wait bool // the room has asked for a pause
 
-	access *access.Current
+	access     *access.Current
+	attendance *access.Attendance
 }
 
 const rigCapacity = 1 << 20
 
 func newRig(tb testing.TB) *rig {
-	lane, in, _ := roomtest.Lane(tb, rigCapacity, 100<<10)
-	r := &rig{tb: tb, lane: lane, in: in, access: users(tb)}
+	lane, in, dir := roomtest.Lane(tb, rigCapacity, 100<<10)
+	r := &rig{tb: tb, dir: dir, lane: lane, in: in, access: users(tb), attendance: access.NewAttendance()}
 	r.connect()
 	return r
 }
@@ -70,7 +72,7 @@ func users(tb testing.TB) *access.Current {
 // connect puts a new room in the place of the last one.
 func (r *rig) connect() {
 	settings := &Settings{
-		WindowRequests: 8, WindowBytes: 256 << 10, FrameMax: 8192, ChannelMax: 7, HeartbeatS: 10, Access: r.access,
+		WindowRequests: 8, WindowBytes: 256 << 10, FrameMax: 8192, ChannelMax: 7, HeartbeatS: 10, Access: r.access, Attendance: r.attendance,
 		UnixMS: func() int64 { return 1_000_000 }, Log: slog.New(slog.DiscardHandler),
 	}
 	r.link = &roomtest.Link{Peer: "127.0.0.1:4711"}

@@ -69,6 +69,12 @@ func users(tb testing.TB) *access.Current {
 	return c
 }
 
+// reply is a turn that brings one answer.
+func (r *rig) reply(typ ipc.Type, payload []byte) {
+	r.conn.Reply(typ, payload)
+	r.conn.loop.Answered()
+}
+
 // connect puts a new room in the place of the last one.
 func (r *rig) connect() {
 	settings := &Settings{

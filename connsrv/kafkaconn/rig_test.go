@@ -49,6 +49,7 @@ func must(tb testing.TB, err error) {
 // connect puts a new room in the place of the last one.
 func (r *rig) connect() {
 	settings := &Settings{
+		DataDir: "/data", Disk: func() (int64, int64, error) { return 1000, 900, nil },
 		Access: new(access.Current), Nonce: func() string { return "ours" },
 		Clock: func() int64 { return 1_800_000_000_000 }, WindowRequests: 8, WindowBytes: 256 << 10, Cluster: "test", AutoCreate: true, Partitions: 2, MaxReplication: 1, Log: slog.New(slog.DiscardHandler),
 	}

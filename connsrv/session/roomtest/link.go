@@ -14,6 +14,8 @@ type Link struct {
 	Closed   bool
 	Resumed  bool
 	Deadline int64  // 0: none is set
+	Gathered int    // what it was asked to gather
+	Looks    int    // how often it was asked to look
 	LaterMS  int64  // to be set: how long after time 1000 it is
 	Most     int    // to be set: bytes beyond which it is crowded; 0: it never is
 	Peer     string // to be set: the client's address; empty: one of no importance
@@ -40,6 +42,8 @@ func (l *Link) Crowded() bool        { return l.Most > 0 && l.Bytes > l.Most }
 func (l *Link) SetDeadline(at int64) { l.Deadline = at }
 func (l *Link) Resume()              { l.Resumed = true }
 func (l *Link) Established()         {}
+func (l *Link) Gather(n int)         { l.Gathered = n }
+func (l *Link) Look()                { l.Looks++ }
 func (l *Link) Close()               { l.Closed = true }
 
 // Sent is what was sent since the last Take.

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/trimq/trimq/connsrv/session"
+	"github.com/trimq/trimq/protocol/batch"
 )
 
 // Settings are what all Kafka connections of a process share.
@@ -52,6 +53,7 @@ type Loop struct {
 	Lane     *session.Lane
 	topics   catalogue
 	readings []session.Reading // of the fetch that is being answered
+	keys     batch.Reader      // of batches for compacted topics
 }
 
 // NewLoop makes it for a lane.

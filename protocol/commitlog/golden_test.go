@@ -67,8 +67,8 @@ var (
 		LSN: 99, Position: 0x1122335566, Term: 6,
 		Segments: []SegmentState{{Position: 0, BaseLSN: 1, LastLSN: 76, End: 0x1122334455, Refs: 3, Live: 999, Salt: 5}, {Position: 0x1122334455, BaseLSN: 77, LastLSN: 99, End: 0x1122335566, Salt: 0x0123456789abcdef}},
 		Indexes: []IndexState{
-			{Index: 7, Start: 5, Next: 40, Bytes: 999, MaxTimeMS: 1_700_000_000_123, RetentionBytes: 1 << 30, RetentionMS: 86_400_000, Term: 3, Files: []FileState{{0, 16, 16}, {30, 2, 16}}},
-			{Index: 8, MaxTimeMS: -1, Files: []FileState{{0, 0, 65536}}},
+			{Index: 7, Start: 5, Next: 40, Bytes: 999, MaxTimeMS: 1_700_000_000_123, RetentionBytes: 1 << 30, RetentionMS: 86_400_000, Term: 3, Files: []FileState{{0, 16, 16, PackPosition + 8}, {30, 2, 16, 0}}},
+			{Index: 8, MaxTimeMS: -1, Files: []FileState{{0, 0, 65536, 0}}},
 		},
 	}
 )

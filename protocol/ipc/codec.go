@@ -365,8 +365,36 @@ func (m *Configure) Append(b []byte) []byte {
 		s := &m.Settings[i]
 		b = wire.AppendU64(b, s.Index)
 		b = wire.AppendU64(wire.AppendU64(b, uint64(s.RetentionBytes)), uint64(s.RetentionMS))
+		b = s.Compaction.append(b)
 	}
 	return b
+}
+
+// append encodes it: a byte that says whether the rest is there.
+func (m *Compaction) append(b []byte) []byte {
+	if !m.On {
+		return append(b, 0)
+	}
+	b = append(b, 1)
+	for _, v := range []int64{m.DirtyPPM, m.MinLagMS, m.MaxLagMS, m.TombstoneMS, m.ClosingMS, m.ClosingBytes} {
+		b = wire.AppendU64(b, uint64(v))
+	}
+	return b
+}
+
+func readCompaction(c *wire.Cursor) (m Compaction) {
+	switch c.U8() {
+	case 0:
+		return m
+	case 1:
+		m.On = true
+	default:
+		c.Fail(wire.ErrOutOfRange)
+	}
+	for _, v := range []*int64{&m.DirtyPPM, &m.MinLagMS, &m.MaxLagMS, &m.TombstoneMS, &m.ClosingMS, &m.ClosingBytes} {
+		*v = c.I64()
+	}
+	return m
 }
 
 // DecodeConfigure reads the record.
@@ -376,11 +404,11 @@ func DecodeConfigure(b []byte) (Configure, error) {
 	if m.Part >= m.Parts {
 		c.Fail(wire.ErrOutOfRange)
 	}
-	if n := c.Count(24, 1<<24); n > 0 {
+	if n := c.Count(25, 1<<24); n > 0 {
 		m.Settings = make([]IndexSettings, n)
 	}
 	for i := range m.Settings {
-		m.Settings[i] = IndexSettings{c.U64(), c.I64(), c.I64()}
+		m.Settings[i] = IndexSettings{c.U64(), c.I64(), c.I64(), readCompaction(&c)}
 	}
 	return m, done(&c, "configure")
 }

@@ -525,6 +525,18 @@ type IndexSettings struct {
 	Index          uint64
 	RetentionBytes int64 // 0: no limit
 	RetentionMS    int64 // 0: no limit
+	Compaction     Compaction
+}
+
+// Compaction says how an index is compacted: of each key the last record stays.
+type Compaction struct {
+	On           bool
+	DirtyPPM     int64 // how much of the index must be new for it, in millionths
+	MinLagMS     int64 // how young a record is that is not touched yet
+	MaxLagMS     int64 // how old a record that has not been looked at makes it due
+	TombstoneMS  int64 // how long a record without a value stays after it was first looked at
+	ClosingMS    int64 // at that age what is new is looked at, however little it is
+	ClosingBytes int64 // … or when it is so much
 }
 
 // Configure tells settings of existing indexes again, and, in its last part, that an

@@ -304,17 +304,10 @@ func (s *Shell) take() (done bool, err error) {
 		return true, nil
 	case ipc.TypeConfigure:
 		c, err := ipc.DecodeConfigure(s.held.Payload)
-		if err != nil {
-			return false, fmt.Errorf("ring 65432, record at %d: %w", s.held.Pos, err)
-		}
-		if err := s.log.Flush(); err != nil {
-			return false, err
-		}
-		if err := s.log.Configure(&c); err != nil {
-			return false, err
-		}
-		s.marks.add(s.held.End, s.log.LastLSN(), false)
-		return true, nil
+		return s.configure(&c, err)
+	case ipc.TypeConfigureCompacted:
+		c, err := ipc.DecodeConfigureCompacted(s.held.Payload)
+		return s.configure((*ipc.Configure)(&c), err)
 	}
 	return false, fmt.Errorf("ring 65432, record at %d: type %d is none of persistsrv's", s.held.Pos, s.held.Type)
 }
@@ -353,6 +346,21 @@ func (s *Shell) publish() (moved bool) {
 		s.o.RingA.Bell().Ring()
 	}
 	return moved
+}
+
+// configure takes over the settings of a record, if it could be decoded.
+func (s *Shell) configure(c *ipc.Configure, err error) (bool, error) {
+	if err != nil {
+		return false, fmt.Errorf("ring 65432, record at %d: %w", s.held.Pos, err)
+	}
+	if err := s.log.Flush(); err != nil {
+		return false, err
+	}
+	if err := s.log.Configure(c); err != nil {
+		return false, err
+	}
+	s.marks.add(s.held.End, s.log.LastLSN(), false)
+	return true, nil
 }
 
 // release frees what is done with in ring 65432.

@@ -357,15 +357,22 @@ func DecodeCheckpointPart(b []byte) (CheckpointPart, error) {
 	return m, done(&c, "checkpoint part")
 }
 
+// Append appends the record. REQUIRES: no index of it is compacted.
+func (m *Configure) Append(b []byte) []byte { return m.append(b, false) }
+
 // Append appends the record.
-func (m *Configure) Append(b []byte) []byte {
+func (m *ConfigureCompacted) Append(b []byte) []byte { return (*Configure)(m).append(b, true) }
+
+func (m *Configure) append(b []byte, compacted bool) []byte {
 	b = wire.AppendU32(wire.AppendU32(wire.AppendU64(b, m.Term), m.Part), m.Parts)
 	b = wire.AppendUvarint(b, uint64(len(m.Settings)))
 	for i := range m.Settings {
 		s := &m.Settings[i]
 		b = wire.AppendU64(b, s.Index)
 		b = wire.AppendU64(wire.AppendU64(b, uint64(s.RetentionBytes)), uint64(s.RetentionMS))
-		b = s.Compaction.append(b)
+		if compacted {
+			b = s.Compaction.append(b)
+		}
 	}
 	return b
 }
@@ -398,17 +405,28 @@ func readCompaction(c *wire.Cursor) (m Compaction) {
 }
 
 // DecodeConfigure reads the record.
-func DecodeConfigure(b []byte) (Configure, error) {
+func DecodeConfigure(b []byte) (Configure, error) { return decodeConfigure(b, false) }
+
+// DecodeConfigureCompacted reads the record.
+func DecodeConfigureCompacted(b []byte) (ConfigureCompacted, error) {
+	m, err := decodeConfigure(b, true)
+	return ConfigureCompacted(m), err
+}
+
+func decodeConfigure(b []byte, compacted bool) (Configure, error) {
 	c := wire.Read(b)
 	m := Configure{Term: c.U64(), Part: c.U32(), Parts: c.U32()}
 	if m.Part >= m.Parts {
 		c.Fail(wire.ErrOutOfRange)
 	}
-	if n := c.Count(25, 1<<24); n > 0 {
+	if n := c.Count(24, 1<<24); n > 0 {
 		m.Settings = make([]IndexSettings, n)
 	}
 	for i := range m.Settings {
-		m.Settings[i] = IndexSettings{c.U64(), c.I64(), c.I64(), readCompaction(&c)}
+		m.Settings[i] = IndexSettings{Index: c.U64(), RetentionBytes: c.I64(), RetentionMS: c.I64()}
+		if compacted {
+			m.Settings[i].Compaction = readCompaction(&c)
+		}
 	}
 	return m, done(&c, "configure")
 }

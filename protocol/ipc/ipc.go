@@ -60,6 +60,8 @@ const (
 	TypeEntry      Type = 128 // Entry: append this to the commit log (journal.Entry with body references)
 	TypeCheckpoint Type = 129 // CheckpointPart
 	TypeConfigure  Type = 130 // Configure: index settings told again at each start of logicsrv
+
+	TypeConfigureCompacted Type = 131 // ConfigureCompacted: the same, where one of the indexes is compacted
 )
 
 // Level is a durability level: the name of the cursor that an acknowledgement waits for.
@@ -546,3 +548,6 @@ type Configure struct {
 	Part, Parts uint32
 	Settings    []IndexSettings
 }
+
+// ConfigureCompacted is a Configure with all of the settings.
+type ConfigureCompacted Configure

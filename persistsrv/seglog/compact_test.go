@@ -42,7 +42,6 @@ type washer struct {
 	dice    *rand.Rand
 	records map[uint64]keptRecord
 	ends    []uint64 // of the index, by LSN
-	notes   int
 	open    map[int64]bool
 	aborted map[uint64]bool // offsets
 	synced  int

@@ -27,13 +27,15 @@ import (
 	"strings"
 )
 
+// PackMagic is "TRMQPAK\x01".
+const PackMagic uint64 = 0x014b4150514d5254
+
+// PackPosition is the first position that lies in a pack instead of the log.
+const PackPosition uint64 = 1 << 62
+
 const (
-	PackMagic      uint64 = 0x014b4150514d5254 // "TRMQPAK\x01"
-	PackHeaderSize        = 128
-	// PackPosition is the first position that lies in a pack instead of the log.
-	PackPosition uint64 = 1 << 62
-	// PackDir is where packs are.
-	PackDir = "packs"
+	PackHeaderSize = 128
+	PackDir        = "packs" // where packs are
 )
 
 // PackHeader begins a pack.

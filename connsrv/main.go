@@ -15,8 +15,10 @@ import (
 
 	"github.com/trimq/trimq/connsrv/adminhttp"
 	"github.com/trimq/trimq/connsrv/connview"
+	"github.com/trimq/trimq/connsrv/exporter"
 	"github.com/trimq/trimq/connsrv/management"
 	"github.com/trimq/trimq/connsrv/server"
+	"github.com/trimq/trimq/shmqueue"
 	"github.com/trimq/trimq/shmqueue/tier"
 )
 
@@ -53,7 +55,7 @@ func run(ctx context.Context, p *tier.Process) error {
 	}
 	if p.Config.AdminListen != "" {
 		admin, err := adminhttp.Listen(adminhttp.Options{
-			Address: p.Config.AdminListen, Metrics: memory.Metrics, Ready: s.Ready, API: api(s, link), Log: p.Log,
+			Address: p.Config.AdminListen, Metrics: memory.Metrics, Ready: s.Ready, API: api(s, link), Exporter: figures(s, link, memory.Metrics), Log: p.Log,
 		})
 		if err != nil && p.Legacy() < 0 {
 			return err
@@ -79,6 +81,15 @@ func api(s *server.Server, link *management.Link) http.Handler {
 	o.Broker = link
 	o.Connections = func() []connview.Conn { return link.Without(s.Connections()) }
 	return management.New(o)
+}
+
+// figures tells the figures of a server under RabbitMQ's names.
+func figures(s *server.Server, link *management.Link, metrics *shmqueue.Metrics) *exporter.Exporter {
+	o := s.Management()
+	return exporter.New(exporter.Options{
+		Broker: link, Connections: func() []connview.Conn { return link.Without(s.Connections()) }, VHosts: s.VHosts,
+		Metrics: metrics, Host: s.Host, Node: o.Node, Cluster: o.Cluster, Version: o.Version,
+	})
 }
 
 func serve(ctx context.Context, s *server.Server, p *tier.Process) error {

@@ -43,6 +43,25 @@ const (
 	ConnClosedDrain      CounterID = 38
 	ConnClosedHandOver   CounterID = 39
 	ConnHandOvers        CounterID = 40
+
+	// Of AMQP's clients alone, as RabbitMQ counts.
+	ConnAwaitConfirm   CounterID = 48
+	ConnConfirmed      CounterID = 49
+	ConnRouted         CounterID = 50
+	ConnUnrouted       CounterID = 51
+	ConnReturned       CounterID = 52
+	ConnSentAutoAck    CounterID = 53
+	ConnSentManualAck  CounterID = 54
+	ConnGotAutoAck     CounterID = 55
+	ConnGotManualAck   CounterID = 56
+	ConnGotNothing     CounterID = 57
+	ConnRedelivered    CounterID = 58
+	ConnAcknowledged   CounterID = 59
+	ConnChannelsOpened CounterID = 60
+	ConnChannelsClosed CounterID = 61
+	ConnQueuesDeclared CounterID = 62
+	ConnQueuesCreated  CounterID = 63
+	ConnQueuesDeleted  CounterID = 64
 )
 
 var connStats = [...]Row{
@@ -87,6 +106,29 @@ var connStats = [...]Row{
 	ConnClosedDrain:      {Name: "trimq_conn_closed_total", Help: closedHelp, Kind: KindCounter, Label: "reason", Value: "drain_timeout"},
 	ConnClosedHandOver:   {Name: "trimq_conn_closed_total", Help: closedHelp, Kind: KindCounter, Label: "reason", Value: "hand_over"},
 	ConnHandOvers:        {Name: "trimq_conn_hand_overs_total", Help: "Times that connsrv took its connections over from the program before it.", Kind: KindCounter},
+
+	ConnAwaitConfirm:   {Name: "trimq_conn_amqp_publishes_total", Help: publishesHelp, Kind: KindCounter, Label: "what", Value: "await_confirm"},
+	ConnConfirmed:      {Name: "trimq_conn_amqp_publishes_total", Help: publishesHelp, Kind: KindCounter, Label: "what", Value: "confirmed"},
+	ConnRouted:         {Name: "trimq_conn_amqp_publishes_total", Help: publishesHelp, Kind: KindCounter, Label: "what", Value: "routed"},
+	ConnUnrouted:       {Name: "trimq_conn_amqp_publishes_total", Help: publishesHelp, Kind: KindCounter, Label: "what", Value: "dropped"},
+	ConnReturned:       {Name: "trimq_conn_amqp_publishes_total", Help: publishesHelp, Kind: KindCounter, Label: "what", Value: "returned"},
+	ConnSentAutoAck:    {Name: "trimq_conn_amqp_deliveries_total", Help: deliveriesHelp, Kind: KindCounter, Label: "what", Value: "consume_auto_ack"},
+	ConnSentManualAck:  {Name: "trimq_conn_amqp_deliveries_total", Help: deliveriesHelp, Kind: KindCounter, Label: "what", Value: "consume_manual_ack"},
+	ConnGotAutoAck:     {Name: "trimq_conn_amqp_deliveries_total", Help: deliveriesHelp, Kind: KindCounter, Label: "what", Value: "get_auto_ack"},
+	ConnGotManualAck:   {Name: "trimq_conn_amqp_deliveries_total", Help: deliveriesHelp, Kind: KindCounter, Label: "what", Value: "get_manual_ack"},
+	ConnGotNothing:     {Name: "trimq_conn_amqp_deliveries_total", Help: deliveriesHelp, Kind: KindCounter, Label: "what", Value: "get_empty"},
+	ConnRedelivered:    {Name: "trimq_conn_amqp_deliveries_total", Help: deliveriesHelp, Kind: KindCounter, Label: "what", Value: "redelivered"},
+	ConnAcknowledged:   {Name: "trimq_conn_amqp_deliveries_total", Help: deliveriesHelp, Kind: KindCounter, Label: "what", Value: "acknowledged"},
+	ConnChannelsOpened: {Name: "trimq_conn_amqp_channels_total", Help: "Channels of AMQP's clients that were opened and closed.", Kind: KindCounter, Label: "what", Value: "opened"},
+	ConnChannelsClosed: {Name: "trimq_conn_amqp_channels_total", Help: "Channels of AMQP's clients that were opened and closed.", Kind: KindCounter, Label: "what", Value: "closed"},
+	ConnQueuesDeclared: {Name: "trimq_conn_amqp_queues_total", Help: "Queues that AMQP's clients have declared, those among them that were not there, and those that they have deleted.", Kind: KindCounter, Label: "what", Value: "declared"},
+	ConnQueuesCreated:  {Name: "trimq_conn_amqp_queues_total", Help: "Queues that AMQP's clients have declared, those among them that were not there, and those that they have deleted.", Kind: KindCounter, Label: "what", Value: "created"},
+	ConnQueuesDeleted:  {Name: "trimq_conn_amqp_queues_total", Help: "Queues that AMQP's clients have declared, those among them that were not there, and those that they have deleted.", Kind: KindCounter, Label: "what", Value: "deleted"},
 }
+
+const (
+	publishesHelp  = "Messages that AMQP's clients published, by what became of them; await_confirm: on channels with confirms."
+	deliveriesHelp = "Messages that AMQP's clients were given, by the way; get_empty: gets that found none; acknowledged: what they acknowledged."
+)
 
 const closedHelp = "Connections closed, by reason."

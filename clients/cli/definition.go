@@ -23,7 +23,7 @@ func vhostFlag() cli.Flag {
 }
 
 func userCommand() *cli.Command {
-	return &cli.Command{Name: "user", Usage: "make, list and delete users of AMQP and of the management API", Subcommands: []*cli.Command{
+	return &cli.Command{Name: "user", Usage: "make, list and delete users of AMQP, of Kafka and of the management API", Subcommands: []*cli.Command{
 		{Name: "set", ArgsUsage: "NAME", Usage: "make a user, or give it another password and tags; the password is the first line of standard input, or of a file", Flags: []cli.Flag{
 			&cli.StringFlag{Name: "password-file", Usage: "the `FILE` whose first line is the password"},
 			&cli.StringFlag{Name: "tags", Usage: "administrator, monitoring, policymaker, management, several separated by commas"},

@@ -16,7 +16,7 @@ var (
 )
 
 // user is a definition of a user with a password.
-func user(t *testing.T, name, password string) admin.Definition {
+func user(t testing.TB, name, password string) admin.Definition {
 	t.Helper()
 	u := definitions.User{Name: name, Password: &password, Tags: definitions.Tags{"monitoring"}}
 	cmd, err := u.Command(make([]byte, definitions.SaltBytes))

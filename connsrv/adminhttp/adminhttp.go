@@ -14,16 +14,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/trimq/trimq/connsrv/exporter"
 	"github.com/trimq/trimq/shmqueue"
 )
 
 // Options say what to serve.
 type Options struct {
-	Address string
-	Metrics *shmqueue.Metrics
-	Ready   func() (ok bool, why string)
-	API     http.Handler // of /api/, see package management; nil: none
-	Log     *slog.Logger
+	Address  string
+	Metrics  *shmqueue.Metrics
+	Ready    func() (ok bool, why string)
+	API      http.Handler       // of /api/, see package management; nil: none
+	Exporter *exporter.Exporter // RabbitMQ's names of figures; nil: none are told
+	Log      *slog.Logger
 }
 
 // Server is the HTTP server of the admin address.
@@ -77,6 +79,11 @@ func routes(o Options) http.Handler {
 	registry.MustRegister(collector{o.Metrics}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	if o.Exporter != nil {
+		registry.MustRegister(o.Exporter)
+		mux.HandleFunc("GET /metrics/per-object", o.Exporter.PerObject)
+		mux.HandleFunc("GET /metrics/detailed", o.Exporter.Detailed)
+	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "ok")
 	})

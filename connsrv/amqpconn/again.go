@@ -11,7 +11,9 @@ import (
 // What travelled together may have to be published again one by one:
 //
 //	NeedHeaders   its headers were left out, and an exchange on its way looks at them: with them. From
-//	              then on messages for the exchange bear their headers, and only equal ones travel together
+//	              then on messages for the exchange bear their headers, and only equal ones travel together.
+//	              Behind it others of the channel may be under way that are refused likewise: those that
+//	              come now wait, or they would overtake
 //	QueueFull     a queue that rejects what is too much could take a part of it: each is taken or not
 
 // publishAgain publishes again what was refused for how it travelled; false: that is not why.
@@ -22,6 +24,7 @@ func (c *Conn) publishAgain(s *sending, code errcode.Code) bool {
 		return false
 	case code == errcode.NeedHeaders && x.left:
 		c.loop.byHeaders[c.full(string(x.exchange))] = true
+		s.channel.sorting = true
 	case code == errcode.QueueFull && !x.single && s.count > 1:
 	default:
 		return false
@@ -60,5 +63,6 @@ func (c *Conn) putSingle(x *run, rec *batch.Record, n uint64, single bool) {
 	b := make([]byte, size+len(y.sealed))
 	y.encode(&record, c.head(c.lane.Req()), b, size)
 	c.lane.PutLater(ipc.TypePublish, b)
+	c.loop.settled(y)
 	c.sent(y, &record, len(b))
 }

@@ -16,9 +16,12 @@ import (
 // ask is a question that was not answered.
 type ask struct {
 	channel *channel
+	doing   *doing    // the method that asks; nil: none does
+	place   int       // … among its questions
 	parked  bool      // it may stay for long, and does not hold the channel up
 	sub     *consumer // of a stream, that waits
-	req     uint64
+	beyond  uint64    // … for more than there is up to here
+	req     uint64    // 0: it has to be put again
 	typ     ipc.Type
 	encode  func(head ipc.Head, b []byte) []byte
 	then    func(answer)
@@ -62,10 +65,16 @@ func (c *Conn) resume() {
 	c.closeIfDrained()
 }
 
-// ask puts a question, and has then called with its answer, unless the channel has ended meanwhile.
+// ask puts a question of the method that is being carried out, and has then called with its answer,
+// unless the channel has ended meanwhile. A question that was put before a hand-over is not put again.
 func (ch *channel) ask(typ ipc.Type, encode func(head ipc.Head, b []byte) []byte, then func(answer)) {
+	a := &ask{channel: ch, doing: ch.doing, typ: typ, encode: encode, then: then}
 	ch.busy++
-	ch.conn.put(&ask{channel: ch, typ: typ, encode: encode, then: then})
+	a.doing.open++
+	if !ch.conn.recall(a) {
+		a.place = a.doing.enter(typ)
+		ch.conn.put(a)
+	}
 }
 
 // put puts the record of a question into the ring.
@@ -73,16 +82,21 @@ func (c *Conn) put(a *ask) {
 	a.req = c.lane.Req()
 	record := a.encode(c.head(a.req), c.lane.Scratch())
 	if len(record) > c.lane.MaxRecord {
-		a.release()
-		a.then(answer{err: errcode.New(errcode.LimitExceeded, "the request makes a record of %d bytes, at most %d", len(record), c.lane.MaxRecord)})
+		c.goOn(a, answer{err: errcode.New(errcode.LimitExceeded, "the request makes a record of %d bytes, at most %d", len(record), c.lane.MaxRecord)})
 		return
 	}
+	c.enter(a)
+	a.note(record)
+	c.lane.PutLater(a.typ, record)
+	c.told = true
+}
+
+// enter enters a question that stands in the ring.
+func (c *Conn) enter(a *ask) {
 	if c.asks == nil {
 		c.asks = map[uint64]*ask{}
 	}
 	c.asks[a.req] = a
-	c.lane.PutLater(a.typ, record)
-	c.told = true
 }
 
 // administer puts an administrative command.
@@ -141,6 +155,21 @@ func (c *Conn) answered(typ ipc.Type, req uint64, payload []byte) bool {
 		return false
 	}
 	delete(c.asks, req)
+	got := c.answerOf(typ, payload)
+	if got.code() == errcode.Unavailable { // logicsrv does not know yet who holds what
+		a.unanswered()
+		c.again = append(c.again, a)
+		c.againMS = c.link.NowMS() + againMS
+		c.schedule()
+		return true
+	}
+	a.had(typ, payload)
+	c.goOn(a, got)
+	return true
+}
+
+// answerOf is the answer that a record is.
+func (c *Conn) answerOf(typ ipc.Type, payload []byte) answer {
 	got := answer{payload: payload}
 	if typ == ipc.TypeError {
 		m, err := ipc.DecodeError(payload)
@@ -148,24 +177,26 @@ func (c *Conn) answered(typ ipc.Type, req uint64, payload []byte) bool {
 			got.err = errcode.New(errcode.Code(m.Code), "%s", m.Text)
 		}
 	}
-	if got.code() == errcode.Unavailable { // logicsrv does not know yet who holds what
-		c.again = append(c.again, a)
-		c.againMS = c.link.NowMS() + againMS
-		c.schedule()
-		return true
-	}
+	return got
+}
+
+// goOn carries out what was to be done with the answer to a question.
+func (c *Conn) goOn(a *ask, got answer) {
 	a.release()
 	a.then(got)
+	a.channel.finish(a.doing)
 	if a.channel.busy == 0 && !a.parked {
 		c.resume()
 	}
-	return true
 }
 
 // release lets the channel go on.
 func (a *ask) release() {
 	if !a.parked {
 		a.channel.busy--
+	}
+	if a.doing != nil {
+		a.doing.open--
 	}
 }
 

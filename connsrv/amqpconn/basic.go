@@ -5,6 +5,7 @@ import (
 	"github.com/trimq/trimq/protocol/amqp"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/shmqueue"
 )
 
 // Class basic, but for publish (publish.go), consume and cancel (consume.go) and the verdicts
@@ -48,7 +49,7 @@ func (ch *channel) qos(m *amqp.BasicQos) {
 		ch.fail(m.Method(), wrong(amqp.NotImplemented, "prefetch_size!=0 (%d)", m.PrefetchSize))
 		return
 	case m.Global:
-		ch.shared = uint32(m.PrefetchCount)
+		ch.share(uint32(m.PrefetchCount))
 	default:
 		ch.prefetch = uint32(m.PrefetchCount)
 	}
@@ -117,6 +118,7 @@ func (ch *channel) pull(m *amqp.BasicGet, name string, q *admin.QueueInfo) {
 		}
 		told, err := ipc.DecodePulled(a.payload)
 		if ch.conn.undecodable(err) != nil || len(told.Runs) == 0 {
+			ch.conn.lane.Counters.Add(shmqueue.ConnGotNothing, 1)
 			ch.got(m, s, nil, 0)
 			return
 		}
@@ -157,8 +159,21 @@ func (ch *channel) got(m *amqp.BasicGet, s *consumer, run *ipc.PulledRun, left u
 	var skipped []ipc.Range
 	index, offset := run.Index, run.First
 	err := c.sendBatch(s, run, 1, &skipped)
+	c.count(s, run, run.First-offset-countOf(skipped))
+	unknownFrom := s.getting.unknownFrom
 	s.getting = nil
 	switch {
+	case err == nil && unknownFrom != nil:
+		ch.ask(ipc.TypeWaitStable, abortedIn(index, *unknownFrom), func(a answer) {
+			if a.err == nil {
+				a.err = c.undecodable(c.lane.EndTold(a.payload))
+			}
+			if a.err != nil {
+				ch.getFailed(m, s.name, a.err)
+				return
+			}
+			ch.got(m, s, run, left)
+		})
 	case err != nil:
 		c.settings.Log.Error("a message cannot be delivered", "index", index, "offset", offset, "err", err)
 		ch.fail(m.Method(), wrong(amqp.InternalError, "a message of %s cannot be read", c.of("queue", s.name)))
@@ -172,6 +187,7 @@ func (ch *channel) got(m *amqp.BasicGet, s *consumer, run *ipc.PulledRun, left u
 
 // getting says that a message answers basic.get.
 type getting struct {
-	noAck bool
-	left  uint64
+	noAck       bool
+	left        uint64
+	unknownFrom *uint64 // it was not sent: from here on it is not known what was aborted
 }

@@ -1,6 +1,8 @@
 package amqpconn
 
 import (
+	"bytes"
+
 	"github.com/trimq/trimq/protocol/amqp"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/shmqueue"
@@ -20,11 +22,13 @@ type channel struct {
 	conn   *Conn
 	number uint16
 
-	gone    bool // it, or its connection, has ended
-	closing bool // close was sent: nothing counts but its answer
-	busy    int  // questions to logicsrv that have no answer yet
-	sending int  // publishes that were put into the ring together and have none
+	gone    bool   // it, or its connection, has ended
+	closing bool   // close was sent: nothing counts but its answer
+	busy    int    // questions to logicsrv that have no answer yet
+	doing   *doing // the method that waits for answers; nil: none does
+	sending int    // publishes that were put into the ring together and have none
 
+	sorting  bool      // some is published again (again.go): what comes waits until all is answered
 	incoming *incoming // the content that is coming in; nil: none was published yet
 	mode     mode
 	confirms confirms
@@ -76,7 +80,7 @@ func (c *Conn) onChannel(f amqp.Frame, payload []byte) (done bool) {
 		ch.ack(payload[amqp.MethodHeaderSize:])
 		return true
 	}
-	id, m := decode(payload)
+	id, m := decode(bytes.Clone(payload)) // what it says is needed beyond this pass over the socket
 	switch m := m.(type) {
 	case nil:
 		c.failConnection(id, ch.unreadable(id))
@@ -95,7 +99,7 @@ func (c *Conn) onChannel(f amqp.Frame, payload []byte) (done bool) {
 		c.held = true
 		return false
 	}
-	ch.method(m)
+	ch.carryOut(m)
 	return true
 }
 
@@ -115,22 +119,32 @@ func (c *Conn) openChannel(f amqp.Frame, payload []byte) {
 			return // of one that both have closed
 		}
 		c.failConnection(0, wrong(amqp.ChannelError, "expected 'channel.open'"))
-	case f.Channel > c.channelMax:
-		c.failConnection(amqp.MethodChannelOpen, wrong(amqp.NotAllowed, "number of channels opened (%d) has reached the negotiated channel_max (%d)", len(c.channels), c.channelMax))
 	default:
-		c.channels[f.Channel] = &channel{conn: c, number: f.Channel}
+		if f := c.addChannel(f.Channel); f != nil {
+			c.failConnection(0, f)
+			return
+		}
 		c.send(f.Channel, &amqp.ChannelOpenOk{})
 	}
 }
 
-// method carries a method out. What came before it is in the ring.
+// method carries a method out, if the user may do that. What came before it is in the ring.
 func (ch *channel) method(m amqp.Arguments) {
+	if f := ch.forbidden(m); f != nil {
+		ch.fail(m.Method(), f)
+		return
+	}
+	ch.allowed(m)
+}
+
+// allowed carries a method out that the user has a right to.
+func (ch *channel) allowed(m amqp.Arguments) {
 	switch m := m.(type) {
 	case *amqp.ChannelOpen:
 		ch.conn.failConnection(m.Method(), wrong(amqp.ChannelError, "second 'channel.open' seen"))
 	case *amqp.ChannelClose:
 		ch.close()
-		delete(ch.conn.channels, ch.number)
+		ch.conn.dropChannel(ch.number)
 		ch.conn.send(ch.number, &amqp.ChannelCloseOk{})
 	case *amqp.ChannelCloseOk, *amqp.ChannelFlowOk:
 	case *amqp.ChannelFlow:
@@ -154,10 +168,6 @@ func (ch *channel) method(m amqp.Arguments) {
 
 // declare carries a method of class exchange or queue out.
 func (ch *channel) declare(m amqp.Arguments) {
-	if f := ch.forbidden(m); f != nil {
-		ch.fail(m.Method(), f)
-		return
-	}
 	switch m := m.(type) {
 	case *amqp.ExchangeDeclare:
 		ch.exchangeDeclare(m)
@@ -223,7 +233,7 @@ func (ch *channel) close() {
 		}
 	}
 	c.forgetAsks(ch)
-	ch.busy = 0
+	ch.busy, ch.doing = 0, nil
 	ch.tags, ch.pullers, ch.line, ch.incoming = nil, nil, nil, nil
 	ch.unacked = unacked{}
 	c.resume()
@@ -245,7 +255,7 @@ func (ch *channel) closed(f amqp.Frame, payload []byte) {
 	}
 	switch amqp.MethodAt(payload) {
 	case amqp.MethodChannelCloseOk:
-		delete(ch.conn.channels, ch.number)
+		ch.conn.dropChannel(ch.number)
 	case amqp.MethodChannelClose: // both have closed it
 		ch.conn.send(ch.number, &amqp.ChannelCloseOk{})
 	}

@@ -56,18 +56,18 @@ func (k *confirms) split(first uint64) {
 }
 
 // next takes the publishes off the front that have been answered alike, and gives the number of
-// the last; 0: the front was not answered.
-func (k *confirms) next() (last uint64, several, taken bool) {
+// the last, and how many they are; 0: the front was not answered.
+func (k *confirms) next() (last, count uint64, taken bool) {
 	n := 0
 	for ; n < len(k.open) && k.open[n].done && k.open[n].taken == k.open[0].taken; n++ {
 		x := &k.open[n]
-		several = several || n > 0 || x.count > 1
+		count += uint64(x.count)
 		last, taken = x.first+uint64(x.count)-1, x.taken
 	}
 	if k.open = k.open[n:]; len(k.open) == 0 {
 		k.open = nil
 	}
-	return last, several, taken
+	return last, count, taken
 }
 
 // confirmSelect has publishes confirmed from now on.
@@ -105,9 +105,17 @@ func (c *Conn) published(typ ipc.Type, req uint64, payload []byte) {
 		taken = c.refused(&s, errcode.New(errcode.Code(m.Code), "%s", m.Text))
 	} else if m, err := ipc.DecodePublished(payload); c.undecodable(err) == nil {
 		taken = m.Full == 0
+		if m.Queues > 0 {
+			c.lane.Counters.Add(shmqueue.ConnRouted, uint64(s.count))
+		} else if taken {
+			c.lane.Counters.Add(shmqueue.ConnUnrouted, uint64(s.count))
+		}
 	}
 	c.confirm(&s, taken)
 	c.loop.recycle(s.run)
+	if s.channel.sending == 0 {
+		s.channel.sorting = false
+	}
 	if c.short || c.held && s.channel.sending == 0 {
 		c.short = false
 		c.resume()
@@ -122,11 +130,13 @@ func (c *Conn) confirm(s *sending, taken bool) {
 	}
 	ch.confirms.settle(s.first, taken)
 	for {
-		last, several, taken := ch.confirms.next()
+		last, count, taken := ch.confirms.next()
+		several := count > 1
 		switch {
 		case last == 0:
 			return
 		case taken:
+			c.lane.Counters.Add(shmqueue.ConnConfirmed, count)
 			ch.send(&amqp.BasicAck{DeliveryTag: last, Multiple: several})
 		default:
 			ch.send(&amqp.BasicNack{DeliveryTag: last, Multiple: several})
@@ -143,6 +153,7 @@ func (c *Conn) refused(s *sending, err *errcode.Error) (taken bool) {
 	name := string(s.run.exchange)
 	switch err.Code {
 	case errcode.Unroutable:
+		c.lane.Counters.Add(shmqueue.ConnReturned, uint64(s.count))
 		c.giveBack(s)
 		return true
 	case errcode.NotFound:

@@ -37,6 +37,7 @@ type Conn struct {
 	unknown  bool // it is not known yet who may connect: it waits
 
 	user, vhost      string
+	mechanism        string // how the user has shown who it is
 	clientProperties amqp.Table
 	openedMS         int64 // Unix time at which the vhost was entered
 	frameMax         int
@@ -138,6 +139,9 @@ func (c *Conn) frame(f amqp.Frame, payload []byte) (done bool) {
 	switch {
 	case f.Type == amqp.FrameHeartbeat && f.Channel == 0:
 		return true
+	case f.Type == amqp.FrameHeartbeat:
+		c.failConnection(0, wrong(amqp.UnexpectedFrame, "a heartbeat on channel %d", f.Channel))
+		return true
 	case f.Type == amqp.FrameMethod && len(payload) < amqp.MethodHeaderSize,
 		f.Type != amqp.FrameMethod && f.Type != amqp.FrameHeader && f.Type != amqp.FrameBody:
 		c.failConnection(0, wrong(amqp.FrameError, "a frame of type %d and %d bytes on channel %d", f.Type, f.Size, f.Channel))
@@ -193,7 +197,8 @@ func (c *Conn) Closed() {
 		c.run = nil
 	}
 	c.leave()
-	c.channels, c.subs, c.sends, c.asks, c.again = nil, nil, nil, nil, nil
+	c.depart()
+	c.subs, c.sends, c.asks, c.again = nil, nil, nil, nil
 }
 
 // leave tells logicsrv that the connection ends, if it knows it: what belongs to it goes, and what

@@ -72,6 +72,21 @@ func TestHandshakeRefused(t *testing.T) {
 	}
 }
 
+// Frames that are none of a channel end the connection, each with its code.
+func TestOddFrames(t *testing.T) {
+	for _, c := range []struct {
+		typ  byte
+		code uint16
+	}{{amqp.FrameHeartbeat, amqp.UnexpectedFrame}, {amqp.FrameHeader, amqp.UnexpectedFrame}, {amqp.FrameBody, amqp.UnexpectedFrame}, {0, amqp.FrameError}, {4, amqp.FrameError}} {
+		r := newRig(t)
+		r.open()
+		r.feed(append(amqp.AppendFrameHeader(nil, c.typ, 1, 0), amqp.FrameEnd))
+		if code, text := r.refusal(); code != c.code {
+			t.Errorf("type %d: %d %s", c.typ, code, text)
+		}
+	}
+}
+
 func TestAnotherProtocol(t *testing.T) {
 	r := newRig(t)
 	r.feed([]byte("GET / HTTP/1.1\r\n"))
@@ -242,5 +257,37 @@ func TestHeartbeats(t *testing.T) {
 	r.conn.Deadline(36000)
 	if !r.link.closed {
 		t.Error("the link of who sends no heartbeats is open")
+	}
+}
+
+// Where it turns out that headers are looked at, what comes next does not overtake what is published again.
+func TestPublishedAgainInOrder(t *testing.T) {
+	r := newRig(t)
+	r.open()
+	p := amqp.Properties{Flags: amqp.HasHeaders, Headers: amqp.Table(nil).Add("format", amqp.String("pdf"))}
+	send := func(key string) {
+		r.feed(publish(nil, &amqp.BasicPublish{Exchange: []byte("amq.headers"), RoutingKey: []byte(key)}, &p, nil))
+	}
+	send("a")
+	send("b")
+	list, _ := r.publishes()
+	refuse := func(m ipc.Publish) {
+		refusal := ipc.Error{Head: m.Head, Code: uint16(errcode.NeedHeaders)}
+		r.conn.Reply(ipc.TypeError, refusal.Append(nil))
+	}
+	refuse(list[0])
+	send("c")
+	refuse(list[1])
+	var keys []string
+	for list, _ = r.publishes(); len(list) > 0; list, _ = r.publishes() {
+		for _, m := range list {
+			keys = append(keys, m.RoutingKey)
+			done := ipc.Published{Head: m.Head, Queues: 1}
+			r.conn.Reply(ipc.TypePublished, done.Append(nil))
+			r.feed(nil)
+		}
+	}
+	if !slices.Equal(keys, []string{"a", "b", "c"}) {
+		t.Errorf("published in the order %v", keys)
 	}
 }

@@ -153,7 +153,7 @@ func (c *Conn) startOk(m *amqp.ConnectionStartOk) {
 		c.link.Close()
 		return
 	}
-	c.user, c.state = user, stateTune
+	c.user, c.mechanism, c.state = user, string(m.Mechanism), stateTune
 	c.clientProperties = append(amqp.Table(nil), m.ClientProperties...)
 	c.send(0, &amqp.ConnectionTune{ChannelMax: c.settings.ChannelMax, FrameMax: c.settings.FrameMax, Heartbeat: c.settings.HeartbeatS})
 }
@@ -198,6 +198,10 @@ func (c *Conn) open(m *amqp.ConnectionOpen) {
 		c.failConnection(m.Method(), wrong(amqp.NotAllowed, "access to vhost '%s' refused for user '%s'", vhost, c.user))
 		return
 	}
+	if f := c.arrive(vhost); f != nil {
+		c.failConnection(m.Method(), f)
+		return
+	}
 	c.vhost, c.state = vhost, stateOpen
 	c.channels, c.openedMS = map[uint16]*channel{}, c.settings.UnixMS()
 	c.link.Established()
@@ -228,10 +232,8 @@ func (c *Conn) closeWith(m amqp.Method, f *fault) {
 func (c *Conn) end() {
 	c.through()
 	c.leave()
-	for _, ch := range c.channels {
-		ch.gone = true
-	}
-	c.channels, c.subs, c.asks, c.again = nil, nil, nil, nil
+	c.depart()
+	c.subs, c.asks, c.again = nil, nil, nil
 }
 
 // finish closes the socket once all is sent.

@@ -22,6 +22,7 @@ type consumer struct {
 	channel  *channel
 	tag      []byte
 	prefetch uint32 // 0: no limit
+	window   uint32 // the channel's limit, where that bounds what it is given; 0: it does not
 	noAck    bool
 	ended    bool // basic.cancel was answered, but the client still holds some
 	reply    bool // of direct reply-to: its queue has another name for clients
@@ -82,11 +83,11 @@ func (c *Conn) dropSub(s *consumer) {
 // consume makes a consumer.
 func (ch *channel) consume(m *amqp.BasicConsume) {
 	c := ch.conn
+	if len(m.ConsumerTag) == 0 {
+		m.ConsumerTag = newTag() // the method keeps it: carried out again, it is the same
+	}
 	tag := append([]byte(nil), m.ConsumerTag...)
-	switch {
-	case len(tag) == 0:
-		tag = newTag()
-	case ch.tags[string(tag)] != nil:
+	if is := ch.tags[string(tag)]; is != nil && is.Answered {
 		ch.fail(m.Method(), wrong(amqp.NotAllowed, "attempt to reuse consumer tag '%s'", tag))
 		return
 	}
@@ -95,7 +96,7 @@ func (ch *channel) consume(m *amqp.BasicConsume) {
 	case !ok:
 	case name == replyQueue:
 		ch.consumeReplies(m, tag)
-	case len(c.subs) >= maxSubs:
+	case len(c.subs) >= maxSubs && ch.tags[string(tag)] == nil:
 		ch.fail(m.Method(), wrong(amqp.ResourceError, "a connection has %d consumers at most", maxSubs))
 	default:
 		ch.find(m.Method(), name, func(q *admin.QueueInfo) {
@@ -134,20 +135,32 @@ func (ch *channel) subscribe(m *amqp.BasicConsume, name string, s *consumer, q *
 		return
 	}
 	s.Limit = unlimited
-	if s.prefetch > 0 && !s.noAck {
+	switch {
+	case s.noAck:
+	case s.prefetch > 0:
 		s.Limit = uint64(s.prefetch)
+	case ch.shared > 0:
+		s.window, s.Limit = ch.shared, uint64(ch.shared)
 	}
-	c := ch.conn
-	s.Told, _ = s.TopUp(c.lane.Rings)
-	c.addSub(s)
-	if ch.tags == nil {
-		ch.tags = map[string]*consumer{}
+	if is := ch.tags[string(s.tag)]; is != nil { // the method has come so far before a hand-over
+		s = is
+	} else {
+		s.Told, _ = s.TopUp(ch.conn.lane.Rings)
+		ch.addTagged(s)
 	}
-	ch.tags[string(s.tag)] = s
 	ch.ask(ipc.TypeSubscribe, func(head ipc.Head, b []byte) []byte {
 		record := ipc.Subscribe{Head: head, Sub: s.ID, Queue: s.Index, Limit: s.Told, Consumer: s.Consumer}
 		return record.Append(b)
 	}, func(a answer) { ch.subscribed(m, s, a) })
+}
+
+// addTagged enters a consumer that has a tag.
+func (ch *channel) addTagged(s *consumer) {
+	ch.conn.addSub(s)
+	if ch.tags == nil {
+		ch.tags = map[string]*consumer{}
+	}
+	ch.tags[string(s.tag)] = s
 }
 
 // subscribed takes the answer in, which comes before the first delivery.
@@ -170,16 +183,36 @@ func (ch *channel) subscribed(m *amqp.BasicConsume, s *consumer, a answer) {
 	s.Answered = true
 	told, err := ipc.DecodeSubscribed(a.payload)
 	if c.undecodable(err) == nil {
-		if s.Filter, err = c.lane.Filter(told.Filter); err != nil {
-			c.settings.Log.Error("a queue's filter cannot be read; everything passes", "queue", s.Index, "err", err)
-		}
+		c.filter(s, told.Filter)
 	}
 	ch.answer(m.NoWait, &amqp.BasicConsumeOk{ConsumerTag: s.tag})
+}
+
+// filter has a consumer get what its queue's filter lets through.
+func (c *Conn) filter(s *consumer, wanted ipc.Filter) {
+	var err error
+	s.Wanted = wanted
+	if s.Filter, err = c.lane.Filter(wanted); err != nil {
+		c.settings.Log.Error("a queue's filter cannot be read; everything passes", "queue", s.Index, "err", err)
+	}
+}
+
+// retiring is the consumer that is being cancelled; nil: none is.
+func (ch *channel) retiring() *consumer {
+	for _, s := range ch.conn.subs {
+		if s.channel == ch && s.ended && !s.Puller {
+			return s
+		}
+	}
+	return nil
 }
 
 // cancel ends a consumer. What the client holds of it stays in its hand.
 func (ch *channel) cancel(m *amqp.BasicCancel) {
 	s := ch.tags[string(m.ConsumerTag)]
+	if s == nil {
+		s = ch.retiring() // before a hand-over the method has come so far
+	}
 	done := &amqp.BasicCancelOk{ConsumerTag: append([]byte(nil), m.ConsumerTag...)}
 	if s == nil {
 		ch.answer(m.NoWait, done)

@@ -41,6 +41,7 @@ func (c *Conn) sendRun(s *consumer, run *ipc.PulledRun) (err error) {
 		}
 		err = c.sendBatch(s, run, min(run.Count, room), &skipped)
 	}
+	c.count(s, run, run.First-first-countOf(skipped))
 	c.settleSent(s, run.Index, first, run.First, skipped)
 	return err
 }
@@ -92,6 +93,10 @@ func (c *Conn) sendBatch(s *consumer, run *ipc.PulledRun, most uint32, skipped *
 	switch fate, err := c.lane.Fate(r, run.Index); {
 	case err != nil:
 		return err
+	case fate == session.FateUnknown && s.getting != nil:
+		from := r.Base
+		s.getting.unknownFrom = &from
+		return nil
 	case fate == session.FateUnknown:
 		s.channel.askAborted(run.Index, r.Base)
 		return nil
@@ -125,13 +130,12 @@ func (c *Conn) sendBatch(s *consumer, run *ipc.PulledRun, most uint32, skipped *
 	return nil
 }
 
-// askAborted has the channel's line wait until it is known what was aborted in an index from an offset on.
+// askAborted has the channel's line wait until it is known what was aborted in an index from an offset
+// on. No method asks that: behind a hand-over the line asks again.
 func (ch *channel) askAborted(index, from uint64) {
 	ch.asking = true
-	ch.ask(ipc.TypeWaitStable, func(head ipc.Head, b []byte) []byte {
-		m := ipc.WaitStable{Head: head, Index: index, Beyond: ipc.WaitNow, From: from}
-		return m.Append(b)
-	}, func(a answer) {
+	ch.busy++
+	ch.conn.put(&ask{channel: ch, typ: ipc.TypeWaitStable, encode: abortedIn(index, from), then: func(a answer) {
 		ch.asking = false
 		if a.err != nil {
 			return // the index is gone, and its consumers hear of that
@@ -139,7 +143,15 @@ func (ch *channel) askAborted(index, from uint64) {
 		if ch.conn.undecodable(ch.conn.lane.EndTold(a.payload)) == nil {
 			ch.conn.Drained()
 		}
-	})
+	}})
+}
+
+// abortedIn asks what was aborted in an index from an offset on.
+func abortedIn(index, from uint64) func(head ipc.Head, b []byte) []byte {
+	return func(head ipc.Head, b []byte) []byte {
+		m := ipc.WaitStable{Head: head, Index: index, Beyond: ipc.WaitNow, From: from}
+		return m.Append(b)
+	}
 }
 
 // skipGone skips what lies below the start of its index: retention has removed it from the topic, or
@@ -276,6 +288,30 @@ func (c *Conn) sendRecord(s *consumer, rec *batch.Record, note *parsedNote, run 
 	c.sendContent(ch.number, &amqp.BasicDeliver{
 		ConsumerTag: s.tag, DeliveryTag: ch.unacked.give(s, run, s.noAck), Redelivered: run.Attempts > 0, Exchange: exchange, RoutingKey: key,
 	}, properties, rec.Value, at)
+}
+
+// count counts messages of a run that were sent.
+func (c *Conn) count(s *consumer, run *ipc.PulledRun, sent uint64) {
+	if sent == 0 {
+		return
+	}
+	c.lane.Counters.Add(s.way(), sent)
+	if run.Attempts > 0 {
+		c.lane.Counters.Add(shmqueue.ConnRedelivered, sent)
+	}
+}
+
+// way is what a message counts as that is sent now.
+func (s *consumer) way() shmqueue.CounterID {
+	switch g := s.getting; {
+	case g != nil && g.noAck:
+		return shmqueue.ConnGotAutoAck
+	case g != nil:
+		return shmqueue.ConnGotManualAck
+	case s.noAck:
+		return shmqueue.ConnSentAutoAck
+	}
+	return shmqueue.ConnSentManualAck
 }
 
 // origin is where a message was published. One that nobody has published through an exchange has the

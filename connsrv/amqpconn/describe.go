@@ -12,7 +12,7 @@ var _ connview.Room = (*Conn)(nil)
 
 // View describes the connection, for people.
 func (c *Conn) View(v *connview.Conn) {
-	v.Protocol, v.User, v.VHost, v.Mechanism = "AMQP 0-9-1", c.user, c.vhost, "PLAIN"
+	v.Protocol, v.User, v.VHost, v.Mechanism = "AMQP 0-9-1", c.user, c.vhost, c.mechanism
 	v.Client = definitions.Arguments(c.clientProperties)
 	v.ChannelMax, v.FrameMax, v.HeartbeatS = c.channelMax, uint32(c.frameMax), uint16(c.heartbeatMS/1000)
 	v.ConnectedMS, v.ChannelCount = c.openedMS, len(c.channels)
@@ -39,7 +39,8 @@ func (c *Conn) View(v *connview.Conn) {
 func (ch *channel) view() connview.Channel {
 	v := connview.Channel{
 		Number: ch.number, Prefetch: ch.prefetch, SharedPrefetch: ch.shared, Confirms: ch.mode == modeConfirm, Transactional: ch.mode == modeTx,
-		Unacked: uint64(ch.unacked.count),
+		Publishes: ch.incoming != nil,
+		Unacked:   uint64(ch.unacked.count),
 	}
 	for i := range ch.confirms.open {
 		v.Unconfirmed += uint64(ch.confirms.open[i].count)

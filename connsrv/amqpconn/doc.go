@@ -24,13 +24,15 @@
 //  6. An error has the code and the text that RabbitMQ gives; it ends its channel, or the
 //     connection where the table of the protocol says so.
 //  7. However the stream is cut into pieces, the same methods come out of it.
+//  8. What a method changes of its room before its last answer it finds changed when it is carried out
+//     again: a hand-over has it begin anew.
 //
 // Where to look: conn.go (frames), connection.go, channel.go, exchange.go, queue.go, basic.go,
 // confirm.go, tx.go (one for each class), ask.go (questions to logicsrv), publish.go and run.go (the
 // way in), consume.go, line.go, deliver.go and message.go (the way out), settle.go (verdicts),
-// headers.go (what becomes of properties), resync.go.
+// headers.go (what becomes of properties), resync.go; pass.go and recall.go (hand-over).
 //
 // Goroutines: none; a Conn and a Loop belong to their event loop. If the process dies here,
 // clients connect again; what they had no confirm for they publish again, and what consumers held
-// goes back to its queue.
+// goes back to its queue. Upgraded by signal 12 it keeps them.
 package amqpconn

@@ -230,7 +230,11 @@ func (ch *channel) joinExchanges(m amqp.Method, source, destination, key []byte,
 			}
 		}
 		i := slices.IndexFunc(d.Exchanges, func(x admin.ExchangeInfo) bool { return x.Name == c.full(from) })
-		b := binding(&d.Exchanges[i].CreateExchange, key, args)
+		b, f := binding(&d.Exchanges[i].CreateExchange, key, args)
+		if f != nil {
+			ch.fail(m, f)
+			return
+		}
 		b.Queue, b.ToExchange = c.full(to), true
 		ch.bind(m, cmd, b, done)
 	})
@@ -247,12 +251,15 @@ func (ch *channel) bind(m amqp.Method, cmd admin.Command, b *admin.CreateBinding
 	})
 }
 
-// binding is one from an exchange, without its destination.
-func binding(x *admin.CreateExchange, key []byte, args amqp.Table) *admin.CreateBinding {
+// binding is one from an exchange, without its destination; a fault says what is wrong with its arguments.
+func binding(x *admin.CreateExchange, key []byte, args amqp.Table) (*admin.CreateBinding, *fault) {
 	b := &admin.CreateBinding{Exchange: x.Name, RoutingKey: string(key), Arguments: string(args)}
 	for name, v := range args.Each {
 		switch {
 		case x.Type == admin.Headers && string(name) == "x-match":
+			if f := checkMatch(v); f != nil {
+				return nil, f
+			}
 			b.MatchAny = strings.HasPrefix(string(v.Raw), "any")
 			b.WithX = strings.HasSuffix(string(v.Raw), "-with-x")
 		case v.Kind == amqp.KindVoid:
@@ -261,5 +268,18 @@ func binding(x *admin.CreateExchange, key []byte, args amqp.Table) *admin.Create
 			b.Headers = append(b.Headers, headerOf(name, v))
 		}
 	}
-	return b
+	return b, nil
+}
+
+// checkMatch says what is wrong with how headers are to match.
+func checkMatch(v amqp.Value) *fault {
+	if v.Kind != amqp.KindString {
+		text, _ := valueText(v)
+		return wrong(amqp.PreconditionFailed, "Invalid x-match field type %s (value %s); expected longstr", v.Kind, text)
+	}
+	switch string(v.Raw) {
+	case "all", "any", "all-with-x", "any-with-x":
+		return nil
+	}
+	return wrong(amqp.PreconditionFailed, "Invalid x-match field value <<%q>>; expected all, any, all-with-x, or any-with-x", v.Raw)
 }

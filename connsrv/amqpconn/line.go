@@ -58,12 +58,35 @@ func (ch *channel) advance() bool {
 	return true
 }
 
-// room is how many messages may be sent on the channel now, as far as all consumers share a limit.
+// room is how many messages may be sent on the channel now, as far as all consumers share a limit. What is
+// acknowledged automatically does not count, and waits with the rest.
 func (ch *channel) room(s *consumer) uint32 {
-	if s.noAck || ch.shared == 0 {
+	left := ch.shared - min(ch.shared, uint32(ch.unacked.pushed+ch.tx.pushed))
+	if ch.shared == 0 || s.noAck && left > 0 {
 		return 1<<32 - 1
 	}
-	return ch.shared - min(ch.shared, uint32(ch.unacked.count))
+	return left
+}
+
+// share sets the limit that all consumers share. Those that have none of their own are given as much by
+// logicsrv as it lets them have: what they have beyond it keeps others from it.
+func (ch *channel) share(limit uint32) {
+	ch.shared = limit
+	for _, s := range ch.conn.subs {
+		switch {
+		case s.channel != ch || s.window == 0:
+			continue
+		case limit == 0:
+			s.Limit = unlimited
+		case limit > s.window:
+			s.Limit += uint64(limit - s.window)
+		}
+		s.window = max(limit, s.window)
+		if limit == 0 {
+			s.window = 0
+		}
+		ch.conn.topUp(s)
+	}
 }
 
 // carry sends what is left of a parcel; false: something of it has to wait.

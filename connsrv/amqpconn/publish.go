@@ -51,6 +51,9 @@ func (ch *channel) publish(args []byte) (done bool) {
 		return false
 	case c.draining:
 		return false
+	case ch.sorting && ch.sending > 0:
+		c.held = true
+		return false
 	case m.Immediate:
 		ch.fail(m.Method(), wrong(amqp.NotImplemented, "immediate=true"))
 		return true
@@ -178,7 +181,7 @@ type routing struct {
 // routing reads it from the properties; a fault says what is wrong with them.
 func (ch *channel) routing(p *amqp.Properties) (routing, *fault) {
 	r := routing{mandatory: ch.incoming.mandatory, ttlMS: ipc.NoTTL, level: ipc.LevelMemory, txn: ch.tx.number}
-	if p.Flags&amqp.HasUserID != 0 && string(p.UserID) != ch.conn.user {
+	if p.Flags&amqp.HasUserID != 0 && string(p.UserID) != ch.conn.user && !ch.conn.impersonates() {
 		return r, wrong(amqp.PreconditionFailed, "user_id property set to '%s' but authenticated user was '%s'", p.UserID, ch.conn.user)
 	}
 	if p.Flags&amqp.HasDeliveryMode != 0 && p.DeliveryMode == persistent && ch.mode != modePlain {

@@ -6,6 +6,7 @@ import (
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/amqp"
 	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/shmqueue"
 )
 
 // Class queue.
@@ -130,9 +131,12 @@ func (ch *channel) queueCreate(m *amqp.QueueDeclare, wanted *admin.CreateQueue) 
 	ch.create(admin.CmdCreateQueue, wanted, func(made admin.Created, err *errcode.Error) {
 		switch {
 		case err == nil:
+			ch.conn.lane.Counters.Add(shmqueue.ConnQueuesCreated, 1)
 			ch.declared(m, ch.conn.local(made.Name), 0, 0)
 		case err.Code == errcode.AlreadyExists: // a topic is called so
 			ch.fail(m.Method(), argDiffers("x-queue-type", ch.conn.of("queue", ch.conn.local(wanted.Name)), textArg(queueTypes[wanted.Type]), textArg(streamQueue)))
+		case err.Code == errcode.LimitExceeded && ch.conn.enoughQueues(ch.conn.local(wanted.Name)) != nil:
+			ch.fail(m.Method(), ch.conn.enoughQueues(ch.conn.local(wanted.Name)))
 		default:
 			ch.fail(m.Method(), failed(err))
 		}
@@ -141,6 +145,7 @@ func (ch *channel) queueCreate(m *amqp.QueueDeclare, wanted *admin.CreateQueue) 
 
 func (ch *channel) declared(m *amqp.QueueDeclare, name string, messages uint64, consumers uint32) {
 	ch.queue = name
+	ch.conn.lane.Counters.Add(shmqueue.ConnQueuesDeclared, 1)
 	ch.answer(m.NoWait, &amqp.QueueDeclareOk{Queue: []byte(name), MessageCount: count32(messages), ConsumerCount: consumers})
 }
 
@@ -189,7 +194,11 @@ func (ch *channel) joinQueue(m amqp.Method, queue, exchange, key []byte, args am
 			case x == nil || !there:
 				done()
 			default:
-				b := binding(&x.CreateExchange, key, args)
+				b, f := binding(&x.CreateExchange, key, args)
+				if f != nil {
+					ch.fail(m, f)
+					return
+				}
 				b.Queue = ch.conn.full(name)
 				ch.bind(m, cmd, b, done)
 			}
@@ -240,6 +249,7 @@ func (ch *channel) queueDelete(m *amqp.QueueDelete) {
 		what := ch.conn.of("queue", name)
 		switch {
 		case err == nil:
+			ch.conn.lane.Counters.Add(shmqueue.ConnQueuesDeleted, 1)
 			ch.answer(m.NoWait, &amqp.QueueDeleteOk{MessageCount: count32(made.Messages)})
 		case err.Code == errcode.NotFound:
 			ch.streamDelete(m, name)

@@ -28,11 +28,11 @@ func replyName(queue string) string { return replyPrefix + strings.TrimPrefix(qu
 
 // consumeReplies makes a consumer of answers, with a queue of its own.
 func (ch *channel) consumeReplies(m *amqp.BasicConsume, tag []byte) {
-	switch {
-	case !m.NoAck:
+	if !m.NoAck {
 		ch.fail(m.Method(), wrong(amqp.PreconditionFailed, "reply consumer cannot acknowledge"))
 		return
-	case ch.replies() != nil:
+	}
+	if is := ch.replies(); is != nil && is.Answered {
 		ch.fail(m.Method(), wrong(amqp.PreconditionFailed, "reply consumer already set"))
 		return
 	}

@@ -3,7 +3,6 @@ package amqpconn
 import (
 	"slices"
 
-	"github.com/trimq/trimq/connsrv/handover"
 	"github.com/trimq/trimq/protocol/ipc"
 )
 
@@ -64,10 +63,3 @@ func (c *Conn) tellAsks(types ...ipc.Type) bool {
 	}
 	return true
 }
-
-// Pass implements session.Protocol. Nothing is said of an AMQP connection yet: the program that comes
-// next reads nothing, and ends it. Its client connects again.
-func (c *Conn) Pass(s *handover.Codec) { s.Check(false) }
-
-// TakenOver follows Pass, which fails.
-func (c *Conn) TakenOver() {}

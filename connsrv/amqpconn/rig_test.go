@@ -45,6 +45,7 @@ func (l *fakeLink) Close()               { l.closed = true }
 // rig is a room on a ring in plain memory.
 type rig struct {
 	tb   testing.TB
+	dir  string // of the log
 	conn *Conn
 	lane *session.Lane
 	link *fakeLink
@@ -53,7 +54,8 @@ type rig struct {
 	want session.Want
 	wait bool // the room has asked for a pause
 
-	access *access.Current
+	access     *access.Current
+	attendance *access.Attendance
 }
 
 const rigCapacity = 1 << 20
@@ -68,14 +70,15 @@ func newRig(tb testing.TB) *rig {
 	must(tb, err)
 	in, err := ring.Consumer()
 	must(tb, err)
-	view, err := commitlog.OpenView(tb.TempDir())
+	dir := tb.TempDir()
+	view, err := commitlog.OpenView(dir)
 	must(tb, err)
 	tb.Cleanup(func() { _ = view.Close() })
 	lane := session.NewLane(&session.Rings{
 		Requests: producer, Capacity: rigCapacity, MaxRecord: ring.MaxRecord(), MaxBatch: 100 << 10, Bell: ring.Bell(),
 		Status: ring.Word(shmqueue.WordStatus), View: view, Counters: shmqueue.HeapMetrics().Tier(shmqueue.TierConn), Loops: 1,
 	}, 0)
-	r := &rig{tb: tb, lane: lane, in: in, access: users(tb)}
+	r := &rig{tb: tb, dir: dir, lane: lane, in: in, access: users(tb), attendance: access.NewAttendance()}
 	r.connect()
 	return r
 }
@@ -113,7 +116,7 @@ func users(tb testing.TB) *access.Current {
 // connect puts a new room in the place of the last one.
 func (r *rig) connect() {
 	settings := &Settings{
-		WindowRequests: 8, WindowBytes: 256 << 10, FrameMax: 8192, ChannelMax: 7, HeartbeatS: 10, Access: r.access,
+		WindowRequests: 8, WindowBytes: 256 << 10, FrameMax: 8192, ChannelMax: 7, HeartbeatS: 10, Access: r.access, Attendance: r.attendance,
 		UnixMS: func() int64 { return 1_000_000 }, Log: slog.New(slog.DiscardHandler),
 	}
 	r.link = &fakeLink{}

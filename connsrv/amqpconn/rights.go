@@ -20,6 +20,12 @@ func (c *Conn) login(user, password string) bool {
 	return err == nil
 }
 
+// impersonates tells whether the user may publish in the name of others.
+func (c *Conn) impersonates() bool {
+	u := c.settings.Access.Load().User(c.user)
+	return u != nil && u.Has("impersonator")
+}
+
 // awaitUsers tells whether it is not known yet who there is. It is a moment after a start.
 func (c *Conn) awaitUsers() bool {
 	if c.state != stateStart || c.settings.Access.Load() != nil {

@@ -24,7 +24,8 @@ type run struct {
 	left     bool     // messages have headers by which it is not routed, for nobody is known to look at them
 	single   bool     // it was refused as a part of more, and is published again by itself
 	builder  batch.Builder
-	sealed   []byte // the batch
+	sealed   []byte // the batch; the run's own memory once it stands in the ring, before that the builder's
+	own      []byte // memory for it
 	weight   uint32
 	first    uint64 // number of the first publish on the channel, from 1 on, where they are confirmed
 	listed   []batch.RecordHeader
@@ -116,23 +117,56 @@ func (l *Loop) headersOf(ch *channel, exchange []byte, p *amqp.Properties) []byt
 
 // newRun gives an empty run.
 func (l *Loop) newRun() *run {
-	if n := len(l.runs); n > 0 {
-		x := l.runs[n-1]
-		l.runs = l.runs[:n-1]
-		return x
-	}
 	x := &run{}
-	x.builder.Reserve(0, maxRunBytes/4)
+	if n := len(l.runs); n > 0 {
+		x = l.runs[n-1]
+		l.runs = l.runs[:n-1]
+	}
+	if n := len(l.builders); n > 0 {
+		x.builder = l.builders[n-1]
+		l.builders = l.builders[:n-1]
+	} else {
+		x.builder.Reserve(0, maxRunBytes/4)
+	}
 	return x
 }
 
-// keptRuns is how many runs a loop keeps for the next.
-const keptRuns = 16
+// What a loop keeps for the next runs. Builders are few, because a run needs one only until it stands in
+// the ring; the batches of all that is not answered yet are kept in memory of their size.
+const (
+	keptBuilders = 16
+	keptRuns     = 1024
+	keptRunBytes = 4 << 10 // of one
+)
 
-// recycle takes a run back, unless it has become large.
+// settled gives the memory of the builder to the next run, and keeps the batch in memory of its size. What
+// fills more than half of what a builder begins with stays where it is.
+func (l *Loop) settled(x *run) {
+	if len(x.sealed) <= maxRunBytes/8 {
+		x.own = append(x.own[:0], x.sealed...)
+		x.sealed = x.own
+		l.spare(x)
+		return
+	}
+	x.builder = batch.Builder{} // the batch lies in its memory
+}
+
+// spare takes the builder of a run.
+func (l *Loop) spare(x *run) {
+	if n := x.builder.Len(); 0 < n && n <= 2*maxRunBytes && len(l.builders) < keptBuilders {
+		x.builder.Reset()
+		l.builders = append(l.builders, x.builder)
+	}
+	x.builder = batch.Builder{}
+}
+
+// recycle takes a run back.
 func (l *Loop) recycle(x *run) {
-	x.channel = nil
-	if len(l.runs) < keptRuns && cap(x.sealed) <= 2*maxRunBytes {
+	l.spare(x)
+	if x.channel, x.sealed = nil, nil; cap(x.own) > keptRunBytes {
+		x.own = nil
+	}
+	if len(l.runs) < keptRuns {
 		l.runs = append(l.runs, x)
 	}
 }
@@ -185,8 +219,10 @@ func (c *Conn) putRun(x *run) bool {
 	}
 	x.encode(&record, c.head(c.lane.Req()), slot.Payload, size)
 	slot.Publish()
+	c.loop.settled(x)
 	if x.channel.mode == modeConfirm {
 		x.channel.confirms.add(x.first, record.Batch.Count)
+		c.lane.Counters.Add(shmqueue.ConnAwaitConfirm, uint64(record.Batch.Count))
 	}
 	c.sent(x, &record, n)
 	return true

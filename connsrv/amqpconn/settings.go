@@ -16,8 +16,9 @@ type Settings struct {
 	ChannelMax     uint16
 	HeartbeatS     uint16
 	Access         *access.Current // who may connect, and do what
-	Version        string          // of the broker
-	Cluster        string          // the broker's id
+	Attendance     *access.Attendance
+	Version        string // of the broker
+	Cluster        string // the broker's id
 	UnixMS         func() int64
 	Log            *slog.Logger
 }
@@ -26,7 +27,8 @@ type Settings struct {
 type Loop struct {
 	Lane *session.Lane
 
-	runs []*run // free ones
+	runs     []*run          // free ones
+	builders []batch.Builder // free ones
 	// byHeaders are the exchanges, by their whole names, behind which headers are looked at. One that is
 	// not in it is found out: logicsrv refuses what has to have its headers and has none.
 	byHeaders map[string]bool

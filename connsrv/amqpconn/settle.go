@@ -12,10 +12,11 @@ import (
 
 // unacked is what a channel was given and has not settled, in order of delivery tags.
 type unacked struct {
-	last  uint64 // tag that was given last
-	list  []held
-	head  int // those before it are settled
-	count int
+	last   uint64 // tag that was given last
+	list   []held
+	head   int // those before it are settled
+	count  int
+	pushed int // of them those that consumers were given, not gets
 }
 
 // held is one message in the client's hand; sub is nil once it is settled.
@@ -33,6 +34,7 @@ func (u *unacked) give(s *consumer, run *ipc.PulledRun, noAck bool) uint64 {
 	if !noAck {
 		u.list = append(u.list, held{u.last, s, run.Index, run.First})
 		u.count++
+		u.pushed += s.one()
 	}
 	return u.last
 }
@@ -57,6 +59,7 @@ func (u *unacked) take(i int) held {
 	h := u.list[i]
 	u.list[i].sub = nil
 	u.count--
+	u.pushed -= h.sub.one()
 	for u.head < len(u.list) && u.list[u.head].sub == nil {
 		u.head++
 	}
@@ -84,7 +87,18 @@ func (u *unacked) restore(back []held) {
 		}
 	}
 	u.list = append(list, back...)
-	u.head, u.count = 0, len(u.list)
+	u.head, u.count, u.pushed = 0, len(u.list), 0
+	for _, h := range u.list {
+		u.pushed += h.sub.one()
+	}
+}
+
+// one is what a message counts for the limit that consumers share: gets are not limited.
+func (s *consumer) one() int {
+	if len(s.tag) == 0 {
+		return 0
+	}
+	return 1
 }
 
 // settled are the verdicts that are not in the ring yet.
@@ -155,6 +169,7 @@ func (ch *channel) verdict(m amqp.Method, tag uint64, multiple bool, v ipc.Verdi
 func (ch *channel) pass(h held, v ipc.Verdict) {
 	if ch.mode == modeTx {
 		ch.tx.verdicts = append(ch.tx.verdicts, verdictOn{h, v})
+		ch.tx.pushed += h.sub.one()
 		return
 	}
 	ch.conn.settled.add(h, v)
@@ -175,6 +190,9 @@ func (c *Conn) settle() {
 			s.Limit += n
 		}
 		c.lane.Counters.Add(shmqueue.ConnAcked, n)
+		if g.verdict == ipc.VerdictAck {
+			c.lane.Counters.Add(shmqueue.ConnAcknowledged, n)
+		}
 		if s.isStream() {
 			c.released(s, n)
 			continue

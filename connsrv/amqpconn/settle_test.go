@@ -62,3 +62,58 @@ func TestVerdictsGather(t *testing.T) {
 		t.Errorf("%+v", s.groups)
 	}
 }
+
+// The limit that consumers share counts what they hold, and what they have settled in a transaction that is
+// open; not what was got. Who acknowledges nothing uses none of it up, and waits all the same.
+func TestSharedLimit(t *testing.T) {
+	r := newRig(t)
+	r.open()
+	ch := r.conn.channels[1]
+	pushed, got, careless := &consumer{channel: ch, tag: []byte("t")}, &consumer{channel: ch}, &consumer{channel: ch, tag: []byte("n"), noAck: true}
+	const all = 1<<32 - 1
+	room := func(what string, want, carelessly uint32) {
+		t.Helper()
+		if a, b := ch.room(pushed), ch.room(careless); a != want || b != carelessly {
+			t.Errorf("%s: room for %d and %d, want %d and %d", what, a, b, want, carelessly)
+		}
+	}
+	room("no limit", all, all)
+	ch.share(2)
+	ch.unacked.give(got, &ipc.PulledRun{First: 1}, false)
+	room("something was got", 2, all)
+	ch.unacked.give(pushed, &ipc.PulledRun{First: 2}, false)
+	ch.unacked.give(careless, &ipc.PulledRun{First: 3}, true)
+	room("one was given", 1, all)
+	ch.unacked.give(pushed, &ipc.PulledRun{First: 4}, false)
+	room("two were given", 0, 0)
+	ch.mode = modeTx
+	ch.verdict(0, 1, false, ipc.VerdictAck)
+	ch.verdict(0, 2, false, ipc.VerdictAck)
+	room("one is acknowledged, uncommitted", 0, 0)
+	ch.unacked.restore([]held{ch.tx.verdicts[0].held, ch.tx.verdicts[1].held})
+	ch.tx = transaction{}
+	room("rolled back", 0, 0)
+	ch.mode = modePlain
+	ch.verdict(0, 2, false, ipc.VerdictAck)
+	room("one is acknowledged", 1, all)
+	ch.share(0)
+	room("no limit any more", all, all)
+}
+
+// A consumer without a limit of its own is given as much as all may hold together, and more when they may.
+func TestSharedLimitBoundsCredit(t *testing.T) {
+	r := newRig(t)
+	r.open()
+	ch := r.conn.channels[1]
+	s := &consumer{channel: ch, tag: []byte("t"), window: 3}
+	s.Queue, s.Answered, s.Limit, s.Delivered = true, true, 5, 2
+	r.conn.addSub(s)
+	for _, step := range []struct {
+		limit uint32
+		want  uint64
+	}{{3, 5}, {5, 7}, {1, 7}, {5, 7}, {0, unlimited}, {4, unlimited}} {
+		if ch.share(step.limit); s.Limit != step.want {
+			t.Errorf("limit %d: credit %d, want %d", step.limit, s.Limit, step.want)
+		}
+	}
+}

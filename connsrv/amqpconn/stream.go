@@ -1,6 +1,8 @@
 package amqpconn
 
 import (
+	"fmt"
+
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/amqp"
 	"github.com/trimq/trimq/protocol/errcode"
@@ -35,11 +37,38 @@ func (ch *channel) streamDeclare(m *amqp.QueueDeclare, name string) {
 	}
 	ch.stream(m.Method(), name, func(is *admin.TopicInfo) {
 		if is != nil {
+			if f := c.streamDiffers(name, is, t, m.Arguments); f != nil {
+				ch.fail(m.Method(), f)
+				return
+			}
 			ch.declared(m, name, messagesIn(is), 0)
 			return
 		}
 		ch.streamCreate(m, name, t)
 	})
+}
+
+// streamDiffers says in which argument a stream is not what is wanted; nil: in none. What a client does not
+// ask for may be as it is: topics of other protocols have limits that it knows nothing of.
+func (c *Conn) streamDiffers(name string, is *admin.TopicInfo, wanted *admin.CreateTopic, args amqp.Table) *fault {
+	for _, a := range []struct {
+		arg        string
+		is, wanted int64
+		current    amqp.Value
+	}{
+		{"x-max-length-bytes", is.RetentionBytes, wanted.RetentionBytes, amqp.Int64(is.RetentionBytes)},
+		{"x-max-age", is.RetentionMS, wanted.RetentionMS, amqp.String(fmt.Sprintf("%ds", is.RetentionMS/1000))},
+	} {
+		received, given := args.Get(a.arg)
+		if !given || a.is == a.wanted {
+			continue
+		}
+		if a.is == 0 {
+			a.current = amqp.Value{}
+		}
+		return argDiffers(a.arg, c.of("queue", name), valueArg(received), valueArg(a.current))
+	}
+	return nil
 }
 
 func (ch *channel) streamCreate(m *amqp.QueueDeclare, name string, t *admin.CreateTopic) {

@@ -13,9 +13,9 @@ import (
 
 // part is one partition that a consumer reads.
 type part struct {
-	index   uint64
-	next    uint64 // the offset to be sent next
-	waiting bool   // a Wait for it is in logicsrv
+	index uint64
+	next  uint64 // the offset to be sent next
+	wait  *ask   // the Wait for it that is in logicsrv; nil: there is none
 }
 
 // consumeStream makes a consumer of a stream.
@@ -71,11 +71,7 @@ func (ch *channel) startStream(m *amqp.BasicConsume, s *consumer, t *admin.Topic
 		}
 		s.parts = append(s.parts, part{index: p.Index, next: at})
 	}
-	c.addSub(s)
-	if ch.tags == nil {
-		ch.tags = map[string]*consumer{}
-	}
-	ch.tags[string(s.tag)] = s
+	ch.addTagged(s)
 	ch.answer(m.NoWait, &amqp.BasicConsumeOk{ConsumerTag: s.tag})
 	c.push(s)
 }
@@ -132,7 +128,9 @@ func (c *Conn) push(s *consumer) {
 				s.channel.undeliverable(&parcel{s, run}, err)
 				return
 			}
-			s.given += s.channel.unacked.last - before
+			sent := s.channel.unacked.last - before
+			c.count(s, &run, sent)
+			s.given += sent
 			p.next = run.First
 		}
 	}
@@ -141,32 +139,43 @@ func (c *Conn) push(s *consumer) {
 // awaitMore asks to be told when there is more of a partition.
 func (c *Conn) awaitMore(s *consumer, i int) {
 	p := &s.parts[i]
-	if p.waiting {
+	if p.wait != nil {
 		return
 	}
-	p.waiting = true
-	index, beyond := p.index, p.next
-	typ, encode := ipc.TypeWait, func(head ipc.Head, b []byte) []byte {
-		m := ipc.Wait{Head: head, Index: index, Beyond: beyond}
-		return m.Append(b)
+	p.wait = &ask{typ: ipc.TypeWait, beyond: p.next}
+	if _, stable := c.lane.Readable(p.index, p.next); stable {
+		p.wait.typ = ipc.TypeWaitStable
 	}
-	if _, stable := c.lane.Readable(index, beyond); stable {
-		typ, encode = ipc.TypeWaitStable, func(head ipc.Head, b []byte) []byte {
-			m := ipc.WaitStable{Head: head, Index: index, Beyond: beyond, From: beyond}
+	c.wait(s, i)
+}
+
+// wait puts the Wait of a part, or goes on with one that was put before a hand-over.
+func (c *Conn) wait(s *consumer, i int) {
+	a, index := s.parts[i].wait, s.parts[i].index
+	a.channel, a.parked, a.sub = s.channel, true, s
+	a.encode = func(head ipc.Head, b []byte) []byte {
+		if a.typ == ipc.TypeWait {
+			m := ipc.Wait{Head: head, Index: index, Beyond: a.beyond}
 			return m.Append(b)
 		}
+		m := ipc.WaitStable{Head: head, Index: index, Beyond: a.beyond, From: a.beyond}
+		return m.Append(b)
 	}
-	c.put(&ask{channel: s.channel, parked: true, sub: s, typ: typ, encode: encode, then: func(a answer) {
-		p := &s.parts[i]
-		p.waiting = false
-		if a.err != nil {
+	a.then = func(got answer) {
+		s.parts[i].wait = nil
+		if got.err != nil {
 			c.subClosed(&ipc.SubClosed{Sub: s.ID}) // the stream is gone
 			return
 		}
-		if c.undecodable(c.lane.EndTold(a.payload)) == nil {
+		if c.undecodable(c.lane.EndTold(got.payload)) == nil {
 			c.push(s)
 		}
-	}})
+	}
+	if a.req != 0 {
+		c.enter(a)
+	} else {
+		c.put(a)
+	}
 }
 
 // isStream tells a consumer of a stream from others.

@@ -6,6 +6,7 @@ import (
 	"github.com/trimq/trimq/protocol/amqp"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/shmqueue"
 )
 
 // Class tx. What is published is part of a transaction of logicsrv's; verdicts wait here until it is
@@ -15,6 +16,8 @@ import (
 type transaction struct {
 	number   uint64 // logicsrv's; 0: there is none
 	verdicts []verdictOn
+	pushed   int              // of what they are about, what consumers were given: it counts until the commit
+	pledged  []ipc.TxnVerdict // verdicts that go with the commit that is under way
 }
 
 // verdictOn is a verdict that waits for the commit.
@@ -61,45 +64,51 @@ func (ch *channel) txEnd(m amqp.Arguments, commit bool) {
 		ch.fail(m.Method(), wrong(amqp.PreconditionFailed, "channel is not transactional"))
 		return
 	}
-	verdicts := ch.tx.verdicts
-	ch.tx.verdicts = nil
-	record := ipc.EndTxn{Txn: ch.tx.number, Commit: commit}
-	var later []verdictOn
+	done := amqp.Arguments(&amqp.TxRollbackOk{})
 	if commit {
-		record.Verdicts, later = pledge(verdicts)
+		done = &amqp.TxCommitOk{}
 	}
+	if ch.tx.number == 0 { // before a hand-over it has ended, and the next one has not begun
+		ch.begin(m.Method(), done)
+		return
+	}
+	if commit && ch.tx.pledged == nil {
+		ch.tx.pledged, ch.tx.verdicts = pledge(ch.tx.verdicts)
+	}
+	record := ipc.EndTxn{Txn: ch.tx.number, Commit: commit, Verdicts: ch.tx.pledged}
 	ch.ask(ipc.TypeEndTxn, func(head ipc.Head, b []byte) []byte {
 		record.Head = head
 		return record.Append(b)
 	}, func(a answer) {
-		ch.ended(m.Method(), &record, verdicts, later, a)
+		if a.err != nil && (commit || a.code() != errcode.UnknownTxn) {
+			ch.fail(m.Method(), failed(a.err))
+			return
+		}
+		ch.ended(commit)
+		ch.begin(m.Method(), done)
 	})
 }
 
-// ended takes the end of a transaction in, and begins the next one.
-func (ch *channel) ended(m amqp.Method, record *ipc.EndTxn, verdicts, later []verdictOn, a answer) {
-	c := ch.conn
-	if a.err != nil && a.code() != errcode.UnknownTxn || a.err != nil && record.Commit {
-		ch.fail(m, failed(a.err))
-		return
-	}
-	done := amqp.Arguments(&amqp.TxRollbackOk{})
-	if record.Commit {
-		done = &amqp.TxCommitOk{}
-		c.redeem(record.Verdicts)
-		for _, v := range later {
+// ended takes the end of a transaction in.
+func (ch *channel) ended(commit bool) {
+	c, tx := ch.conn, ch.tx
+	ch.tx = transaction{}
+	if commit {
+		c.redeem(tx.pledged)
+		for _, v := range tx.verdicts {
 			c.settled.add(v.held, v.verdict)
 		}
 		c.settle()
-	} else {
-		back := make([]held, len(verdicts))
-		for i := range verdicts {
-			back[i] = verdicts[i].held
-		}
-		slices.SortFunc(back, func(a, b held) int { return int(int64(a.tag - b.tag)) })
-		ch.unacked.restore(back)
+		ch.advance()
+		return
 	}
-	ch.begin(m, done)
+	back := make([]held, len(tx.verdicts))
+	for i := range tx.verdicts {
+		back[i] = tx.verdicts[i].held
+	}
+	slices.SortFunc(back, func(a, b held) int { return int(int64(a.tag - b.tag)) })
+	ch.unacked.restore(back)
+	ch.advance()
 }
 
 // pledge moves what verdicts are about out of the hands that it is in, until the commit is answered.
@@ -126,6 +135,9 @@ func (c *Conn) redeem(verdicts []ipc.TxnVerdict) {
 		s := c.sub(v.Sub)
 		if s == nil || s.Index != v.Queue {
 			continue
+		}
+		if v.Verdict == ipc.VerdictAck {
+			c.lane.Counters.Add(shmqueue.ConnAcknowledged, uint64(v.Range.Count))
 		}
 		s.Pledged.Take(c.lane.Ranges(), v.Index, v.Range)
 		if s.Limit != unlimited {

@@ -25,6 +25,7 @@ type Channel struct {
 	SharedPrefetch uint32 // of all of them together
 	Confirms       bool
 	Transactional  bool
+	Publishes      bool // something was published on it
 	Unacked        uint64
 	Unconfirmed    uint64
 	Consumers      []Consumer

@@ -6,7 +6,8 @@ import (
 )
 
 // Version of the format. A program is asked for it before it takes over. Version ladder: 1, the
-// first; 2, with a protocol for each connection and listening socket.
+// first; 2, with a protocol for each connection and listening socket; 3, with the fetch sessions of Kafka's
+// clients, AMQP's connections, and the definitions.
 const Version = tier.HandOverVersion
 
 // Magic begins what is passed on: "TMQH".

@@ -3,6 +3,7 @@ package kafkaconn
 import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
 )
@@ -19,7 +20,7 @@ func (c *Conn) addPartitions(k *call, m *kmsg.AddPartitionsToTxnRequest) {
 		record := ipc.TxnAdd{Txnal: ipc.Txnal{ID: m.TransactionalID, ProducerID: m.ProducerID, Epoch: m.ProducerEpoch}}
 		for _, w := range list {
 			index, ok := c.loop.topics.byName[w.name].index(w.number)
-			if !ok {
+			if !ok || !c.may(access.Write, w.name) {
 				c.finish(k, c.added(m, codeNotAttempted))
 				return
 			}
@@ -39,8 +40,27 @@ func (c *Conn) addPartitions(k *call, m *kmsg.AddPartitionsToTxnRequest) {
 	}, func(err error) { c.finish(k, c.added(m, fencedCode(err, m.Version >= 2))) })
 }
 
-// added makes the response: a code for all partitions, but for those that are not there.
+// added makes the response: a code for all partitions. Where none is added because some cannot be, those say why.
 func (c *Conn) added(m *kmsg.AddPartitionsToTxnRequest, code int16) *kmsg.AddPartitionsToTxnResponse {
+	resp := addedAll(m, code)
+	for i := range resp.Topics {
+		t := &resp.Topics[i]
+		for j := range t.Partitions {
+			_, ok := c.loop.topics.byName[t.Topic].index(t.Partitions[j].Partition)
+			switch {
+			case code != codeNotAttempted:
+			case !ok:
+				t.Partitions[j].ErrorCode = codeUnknownTopic
+			case !c.may(access.Write, t.Topic):
+				t.Partitions[j].ErrorCode = codeTopicDenied
+			}
+		}
+	}
+	return resp
+}
+
+// addedAll makes the response with one code for all partitions.
+func addedAll(m *kmsg.AddPartitionsToTxnRequest, code int16) *kmsg.AddPartitionsToTxnResponse {
 	resp := kmsg.NewPtrAddPartitionsToTxnResponse()
 	for i := range m.Topics {
 		t := kmsg.NewAddPartitionsToTxnResponseTopic()
@@ -48,9 +68,6 @@ func (c *Conn) added(m *kmsg.AddPartitionsToTxnRequest, code int16) *kmsg.AddPar
 		for _, number := range m.Topics[i].Partitions {
 			p := kmsg.NewAddPartitionsToTxnResponseTopicPartition()
 			p.Partition, p.ErrorCode = number, code
-			if _, ok := c.loop.topics.byName[t.Topic].index(number); !ok {
-				p.ErrorCode = codeUnknownTopic
-			}
 			t.Partitions = append(t.Partitions, p)
 		}
 		resp.Topics = append(resp.Topics, t)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/topicconf"
 )
@@ -96,7 +97,7 @@ func (c *Conn) alter(k *call, list []alteration, validateOnly bool, then func())
 	for i := range list {
 		a := &list[i]
 		a.repeated = slices.ContainsFunc(list[:i], func(b alteration) bool { return b.kind == a.kind && b.name == a.name })
-		switch a.check(); {
+		switch c.checkRight(a); {
 		case a.code != codeNone:
 		case a.kind == kmsg.ConfigResourceTypeTopic:
 			names = append(names, a.name)
@@ -135,6 +136,20 @@ func (c *Conn) alterTopics(k *call, list []alteration, names []string, validateO
 		}
 		all.done()
 	})
+}
+
+// checkRight refuses what the client may not change, or what is wrong whatever the topic has now.
+func (c *Conn) checkRight(a *alteration) {
+	switch {
+	case a.kind == kmsg.ConfigResourceTypeTopic && !c.may(access.Configure, a.name):
+		a.refuse(codeTopicDenied, "the user may not change it")
+	case a.kind == kmsg.ConfigResourceTypeGroupConfig && !c.may(access.Configure, a.name):
+		a.refuse(codeGroupDenied, "the user may not change it")
+	case a.kind == kmsg.ConfigResourceTypeBroker && !c.mayAdminister():
+		a.refuse(codeClusterDenied, "only administrators may do that")
+	default:
+		a.check()
+	}
 }
 
 // check refuses what is wrong whatever the topic has now.

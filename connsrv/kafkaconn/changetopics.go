@@ -3,6 +3,7 @@ package kafkaconn
 import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
 )
@@ -43,6 +44,13 @@ func (c *Conn) deleteNamed(k *call, resp *kmsg.DeleteTopicsResponse) {
 			t.Topic = &known.name
 		} else if known := c.loop.topics.byName[*t.Topic]; known != nil {
 			t.TopicID = known.id
+		} else if !validTopic(*t.Topic) {
+			t.ErrorCode = codeUnknownTopic
+			continue
+		}
+		if !c.may(access.Configure, *t.Topic) {
+			t.ErrorCode = codeTopicDenied
+			continue
 		}
 		all.begin()
 		c.admin(k, admin.CmdDeleteTopic, &admin.Delete{Name: *t.Topic}, func(_ []byte, err error) {
@@ -73,6 +81,10 @@ func (c *Conn) createPartitions(k *call, m *kmsg.CreatePartitionsRequest) {
 		all := newTally(func() { c.finish(k, resp) })
 		for i := range resp.Topics {
 			t := &resp.Topics[i]
+			if !c.may(access.Configure, t.Topic) {
+				t.ErrorCode = codeTopicDenied
+				continue
+			}
 			err := c.checkGrowth(&m.Topics[i])
 			if t.ErrorCode, t.ErrorMessage = topicCode(err), textOf(err); err != nil || m.ValidateOnly {
 				continue

@@ -3,6 +3,7 @@ package kafkaconn
 import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
@@ -17,46 +18,74 @@ const (
 // offsetCommit stores positions of a group. What names a partition that is not there, or cannot be
 // stored, is left out; the rest is stored, or refused, together.
 func (c *Conn) offsetCommit(k *call, m *kmsg.OffsetCommitRequest) {
-	resp := kmsg.NewPtrOffsetCommitResponse()
-	var list []wanted
+	byID := m.Version >= topicIDOffsets
+	c.nameTopics(k, byID, len(m.Topics), func(i int) (topicID, *string) { return m.Topics[i].TopicID, &m.Topics[i].Topic }, func(err error) {
+		resp := kmsg.NewPtrOffsetCommitResponse()
+		done := func(err error) {
+			code := groupCode(m.Group, err)
+			for i := range resp.Topics {
+				for j := range resp.Topics[i].Partitions {
+					if p := &resp.Topics[i].Partitions[j]; p.ErrorCode == codeNone {
+						p.ErrorCode = code
+					}
+				}
+			}
+			c.finish(k, resp)
+		}
+		list := fillCommits(m, resp)
+		if err != nil {
+			done(err)
+			return
+		}
+		c.askResolved(k, list, func(then func(error)) {
+			if offsets := c.commits(m, resp); len(offsets) > 0 {
+				c.commit(k, m, offsets, then)
+				return
+			}
+			c.finish(k, resp)
+		}, done)
+	})
+}
+
+// topicIDOffsets is the first version of OffsetCommit and OffsetFetch that names topics by their ids.
+const topicIDOffsets = 10
+
+// fillCommits makes the response to a commit, in which nothing has failed yet, and lists the partitions that are named.
+func fillCommits(m *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse) (list []wanted) {
 	for i := range m.Topics {
 		t := kmsg.NewOffsetCommitResponseTopic()
-		t.Topic = m.Topics[i].Topic
+		t.Topic, t.TopicID = m.Topics[i].Topic, m.Topics[i].TopicID
 		for _, p := range m.Topics[i].Partitions {
-			list = append(list, wanted{t.Topic, p.Partition})
+			if t.Topic != "" {
+				list = append(list, wanted{t.Topic, p.Partition})
+			}
 			done := kmsg.NewOffsetCommitResponseTopicPartition()
 			done.Partition = p.Partition
 			t.Partitions = append(t.Partitions, done)
 		}
 		resp.Topics = append(resp.Topics, t)
 	}
-	c.askResolved(k, list, func(done func(error)) {
-		if offsets := c.commits(m, resp); len(offsets) > 0 {
-			c.commit(k, m, offsets, done)
-			return
-		}
-		c.finish(k, resp)
-	}, func(err error) {
-		code := groupCode(m.Group, err)
-		for i := range resp.Topics {
-			for j := range resp.Topics[i].Partitions {
-				if p := &resp.Topics[i].Partitions[j]; p.ErrorCode == codeNone {
-					p.ErrorCode = code
-				}
-			}
-		}
-		c.finish(k, resp)
-	})
+	return list
 }
 
 // commits lists the positions that can be stored, and says of the others why they cannot.
 func (c *Conn) commits(m *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse) (offsets []ipc.OffsetCommit) {
 	for i := range m.Topics {
-		t := c.loop.topics.byName[m.Topics[i].Topic]
+		t, unknown := c.loop.topics.byName[m.Topics[i].Topic], int16(codeUnknownTopic)
+		if m.Version >= topicIDOffsets { // another one may have its name by now
+			if t = c.loop.topics.byID[m.Topics[i].TopicID]; t == nil {
+				unknown = codeUnknownTopicID
+			}
+		}
 		for j := range m.Topics[i].Partitions {
 			p, done := &m.Topics[i].Partitions[j], &resp.Topics[i].Partitions[j]
 			index, ok := t.index(p.Partition)
-			if done.ErrorCode = commitCode(ok, p.Offset, orEmpty(p.Metadata)); done.ErrorCode == codeNone {
+			switch done.ErrorCode = commitCode(ok, p.Offset, orEmpty(p.Metadata)); {
+			case !ok:
+				done.ErrorCode = unknown
+			case !c.may(access.Read, t.name):
+				done.ErrorCode = codeTopicDenied
+			case done.ErrorCode == codeNone:
 				offsets = append(offsets, ipc.OffsetCommit{Index: index, Offset: uint64(p.Offset), Metadata: orEmpty(p.Metadata)})
 			}
 		}
@@ -106,7 +135,11 @@ func (c *Conn) offsetDelete(k *call, m *kmsg.OffsetDeleteRequest) {
 			list = append(list, wanted{m.Topics[i].Topic, p.Partition})
 		}
 	}
-	c.resolve(k, list, func(error) {
+	c.resolve(k, list, func(err error) {
+		if err != nil {
+			c.finish(k, offsetsDeleted(m.Group, resp, err))
+			return
+		}
 		ask := admin.DeleteOffsets{Group: m.Group}
 		for i := range m.Topics {
 			t := kmsg.NewOffsetDeleteResponseTopic()

@@ -27,16 +27,37 @@ func (c *Conn) offsetFetch(k *call, m *kmsg.OffsetFetchRequest) {
 		}
 		groups = []kmsg.OffsetFetchRequestGroup{g}
 	}
-	if !m.RequireStable || m.Version < 7 {
-		c.fetchOffsets(k, m.Version, groups, nil)
-		return
+	c.nameGroupTopics(k, m.Version >= topicIDOffsets, groups, func(err error) {
+		switch {
+		case err != nil:
+			c.finish(k, offsetFetchResponse(m.Version, refusedOffsets(groups, err)))
+		case !m.RequireStable || m.Version < 7:
+			c.fetchOffsets(k, m.Version, groups, nil)
+		default:
+			c.fetchStable(k, m.Version, groups)
+		}
+	})
+}
+
+// nameGroupTopics gives the topics that are asked for by ids their names.
+func (c *Conn) nameGroupTopics(k *call, byID bool, groups []kmsg.OffsetFetchRequestGroup, then func(error)) {
+	var topics []*kmsg.OffsetFetchRequestGroupTopic
+	for i := range groups {
+		for j := range groups[i].Topics {
+			topics = append(topics, &groups[i].Topics[j])
+		}
 	}
+	c.nameTopics(k, byID, len(topics), func(i int) (topicID, *string) { return topics[i].TopicID, &topics[i].Topic }, then)
+}
+
+// fetchStable reads positions, but for those that are about to change.
+func (c *Conn) fetchStable(k *call, version int16, groups []kmsg.OffsetFetchRequestGroup) {
 	c.heldBy(k, groups, func(held map[string][]uint64, err error) {
 		if err != nil {
-			c.finish(k, offsetFetchResponse(m.Version, refusedOffsets(groups, err)))
+			c.finish(k, offsetFetchResponse(version, refusedOffsets(groups, err)))
 			return
 		}
-		c.fetchOffsets(k, m.Version, groups, held)
+		c.fetchOffsets(k, version, groups, held)
 	})
 }
 
@@ -127,7 +148,9 @@ func (c *Conn) committed(k *call, ask *kmsg.OffsetFetchRequestGroup, found *kmsg
 	var list []wanted
 	for i := range ask.Topics {
 		for _, number := range ask.Topics[i].Partitions {
-			list = append(list, wanted{ask.Topics[i].Topic, number})
+			if ask.Topics[i].Topic != "" { // none has that name, and an id that is not known has got it
+				list = append(list, wanted{ask.Topics[i].Topic, number})
+			}
 		}
 	}
 	c.resolve(k, list, func(err error) {
@@ -176,9 +199,13 @@ func (c *Conn) readCommitted(k *call, group string, indexes []uint64, then func(
 func fillCommitted(ask *kmsg.OffsetFetchRequestGroup, found *kmsg.OffsetFetchResponseGroup, at func(wanted) *ipc.OffsetCommit) {
 	for i := range ask.Topics {
 		t := kmsg.NewOffsetFetchResponseGroupTopic()
-		t.Topic = ask.Topics[i].Topic
+		t.Topic, t.TopicID = ask.Topics[i].Topic, ask.Topics[i].TopicID
 		for _, number := range ask.Topics[i].Partitions {
-			t.Partitions = append(t.Partitions, committedPartition(number, at(wanted{t.Topic, number})))
+			p := committedPartition(number, at(wanted{t.Topic, number}))
+			if t.Topic == "" && t.TopicID != (topicID{}) {
+				p.ErrorCode = codeUnknownTopicID
+			}
+			t.Partitions = append(t.Partitions, p)
 		}
 		found.Topics = append(found.Topics, t)
 	}
@@ -238,7 +265,7 @@ func (c *Conn) listCommitted(found *kmsg.OffsetFetchResponseGroup, offsets []ipc
 		n := len(found.Topics)
 		if n == 0 || found.Topics[n-1].Topic != list[i].topic.name {
 			t := kmsg.NewOffsetFetchResponseGroupTopic()
-			t.Topic = list[i].topic.name
+			t.Topic, t.TopicID = list[i].topic.name, list[i].topic.id
 			found.Topics = append(found.Topics, t)
 			n++
 		}

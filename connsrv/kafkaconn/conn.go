@@ -43,6 +43,8 @@ type Conn struct {
 
 	patterns  map[string]*pattern // of members of modern groups
 	shares    map[shareKey]*shareSession
+	fetches   []*fetchSession // the one that was used longest ago first
+	login     login
 	resyncReq uint64     // all that is parked below is told
 	recalled  []recalled // answers from before a hand-over that are to be looked at again
 }
@@ -76,12 +78,19 @@ func (c *Conn) step(b []byte) (used int, want session.Want) {
 	if c.intake != nil {
 		return c.takeIn(b)
 	}
+	if c.login.raw && c.login.mechanism != "" {
+		used, want.Bytes = c.takeRaw(b)
+		return used, want
+	}
 	if len(b) < headFixed {
 		return 0, session.Want{Bytes: headFixed}
 	}
 	h, idBytes := parseHead(b)
 	a := apiOf(h.key)
 	switch {
+	case c.mustLogIn() && !logsIn(kmsg.Key(h.key)):
+		c.fatal("a client has not logged in, or not again in time", h)
+		return len(b), want
 	case h.size < headFixed-sizeBytes+idBytes || idBytes > maxClientID:
 		c.fatal("a request is shorter than its header, or its client id too long", h)
 		return len(b), want
@@ -132,6 +141,9 @@ func (c *Conn) request(a *api, h requestHead, idBytes int, rest []byte) {
 
 // serve carries a request out.
 func (c *Conn) serve(k *call, req kmsg.Request) {
+	if c.forbidden(k, req) {
+		return
+	}
 	switch m := req.(type) {
 	case *kmsg.ApiVersionsRequest:
 		c.apiVersions(k, m)
@@ -149,6 +161,10 @@ func (c *Conn) serve(k *call, req kmsg.Request) {
 		c.offsetForLeaderEpoch(k, m)
 	case *kmsg.InitProducerIDRequest:
 		c.initProducerID(k, m)
+	case *kmsg.SASLHandshakeRequest:
+		c.saslHandshake(k, m)
+	case *kmsg.SASLAuthenticateRequest:
+		c.saslAuthenticate(k, m)
 	default:
 		c.serveTxn(k, req)
 	}
@@ -259,9 +275,9 @@ func (c *Conn) serveAdmin(k *call, req kmsg.Request) {
 	}
 }
 
-// established ends the time limit for the first request.
+// established ends the time limit for the first request, or for the log-in where there is one.
 func (c *Conn) established() {
-	if c.state == stateNew {
+	if c.state == stateNew && !c.mustLogIn() {
 		c.state = stateOpen
 		c.link.Established()
 	}

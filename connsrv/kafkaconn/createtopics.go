@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
@@ -62,6 +63,8 @@ func (c *Conn) topicSpec(m *kmsg.CreateTopicsRequestTopic, spec *admin.CreateTop
 	switch {
 	case !validTopic(m.Topic):
 		return codeInvalidTopic, "the name of a topic has 1 to 249 letters, digits, '.', '_' and '-'"
+	case !c.may(access.Configure, m.Topic):
+		return codeTopicDenied, "the user may not make it"
 	case len(m.ReplicaAssignment) > 0:
 		if m.NumPartitions != -1 || m.ReplicationFactor != -1 {
 			return codeInvalidRequest, "both replicas and their number are given"

@@ -3,6 +3,7 @@ package kafkaconn
 import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
 )
@@ -42,6 +43,8 @@ func (c *Conn) deleteBelow(k *call, name string, offset int64, p *kmsg.DeleteRec
 	t := c.loop.topics.byName[name]
 	index, ok := t.index(p.Partition)
 	switch {
+	case !c.may(access.Configure, name):
+		p.ErrorCode = codeTopicDenied
 	case !ok:
 		p.ErrorCode = codeUnknownTopic
 	case !t.set.Delete:

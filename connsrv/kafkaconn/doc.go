@@ -23,10 +23,12 @@
 //     from its bytes, from answers and from what is passed on: so the program that takes over can carry
 //     it out again from its start, and asks nothing twice (recall.go). Fields that are new go over in
 //     pass.go, or are named in its test.
-//  8. The leader epoch of every partition is 0: nothing that was acknowledged is ever cut off.
+//  8. Where clients log in (kafka_auth), nothing but that is carried out before, and nothing that the user has no
+//     right to behind it: rights.go has what a request needs, censor.go what is not told.
+//  9. The leader epoch of every partition is 0: nothing that was acknowledged is ever cut off.
 //
 // Where to look: conn.go (frames), line.go (order, what is asked of logicsrv), versions.go,
-// catalogue.go (topics), one file for each family of APIs, resync.go, pass.go and recall.go.
+// catalogue.go (topics), fetchsession.go, sasl.go, one file for each family of APIs, resync.go, pass.go and recall.go.
 //
 // Goroutines: none; a Conn and a Loop belong to their event loop. If the process dies here,
 // clients connect again and repeat what was not answered; idempotent producers are not doubled.

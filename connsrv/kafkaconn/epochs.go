@@ -38,6 +38,8 @@ func (c *Conn) offsetForLeaderEpoch(k *call, m *kmsg.OffsetForLeaderEpochRequest
 func (c *Conn) findEpochEnd(k *call, name string, epoch int32, p *kmsg.OffsetForLeaderEpochResponseTopicPartition, done func()) {
 	index, ok := c.loop.topics.byName[name].index(p.Partition)
 	switch {
+	case !c.maySee(name):
+		p.ErrorCode = codeTopicDenied
 	case p.ErrorCode != codeNone:
 	case !ok:
 		p.ErrorCode = codeUnknownTopic

@@ -1,12 +1,11 @@
 package kafkaconn
 
 import (
-	"encoding/binary"
-	"math"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/connsrv/session"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
@@ -18,8 +17,7 @@ import (
 // when there is more. A Wait outlives its fetch: the next one of the connection, mostly of the same
 // partitions, finds it there, and nothing is asked as long as nothing comes.
 //
-// Sessions are not kept: who asks for one is told that it has none, and names all its partitions
-// each time, as the protocol allows.
+// Which partitions those are the request says, or the session that it continues (fetchsession.go).
 
 // Bounds of a fetch.
 const (
@@ -31,68 +29,106 @@ const (
 
 // fetching is a Fetch request.
 type fetching struct {
-	topics     []fetchedTopic
-	parts      []fetchedPart // of all topics, one after the other
+	parts      []fetchedPart
+	told       []int // the places of those of which the response tells, once it is made
 	maxBytes   int
 	minBytes   int
 	deadlineMS int64
 	committed  bool
+	byID       bool // topics are named by their ids
+
+	session *fetchSession // a copy, which takes the place of the session with the answer; nil: there is none
+	partial bool          // it goes on with a session: the response tells only what is new
+	ends    int32         // the session that ends with the answer; 0: none
 }
 
-type fetchedTopic struct {
-	name  string
-	parts int
-}
-
+// fetchedPart is a partition that is fetched, and what became of that.
 type fetchedPart struct {
-	number   int32
-	code     int16
-	index    uint64
-	offset   int64
-	maxBytes int
-	certain  bool // the visible end that is known is one of since the request came
-	read     int  // of Loop.readings, counted from 1 on; 0: there is nothing
+	sessionPart
+	code    int16
+	index   uint64
+	certain bool // the visible end that is known is one of since the request came
+	read    int  // of Loop.readings, counted from 1 on; 0: there is nothing
+
+	end, stable, start int64 // as the response tells them
 }
+
+// topicIDFetch is the first version of Fetch that names topics by their ids.
+const topicIDFetch = 13
 
 // fetch begins a fetch.
 func (c *Conn) fetch(k *call, m *kmsg.FetchRequest) {
-	// With epoch 0 or −1 all partitions are named, and what session it names does not matter: kafka-go
-	// says −1.
-	if m.Version >= 7 && m.SessionID != 0 && m.SessionEpoch > 0 {
-		c.refuseFetch(k, codeFetchSessionNotFound)
-		return
-	}
 	f := &fetching{
 		maxBytes: maxFetchBytes, minBytes: int(m.MinBytes), committed: m.IsolationLevel == readsCommitted,
-		deadlineMS: k.begunMS + int64(min(max(m.MaxWaitMillis, 0), maxFetchWaitMS)),
+		deadlineMS: k.begunMS + int64(min(max(m.MaxWaitMillis, 0), maxFetchWaitMS)), byID: m.Version >= topicIDFetch,
 	}
 	if m.MaxBytes > 0 {
 		f.maxBytes = min(f.maxBytes, int(m.MaxBytes))
 	}
-	var list []wanted
-	for i := range m.Topics {
-		t := &m.Topics[i]
-		f.topics = append(f.topics, fetchedTopic{t.Topic, len(t.Partitions)})
-		for j := range t.Partitions {
-			p := &t.Partitions[j]
-			list = append(list, wanted{t.Topic, p.Partition})
-			f.parts = append(f.parts, fetchedPart{
-				number: p.Partition, offset: p.FetchOffset, maxBytes: max(0, int(p.PartitionMaxBytes)), code: epochCode(p.CurrentLeaderEpoch),
-			})
-		}
+	if code := c.followFetch(f, m); code != codeNone {
+		c.refuseFetch(k, code)
+		return
 	}
 	k.fetch = f
-	c.resolve(k, list, func(err error) {
+	c.nameTopics(k, f.byID, len(f.parts), func(i int) (topicID, *string) { return f.parts[i].id, &f.parts[i].topic }, func(err error) {
+		if err != nil {
+			c.fetchFound(k, err)
+			return
+		}
+		list := make([]wanted, 0, len(f.parts))
 		for i := range f.parts {
-			p := &f.parts[i]
-			index, ok := c.loop.topics.byName[list[i].name].index(list[i].number)
-			if p.index = index; !ok && p.code == codeNone {
-				p.code = codeUnknownTopic
+			if p := &f.parts[i]; p.topic != "" {
+				list = append(list, wanted{p.topic, p.number})
 			}
 		}
-		c.askEnds(k)
-		c.continueFetch(k)
+		c.resolve(k, list, func(err error) { c.fetchFound(k, err) })
 	})
+}
+
+// fetchFound goes on with a fetch whose partitions have been looked up.
+func (c *Conn) fetchFound(k *call, err error) {
+	f := k.fetch
+	for i := range f.parts {
+		p := &f.parts[i]
+		t := c.loop.topics.byName[p.topic]
+		if f.byID {
+			t = c.loop.topics.byID[p.id]
+		}
+		index, ok := t.index(p.number)
+		switch p.index = index; {
+		case ok:
+		case err != nil: // nothing is known of it: the client shall ask again
+			p.code = codeNotLeader
+		case t == nil && f.byID:
+			p.code = codeUnknownTopicID
+		default:
+			p.code = codeUnknownTopic
+		}
+		switch {
+		case ok && !c.mayFetch(f, i):
+			p.code, p.index = codeTopicDenied, 0
+		case ok:
+			p.code = epochCode(p.leaderEpoch)
+		}
+	}
+	c.askEnds(k)
+	c.continueFetch(k)
+}
+
+// mayFetch tells whether the client may read a partition's topic. Of neighbours of one topic the first is looked at.
+func (c *Conn) mayFetch(f *fetching, i int) bool {
+	if i > 0 && f.parts[i-1].topic == f.parts[i].topic && f.parts[i-1].index != 0 {
+		return true
+	}
+	return c.may(access.Read, f.parts[i].topic)
+}
+
+// codeOf is what a fetch is told of an error about a partition.
+func (f *fetching) codeOf(err error) int16 {
+	if f.byID && is(err, errcode.UnknownIndex) {
+		return codeUnknownTopicID
+	}
+	return codeOf(err)
 }
 
 // epochCode compares the leader epoch that a client knows with ours; −1: it knows none.
@@ -128,7 +164,7 @@ func (c *Conn) askEnds(k *call) {
 				c.loop.topics.forgetIndex(p.index)
 			}
 			if p.code == codeNone {
-				p.code = codeOf(err)
+				p.code = f.codeOf(err)
 			}
 			c.continueFetch(k)
 		})
@@ -232,8 +268,8 @@ func (c *Conn) readParts(f *fetching) (bytes int, failed bool) {
 				c.loop.readings = append(c.loop.readings, session.Reading{})
 			}
 			r := &c.loop.readings[used]
-			if err := lane.Read(r, p.index, uint64(p.offset), end, min(p.maxBytes, f.maxBytes-bytes)); err != nil {
-				c.unread(p, err)
+			if err := lane.Read(r, p.index, uint64(p.offset), end, min(max(0, int(p.maxBytes)), f.maxBytes-bytes)); err != nil {
+				c.unread(f, p, err)
 			} else if bytes > 0 && r.Bytes > f.maxBytes-bytes {
 				r.Release()
 			} else {
@@ -247,8 +283,8 @@ func (c *Conn) readParts(f *fetching) (bytes int, failed bool) {
 }
 
 // unread says why a partition cannot be read.
-func (c *Conn) unread(p *fetchedPart, err error) {
-	if p.code = codeOf(err); is(err, errcode.UnknownIndex) {
+func (c *Conn) unread(f *fetching, p *fetchedPart, err error) {
+	if p.code = f.codeOf(err); is(err, errcode.UnknownIndex) {
 		c.loop.topics.forgetIndex(p.index)
 	}
 }
@@ -327,131 +363,11 @@ func (c *Conn) watched(index uint64, a answer) {
 	if len(c.line) == 0 || c.line[0].fetch == nil {
 		return
 	}
-	for i := range c.line[0].fetch.parts {
-		if p := &c.line[0].fetch.parts[i]; p.index == index && p.code == codeNone && err != nil {
-			p.code = codeOf(err)
+	f := c.line[0].fetch
+	for i := range f.parts {
+		if p := &f.parts[i]; p.index == index && p.code == codeNone && err != nil {
+			p.code = f.codeOf(err)
 		}
 	}
 	c.continueFetch(c.line[0])
-}
-
-// answerFetch queues the response to a fetch: its header, and between its parts the batches, from
-// the log.
-//
-//	| throttleMS i32 | error i16, session i32, from 7 on | list of topics | tags |
-//	topic:     | name string | list of partitions | tags |
-//	partition: | number i32 | error i16 | highWatermark i64 | stableEnd i64 | start i64, from 5 on | list of aborted transactions
-//	           | preferred replica i32, from 11 on | batches, as bytes | tags |
-func (c *Conn) answerFetch(k *call, bytes int) {
-	f, flex := k.fetch, flexible(k.key, k.version)
-	b := append(c.loop.Lane.Scratch(), 0, 0, 0, 0)
-	b = binary.BigEndian.AppendUint32(b, uint32(k.correlation))
-	b = appendTags(b, flex)
-	b = binary.BigEndian.AppendUint32(b, 0)
-	if k.version >= 7 {
-		b = append(b, 0, 0, 0, 0, 0, 0)
-	}
-	b = appendCount(b, flex, len(f.topics))
-	var cuts []int // where the batches of partitions go into b
-	n := 0
-	for _, t := range f.topics {
-		b = appendCount(appendText(b, flex, t.name), flex, t.parts)
-		for range t.parts {
-			b = c.appendFetched(b, flex, k.version, f, &f.parts[n])
-			cuts = append(cuts, len(b))
-			b = appendTags(b, flex)
-			n++
-		}
-		b = appendTags(b, flex)
-	}
-	b = appendTags(b, flex)
-	if len(b)-sizeBytes+bytes > math.MaxInt32 {
-		c.fatal("the response to a fetch is too large", k.requestHead)
-	} else {
-		binary.BigEndian.PutUint32(b, uint32(len(b)-sizeBytes+bytes))
-		c.sendFetched(f, b, cuts)
-		c.loop.Lane.Counters.Add(shmqueue.ConnFetchedBytes, uint64(bytes))
-	}
-	c.release(f)
-	c.link.SetDeadline(0)
-	k.done = true
-	c.flush()
-}
-
-// appendFetched appends what stands before the batches of a partition.
-func (c *Conn) appendFetched(b []byte, flex bool, version int16, f *fetching, p *fetchedPart) []byte {
-	end, stable, start := int64(c.loop.Lane.Ends[p.index]), int64(c.loop.Lane.StableEnd(p.index)), c.startOf(p.index)
-	if p.code != codeNone && p.code != codeOffsetOutOfRange {
-		end, stable = -1, -1
-	}
-	b = binary.BigEndian.AppendUint32(b, uint32(p.number))
-	b = binary.BigEndian.AppendUint16(b, uint16(p.code))
-	b = binary.BigEndian.AppendUint64(b, uint64(end))
-	b = binary.BigEndian.AppendUint64(b, uint64(stable))
-	if version >= 5 {
-		b = binary.BigEndian.AppendUint64(b, uint64(start))
-	}
-	if f.committed {
-		b = c.appendAborted(b, flex, p)
-	} else {
-		b = appendCount(b, flex, -1)
-	}
-	if version >= 11 {
-		b = binary.BigEndian.AppendUint32(b, math.MaxUint32)
-	}
-	size := 0
-	if p.read > 0 {
-		size = c.loop.readings[p.read-1].Bytes
-	}
-	return appendCount(b, flex, size)
-}
-
-// appendAborted appends what a committed reader of a partition's batches has to know:
-//
-//	| list of: producer i64 | first offset i64 | tags |
-func (c *Conn) appendAborted(b []byte, flex bool, p *fetchedPart) []byte {
-	if p.read == 0 {
-		return appendCount(b, flex, 0)
-	}
-	list := c.loop.Lane.Aborted(p.index, uint64(p.offset), c.loop.readings[p.read-1].End)
-	b = appendCount(b, flex, len(list))
-	for _, a := range list {
-		b = binary.BigEndian.AppendUint64(b, uint64(a.ProducerID))
-		b = appendTags(binary.BigEndian.AppendUint64(b, a.First), flex)
-	}
-	return b
-}
-
-// sendFetched queues the response, with the batches at their places.
-func (c *Conn) sendFetched(f *fetching, b []byte, cuts []int) {
-	from := 0
-	for i := range f.parts {
-		r := f.parts[i].read
-		if r == 0 {
-			continue
-		}
-		copy(c.link.Append(cuts[i]-from), b[from:cuts[i]])
-		from = cuts[i]
-		c.writeSpans(&c.loop.readings[r-1])
-	}
-	copy(c.link.Append(len(b)-from), b[from:])
-}
-
-// writeSpans queues the ranges of the log. Where one batch lies in several indexes, its base offset
-// is that of another one and is replaced on the way out. Of a batch that is in this index in part
-// only, that part goes out, from memory.
-func (c *Conn) writeSpans(r *session.Reading) {
-	for i := range r.Spans {
-		s := &r.Spans[i]
-		if cut := r.Cut(i); cut != nil {
-			copy(c.link.Append(len(cut)), cut)
-			continue
-		}
-		skip := 0
-		if s.Rebase {
-			skip = 8
-			binary.BigEndian.PutUint64(c.link.Append(skip), s.Base)
-		}
-		c.link.WriteRange(s.Seg, s.Off+int64(skip), s.Len-skip)
-	}
 }

@@ -26,7 +26,7 @@ func fetchRequest(waitMS, minBytes, maxBytes int32, list ...from) *kmsg.FetchReq
 		p.Partition, p.FetchOffset, p.PartitionMaxBytes = f.partition, f.offset, 1<<20
 		if n := len(req.Topics); n == 0 || req.Topics[n-1].Topic != f.topic {
 			t := kmsg.NewFetchRequestTopic()
-			t.Topic = f.topic
+			t.Topic, t.TopicID = f.topic, stubID(f.topic)
 			req.Topics = append(req.Topics, t)
 		}
 		t := &req.Topics[len(req.Topics)-1]
@@ -62,7 +62,11 @@ func checkBatches(t *testing.T, batches []byte, base uint64) (records int) {
 }
 
 func TestFetch(t *testing.T) {
-	for version := int16(4); version <= 12; version++ {
+	for version := int16(4); version <= 18; version++ {
+		unknown := int16(codeUnknownTopic)
+		if version >= topicIDFetch {
+			unknown = codeUnknownTopicID
+		}
 		s := newStub(t)
 		a, b := s.topic("a", 2), s.topic("b", 1)
 		for range 3 {
@@ -74,7 +78,7 @@ func TestFetch(t *testing.T) {
 		req.IsolationLevel = int8(version % 2)
 		resp := call1(s, version, req, kmsg.NewPtrFetchResponse())
 		list := fetched(resp)
-		if len(list) != 5 || resp.Topics[1].Topic != "b" {
+		if len(list) != 5 || stubName(resp.Topics[1].Topic, resp.Topics[1].TopicID) != "b" {
 			t.Fatalf("version %d: %+v", version, resp)
 		}
 		if p := list[0]; p.ErrorCode != 0 || p.HighWatermark != 30 || p.LastStableOffset != 30 || checkBatches(t, p.RecordBatches, 10) != 20 {
@@ -86,7 +90,7 @@ func TestFetch(t *testing.T) {
 		if p := list[2]; p.ErrorCode != 0 || checkBatches(t, p.RecordBatches, 0) != 7 || version >= 5 && p.LogStartOffset != 0 {
 			t.Errorf("version %d: %+v", version, p)
 		}
-		if list[3].ErrorCode != codeUnknownTopic || list[4].ErrorCode != codeUnknownTopic {
+		if list[3].ErrorCode != codeUnknownTopic || list[4].ErrorCode != unknown {
 			t.Errorf("version %d: %+v", version, list[3:])
 		}
 	}

@@ -141,7 +141,7 @@ func commitRequest(member string, topic string, offsets ...int64) *kmsg.OffsetCo
 		req.Generation = 3
 	}
 	t := kmsg.NewOffsetCommitRequestTopic()
-	t.Topic = topic
+	t.Topic, t.TopicID = topic, stubID(topic)
 	for i, offset := range offsets {
 		p := kmsg.NewOffsetCommitRequestTopicPartition()
 		p.Partition, p.Offset, p.Metadata = int32(i), offset, kmsg.StringPtr("so far")
@@ -159,7 +159,11 @@ func commitCodes(resp *kmsg.OffsetCommitResponse) (codes []int16) {
 }
 
 func TestOffsetCommit(t *testing.T) {
-	for version := int16(2); version <= 9; version++ {
+	for version := int16(2); version <= 10; version++ {
+		unknown := int16(codeUnknownTopic)
+		if version >= topicIDOffsets {
+			unknown = codeUnknownTopicID
+		}
 		s := newStub(t)
 		a := s.topic("a", 2)
 		resp := call1(s, version, commitRequest("m1", "a", 5, 6, 7), kmsg.NewPtrOffsetCommitResponse())
@@ -172,7 +176,7 @@ func TestOffsetCommit(t *testing.T) {
 		if resp := call1(s, version, commitRequest("", "a", 9), kmsg.NewPtrOffsetCommitResponse()); commitCodes(resp)[0] != 0 || len(s.groups.simple) != 1 {
 			t.Errorf("version %d: %+v", version, resp)
 		}
-		if resp := call1(s, version, commitRequest("m1", "none", 9), kmsg.NewPtrOffsetCommitResponse()); commitCodes(resp)[0] != codeUnknownTopic {
+		if resp := call1(s, version, commitRequest("m1", "none", 9), kmsg.NewPtrOffsetCommitResponse()); commitCodes(resp)[0] != unknown {
 			t.Errorf("version %d: %+v", version, resp)
 		}
 		long := commitRequest("m1", "a", 9, -5)
@@ -212,7 +216,7 @@ func positions(resp *kmsg.OffsetFetchResponse) (list []position) {
 	if len(resp.Groups) > 0 {
 		for _, t := range resp.Groups[0].Topics {
 			for _, p := range t.Partitions {
-				list = append(list, position{t.Topic, p.Partition, p.Offset})
+				list = append(list, position{stubName(t.Topic, t.TopicID), p.Partition, p.Offset})
 			}
 		}
 	}
@@ -226,7 +230,7 @@ type position struct {
 }
 
 func TestOffsetFetch(t *testing.T) {
-	for version := int16(1); version <= 9; version++ {
+	for version := int16(1); version <= 10; version++ {
 		s := newStub(t)
 		a, b := s.topic("a", 2), s.topic("b", 3)
 		s.groups.offsets = []ipc.OffsetCommit{{Index: b.Partitions[2].Index, Offset: 9}, {Index: a.Partitions[1].Index, Offset: 5}, {Index: b.Partitions[0].Index, Offset: 7}}
@@ -234,7 +238,7 @@ func TestOffsetFetch(t *testing.T) {
 		req.Group = "g"
 		topic, group, groupTopic := kmsg.NewOffsetFetchRequestTopic(), kmsg.NewOffsetFetchRequestGroup(), kmsg.NewOffsetFetchRequestGroupTopic()
 		topic.Topic, topic.Partitions = "b", []int32{0, 1, 5}
-		groupTopic.Topic, groupTopic.Partitions = topic.Topic, topic.Partitions
+		groupTopic.Topic, groupTopic.TopicID, groupTopic.Partitions = topic.Topic, stubID(topic.Topic), topic.Partitions
 		group.Group, group.Topics = "g", []kmsg.OffsetFetchRequestGroupTopic{groupTopic}
 		req.Topics, req.Groups = []kmsg.OffsetFetchRequestTopic{topic}, []kmsg.OffsetFetchRequestGroup{group}
 		got := positions(call1(s, version, req, kmsg.NewPtrOffsetFetchResponse()))
@@ -289,6 +293,7 @@ func TestOffsetDelete(t *testing.T) {
 	if len(s.groups.offsets) != 1 || resp.ErrorCode != 0 || resp.Topics[0].Partitions[1].ErrorCode != codeUnknownTopic {
 		t.Errorf("%+v", resp)
 	}
+	req.Topics[0].Partitions = req.Topics[0].Partitions[:1] // nothing is looked up any more
 	for code, want := range map[errcode.Code][2]int16{errcode.InUse: {0, codeGroupSubscribed}, errcode.NotFound: {codeGroupNotFound, 0}} {
 		s.refuses = code
 		resp := call1(s, 0, req, kmsg.NewPtrOffsetDeleteResponse())

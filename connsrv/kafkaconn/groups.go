@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/protocol/admin"
 )
 
@@ -106,8 +107,12 @@ func (c *Conn) deleteGroups(k *call, m *kmsg.DeleteGroupsRequest) {
 	resp.Groups = make([]kmsg.DeleteGroupsResponseGroup, len(m.Groups))
 	all := newTally(func() { c.finish(k, resp) })
 	for i, name := range m.Groups {
-		all.begin()
 		resp.Groups[i].Group = name
+		if !c.may(access.Configure, name) {
+			resp.Groups[i].ErrorCode = codeGroupDenied
+			continue
+		}
+		all.begin()
 		c.admin(k, admin.CmdDeleteGroup, &admin.Delete{Name: name}, func(_ []byte, err error) {
 			resp.Groups[i].ErrorCode = groupCode(name, err)
 			all.done()

@@ -1,7 +1,9 @@
 package kafkaconn
 
 import (
+	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/connsrv/session"
+	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/invariant"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/shmqueue"
@@ -10,7 +12,7 @@ import (
 // A Produce request is taken in part by part, so that its batches need not be gathered:
 //
 //	request:    | tags of the header | transactionalID string, may be null | acks i16 | timeoutMS i32 | list of topics | tags |
-//	topic:      | name string | list of partitions | tags |
+//	topic:      | name string, id 16 from version 13 on | list of partitions | tags |
 //	partition:  | number i32 | batch bytes, may be null | tags |
 //
 // From version 9 on, strings, lists and bytes begin with uvarint length + 1, and there are tags.
@@ -159,45 +161,86 @@ func (c *Conn) takeHead(r *reader) {
 	r.i32() // the time-out: what stands in the ring is not given up
 	in.topics = r.count(in.flexible, 3)
 	if r.fault == sound {
-		in.k.produce.setAcks(acks, txn != nil)
+		in.k.produce.transactional, in.k.produce.txnalID = txn != nil, string(txn)
+		in.k.produce.setAcks(acks)
+		if txn != nil && !c.may(access.Write, in.k.produce.txnalID) {
+			in.k.produce.refusal = codeTxnDenied
+		}
 	}
 }
 
-// takeTopic reads a topic's name.
+// takeTopic reads which topic comes next.
 func (c *Conn) takeTopic(r *reader) (pause bool) {
 	in := c.intake
-	name := r.text(in.flexible)
+	var name []byte
+	if in.byID() {
+		name = r.take(len(topicID{}))
+	} else {
+		name = r.text(in.flexible)
+	}
 	parts := r.count(in.flexible, 5)
 	if r.fault != sound {
 		return false
 	}
-	t := c.loop.topics.byName[string(name)]
+	t := c.topicOf(in, string(name))
 	if t == nil && in.asked != string(name) {
 		c.askFor(string(name))
 		return true
 	}
-	if t == nil { // or the catalogue has forgotten it since
+	if t == nil && in.topic != nil && in.named() == string(name) { // the catalogue has forgotten it since
 		t = in.topic
 	}
 	in.topic, in.parts = t, parts
 	in.topics--
-	p := in.k.produce
-	if t != nil {
-		p.topics = append(p.topics, producedTopic{t.name, parts})
-	} else {
-		p.topics = append(p.topics, producedTopic{string(name), parts})
+	told := producedTopic{parts: parts}
+	switch {
+	case in.byID():
+		copy(told.id[:], name)
+	case t != nil:
+		told.name = t.name
+	default:
+		told.name = string(name)
 	}
+	in.k.produce.topics = append(in.k.produce.topics, told)
 	return false
 }
 
-// askFor has the topic that comes next looked up, and holds the request up so long.
-func (c *Conn) askFor(name string) {
+// byID tells whether the request names topics by their ids.
+func (in *intake) byID() bool { return in.k.version >= topicIDProduce }
+
+// named is the topic that came last, as the request names it.
+func (in *intake) named() string {
+	if in.byID() {
+		return string(in.topic.id[:])
+	}
+	return in.topic.name
+}
+
+// topicOf finds a topic in the catalogue, by its name or id as the request has it.
+func (c *Conn) topicOf(in *intake, named string) *topic {
+	if !in.byID() {
+		return c.loop.topics.byName[named]
+	}
+	var id topicID
+	copy(id[:], named)
+	return c.loop.topics.byID[id]
+}
+
+// askFor has the topic that comes next looked up, by its name or id, and holds the request up so long.
+func (c *Conn) askFor(named string) {
 	in := c.intake
-	in.asking, in.asked = true, name
-	c.lookUp(in.k, []string{name}, func(error) {
-		in.asking, in.topic = false, c.loop.topics.byName[name]
+	in.asking, in.asked = true, named
+	then := func([]admin.TopicInfo, error) {
+		in.asking, in.topic = false, c.topicOf(in, named)
 		c.link.Resume()
-	})
+	}
+	if in.byID() {
+		var id topicID
+		copy(id[:], named)
+		c.describeByID(in.k, []topicID{id}, then)
+		return
+	}
+	c.describeTopics(in.k, []string{named}, then)
 }
 
 // takePartition reads what stands before a batch, and finds out whether it is taken.
@@ -212,12 +255,12 @@ func (c *Conn) takePartition(r *reader) (pause bool) {
 		return false
 	}
 	index, ok := in.topic.index(number)
-	if !ok && in.topic != nil && in.asked != in.topic.name { // it may have been added since
-		c.askFor(in.topic.name)
+	if !ok && in.topic != nil && in.asked != in.named() { // it may have been added since
+		c.askFor(in.named())
 		return true
 	}
 	part := producedPart{number: number, index: index, base: -1, timeMS: -1}
-	if part.code = c.refusal(in.k.produce, in.topic, ok, n); part.code == codeNone {
+	if part.code = c.refusal(in.k, in.topic, ok, n); part.code == codeNone {
 		in.batch = n
 	} else {
 		in.batch, in.skip = 0, n
@@ -228,12 +271,18 @@ func (c *Conn) takePartition(r *reader) (pause bool) {
 }
 
 // refusal is why a batch of n bytes is not taken, as far as can be seen before it has come.
-func (c *Conn) refusal(p *produced, t *topic, known bool, n int) int16 {
+func (c *Conn) refusal(k *call, t *topic, known bool, n int) int16 {
+	p, unknown := k.produce, int16(codeUnknownTopic)
+	if t == nil {
+		unknown = k.unknownTopic()
+	}
 	switch {
 	case p.refusal != codeNone:
 		return p.refusal
 	case !known:
-		return codeUnknownTopic
+		return unknown
+	case !c.may(access.Write, t.name):
+		return codeTopicDenied
 	case internal(t.name):
 		return codeInvalidTopic
 	case n == 0:

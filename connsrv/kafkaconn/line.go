@@ -89,6 +89,7 @@ func (c *Conn) mayBegin(key int16) bool {
 
 // finish answers a call with a response, as soon as those before it are answered.
 func (c *Conn) finish(k *call, resp kmsg.Response) {
+	c.censor(k, resp)
 	k.done, k.resp = true, resp
 	c.flush()
 }

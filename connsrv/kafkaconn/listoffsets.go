@@ -57,6 +57,8 @@ func (c *Conn) findOffset(k *call, committed bool, name string, timeMS int64, p 
 	index, ok := c.loop.topics.byName[name].index(p.Partition)
 	switch {
 	case p.ErrorCode != codeNone:
+	case !c.maySee(name):
+		p.ErrorCode = codeTopicDenied
 	case !ok:
 		p.ErrorCode = codeUnknownTopic
 	default:

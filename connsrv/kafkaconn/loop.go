@@ -6,6 +6,7 @@ import (
 	"net"
 	"strconv"
 
+	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/connsrv/session"
 	"github.com/trimq/trimq/protocol/batch"
 )
@@ -15,11 +16,15 @@ type Settings struct {
 	WindowRequests int // Produce requests of one connection under way at most
 	WindowBytes    int // … and bytes of the ring that they hold
 	Advertised     Endpoint
-	Cluster        string       // the broker's id
-	AutoCreate     bool         // topics that a client asks for are created
-	Partitions     uint32       // of topics whose creator leaves their number to us
-	MaxReplication int          // replication factors that are accepted, though there is one copy
-	Clock          func() int64 // Unix time in milliseconds
+	Cluster        string   // the broker's id
+	AutoCreate     bool     // topics that a client asks for are created
+	Partitions     uint32   // of topics whose creator leaves their number to us
+	MaxReplication int      // replication factors that are accepted, though there is one copy
+	Mechanisms     []string // by which clients log in; none: they do not
+	LoginMS        int64    // for so long a log-in lasts; 0: as long as its connection
+	Access         *access.Current
+	Nonce          func() string // of a log-in: nobody can know it before
+	Clock          func() int64  // Unix time in milliseconds
 	Log            *slog.Logger
 }
 
@@ -54,17 +59,21 @@ type Loop struct {
 	topics   catalogue
 	readings []session.Reading // of the fetch that is being answered
 	keys     batch.Reader      // of batches for compacted topics
+	starts   map[uint64]uint64 // of partitions' logs, as transactions have told them last
 }
 
 // NewLoop makes it for a lane.
 func NewLoop(lane *session.Lane) *Loop {
-	l := &Loop{Lane: lane}
+	l := &Loop{Lane: lane, starts: map[uint64]uint64{}}
 	l.topics.clear()
 	return l
 }
 
 // IndexGone forgets the topic of an index that was deleted.
-func (l *Loop) IndexGone(index uint64) { l.topics.forgetIndex(index) }
+func (l *Loop) IndexGone(index uint64) {
+	l.topics.forgetIndex(index)
+	delete(l.starts, index)
+}
 
 // TopicChanged forgets a topic whose configuration is another now.
 func (l *Loop) TopicChanged(name string) { l.topics.forgetName(name) }

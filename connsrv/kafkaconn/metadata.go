@@ -1,8 +1,11 @@
 package kafkaconn
 
 import (
+	"slices"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
 )
@@ -21,41 +24,38 @@ func (c *Conn) metadata(k *call, m *kmsg.MetadataRequest) {
 		return
 	}
 	var names []string
-	byID := false
+	var ids []topicID
 	for i := range m.Topics {
 		switch t := m.Topics[i].Topic; {
 		case t == nil || *t == "":
-			byID = byID || c.loop.topics.byID[m.Topics[i].TopicID] == nil
+			ids = append(ids, m.Topics[i].TopicID)
 		case validTopic(*t):
 			names = append(names, *t)
 		}
 	}
-	if byID { // logicsrv knows topics by their names
-		names = nil
-	} else {
-		names = append(names, c.namesOf(m)...)
-		if len(names) == 0 {
-			c.finishMetadata(k, m, nil)
+	c.topicsByID(k, ids, func(identified []admin.TopicInfo, err error) {
+		if err != nil || len(names) == 0 {
+			c.finishMetadata(k, m, identified, err)
 			return
 		}
-	}
-	c.describeTopics(k, names, func(list []admin.TopicInfo, err error) {
-		if err != nil {
-			c.finishMetadata(k, m, nil)
-			return
-		}
-		c.autoCreate(k, m, list)
+		c.describeTopics(k, names, func(list []admin.TopicInfo, err error) {
+			if err != nil {
+				c.finishMetadata(k, m, nil, err)
+				return
+			}
+			c.autoCreate(k, m, append(identified, list...))
+		})
 	})
 }
 
-// namesOf are the names of the topics that are asked for by ids.
-func (c *Conn) namesOf(m *kmsg.MetadataRequest) (names []string) {
-	for i := range m.Topics {
-		if t := c.loop.topics.byID[m.Topics[i].TopicID]; t != nil && (m.Topics[i].Topic == nil || *m.Topics[i].Topic == "") {
-			names = append(names, t.name)
-		}
+// topicsByID asks for topics by their ids, where there are any.
+func (c *Conn) topicsByID(k *call, ids []topicID, then func([]admin.TopicInfo, error)) {
+	ids = slices.DeleteFunc(ids, func(id topicID) bool { return id == topicID{} })
+	if len(ids) == 0 {
+		then(nil, nil)
+		return
 	}
-	return names
+	c.describeByID(k, ids, then)
 }
 
 // autoCreate creates the topics that are not there, if the client and the configuration want it so.
@@ -63,13 +63,13 @@ func (c *Conn) autoCreate(k *call, m *kmsg.MetadataRequest, have []admin.TopicIn
 	var missing []string
 	if c.settings.AutoCreate && (m.Version < 4 || m.AllowAutoTopicCreation) {
 		for i := range m.Topics {
-			if t := m.Topics[i].Topic; t != nil && validTopic(*t) && c.loop.topics.byName[*t] == nil {
+			if t := m.Topics[i].Topic; t != nil && validTopic(*t) && c.loop.topics.byName[*t] == nil && c.may(access.Configure, *t) {
 				missing = append(missing, *t)
 			}
 		}
 	}
 	if len(missing) == 0 {
-		c.finishMetadata(k, m, have)
+		c.finishMetadata(k, m, have, nil)
 		return
 	}
 	left := len(missing)
@@ -81,15 +81,16 @@ func (c *Conn) autoCreate(k *call, m *kmsg.MetadataRequest, have []admin.TopicIn
 			if left--; left > 0 {
 				return
 			}
-			c.describeTopics(k, missing, func(created []admin.TopicInfo, _ error) {
-				c.finishMetadata(k, m, append(have, created...))
+			c.describeTopics(k, missing, func(created []admin.TopicInfo, err error) {
+				c.finishMetadata(k, m, append(have, created...), err)
 			})
 		})
 	}
 }
 
-// finishMetadata answers for the topics that were asked for, in their order.
-func (c *Conn) finishMetadata(k *call, m *kmsg.MetadataRequest, have []admin.TopicInfo) {
+// finishMetadata answers for the topics that were asked for, in their order. Of what could not be looked up
+// the client is to ask again.
+func (c *Conn) finishMetadata(k *call, m *kmsg.MetadataRequest, have []admin.TopicInfo, err error) {
 	byName, byID := map[string]*admin.TopicInfo{}, map[topicID]*admin.TopicInfo{}
 	for i := range have {
 		byName[have[i].Name], byID[have[i].UUID] = &have[i], &have[i]
@@ -109,10 +110,12 @@ func (c *Conn) finishMetadata(k *call, m *kmsg.MetadataRequest, have []admin.Top
 		t := kmsg.NewMetadataResponseTopic()
 		t.Topic, t.TopicID = asked.Topic, asked.TopicID
 		switch {
-		case !named && asked.TopicID != topicID{}:
-			t.ErrorCode = codeUnknownTopicID
-		case !named || !validTopic(*asked.Topic):
+		case named && !validTopic(*asked.Topic) || !named && asked.TopicID == topicID{}:
 			t.ErrorCode = codeInvalidTopic
+		case err != nil:
+			t.ErrorCode = codeLeaderNotAvailable
+		case !named:
+			t.ErrorCode = codeUnknownTopicID
 		default:
 			t.ErrorCode = codeUnknownTopic
 		}
@@ -148,7 +151,7 @@ func metadataTopic(info *admin.TopicInfo) kmsg.MetadataResponseTopic {
 	return t
 }
 
-// leaderEpoch is that of all partitions: see the package's invariant 8.
+// leaderEpoch is that of all partitions: see the package's invariant 9.
 const leaderEpoch = 0
 
 // advertised is where the client shall connect: as configured, or where it has.

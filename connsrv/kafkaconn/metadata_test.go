@@ -77,7 +77,7 @@ func TestMetadataOfNothing(t *testing.T) {
 		t.Errorf("%+v", resp)
 	}
 	s.refuses = errcode.Unavailable
-	if got := described(call1(s, 9, metadataRequest(false, "a"), kmsg.NewPtrMetadataResponse())); got[0].code != codeUnknownTopic {
+	if got := described(call1(s, 9, metadataRequest(false, "a"), kmsg.NewPtrMetadataResponse())); got[0].code != codeLeaderNotAvailable {
 		t.Errorf("%+v", got)
 	}
 }

@@ -33,6 +33,8 @@ func (c *Conn) Pass(s *handover.Codec) {
 	c.passIntake(s)
 	c.passPatterns(s)
 	c.passShares(s)
+	c.passFetches(s)
+	c.login.pass(s)
 	if s.Reading() && !s.Failed() {
 		c.derive(s)
 	}
@@ -108,9 +110,11 @@ func (p *produced) pass(s *handover.Codec) {
 	s.Bool(&p.silent)
 	s.Bool(&p.whole)
 	s.Bool(&p.transactional)
+	s.String(&p.txnalID)
 	handover.Int(s, &p.refusal)
-	handover.List(s, &p.topics, 2, func(s *handover.Codec, t *producedTopic) {
+	handover.List(s, &p.topics, 19, func(s *handover.Codec, t *producedTopic) {
 		s.String(&t.name)
+		passTopicID(s, &t.id)
 		handover.Int(s, &t.parts)
 		s.Check(t.parts >= 0)
 	})

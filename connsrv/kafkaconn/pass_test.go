@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/connsrv/handover"
 	"github.com/trimq/trimq/connsrv/handover/passtest"
 	"github.com/trimq/trimq/connsrv/session"
@@ -76,6 +77,11 @@ func TestRestless(t *testing.T) {
 		"TestOffsetForLeaderEpoch":    TestOffsetForLeaderEpoch,
 		"TestFetch":                   TestFetch,
 		"TestFetchLimits":             TestFetchLimits,
+		"TestLogin":                   TestLogin,
+		"TestLoginAgain":              TestLoginAgain,
+		"TestScramUsers":              TestScramUsers,
+		"TestFetchSession":            TestFetchSession,
+		"TestFetchSessionLongPoll":    TestFetchSessionLongPoll,
 		"TestFetchCommitted":          TestFetchCommitted,
 		"TestTransaction":             TestTransaction,
 		"TestFetchErrors":             TestFetchErrors,
@@ -156,11 +162,11 @@ func sampleProducing(r *rig) *Conn {
 	c.state, c.told, c.shareWait, c.calls, c.resyncReq = stateOpen, true, true, 12, 1<<8
 	head := requestHead{size: 1000, key: int16(kmsg.Produce), version: 9, correlation: -7}
 	first := &call{requestHead: head, number: 10, begunMS: 5, done: true, produce: &produced{
-		level: ipc.LevelDisk, silent: true, whole: true, transactional: true, refusal: codeInvalidTxnState,
-		topics: []producedTopic{{"a", 1}}, parts: []producedPart{{number: 3, code: codeStorage, index: 10, base: -1, timeMS: -1, text: "text"}},
+		level: ipc.LevelDisk, silent: true, whole: true, transactional: true, txnalID: "t", refusal: codeInvalidTxnState,
+		topics: []producedTopic{{"a", topicID{1, 2}, 1}}, parts: []producedPart{{number: 3, code: codeStorage, index: 10, base: -1, timeMS: -1, text: "text"}},
 	}}
 	second := &call{requestHead: head, number: 11, begunMS: 6, open: 1, unasked: 1, produce: &produced{
-		topics: []producedTopic{{"a", 2}}, parts: []producedPart{{index: 10}, {index: 11}},
+		topics: []producedTopic{{name: "a", parts: 2}}, parts: []producedPart{{index: 10}, {index: 11}},
 	}}
 	second.asks = []ask{{req: 3 << 8, typ: ipc.TypeAdmin, record: (&ipc.Admin{Head: c.head(3 << 8), Command: 1}).Append(nil)}}
 	c.line = []*call{first, second}
@@ -176,7 +182,16 @@ func sampleProducing(r *rig) *Conn {
 		"m1": {match: regexp.MustCompile("^(?:a.*)$"), names: []string{"x"}, told: []string{"x", "ab"}}, "m2": {match: regexp.MustCompile("^(?:b)$")},
 	}
 	c.shares = map[shareKey]*shareSession{{"g", "m"}: sampleShare()}
+	c.fetches = []*fetchSession{{
+		id: 77, epoch: 5, byID: true,
+		parts: []sessionPart{{topic: "a", id: topicID{1, 2}, number: 1, leaderEpoch: -1, offset: 9, maxBytes: 1 << 20, toldEnd: 12, toldStart: untold}},
+	}, {id: 78, epoch: 1, parts: []sessionPart{{topic: "b"}}}}
+	c.login = login{user: "u", by: plainMechanism, untilMS: 99, mechanism: "SCRAM-SHA-256", raw: true, scram: sampleScram()}
 	return c
+}
+
+func sampleScram() *access.ScramExchange {
+	return &access.ScramExchange{Mechanism: "SCRAM-SHA-256", User: "u", Binding: "n,,", First: "n=u,r=a", Server: "r=ab,s=c2FsdA==,i=4096", Nonce: "ab"}
 }
 
 func sampleShare() *shareSession {
@@ -220,6 +235,10 @@ func TestPassEveryField(t *testing.T) {
 		{nil, []any{*a.intake}},
 		{nil, []any{*a.intake.topic}},
 		{nil, []any{*a.patterns["m1"]}},
+		{nil, []any{*a.fetches[0]}},
+		{nil, []any{a.fetches[0].parts[0]}},
+		{nil, []any{a.login}},
+		{nil, []any{*sampleScram()}},
 		{nil, []any{*sampleShare(), sampleShare().settings, sampleShare().parts[0], sampleShare().hold.runs[0]}},
 	} {
 		for _, fault := range passtest.Unset(x.not, x.samples...) {
@@ -241,8 +260,8 @@ func TestPassEveryField(t *testing.T) {
 // The format of a room is frozen.
 func TestGoldenPass(t *testing.T) {
 	r := newRig(t)
-	golden.Check(t, "handover_v2_kafka_producing", "room:*", written(sampleProducing(r)))
-	golden.Check(t, "handover_v2_kafka_asking", "room:*", written(sampleAsking(r)))
+	golden.Check(t, "handover_v3_kafka_producing", "room:*", written(sampleProducing(r)))
+	golden.Check(t, "handover_v3_kafka_asking", "room:*", written(sampleAsking(r)))
 }
 
 // A request of a version that this program does not serve ends its connection, and no other.

@@ -14,8 +14,9 @@ import (
 // produced is what becomes of a Produce request.
 type produced struct {
 	level         ipc.Level
-	silent        bool  // acks=0: there is no response
-	transactional bool  // it bears a transactional id
+	silent        bool // acks=0: there is no response
+	transactional bool // it bears a transactional id
+	txnalID       string
 	whole         bool  // all of it has come
 	refusal       int16 // of all its batches
 	topics        []producedTopic
@@ -24,6 +25,7 @@ type produced struct {
 
 type producedTopic struct {
 	name  string
+	id    topicID // by which it was named, from version 13 on
 	parts int
 }
 
@@ -38,7 +40,7 @@ type producedPart struct {
 
 // setAcks finds the level that the response waits for: the topic's own for acks=all, the page cache
 // for the leader's alone.
-func (p *produced) setAcks(acks int16, transactional bool) {
+func (p *produced) setAcks(acks int16) {
 	switch acks {
 	case -1:
 		p.level = ipc.LevelUnset
@@ -49,7 +51,6 @@ func (p *produced) setAcks(acks int16, transactional bool) {
 	default:
 		p.refusal = codeInvalidRequiredAcks
 	}
-	p.transactional = transactional
 }
 
 // append checks the batch in a claimed record, and publishes or discards it.
@@ -86,6 +87,9 @@ func (c *Conn) append(k *call, place int, slot shmqueue.Slot) {
 	c.pending.Add(session.Request{
 		Req: req, Bytes: uint32(len(slot.Payload)), Command: ofBatch, Correlation: uint64(k.number)<<32 | uint64(place),
 	})
+	if record.Txnal == ipc.TxnalJoins {
+		c.tellStart(k, &record)
+	}
 	c.loop.Lane.Counters.Add(shmqueue.ConnProducedMessages, uint64(meta.Count))
 	c.loop.Lane.Counters.Add(shmqueue.ConnProducedBytes, uint64(meta.Length))
 }
@@ -115,8 +119,32 @@ func (k *call) txnal() ipc.AppendTxnal {
 	return ipc.TxnalAdded
 }
 
-// joiningProduce is the first version of Produce whose batches add their partitions to the transaction.
-const joiningProduce = 12
+// tellStart has logicsrv know where the log of a partition begins to which a transaction has added itself, where that
+// has moved since it was told last: what was aborted below is forgotten. Who adds partitions by a request of their own
+// tells it with that.
+func (c *Conn) tellStart(k *call, to *ipc.Append) {
+	start := c.startOf(to.Index)
+	if start <= 0 || c.loop.starts[to.Index] == uint64(start) {
+		return
+	}
+	c.loop.starts[to.Index] = uint64(start)
+	m := ipc.TxnAdd{
+		Head: c.head(0), Txnal: ipc.Txnal{ID: k.produce.txnalID, ProducerID: to.Batch.ProducerID, Epoch: to.Batch.Epoch},
+		Parts: []ipc.TxnPart{{Index: to.Index, Start: uint64(start)}},
+	}
+	c.loop.Lane.PutLater(ipc.TypeTxnAdd, m.Append(c.loop.Lane.Scratch()))
+}
+
+// topicIDProduce is the first version of Produce that names topics by their ids.
+const topicIDProduce = 13
+
+// unknownTopic is what a Produce request is told of a topic that is not there.
+func (k *call) unknownTopic() int16 {
+	if k.version >= topicIDProduce {
+		return codeUnknownTopicID
+	}
+	return codeUnknownTopic
+}
 
 // codeDuplicate says of a batch that it is stored, nobody knows where any longer.
 const codeDuplicate = 46
@@ -129,7 +157,7 @@ func (c *Conn) stored(k *call, place int, a answer) {
 	switch {
 	case is(err, errcode.UnknownIndex):
 		c.loop.topics.forgetIndex(part.index)
-		part.code = codeUnknownTopic
+		part.code = k.unknownTopic()
 	case err != nil:
 		part.code, part.text = codeOf(err), err.Error()
 	case m.Duplicate && m.Base == ^uint64(0):
@@ -161,7 +189,7 @@ func (c *Conn) producedSome(k *call) {
 // sendProduced queues the response to a Produce request:
 //
 //	| list of topics | throttleMS i32 | tags |
-//	topic:     | name string | list of partitions | tags |
+//	topic:     | name string, id 16 from 13 on | list of partitions | tags |
 //	partition: | number i32 | error i16 | baseOffset i64 | logAppendTime i64 | startOffset i64, from 5 on
 //	           | list of record errors, error text, from 8 on | tags |
 func (c *Conn) sendProduced(k *call) {
@@ -178,7 +206,12 @@ func (c *Conn) sendProduced(k *call) {
 	parts := k.produce.parts
 	for i := range k.produce.topics {
 		t := &k.produce.topics[i]
-		b = appendCount(appendText(b, flex, t.name), flex, t.parts)
+		if k.version >= topicIDProduce {
+			b = append(b, t.id[:]...)
+		} else {
+			b = appendText(b, flex, t.name)
+		}
+		b = appendCount(b, flex, t.parts)
 		for ; t.parts > 0; t.parts-- {
 			b = c.appendPart(b, flex, k.version, &parts[0])
 			parts = parts[1:]

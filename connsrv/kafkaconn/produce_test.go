@@ -20,7 +20,7 @@ func asksToStore(acks int16, topic string, batches ...[]byte) *kmsg.ProduceReque
 
 func andMore(req *kmsg.ProduceRequest, topic string, batches ...[]byte) *kmsg.ProduceRequest {
 	t := kmsg.NewProduceRequestTopic()
-	t.Topic = topic
+	t.Topic, t.TopicID = topic, stubID(topic)
 	for i, b := range batches {
 		p := kmsg.NewProduceRequestTopicPartition()
 		p.Partition, p.Records = int32(i), b
@@ -41,13 +41,13 @@ func outcomes(resp *kmsg.ProduceResponse) (list [][2]int64) {
 }
 
 func TestProduce(t *testing.T) {
-	for version := int16(3); version <= 11; version++ {
+	for version := int16(3); version <= 13; version++ {
 		s := newStub(t)
 		s.topic("a", 3)
 		s.topic("b", 1)
 		req := asksToStore(-1, "a", testBatch(3, 100), testBatch(400, 100), testBatch(1, 1))
 		resp := call1(s, version, andMore(req, "b", testBatch(5, 10)), kmsg.NewPtrProduceResponse())
-		if want := [][2]int64{{0, 0}, {0, 0}, {0, 0}, {0, 0}}; !slices.Equal(outcomes(resp), want) || resp.Topics[1].Topic != "b" {
+		if want := [][2]int64{{0, 0}, {0, 0}, {0, 0}, {0, 0}}; !slices.Equal(outcomes(resp), want) || stubName(resp.Topics[1].Topic, resp.Topics[1].TopicID) != "b" {
 			t.Errorf("version %d: %+v", version, resp)
 		}
 		resp = call1(s, version, asksToStore(1, "a", testBatch(2, 1)), kmsg.NewPtrProduceResponse())
@@ -73,6 +73,8 @@ func TestProduceRefusals(t *testing.T) {
 		codes   []int16
 	}{
 		{"no such topic", 9, andMore(asksToStore(-1, "none", testBatch(1, 1)), "a", testBatch(1, 1)), []int16{codeUnknownTopic, codeNone}},
+		{"no such topic id", 13, andMore(asksToStore(-1, "none", testBatch(1, 1)), "a", testBatch(1, 1)), []int16{codeUnknownTopicID, codeNone}},
+		{"no such partition of an id", 13, asksToStore(-1, "a", testBatch(1, 1), testBatch(1, 1), testBatch(1, 1)), []int16{codeNone, codeNone, codeUnknownTopic}},
 		{"no such partition", 9, asksToStore(-1, "a", testBatch(1, 1), testBatch(1, 1), testBatch(1, 1)), []int16{codeNone, codeNone, codeUnknownTopic}},
 		{"bad checksum", 8, asksToStore(-1, "a", bad, testBatch(1, 1)), []int16{codeCorruptMessage, codeNone}},
 		{"no batch", 7, asksToStore(-1, "a", nil), []int16{codeInvalidRecord}},

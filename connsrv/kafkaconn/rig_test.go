@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/connsrv/session"
 	"github.com/trimq/trimq/protocol/batch"
 	"github.com/trimq/trimq/protocol/commitlog"
@@ -100,6 +101,7 @@ func must(tb testing.TB, err error) {
 // connect puts a new room in the place of the last one.
 func (r *rig) connect() {
 	settings := &Settings{
+		Access: new(access.Current), Nonce: func() string { return "ours" },
 		Clock: func() int64 { return 1_800_000_000_000 }, WindowRequests: 8, WindowBytes: 256 << 10, Cluster: "test", AutoCreate: true, Partitions: 2, MaxReplication: 1, Log: slog.New(slog.DiscardHandler),
 	}
 	r.link = &fakeLink{}

@@ -241,10 +241,10 @@ func TestShareForget(t *testing.T) {
 	codes := map[string]int16{}
 	for _, r := range resp.Topics {
 		for _, p := range r.Partitions {
-			codes[fmt.Sprint(r.TopicID[0], "/", p.Partition)] = p.ErrorCode
+			codes[fmt.Sprint(string(r.TopicID[:1]), "/", p.Partition)] = p.ErrorCode
 		}
 	}
-	if codes["1/7"] != codeUnknownTopic || codes["9/0"] != codeUnknownTopicID {
+	if codes["t/7"] != codeUnknownTopic || codes["\t/0"] != codeUnknownTopicID {
 		t.Errorf("%v", codes)
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
@@ -123,15 +124,6 @@ func (c *Conn) refuseShare(k *call, code int16, text string) {
 	c.finish(k, resp)
 }
 
-// knowTopics sees that topics are in the catalogue, if they are there at all.
-func (c *Conn) knowTopics(k *call, ids []topicID, then func(error)) {
-	if !slices.ContainsFunc(ids, func(id topicID) bool { return c.loop.topics.byID[id] == nil }) {
-		then(nil)
-		return
-	}
-	c.describeTopics(k, nil, func(_ []admin.TopicInfo, err error) { then(err) })
-}
-
 // shareAcknowledged goes on with what a request wants, now that its acknowledgements are settled.
 func (c *Conn) shareAcknowledged(k *call, err error) {
 	f := k.share
@@ -179,7 +171,7 @@ func (c *Conn) findShareQueues(k *call, s *shareSession, topics []topicID, then 
 	var names []string
 	unknown := map[string]*topic{}
 	for _, id := range topics {
-		if t := c.loop.topics.byID[id]; t != nil && s.queues[id] == 0 {
+		if t := c.loop.topics.byID[id]; t != nil && s.queues[id] == 0 && c.may(access.Read, t.name) {
 			name := shareQueueName(s.group, t.name)
 			names, unknown[name] = append(names, name), t
 		}
@@ -262,9 +254,14 @@ func (c *Conn) acquire(k *call) {
 		t, queue := c.loop.topics.byID[id], s.queues[id]
 		p := &sharePull{topic: id}
 		for _, part := range s.parts {
-			if index, ok := t.index(part.number); part.topic == id && ok && queue != 0 {
+			index, ok := t.index(part.number)
+			switch {
+			case part.topic != id:
+			case t != nil && !c.may(access.Read, t.name):
+				f.tell(part).code = codeTopicDenied
+			case ok && queue != 0:
 				p.m.Indexes = append(p.m.Indexes, index)
-			} else if part.topic == id {
+			default:
 				f.unknown(part, t == nil)
 			}
 		}

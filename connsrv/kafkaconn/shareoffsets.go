@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
 )
@@ -190,15 +191,18 @@ func (c *Conn) setShareOffsets(k *call, m *kmsg.AlterShareGroupOffsetsRequest, r
 		for _, p := range ask.Partitions {
 			set := kmsg.NewAlterShareGroupOffsetsResponseTopicPartition()
 			set.Partition = p.Partition
-			if index, ok := t.index(p.Partition); !ok {
+			switch index, ok := t.index(p.Partition); {
+			case !c.may(access.Read, ask.Topic):
+				set.ErrorCode, set.ErrorMessage = codeTopicDenied, kmsg.StringPtr("the user may not read it")
+			case !ok:
 				set.ErrorCode, set.ErrorMessage = codeUnknownTopic, kmsg.StringPtr("there is no such partition")
-			} else {
+			default:
 				at := min(max(p.StartOffset, 0), int64(c.loop.Lane.Ends[index]))
 				seek.To = append(seek.To, admin.SeekTo{Index: index, Offset: uint64(at)})
 			}
 			r.Partitions = append(r.Partitions, set)
 		}
-		if t != nil {
+		if t != nil && c.maySee(t.name) {
 			r.TopicID = t.id
 		}
 		if len(seek.To) == 0 {

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -27,6 +28,7 @@ type stub struct {
 	indexes map[uint64]*stubIndex
 	waits   []ipc.Wait
 
+	created   map[string]int // how often there was a topic of a name
 	lastIndex uint64
 	levels    []ipc.Level
 	seen      map[ipc.Type]int
@@ -35,6 +37,7 @@ type stub struct {
 	groups    stubGroups
 	txns      stubTxns
 	shares    stubShares
+	users     []admin.Definition
 	wanders   func() bool // whether to hand over now, before or after a record is taken
 }
 
@@ -46,7 +49,7 @@ type stubIndex struct {
 }
 
 func newStub(tb testing.TB) *stub {
-	s := &stub{rig: newRig(tb), topics: map[string]*admin.TopicInfo{}, indexes: map[uint64]*stubIndex{}, seen: map[ipc.Type]int{}}
+	s := &stub{rig: newRig(tb), topics: map[string]*admin.TopicInfo{}, indexes: map[uint64]*stubIndex{}, seen: map[ipc.Type]int{}, created: map[string]int{}}
 	s.shares.queues, s.shares.settings = map[string]*stubQueue{}, map[string][]admin.Setting{}
 	s.segEnd = commitlog.SegmentHeaderSize
 	s.seg = s.create(commitlog.SegmentName(0), (&commitlog.SegmentHeader{BaseLSN: 1, Capacity: 1 << 28}).Append(nil))
@@ -64,10 +67,29 @@ func (s *stub) create(name string, header []byte) *os.File {
 	return f
 }
 
+// stubID is the id of the first topic of a name.
+func stubID(name string) (id topicID) {
+	copy(id[:], name)
+	id[15] = 1
+	return id
+}
+
+// stubName is the name of a topic, which may be told by its id.
+func stubName(name string, id topicID) string {
+	if name == "" {
+		return strings.TrimRight(string(id[:15]), "\x00")
+	}
+	return name
+}
+
 // topic makes a topic.
 func (s *stub) topic(name string, partitions int) *admin.TopicInfo {
 	t := &admin.TopicInfo{Name: name, Level: ipc.LevelDisk, Partitions: make([]admin.PartitionInfo, partitions)}
-	t.UUID[0], t.UUID[15] = byte(len(s.topics)+1), 1
+	t.UUID = stubID(name)
+	for range s.created[name] {
+		t.UUID[15]++
+	}
+	s.created[name]++
 	for i := range t.Partitions {
 		index := s.lastIndex + 10
 		s.lastIndex++
@@ -264,7 +286,7 @@ func (s *stub) admin(m *ipc.Admin) {
 		s.begin(d.To[0].Index, d.To[0].Offset)
 		s.answer(m, &admin.Created{})
 	default:
-		if !s.adminShare(m) {
+		if !s.adminShare(m) && !s.define(m) {
 			s.adminGroup(m)
 		}
 	}
@@ -276,17 +298,22 @@ func (s *stub) answer(m *ipc.Admin, b body) {
 
 // describe lists topics, two on a page.
 func (s *stub) describe(m *ipc.Admin, ask *admin.Describe) {
-	if s.describeShares(m, ask) || s.describeTxns(m, ask) {
+	if s.describeShares(m, ask) || s.describeTxns(m, ask) || s.describeUsers(m, ask) {
 		return
 	}
-	if ask.Kind != admin.KindTopic {
+	if ask.Kind != admin.KindTopic && ask.Kind != admin.KindTopicID {
 		s.describeGroups(m, ask)
 		return
 	}
 	names := ask.Names
-	if len(names) == 0 {
-		for name := range s.topics {
-			names = append(names, name)
+	if ask.Kind == admin.KindTopicID {
+		names = nil
+	}
+	if len(ask.Names) == 0 || ask.Kind == admin.KindTopicID {
+		for name, t := range s.topics {
+			if len(ask.Names) == 0 || slices.Contains(ask.Names, string(t.UUID[:])) {
+				names = append(names, name)
+			}
 		}
 	}
 	slices.Sort(names)

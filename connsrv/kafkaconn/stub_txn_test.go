@@ -27,13 +27,17 @@ func (s *stub) takeTxn(typ ipc.Type, b []byte) {
 		m := take1(s, &t.inits, b, ipc.DecodeInitTxnal)
 		s.reply(ipc.TypeProducer, (&ipc.Producer{Head: m.Head, ProducerID: 8, Epoch: m.Epoch + 1}).Append(nil))
 	case ipc.TypeTxnAdd:
-		m := take1(s, &t.adds, b, ipc.DecodeTxnAdd)
-		s.reply(ipc.TypeAcked, (&ipc.Done{Head: m.Head}).Append(nil))
+		if m := take1(s, &t.adds, b, ipc.DecodeTxnAdd); m.Req != 0 {
+			s.reply(ipc.TypeAcked, (&ipc.Done{Head: m.Head}).Append(nil))
+		}
 	case ipc.TypeTxnOffsets:
 		m := take1(s, &t.offsets, b, ipc.DecodeTxnOffsets)
 		s.reply(ipc.TypeAcked, (&ipc.Done{Head: m.Head}).Append(nil))
 	case ipc.TypeTxnFinish:
 		m := take1(s, &t.finishes, b, ipc.DecodeTxnFinish)
+		if m.Bump {
+			m.Txnal.Epoch++
+		}
 		s.reply(ipc.TypeProducer, (&ipc.Producer{Head: m.Head, ProducerID: m.ProducerID, Epoch: m.Txnal.Epoch}).Append(nil))
 	case ipc.TypeWaitStable:
 		m, err := ipc.DecodeWaitStable(b)

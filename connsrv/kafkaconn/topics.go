@@ -1,6 +1,8 @@
 package kafkaconn
 
 import (
+	"slices"
+
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
@@ -59,6 +61,8 @@ func lastName(d *admin.Description) string {
 		return d.Producers[len(d.Producers)-1].Topic
 	case len(d.Queues) > 0:
 		return d.Queues[len(d.Queues)-1].Name
+	case len(d.Definitions) > 0:
+		return d.Definitions[len(d.Definitions)-1].Identity()
 	case len(d.Configs) > 0:
 		return d.Configs[len(d.Configs)-1].Group
 	}
@@ -70,18 +74,28 @@ func lastName(d *admin.Description) string {
 func (c *Conn) describeTopics(k *call, names []string, then func([]admin.TopicInfo, error)) {
 	var list []admin.TopicInfo
 	c.describe(k, admin.Describe{Kind: admin.KindTopic, Names: names}, func(d *admin.Description) {
-		for i := range d.Topics {
-			t := &d.Topics[i]
-			c.loop.topics.learn(t)
-			for _, p := range t.Partitions {
-				c.loop.Lane.Ends.Raise(p.Index, p.Visible)
-			}
-		}
+		list = append(list, c.learned(d)...)
 		for _, name := range d.Missing {
 			c.loop.topics.forgetName(name)
 		}
-		list = append(list, d.Topics...)
 	}, func(err error) { then(list, err) })
+}
+
+// learned takes a page of topics into the catalogue. Those of other vhosts, whose whole names no topic of
+// Kafka's clients can have, do not exist here.
+func (c *Conn) learned(d *admin.Description) (list []admin.TopicInfo) {
+	for i := range d.Topics {
+		t := &d.Topics[i]
+		if !validTopic(t.Name) {
+			continue
+		}
+		list = append(list, *t)
+		c.loop.topics.learn(t)
+		for _, p := range t.Partitions {
+			c.loop.Lane.Ends.Raise(p.Index, p.Visible)
+		}
+	}
+	return list
 }
 
 // lookUp learns topics by name; what is not in the catalogue then is not there.
@@ -113,19 +127,69 @@ func (c *Conn) resolve(k *call, list []wanted, then func(error)) {
 }
 
 // askResolved looks the partitions of a request up and has logicsrv asked about them; done learns what came of it. If one
-// of them has gone since the catalogue learned it, all that is done once more.
+// of them has gone since the catalogue learned it, all that is done once more. What cannot be looked up is not asked about:
+// nothing is known of it, which is not to say that it is not there.
 func (c *Conn) askResolved(k *call, list []wanted, ask func(done func(error)), done func(error)) {
-	c.resolve(k, list, func(error) {
-		ask(func(err error) {
-			if !is(err, errcode.UnknownIndex) {
+	once := func(done func(error)) {
+		c.resolve(k, list, func(err error) {
+			if err != nil {
 				done(err)
 				return
 			}
-			for _, w := range list {
-				c.loop.topics.forgetName(w.name)
-			}
-			c.resolve(k, list, func(error) { ask(done) })
+			ask(done)
 		})
+	}
+	once(func(err error) {
+		if !is(err, errcode.UnknownIndex) {
+			done(err)
+			return
+		}
+		for _, w := range list {
+			c.loop.topics.forgetName(w.name)
+		}
+		once(done)
+	})
+}
+
+// describeByID asks for topics by their ids, and learns them.
+func (c *Conn) describeByID(k *call, ids []topicID, then func([]admin.TopicInfo, error)) {
+	var list []admin.TopicInfo
+	ask := admin.Describe{Kind: admin.KindTopicID}
+	for i := range ids {
+		ask.Names = append(ask.Names, string(ids[i][:]))
+	}
+	c.describe(k, ask, func(d *admin.Description) { list = append(list, c.learned(d)...) }, func(err error) { then(list, err) })
+}
+
+// knowTopics sees that topics are in the catalogue, if they are there at all.
+func (c *Conn) knowTopics(k *call, ids []topicID, then func(error)) {
+	unknown := slices.DeleteFunc(slices.Clone(ids), func(id topicID) bool { return id == topicID{} || c.loop.topics.byID[id] != nil })
+	if len(unknown) == 0 {
+		then(nil)
+		return
+	}
+	c.describeByID(k, unknown, func(_ []admin.TopicInfo, err error) { then(err) })
+}
+
+// nameTopics gives the topics that a request names by their ids the names that they have. One that is not there
+// gets none.
+func (c *Conn) nameTopics(k *call, byID bool, n int, topic func(i int) (id topicID, name *string), then func(error)) {
+	if !byID {
+		then(nil)
+		return
+	}
+	ids := make([]topicID, n)
+	for i := range ids {
+		ids[i], _ = topic(i)
+	}
+	c.knowTopics(k, ids, func(err error) {
+		for i := range ids {
+			if t := c.loop.topics.byID[ids[i]]; t != nil {
+				_, name := topic(i)
+				*name = t.name
+			}
+		}
+		then(err)
 	})
 }
 
@@ -142,9 +206,12 @@ func (c *Conn) createTopic(k *call, m admin.CreateTopic, then func(error)) {
 	})
 }
 
+// maxTopicName bounds the name of a topic, in bytes.
+const maxTopicName = 249
+
 // validTopic tells whether a topic may have that name.
 func validTopic(name string) bool {
-	if name == "" || len(name) > 249 || name == "." || name == ".." {
+	if name == "" || len(name) > maxTopicName || name == "." || name == ".." {
 		return false
 	}
 	for i := range len(name) {

@@ -54,7 +54,7 @@ func endRequest(commit bool) *kmsg.EndTxnRequest {
 // TestTransaction: what a producer asks for reaches logicsrv as it is.
 func TestTransaction(t *testing.T) {
 	by := ipc.Txnal{ID: "t", ProducerID: 8, Epoch: 3}
-	for version := int16(0); version <= 3; version++ {
+	for version := int16(0); version <= 3; version++ { // later ones: TestTransactionV2
 		s := newStub(t)
 		a := s.topic("a", 2)
 		added := call1(s, version, addRequest("a", 0, 1), kmsg.NewPtrAddPartitionsToTxnResponse())
@@ -89,6 +89,44 @@ func TestTransaction(t *testing.T) {
 	}
 }
 
+// TestTransactionV2: clients of KIP-890 add nothing, and go on with the epoch that the end of a transaction gives them.
+func TestTransactionV2(t *testing.T) {
+	s := newStub(t)
+	a := s.topic("a", 2)
+	for _, version := range []int16{12, 13} {
+		req := asksToStore(-1, "a", txnBatch(3, 10))
+		req.TransactionID = kmsg.StringPtr("t")
+		if resp := call1(s, version, req, kmsg.NewPtrProduceResponse()); outcomes(resp)[0][0] != codeNone {
+			t.Errorf("version %d: %+v", version, resp)
+		}
+		if m := s.txns.appends; m[len(m)-1].Txnal != ipc.TxnalJoins || len(s.txns.adds) != 0 {
+			t.Errorf("version %d: %+v, %+v", version, m, s.txns.adds)
+		}
+	}
+	for version := int16(4); version <= 5; version++ {
+		call1(s, version, txnOffsetsRequest(), kmsg.NewPtrTxnOffsetCommitResponse())
+		if m := s.txns.offsets; m[len(m)-1].Joins != (version == 5) {
+			t.Errorf("version %d: %+v", version, m)
+		}
+		resp := call1(s, version, endRequest(true), kmsg.NewPtrEndTxnResponse())
+		m := s.txns.finishes
+		if last := m[len(m)-1]; resp.ErrorCode != 0 || last.Bump != (version == 5) || version == 5 && (resp.ProducerID != last.ProducerID || resp.ProducerEpoch != 4) {
+			t.Errorf("version %d: %+v, %+v", version, resp, m)
+		}
+	}
+	// The start of a partition's log is told once, with the first batch behind it.
+	s.begin(a.Partitions[0].Index, 2)
+	for range 2 {
+		req := asksToStore(-1, "a", txnBatch(3, 10))
+		req.TransactionID = kmsg.StringPtr("t")
+		call1(s, 12, req, kmsg.NewPtrProduceResponse())
+	}
+	want := ipc.TxnAdd{Txnal: ipc.Txnal{ID: "t", ProducerID: 8, Epoch: 3}, Parts: []ipc.TxnPart{{Index: a.Partitions[0].Index, Start: 2}}}
+	if len(s.txns.adds) != 1 || !reflect.DeepEqual(s.txns.adds[0].Parts, want.Parts) || s.txns.adds[0].Txnal != want.Txnal || s.txns.adds[0].Req != 0 {
+		t.Errorf("%+v", s.txns.adds)
+	}
+}
+
 // TestTransactionRefusals: what logicsrv refuses is refused as Kafka's clients of each version know it.
 func TestTransactionRefusals(t *testing.T) {
 	for _, c := range []struct {
@@ -99,6 +137,7 @@ func TestTransactionRefusals(t *testing.T) {
 		{errcode.TxnalFenced, 3, codeProducerFenced, codeInvalidProducerEpoch, codeProducerFenced, codeInvalidProducerEpoch},
 		{errcode.TxnalFenced, 1, codeInvalidProducerEpoch, codeInvalidProducerEpoch, codeInvalidProducerEpoch, codeInvalidProducerEpoch},
 		{errcode.TxnalUnknown, 3, codeProducerIDMapping, codeProducerIDMapping, codeProducerIDMapping, codeProducerIDMapping},
+		{errcode.Unavailable, 3, codeCoordinatorLoading, codeCoordinatorLoading, codeCoordinatorLoading, codeCoordinatorLoading},
 		{errcode.TxnState, 3, codeInvalidTxnState, codeInvalidTxnState, codeInvalidTxnState, codeInvalidTxnState},
 		{errcode.IllegalGeneration, 3, codeIllegalGeneration, codeIllegalGeneration, codeIllegalGeneration, codeIllegalGeneration},
 	} {
@@ -154,7 +193,7 @@ func TestProduceInTransaction(t *testing.T) {
 
 // TestFetchCommitted: committed readers are told what was aborted, and wait for what is stable.
 func TestFetchCommitted(t *testing.T) {
-	for version := int16(4); version <= 12; version++ {
+	for version := int16(4); version <= 18; version++ {
 		s := newStub(t)
 		index := s.topic("a", 1).Partitions[0].Index
 		s.store(index, txnBatch(5, 10))
@@ -246,7 +285,7 @@ func TestDescribeTransactions(t *testing.T) {
 
 // TestUnstableOffsets: who asks for stable positions is told which are about to change.
 func TestUnstableOffsets(t *testing.T) {
-	for version := int16(7); version <= 9; version++ {
+	for version := int16(7); version <= 10; version++ {
 		s := newStub(t)
 		a := s.topic("a", 2)
 		s.groups.offsets = []ipc.OffsetCommit{{Index: a.Partitions[0].Index, Offset: 9}, {Index: a.Partitions[1].Index, Offset: 5}}
@@ -255,7 +294,7 @@ func TestUnstableOffsets(t *testing.T) {
 		req.Group = "g"
 		topic, group, groupTopic := kmsg.NewOffsetFetchRequestTopic(), kmsg.NewOffsetFetchRequestGroup(), kmsg.NewOffsetFetchRequestGroupTopic()
 		topic.Topic, topic.Partitions = "a", []int32{0, 1}
-		groupTopic.Topic, groupTopic.Partitions = topic.Topic, topic.Partitions
+		groupTopic.Topic, groupTopic.TopicID, groupTopic.Partitions = topic.Topic, stubID(topic.Topic), topic.Partitions
 		group.Group, group.Topics = "g", []kmsg.OffsetFetchRequestGroupTopic{groupTopic}
 		req.Topics, req.Groups = []kmsg.OffsetFetchRequestTopic{topic}, []kmsg.OffsetFetchRequestGroup{group}
 		for _, stable := range []bool{false, true} {
@@ -274,5 +313,36 @@ func TestUnstableOffsets(t *testing.T) {
 				t.Errorf("version %d, stable %v: %+v, code %d", version, stable, got, code)
 			}
 		}
+	}
+}
+
+// TestLookUpFails: of what could not be looked up nobody is told that it is not there, but that he may ask again.
+func TestLookUpFails(t *testing.T) {
+	s := newStub(t)
+	s.topic("a", 1)
+	s.refuses = errcode.Unavailable
+	for version := int16(9); version <= 10; version++ {
+		if got := commitCodes(call1(s, version, commitRequest("m1", "a", 5), kmsg.NewPtrOffsetCommitResponse())); got[0] != codeCoordinatorLoading {
+			t.Errorf("a commit of version %d: %v", version, got)
+		}
+	}
+	if resp := call1(s, 3, addRequest("a", 0), kmsg.NewPtrAddPartitionsToTxnResponse()); resp.Topics[0].Partitions[0].ErrorCode != codeCoordinatorLoading {
+		t.Errorf("added: %+v", resp)
+	}
+	if resp := call1(s, 5, txnOffsetsRequest(), kmsg.NewPtrTxnOffsetCommitResponse()); resp.Topics[0].Partitions[0].ErrorCode != codeCoordinatorLoading {
+		t.Errorf("held: %+v", resp)
+	}
+	for version := int16(12); version <= 13; version++ {
+		if p := fetched(call1(s, version, fetchRequest(0, 1, 1<<20, from{"a", 0, 0}), kmsg.NewPtrFetchResponse())); p[0].ErrorCode != codeNotLeader {
+			t.Errorf("a fetch of version %d: %+v", version, p)
+		}
+	}
+	remove := kmsg.NewPtrOffsetDeleteRequest()
+	remove.Group = "g"
+	topic, part := kmsg.NewOffsetDeleteRequestTopic(), kmsg.NewOffsetDeleteRequestTopicPartition()
+	topic.Topic, topic.Partitions = "a", append(topic.Partitions, part)
+	remove.Topics = append(remove.Topics, topic)
+	if resp := call1(s, 0, remove, kmsg.NewPtrOffsetDeleteResponse()); resp.ErrorCode != codeCoordinatorLoading {
+		t.Errorf("positions deleted: %+v", resp)
 	}
 }

@@ -3,6 +3,7 @@ package kafkaconn
 import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/protocol/ipc"
 )
 
@@ -10,18 +11,7 @@ import (
 // partition that is not there, or cannot be stored, is left out; the rest is taken, or refused, together.
 func (c *Conn) txnOffsetCommit(k *call, m *kmsg.TxnOffsetCommitRequest) {
 	resp := kmsg.NewPtrTxnOffsetCommitResponse()
-	var list []wanted
-	for i := range m.Topics {
-		t := kmsg.NewTxnOffsetCommitResponseTopic()
-		t.Topic = m.Topics[i].Topic
-		for _, p := range m.Topics[i].Partitions {
-			list = append(list, wanted{t.Topic, p.Partition})
-			done := kmsg.NewTxnOffsetCommitResponseTopicPartition()
-			done.Partition = p.Partition
-			t.Partitions = append(t.Partitions, done)
-		}
-		resp.Topics = append(resp.Topics, t)
-	}
+	list := fillHeld(m, resp)
 	c.askResolved(k, list, func(done func(error)) {
 		offsets := c.heldOffsets(m, resp)
 		if len(offsets) == 0 {
@@ -31,7 +21,7 @@ func (c *Conn) txnOffsetCommit(k *call, m *kmsg.TxnOffsetCommitRequest) {
 		c.ask(k, ipc.TypeTxnOffsets, func(head ipc.Head, b []byte) []byte {
 			record := ipc.TxnOffsets{
 				Head: head, Txnal: ipc.Txnal{ID: m.TransactionalID, ProducerID: m.ProducerID, Epoch: m.ProducerEpoch},
-				Group: m.Group, Member: m.MemberID, Instance: orEmpty(m.InstanceID), Generation: -1, Offsets: offsets,
+				Group: m.Group, Member: m.MemberID, Instance: orEmpty(m.InstanceID), Generation: -1, Joins: m.Version >= joiningOffsets, Offsets: offsets,
 			}
 			if m.Version >= 3 {
 				record.Generation = m.Generation
@@ -44,6 +34,22 @@ func (c *Conn) txnOffsetCommit(k *call, m *kmsg.TxnOffsetCommitRequest) {
 	}, func(err error) { c.finish(k, heldResponse(m, resp, err)) })
 }
 
+// fillHeld makes the response, in which nothing has failed yet, and lists the partitions that are named.
+func fillHeld(m *kmsg.TxnOffsetCommitRequest, resp *kmsg.TxnOffsetCommitResponse) (list []wanted) {
+	for i := range m.Topics {
+		t := kmsg.NewTxnOffsetCommitResponseTopic()
+		t.Topic = m.Topics[i].Topic
+		for _, p := range m.Topics[i].Partitions {
+			list = append(list, wanted{t.Topic, p.Partition})
+			done := kmsg.NewTxnOffsetCommitResponseTopicPartition()
+			done.Partition = p.Partition
+			t.Partitions = append(t.Partitions, done)
+		}
+		resp.Topics = append(resp.Topics, t)
+	}
+	return list
+}
+
 // heldOffsets lists the positions that can be held, and says of the others why they cannot.
 func (c *Conn) heldOffsets(m *kmsg.TxnOffsetCommitRequest, resp *kmsg.TxnOffsetCommitResponse) (offsets []ipc.OffsetCommit) {
 	for i := range m.Topics {
@@ -51,7 +57,11 @@ func (c *Conn) heldOffsets(m *kmsg.TxnOffsetCommitRequest, resp *kmsg.TxnOffsetC
 		for j := range m.Topics[i].Partitions {
 			p, done := &m.Topics[i].Partitions[j], &resp.Topics[i].Partitions[j]
 			index, ok := t.index(p.Partition)
-			if done.ErrorCode = commitCode(ok, p.Offset, orEmpty(p.Metadata)); done.ErrorCode == codeNone {
+			done.ErrorCode = commitCode(ok, p.Offset, orEmpty(p.Metadata))
+			if ok && !c.may(access.Read, t.name) {
+				done.ErrorCode = codeTopicDenied
+			}
+			if done.ErrorCode == codeNone {
 				offsets = append(offsets, ipc.OffsetCommit{Index: index, Offset: uint64(p.Offset), Metadata: orEmpty(p.Metadata)})
 			}
 		}

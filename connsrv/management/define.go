@@ -190,7 +190,7 @@ func (a *API) putUser(r *request) (answer, error) {
 		for _, d := range old { // tags alone: the password stays
 			if d.Name == u.Name {
 				is := definitions.UserOf(d)
-				u.PasswordHash, u.HashingAlgorithm = is.PasswordHash, is.HashingAlgorithm
+				u.PasswordHash, u.HashingAlgorithm, u.Scram = is.PasswordHash, is.HashingAlgorithm, is.Scram
 			}
 		}
 	}

@@ -86,12 +86,11 @@ func (a *API) listeners() []object {
 }
 
 func (a *API) nodeObject() object {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
+	h := a.Host()
 	return object{
 		"name": a.Node, "type": "disc", "running": true, "uptime": a.Now().Sub(a.Started).Milliseconds(), "os_pid": strconv.Itoa(os.Getpid()),
-		"mem_used": m.Sys, "mem_limit": 0, "mem_alarm": false, "disk_free_alarm": false, "disk_free": 0, "disk_free_limit": 0,
-		"fd_used": 0, "fd_total": 0, "sockets_used": len(a.Connections()), "sockets_total": 0, "proc_used": runtime.NumGoroutine(), "proc_total": 0,
+		"mem_used": h.MemoryBytes, "mem_limit": 0, "mem_alarm": false, "disk_free_alarm": h.Full(), "disk_free": h.FreeBytes, "disk_free_limit": h.ReserveBytes,
+		"fd_used": h.OpenFiles, "fd_total": h.MaxFiles, "sockets_used": h.Sockets, "sockets_total": h.MaxFiles, "proc_used": runtime.NumGoroutine(), "proc_total": 0,
 		"run_queue": 0, "processors": runtime.NumCPU(), "rates_mode": "basic", "partitions": []string{}, "exchange_types": exchangeTypes(),
 		"auth_mechanisms": []object{{"name": "PLAIN", "description": "SASL PLAIN", "enabled": true}, {"name": "AMQPLAIN", "description": "AMQPLAIN", "enabled": true}},
 		"applications":    []object{{"name": "rabbit", "description": "TriMQ", "version": a.Version}}, "enabled_plugins": []string{"rabbitmq_management"},

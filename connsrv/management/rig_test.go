@@ -141,9 +141,19 @@ func newRig(t *testing.T) *rig {
 		Connections: func() []connview.Conn { return testConnections() },
 		Close:       func(id uint64, why string) bool { r.closed[id] = why; return id == 256 },
 		Ready:       func() (bool, string) { return r.err == nil, "logicsrv is not ready" },
-		Listeners:   func() []Listener { return []Listener{{"amqp", "127.0.0.1", 5672}} },
-		Salt:        func() []byte { return make([]byte, definitions.SaltBytes) },
-		Now:         func() time.Time { return r.now },
+		Host: func() Host {
+			return Host{MemoryBytes: 1 << 20, FreeBytes: 1 << 30, ReserveBytes: 1 << 29, MaxFiles: 1024}
+		},
+		Learn: func(ctx context.Context, read func(context.Context) ([]admin.Definition, error)) error {
+			all, err := read(ctx)
+			if err == nil {
+				table.Store(access.NewTable(all))
+			}
+			return err
+		},
+		Listeners: func() []Listener { return []Listener{{"amqp", "127.0.0.1", 5672}} },
+		Salt:      func() []byte { return make([]byte, definitions.SaltBytes) },
+		Now:       func() time.Time { return r.now },
 	})
 	return r
 }

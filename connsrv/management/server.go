@@ -1,6 +1,7 @@
 package management
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/connsrv/connview"
+	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/definitions"
 	"github.com/trimq/trimq/protocol/errcode"
 )
@@ -26,9 +28,25 @@ type Options struct {
 	Version     string
 	Started     time.Time
 	Listeners   func() []Listener
-	Salt        func() []byte // definitions.SaltBytes random bytes
-	Now         func() time.Time
+	Host        func() Host
+	// Learn brings Access up to what is defined now, which it is told by read.
+	Learn func(ctx context.Context, read func(context.Context) ([]admin.Definition, error)) error
+	Salt  func() []byte // definitions.SaltBytes random bytes
+	Now   func() time.Time
 }
+
+// Host is what the machine gives the broker.
+type Host struct {
+	MemoryBytes  uint64 // that the three daemons hold
+	OpenFiles    uint64 // of connsrv
+	MaxFiles     uint64
+	Sockets      uint64 // of clients
+	FreeBytes    uint64 // on the disk of data_dir
+	ReserveBytes uint64 // below which that counts as full
+}
+
+// Full tells whether publishers are held up for want of room.
+func (h *Host) Full() bool { return h.FreeBytes < h.ReserveBytes }
 
 // Listener is where clients of a protocol are served.
 type Listener struct {
@@ -84,6 +102,27 @@ func (a *API) handle(pattern string, do func(*request) (answer, error), tags ...
 		}
 		send(w, req, out)
 	})
+}
+
+// change is handle for what changes definitions. What it answers counts when the answer comes: a client that a
+// user was made for may connect at once.
+func (a *API) change(pattern string, do func(*request) (answer, error), tags ...string) {
+	a.handle(pattern, func(r *request) (answer, error) {
+		out, err := do(r)
+		if err == nil {
+			err = a.Learn(r.Context(), a.definitions)
+		}
+		return out, err
+	}, tags...)
+}
+
+// definitions are all that is defined.
+func (a *API) definitions(ctx context.Context) ([]admin.Definition, error) {
+	d, err := a.Broker.Describe(ctx, admin.KindDefinition)
+	if err != nil {
+		return nil, err
+	}
+	return d.Definitions, nil
 }
 
 // aSlash stands for a part of a path that is a slash, as the vhost %2F is: Go's patterns take that for

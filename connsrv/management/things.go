@@ -39,7 +39,7 @@ func (a *API) queues(r *request) (answer, error) {
 		}
 	}
 	for i := range t.Topics {
-		if r.wants(admin.DefaultVHost) {
+		if v, _ := admin.SplitVHost(t.Topics[i].Name); r.wants(v) {
 			list = append(list, a.streamObject(&t.Topics[i]))
 		}
 	}
@@ -76,11 +76,9 @@ func (a *API) find(r *request) (*admin.QueueInfo, *admin.TopicInfo, error) {
 		}
 		return &d.Queues[0], nil, nil
 	}
-	if r.vhost() == admin.DefaultVHost {
-		d, err = a.Broker.Describe(r.Context(), admin.KindTopic, r.whole())
-		if err == nil && len(d.Topics) > 0 {
-			return nil, &d.Topics[0], nil
-		}
+	d, err = a.Broker.Describe(r.Context(), admin.KindTopic, r.whole())
+	if err == nil && len(d.Topics) > 0 {
+		return nil, &d.Topics[0], nil
 	}
 	if err == nil {
 		err = notFound("Not Found")

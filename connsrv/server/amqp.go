@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/connsrv/amqpconn"
 	"github.com/trimq/trimq/connsrv/reactor"
 	"github.com/trimq/trimq/connsrv/session"
@@ -25,7 +26,7 @@ func (s *Server) amqpDoor(c *tier.Config) *reactor.Door {
 	settings := &amqpconn.Settings{
 		WindowRequests: c.WindowRequests, WindowBytes: int(c.WindowBytes),
 		FrameMax: amqpFrameMax, ChannelMax: amqpChannelMax, HeartbeatS: uint16(c.AMQPHeartbeatSeconds),
-		Access: s.Access(), Version: tier.Version, Cluster: s.cluster,
+		Access: s.Access(), Attendance: access.NewAttendance(), Version: tier.Version, Cluster: s.cluster,
 		UnixMS: func() int64 { return time.Now().UnixMilli() }, Log: s.log,
 	}
 	return &reactor.Door{

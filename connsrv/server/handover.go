@@ -8,9 +8,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/connsrv/handover"
 	"github.com/trimq/trimq/connsrv/reactor"
 	"github.com/trimq/trimq/connsrv/session"
+	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/commitlog"
 	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/invariant"
@@ -28,8 +30,11 @@ type passed struct {
 	epoch   uint64 // of connsrv, which goes on
 	nonce   uint64 // of ring 12345, whose epoch that is
 	markers uint64 // how many have come
-	loops   reactor.Passed
-	lanes   [][]byte
+	// definitions say who may come in and do what; none: that is not known yet. Without them whoever goes on
+	// would be refused all until logicsrv has told.
+	definitions []admin.Definition
+	loops       reactor.Passed
+	lanes       [][]byte
 }
 
 func (p *passed) pass(c *handover.Codec) {
@@ -40,9 +45,19 @@ func (p *passed) pass(c *handover.Codec) {
 	handover.Uint(c, &p.epoch)
 	handover.Uint(c, &p.nonce)
 	handover.Uint(c, &p.markers)
+	handover.List(c, &p.definitions, 1, passDefinition)
 	p.loops.Pass(c)
 	handover.List(c, &p.lanes, 1, func(c *handover.Codec, b *[]byte) { c.Bytes(b) })
 	c.Check(len(p.lanes) == len(p.loops.Loops))
+}
+
+func passDefinition(c *handover.Codec, d *admin.Definition) {
+	b := d.Append(nil)
+	if c.Bytes(&b); c.Reading() {
+		var err error
+		*d, err = admin.DecodeDefinition(b)
+		c.Check(err == nil)
+	}
 }
 
 // HandOver passes all connections on, and ends this program; where that cannot be, Options.Refuse
@@ -69,6 +84,9 @@ func (s *Server) frozen() {
 func (s *Server) snapshot() *passed {
 	p := &passed{
 		epoch: s.rings.Requests.Epoch(), nonce: s.options.Requests.Nonce(), markers: s.markers.Load(), loops: *s.group.Snapshot(),
+	}
+	if t := s.access.Load(); t != nil {
+		p.definitions = t.Definitions()
 	}
 	for _, d := range s.desks {
 		c := handover.Write(nil)
@@ -148,6 +166,9 @@ func passLane(l *session.Lane, state []byte, d session.Directory) error {
 // adopt takes connections over, and the listening sockets.
 func (s *Server) adopt(p *passed) {
 	failpoint.Hit("handover.adopt")
+	if len(p.definitions) > 0 {
+		s.access.Store(access.NewTable(p.definitions))
+	}
 	lost := s.group.Adopt(&p.loops)
 	for i, d := range s.desks {
 		err := passLane(d.lane, p.lanes[i], d.directory())

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/rand"
 	"fmt"
 	"net/netip"
 	"time"
@@ -19,9 +20,11 @@ func (s *Server) kafkaDoor(c *tier.Config) *reactor.Door {
 	settings := &kafkaconn.Settings{
 		Clock:          func() int64 { return time.Now().UnixMilli() },
 		WindowRequests: c.WindowRequests, WindowBytes: int(c.WindowBytes), Cluster: s.cluster,
+		LoginMS: int64(c.KafkaAuthSeconds) * 1000, Access: s.Access(), Nonce: rand.Text,
 		AutoCreate: c.KafkaAutoCreate != 0, Partitions: uint32(c.KafkaPartitions), MaxReplication: c.KafkaMaxReplication, Log: s.log,
 	}
-	settings.Advertised, _ = kafkaconn.ParseEndpoint(c.KafkaAdvertised) // Check has looked at it
+	settings.Advertised, _ = kafkaconn.ParseEndpoint(c.KafkaAdvertised) // Check has looked at it, and at the mechanisms
+	settings.Mechanisms, _ = kafkaconn.ParseMechanisms(c.KafkaAuth)
 	return &reactor.Door{
 		Protocol: kafkaProtocol, Address: c.KafkaListen,
 		Room: func(l *reactor.Loop, link session.Link, local netip.AddrPort) session.Protocol {
@@ -40,6 +43,9 @@ func checkKafka(c *tier.Config) error {
 	}
 	if _, err := kafkaconn.ParseEndpoint(c.KafkaAdvertised); err != nil {
 		return fmt.Errorf("%w: kafka_advertised: %w", tier.ErrUsage, err)
+	}
+	if _, err := kafkaconn.ParseMechanisms(c.KafkaAuth); err != nil {
+		return fmt.Errorf("%w: kafka_auth: %w", tier.ErrUsage, err)
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ func (s *Server) Management() management.Options {
 	settings := s.settings.Load()
 	return management.Options{
 		Access: s.Access(), Close: s.CloseConnection, Ready: s.Ready, Node: "rabbit@" + settings.Node, Cluster: s.cluster, Version: tier.Version,
-		Started: s.started, Listeners: s.listeners, Salt: salt, Now: time.Now,
+		Started: s.started, Listeners: s.listeners, Host: s.Host, Learn: s.ReadDefinitions, Salt: salt, Now: time.Now,
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -62,6 +63,7 @@ type Server struct {
 	continues bool // the epoch of a predecessor that has passed its connections on
 	markers   atomic.Uint64
 	access    access.Current
+	reading   sync.Mutex    // the definitions are being read
 	stale     chan struct{} // definitions may have changed
 	failure   atomic.Pointer[error]
 	stop      context.CancelFunc

@@ -66,12 +66,27 @@ func (c *Core) undefine(m *admin.Definition) (admin.Created, refused) {
 	case m.Kind == admin.DefVHost && m.Name == admin.DefaultVHost:
 		return admin.Created{}, errcode.New(errcode.AccessRefused, "the vhost %q is that of native clients and cannot be deleted", m.Name)
 	}
+	if m.Kind == admin.DefVHost {
+		if name := c.topicIn(m.Name); name != "" {
+			return admin.Created{}, errcode.New(errcode.NotEmpty, "vhost %s has streams, %s for one: delete them first", quoted(m.Name), quoted(name))
+		}
+	}
 	c.decided(&journal.Undefined{Pos: c.in.Pos, Definition: *m})
 	if m.Kind == admin.DefVHost {
 		c.applyNew() // what lies in it goes at the end of this turn
 	}
 	c.tellDefined()
 	return admin.Created{}, nil
+}
+
+// topicIn is a topic of a vhost; empty: it has none.
+func (c *Core) topicIn(vhost string) string {
+	for whole := range c.topics.all {
+		if in, name := admin.SplitVHost(whole); in == vhost {
+			return name
+		}
+	}
+	return ""
 }
 
 // tellDefined has connsrv read its copy of the definitions anew, once the change is sure.

@@ -29,6 +29,8 @@ func (c *Core) decideDescribe(m ipc.Admin) {
 	switch ask.Kind {
 	case admin.KindTopic:
 		list(p, &c.topics, c.describeTopic)
+	case admin.KindTopicID:
+		c.listTopicsByID(p)
 	case admin.KindExchange:
 		list(p, &c.exchanges, c.describeExchange)
 	case admin.KindQueue:
@@ -113,6 +115,23 @@ func list[V any](p *page, things *registry[string, V], describe func(p *page, na
 	for _, name := range names[from:] {
 		v, _ := things.get(name)
 		if !describe(p, name, v) {
+			return
+		}
+	}
+}
+
+// listTopicsByID adds the topics of the ids that were asked for.
+func (c *Core) listTopicsByID(p *page) {
+	p.out.Kind = admin.KindTopic
+	wanted := make(map[string]bool, len(p.ask.Names))
+	for _, id := range p.ask.Names {
+		wanted[id] = true
+	}
+	for name, t := range c.topics.all {
+		if name <= p.ask.After && p.ask.After != "" || !wanted[string(t.uuid[:])] {
+			continue
+		}
+		if !c.describeTopic(p, name, t) {
 			return
 		}
 	}

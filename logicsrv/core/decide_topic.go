@@ -13,7 +13,7 @@ import (
 // createTopic decides a new topic and the ids of its partitions: the topic's own first, then the
 // partitions' in order. persistsrv learns the retention with each index.
 func (c *Core) createTopic(m *admin.CreateTopic) (admin.Created, refused) {
-	if no := checked(checkTopicName(m.Name)); no != nil {
+	if no := c.checkWholeTopic(m.Name); no != nil {
 		return admin.Created{}, no
 	}
 	level, no := levelOr(m.Level, c.cfg.DefaultLevel)

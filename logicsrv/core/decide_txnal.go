@@ -130,7 +130,7 @@ func (c *Core) checkTxnAdd(x *txnal, m *ipc.TxnAdd) refused {
 		if _, ok := x.part(p.Index); !ok {
 			added++
 		}
-		if ix.txns != nil && len(ix.txns.aborted) >= c.cfg.MaxAborted {
+		if c.fullOfAborted(p.Index) {
 			return errcode.New(errcode.LimitExceeded, "index %d holds %d aborted transactions; no more are allowed", p.Index, c.cfg.MaxAborted)
 		}
 	}
@@ -144,6 +144,12 @@ func (c *Core) checkTxnAdd(x *txnal, m *ipc.TxnAdd) refused {
 		return nil
 	}
 	return x.checkGroup(m.Group)
+}
+
+// fullOfAborted tells whether a partition has as many aborted transactions as are remembered of one.
+func (c *Core) fullOfAborted(index uint64) bool {
+	ix, ok := c.indexes.get(index)
+	return ok && ix.txns != nil && len(ix.txns.aborted) >= c.cfg.MaxAborted
 }
 
 // checkGroup tells whether a group can be part of the transaction.
@@ -329,6 +335,8 @@ func (c *Core) checkTxnalBatch(m *ipc.Append) (errcode.Code, string) {
 		return errcode.TxnState, fmt.Sprintf("the partition was not added to an open transaction of %s", quoted(x.id))
 	case !added && len(x.parts) >= c.cfg.maxTxnalParts():
 		return errcode.LimitExceeded, fmt.Sprintf("at most %d partitions in a transaction", c.cfg.maxTxnalParts())
+	case !added && c.fullOfAborted(m.Index):
+		return errcode.LimitExceeded, fmt.Sprintf("index %d holds as many aborted transactions as are allowed, %d", m.Index, c.cfg.MaxAborted)
 	}
 	return errcode.OK, ""
 }

@@ -73,6 +73,16 @@ func checkTopicName(name string) (errcode.Code, string) {
 	return errcode.OK, ""
 }
 
+// checkWholeTopic validates the name of a topic, which may lie in a vhost. Only AMQP's clients, whose
+// streams topics are, reach those of other vhosts than the standing one.
+func (c *Core) checkWholeTopic(whole string) refused {
+	vhost, name := admin.SplitVHost(whole)
+	if no := c.checkVHost(vhost); no != nil {
+		return no
+	}
+	return checked(checkTopicName(name))
+}
+
 // checkBindingParts validates what a binding gives besides names of what is bound.
 func checkBindingParts(m *admin.CreateBinding) (errcode.Code, string) {
 	if len(m.RoutingKey) > maxNameBytes {

@@ -37,6 +37,7 @@ type links struct{ next, prev *pull }
 type pullList struct {
 	first, last *pull
 	n           int
+	brief       int // of them those that do not wait for what is yet to be published
 }
 
 func (l *pullList) push(p *pull, at func(*pull) *links) {
@@ -47,6 +48,9 @@ func (l *pullList) push(p *pull, at func(*pull) *links) {
 	}
 	l.last = p
 	l.n++
+	if !p.Wait {
+		l.brief++
+	}
 }
 
 func (l *pullList) remove(p *pull, at func(*pull) *links) {
@@ -63,6 +67,9 @@ func (l *pullList) remove(p *pull, at func(*pull) *links) {
 	}
 	*k = links{}
 	l.n--
+	if !p.Wait {
+		l.brief--
+	}
 }
 
 func ofQueue(p *pull) *links { return &p.queueLinks }
@@ -106,11 +113,23 @@ func (c *Core) decidePull() {
 		c.parkPull(p)
 	case c.leaseAgain(p):
 	case c.serve(p, c.in.Pos, c.cfg.turnPulled()) > 0:
-	case m.Wait:
+	case m.Wait, p.comes():
 		c.parkPull(p)
 	default:
 		c.answerPull(p, atOnce, nil, 0, 0)
 	}
+}
+
+// comes tells whether messages that the pull may get are stored and not visible yet. One that was
+// asked for after they were published gets them: it waits for the disk, as little as that is. Those
+// of topics are left out, of which it may be long before they count.
+func (p *pull) comes() bool {
+	if failpoint.Broken("pull-overtakes") {
+		return false
+	}
+	return slices.ContainsFunc(p.queue.cursors, func(k *cursor) bool {
+		return k.ix.cursor == k && k.ix.visible < k.ix.next && (p.indexes == nil || listed(p.indexes, k.ix.id))
+	})
 }
 
 // readPull reads a Pull of either kind.
@@ -280,14 +299,15 @@ func (c *Core) servePulls(q *queue, left *int) bool {
 			runs = c.serve(p, journal.NoInput, min(*left, c.cfg.turnPulled()))
 		}
 		if runs == 0 {
-			if p.Wait && p.indexes == nil {
+			waits := p.Wait || p.comes()
+			if waits && p.indexes == nil && q.pulls.brief == 0 {
 				return true
 			}
-			if p.Wait { // there may be something for one that asks for others
+			if waits { // there may be something for one that asks for others, or one that waits no longer
 				p = next
 				continue
 			}
-			c.answerPull(p, atOnce, nil, 0, 0) // it was parked for the resync alone
+			c.answerPull(p, atOnce, nil, 0, 0)
 		}
 		*left -= max(runs, 1)
 		c.unparkPull(p)

@@ -398,7 +398,7 @@ func (s *script) adminInput(verb string, h ipc.Head, w words) (ipc.Type, []byte)
 	case "queue":
 		cmd, body = admin.CmdCreateQueue, w.queue().Append(nil)
 	case "topic":
-		cmd, body = admin.CmdCreateTopic, (&admin.CreateTopic{Name: w["name"], Partitions: uint32(w.num("partitions", 1)), Level: w.level(), RetentionMS: w.num("ms", 0), RetentionBytes: w.num("bytes", 0), Configs: w.headersOf("config")}).Append(nil)
+		cmd, body = admin.CmdCreateTopic, (&admin.CreateTopic{Name: inVHost(w["name"]), Partitions: uint32(w.num("partitions", 1)), Level: w.level(), RetentionMS: w.num("ms", 0), RetentionBytes: w.num("bytes", 0), Configs: w.headersOf("config")}).Append(nil)
 	case "alter":
 		m := admin.AlterTopic{Name: w["name"], Replace: w.flag("replace"), Changes: topicconf.Sets(w.headersOf("set"))}
 		for op, word := range map[topicconf.Op]string{topicconf.Append: "append", topicconf.Subtract: "subtract"} {

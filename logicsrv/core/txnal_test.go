@@ -381,3 +381,43 @@ func TestTxnalDescribed(t *testing.T) {
 		t.Errorf("open behind the commit: %+v", d.Producers)
 	}
 }
+
+// TestTopicsByID: topics are told by their ids, and what is not there is left out.
+func TestTopicsByID(t *testing.T) {
+	w := newWorld(t, Config{})
+	w.attach(1)
+	var ids []string
+	for _, name := range []string{"a", "b", "c"} {
+		w.topic(name, 1, ipc.LevelDisk)
+		id := w.describe(admin.KindTopic, name).Topics[0].UUID
+		ids = append(ids, string(id[:]))
+	}
+	d := w.describe(admin.KindTopicID, ids[2], string(make([]byte, 16)), ids[0], "short")
+	if len(d.Topics) != 2 || d.Topics[0].Name != "a" || d.Topics[1].Name != "c" || d.Kind != admin.KindTopic || len(d.Missing) > 0 {
+		t.Errorf("%+v", d)
+	}
+	if d = w.describe(admin.KindTopicID); len(d.Topics) > 0 {
+		t.Errorf("no ids: %+v", d)
+	}
+}
+
+// TestAbortedAreBounded: a partition that has as many aborted transactions as are remembered of one takes no more, however
+// its partitions join.
+func TestAbortedAreBounded(t *testing.T) {
+	w := newWorld(t, Config{MaxAborted: 2})
+	w.attach(1)
+	part := w.topic("t", 1, ipc.LevelDisk)
+	u, _ := w.initTxnal("u", 60_000, -1, -1)
+	for range 2 {
+		if _, code := u.send(part, 1, ipc.TxnalJoins); code != errcode.OK {
+			t.Fatalf("refused: %v", code)
+		}
+		want(t, "the end", u.finish(false, true), errcode.OK)
+	}
+	if _, code := u.send(part, 1, ipc.TxnalJoins); code != errcode.LimitExceeded {
+		t.Errorf("one too many: %v", code)
+	}
+	want(t, "added", u.add(part), errcode.LimitExceeded)
+	m := ipc.TxnAdd{Head: userHead, Txnal: u.Txnal, Group: "g"} // a start is told with what is added
+	want(t, "a group", codeOf(w.asked(ipc.TypeTxnAdd, m.Append(nil))), errcode.OK)
+}

@@ -11,7 +11,7 @@ import (
 
 const (
 	// spins is how often Run looks again before it sleeps, while work keeps coming.
-	spins = 64
+	spins = 16
 	// maxSleep bounds a sleep, for the checkpoint that is due by time.
 	maxSleep = 500 * time.Millisecond
 	// recoverySleep is for waits at the start in which nobody rings.

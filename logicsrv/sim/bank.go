@@ -63,6 +63,7 @@ func (w *world) castBank() {
 	ids := []string{"ann", "bob", "ann"}
 	for i := range 1 + r.IntN(3) { // two have one id between them, and fence each other
 		t := &teller{party: party{w: w, name: fmt.Sprintf("teller%d", i)}, id: ids[i], bump: r.IntN(2) == 0, timeoutMS: uint32(300 + r.IntN(3000))}
+		t.joins = t.bump && r.IntN(3) > 0
 		t.producer = &producer{party: t.party}
 		w.clients = append(w.clients, t)
 	}

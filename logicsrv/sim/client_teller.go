@@ -15,6 +15,7 @@ type teller struct {
 	party
 	id        string
 	bump      bool // its epoch rises with each end
+	joins     bool // what it sends adds partitions and group to the transaction
 	timeoutMS uint32
 	producer  *producer // of its messages
 
@@ -59,6 +60,10 @@ func (t *teller) tick() {
 		t.number++
 		t.deal = &deal{teller: t.name, number: t.number, withGroup: r.IntN(2) == 0}
 		t.w.bank.txns = append(t.w.bank.txns, t.deal)
+		if t.joins {
+			t.added = t.somePartitions()
+			return
+		}
 		t.add()
 	case t.stopped || n < 2:
 		t.finish(r.IntN(3) > 0)
@@ -135,11 +140,18 @@ func (t *teller) become(pid int64, epoch int16) {
 	}
 }
 
-func (t *teller) add() {
+// somePartitions are those of a transaction.
+func (t *teller) somePartitions() (list []uint64) {
 	r := t.w.rng
-	m := ipc.TxnAdd{Txnal: t.me}
 	for _, i := range r.Perm(len(bankSpec))[:1+r.IntN(len(bankSpec))] {
-		index := t.w.indexOf(bankSpec[i].topic, bankSpec[i].partition)
+		list = append(list, t.w.indexOf(bankSpec[i].topic, bankSpec[i].partition))
+	}
+	return list
+}
+
+func (t *teller) add() {
+	m := ipc.TxnAdd{Txnal: t.me}
+	for _, index := range t.somePartitions() {
 		m.Parts = append(m.Parts, ipc.TxnPart{Index: index})
 	}
 	if t.deal.withGroup {
@@ -166,8 +178,12 @@ func (t *teller) send(index uint64) {
 	d.messages = append(d.messages, m)
 	t.seq[index] += int32(m.meta.Count)
 	t.w.trace("%s sends %v in transaction %d", t.name, m, d.number)
+	how := ipc.TxnalAdded
+	if t.joins {
+		how = ipc.TxnalJoins
+	}
 	o := t.ask(ipc.TypeAppend, func(h ipc.Head) []byte {
-		a := ipc.Append{Head: h, Index: index, Level: m.level, Batch: m.meta, Txnal: ipc.TxnalAdded}
+		a := ipc.Append{Head: h, Index: index, Level: m.level, Batch: m.meta, Txnal: how}
 		return a.Append(nil)
 	}, m.bytes, func(b []byte) {
 		a, err := ipc.DecodeAppended(b)
@@ -181,7 +197,7 @@ func (t *teller) send(index uint64) {
 // hold has a position committed with the transaction: its number.
 func (t *teller) hold() {
 	d := t.deal
-	m := ipc.TxnOffsets{Txnal: t.me, Group: bankGroup(t.name), Generation: -1, Offsets: []ipc.OffsetCommit{{Index: t.w.indexOf("bank", 0), Offset: d.number}}}
+	m := ipc.TxnOffsets{Txnal: t.me, Group: bankGroup(t.name), Generation: -1, Joins: t.joins, Offsets: []ipc.OffsetCommit{{Index: t.w.indexOf("bank", 0), Offset: d.number}}}
 	t.ask(ipc.TypeTxnOffsets, func(h ipc.Head) []byte {
 		m.Head = h
 		return m.Append(nil)

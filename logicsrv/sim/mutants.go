@@ -43,6 +43,7 @@ var Mutants = []Mutant{
 	{"dead-letter-twice", "the dead stay in their queue when they have gone on"},
 	{"deaths-not-counted", "a second death of one reason is a row of its own"},
 	{"circles-go-on", "what comes back by dead-lettering alone is not dropped"},
+	{"pull-overtakes", "a pull is told that there is nothing, before all is visible that was published"},
 	{"lease-ends-early", "leases end a second early"},
 	{"lease-retold-twice", "a pull that is told again gets messages once more"},
 	{"pulls-not-retold", "connsrv does not tell parked pulls again"},

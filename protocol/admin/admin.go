@@ -84,6 +84,7 @@ const (
 	KindGroup    Kind = 5
 	KindConsumer Kind = 6 // Names are those of queues
 	KindTxn      Kind = 7 // open transactions; Names are groups of producers
+	KindTopicID  Kind = 8 // topics; Names are their ids, 16 bytes each, and After a name. What is not there is left out. The reply is of KindTopic
 )
 
 // Describe lists things in order of name: the ones in Names, or all whose name is > After.

@@ -185,13 +185,11 @@ func (s *Segment) Fd() int { return s.fd }
 // Bytes is a range of the file, mapped: of a Span, or a part of one. nil if the kernel does
 // not map the file; sendfile may still work. A page that the disk cannot read is a fault.
 func (s *Segment) Bytes(off int64, n int) []byte {
-	s.once.Do(func() {
-		// Pages behind the file's end become readable when it grows.
-		s.mapped, s.mapErr = unix.Mmap(s.fd, 0, int(s.capacity), unix.PROT_READ, unix.MAP_SHARED)
-	})
+	s.once.Do(func() { s.mapErr = mapSegment(s) })
 	if s.mapErr != nil || off < 0 || n < 0 || off+int64(n) > s.size.Load() || off+int64(n) > int64(len(s.mapped)) {
 		return nil
 	}
+	touch(n)
 	return s.mapped[off : off+int64(n) : off+int64(n)]
 }
 
@@ -201,16 +199,26 @@ func (s *Segment) Retain() {
 	invariant.Check(n > 1, "segment %d retained after its end", s.position)
 }
 
-// Release ends a Retain.
+// Release ends a Retain. The last one ends the segment, beside the caller: to close a file that was
+// deleted meanwhile is to give its blocks back, which can take a tenth of a second, and callers are
+// event loops.
 func (s *Segment) Release() {
 	n := s.refs.Add(-1)
 	invariant.Check(n >= 0, "segment %d released too often", s.position)
-	if n > 0 {
-		return
+	if n == 0 {
+		go s.end()
 	}
+}
+
+// ending lets one segment end at a time, so that a hundred that are deleted together need no thread each.
+var ending sync.Mutex
+
+// end unmaps and closes.
+func (s *Segment) end() {
+	ending.Lock()
+	defer ending.Unlock()
 	if s.mapped != nil {
-		_ = unix.Munmap(s.mapped) // of our own mapping, whole: it cannot fail
-		s.mapped = nil
+		unmapSegment(s)
 	}
 	s.file.Close()
 }

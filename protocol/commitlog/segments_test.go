@@ -3,6 +3,7 @@ package commitlog
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -60,6 +61,9 @@ func TestAdoptSegment(t *testing.T) {
 		t.Errorf("%q of descriptor %d", b, s.Fd())
 	}
 	s.Release()
+	for unix.Fstat(fd, new(unix.Stat_t)) == nil {
+		runtime.Gosched() // it is closed beside us
+	}
 	if _, err := AdoptSegment(fd); err == nil {
 		t.Error("a closed descriptor is taken")
 	}

@@ -55,6 +55,7 @@ func (u *User) Command(salt []byte) (Command, error) {
 		return Command{}, fmt.Errorf("user %q: the hashing algorithm %q is not known; %s are", u.Name, algorithm, strings.Join(slices.Sorted(maps.Keys(hashes)), ", "))
 	}
 	d.Values = append(d.Values, admin.TextValue("hashing_algorithm", algorithm), admin.TextValue("password_hash", u.PasswordHash))
+	d.Values = append(d.Values, u.Scram...)
 	return define(d)
 }
 

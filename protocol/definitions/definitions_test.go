@@ -120,7 +120,6 @@ func TestProblemsNameTheThing(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"queues":[{"name":"q","vhost":"/","arguments":{"x-max-length":"many"}}]}`:                   `queue "q" in vhost "/": argument "x-max-length"`,
 		`{"queues":[{"name":"q","vhost":"/","arguments":{"x-queue-type":"odd"}}]}`:                    `"odd" is not classic, quorum or stream`,
-		`{"queues":[{"name":"q","vhost":"v","arguments":{"x-queue-type":"stream"}}]}`:                 `streams are topics`,
 		`{"queues":[{"name":"q","vhost":"/","arguments":{"x-queue-type":"stream","x-max-age":"7"}}]}`: `x-max-age "7"`,
 		`{"queues":[{"name":"q","vhost":"/","arguments":{"x-dead-letter-routing-key":"k"}}]}`:         `without x-dead-letter-exchange`,
 		`{"queues":[{"name":"q","vhost":"/","arguments":{"x-overflow":"odd"}}]}`:                      `"odd" is not drop-head`,

@@ -12,7 +12,13 @@ import (
 
 // UserOf is a user. Limits are not in its definition.
 func UserOf(d *admin.Definition) User {
-	return User{Name: d.Name, PasswordHash: d.Text("password_hash"), HashingAlgorithm: d.Text("hashing_algorithm"), Tags: ParseTags(d.Text("tags"))}
+	u := User{Name: d.Name, PasswordHash: d.Text("password_hash"), HashingAlgorithm: d.Text("hashing_algorithm"), Tags: ParseTags(d.Text("tags"))}
+	for _, v := range d.Values {
+		if scramHashes[v.Key] != nil {
+			u.Scram = append(u.Scram, v)
+		}
+	}
+	return u
 }
 
 // VHostOf is a vhost.
@@ -125,7 +131,8 @@ func StreamOf(t *admin.TopicInfo) Queue {
 	if t.RetentionBytes > 0 {
 		args["x-max-length-bytes"] = t.RetentionBytes
 	}
-	return Queue{Name: t.Name, VHost: admin.DefaultVHost, Type: queueTypes[admin.StreamQueue], Durable: true, Arguments: args}
+	vhost, name := admin.SplitVHost(t.Name)
+	return Queue{Name: name, VHost: vhost, Type: queueTypes[admin.StreamQueue], Durable: true, Arguments: args}
 }
 
 // ExchangeOf is an exchange as it was declared.
@@ -216,8 +223,8 @@ func (w *Whole) Export(vhost string) *File {
 		}
 	}
 	for i := range w.Topics {
-		if in(admin.DefaultVHost) && len(w.Topics[i].Partitions) == 1 {
-			f.Queues = append(f.Queues, StreamOf(&w.Topics[i]))
+		if q := StreamOf(&w.Topics[i]); in(q.VHost) && len(w.Topics[i].Partitions) == 1 {
+			f.Queues = append(f.Queues, q)
 		}
 	}
 	for i := range w.Bindings {

@@ -6,6 +6,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"github.com/trimq/trimq/protocol/admin"
 )
 
 // File is a file of definitions as RabbitMQ exports it. Operators' policies and limits of vhosts stand
@@ -35,6 +37,9 @@ type User struct {
 	HashingAlgorithm string           `json:"hashing_algorithm,omitempty"`
 	Tags             Tags             `json:"tags"`
 	Limits           map[string]int64 `json:"limits,omitempty"`
+
+	// Scram are the secrets of SCRAM as they are, where the password is not told. They are in no file.
+	Scram []admin.Value `json:"-"`
 }
 
 // Tags are a list, or as older versions have it a text with commas.

@@ -44,29 +44,36 @@ func Credentials(password string, salt []byte) ([]admin.Value, error) {
 		admin.TextValue("password_hash", base64.StdEncoding.EncodeToString(append(bytes.Clone(salt[:rabbitSalt]), h[:]...))),
 	}
 	for i, key := range [...]string{"scram_sha_256", "scram_sha_512"} {
-		s := salt[rabbitSalt+i*scramSalt:][:scramSalt]
-		text, err := scram([...]func() hash.Hash{sha256.New, sha512.New}[i], password, s)
+		s, h := salt[rabbitSalt+i*scramSalt:][:scramSalt], scramHashes[key]
+		salted, err := pbkdf2.Key(h, password, s, scramRounds, h().Size())
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("hash a password: %w", err)
 		}
-		out = append(out, admin.TextValue(key, text))
+		out = append(out, admin.TextValue(key, ScramText(key, scramRounds, s, salted)))
 	}
 	return out, nil
 }
 
-// scram is what a SCRAM server knows of a password: rounds, salt, stored key, server key.
-func scram(h func() hash.Hash, password string, salt []byte) (string, error) {
-	salted, err := pbkdf2.Key(h, password, salt, scramRounds, h().Size())
-	if err != nil {
-		return "", fmt.Errorf("hash a password: %w", err)
-	}
+// scramHashes are the hashes of SCRAM, by the keys under which its secrets are kept.
+var scramHashes = map[string]func() hash.Hash{"scram_sha_256": sha256.New, "scram_sha_512": sha512.New}
+
+// SaltedFits tells whether a salted password is as long as that of a mechanism.
+func SaltedFits(key string, salted []byte) bool {
+	h := scramHashes[key]
+	return h != nil && len(salted) == h().Size()
+}
+
+// ScramText is what is kept of a salted password: rounds, salt, stored key, server key; key says of which mechanism.
+// REQUIRES: SaltedFits.
+func ScramText(key string, rounds int, salt, salted []byte) string {
+	h := scramHashes[key]
 	stored := h()
 	stored.Write(mac(h, salted, "Client Key"))
-	text := strconv.Itoa(scramRounds)
+	text := strconv.Itoa(rounds)
 	for _, part := range [][]byte{salt, stored.Sum(nil), mac(h, salted, "Server Key")} {
 		text += "," + base64.StdEncoding.EncodeToString(part)
 	}
-	return text, nil
+	return text
 }
 
 func mac(h func() hash.Hash, key []byte, text string) []byte {

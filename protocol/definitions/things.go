@@ -57,10 +57,7 @@ func (q *Queue) Command() (Command, error) {
 
 // streamCommand makes the topic of a stream: one partition.
 func streamCommand(what string, q *Queue, t amqp.Table) (Command, error) {
-	if q.VHost != admin.DefaultVHost {
-		return Command{}, fmt.Errorf("%s: streams are topics, which are in vhost %q alone", what, admin.DefaultVHost)
-	}
-	m := &admin.CreateTopic{Name: q.Name, Partitions: 1}
+	m := &admin.CreateTopic{Name: admin.InVHost(q.VHost, q.Name), Partitions: 1}
 	if v, ok := t.Get("x-max-length-bytes"); ok {
 		m.RetentionBytes, _ = v.Int()
 	}

@@ -3,6 +3,9 @@
 //
 //	go run ./scripts/amqp091 [-run PATTERN] [-skip PATTERN] [-timeout D]
 //
+// Its tests of recovery end connections over the management API at RabbitMQ's own port, which must be
+// free for them; otherwise they are left out.
+//
 // The tests are those of a release of the module, from the module proxy, unchanged, in a copy of it:
 // what they need besides is no business of our go.mod.
 package main
@@ -11,9 +14,11 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"github.com/trimq/trimq/scripts/broker"
 )
@@ -49,7 +54,14 @@ func play(run, skip, timeout string) (err error) {
 	if err != nil {
 		return err
 	}
-	b, err := broker.New(dir, map[string]string{"amqp_listen": fmt.Sprintf("%q", addr)})
+	settings := map[string]string{"amqp_listen": fmt.Sprintf("%q", addr)}
+	if err := managementFree(); err == nil {
+		settings["admin_listen"] = fmt.Sprintf("%q", managementAddress)
+	} else {
+		fmt.Fprintf(os.Stderr, "amqp091: %v: the tests of recovery are left out\n", err)
+		skip = strings.TrimPrefix(skip+"|TestConnectionRecovery", "|")
+	}
+	b, err := broker.New(dir, settings)
 	if err != nil {
 		return err
 	}
@@ -65,6 +77,18 @@ func play(run, skip, timeout string) (err error) {
 	cmd.Dir, cmd.Stdout, cmd.Stderr = module, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), "AMQP_URL=amqp://guest:guest@"+addr+"/", "GOFLAGS=-mod=mod")
 	return cmd.Run()
+}
+
+// managementAddress is where the client's tests look for the management API.
+const managementAddress = "127.0.0.1:15672"
+
+// managementFree tells whether it can be listened at; otherwise why not.
+func managementFree() error {
+	ln, err := net.Listen("tcp", managementAddress)
+	if err != nil {
+		return err
+	}
+	return ln.Close()
 }
 
 // copyModule brings the client's module to a folder where go test may write.

@@ -10,25 +10,23 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 export BROKER_BIN=$PWD/bin PEERS_EXTRA=$PWD/scripts/bench/peers.d
 rounds=${ROUNDS:-3} each=${SECONDS_EACH:-10} profile=${PROFILE:-default} records=${RECORDS:-1000000}
 
-compare() { # compare NAME ARGUMENTS...
-  echo "== $1"
-  shift
-  "$PEERS/compare.sh" -r "$rounds" -p "$profile" kafka trimq-kafka -- -t "${each}s" "$@"
-}
+. scripts/bench/turns.sh
+trap 'rm -f "$filler"' EXIT
 for compression in none zstd; do
   for size in 250 1024; do
-    compare "produce (acks=all) and consume, $size bytes, $compression" -w push -size "$size" -compress "$compression"
+    compare "produce (acks=all) and consume, $size bytes, $compression" kafka trimq-kafka -w push -size "$size" -compress "$compression"
   done
 done
-compare "end-to-end latency at 5000 messages a second of 250 bytes" -w rate -rate 5000 -size 250
+compare "end-to-end latency at 5000 messages a second of 250 bytes" kafka trimq-kafka -w rate -rate 5000 -size 250
 
 [ "$records" -gt 0 ] || exit 0
 . "$PEERS/env.sh"
 tool() { CLASSPATH="$PEERS_DIR/lib/kafka/*" java -Xmx512m org.apache.kafka.tools."$@" 2>/dev/null; }
 for peer in kafka trimq-kafka; do
   load_peer "$peer" "$profile"
+  warm
   "$PEERS/up.sh" "$peer" "$profile"
-  trap '"$PEERS/down.sh" "$peer"' EXIT
+  trap '"$PEERS/down.sh" "$peer"; rm -f "$filler"' EXIT
   tool TopicCommand --bootstrap-server "$ADDR" --create --topic perf --partitions 1 >/dev/null
   for size in 250 1024; do
     for compression in none zstd; do
@@ -40,5 +38,5 @@ for peer in kafka trimq-kafka; do
   echo "$peer: kafka-consumer-perf-test:"
   tool ConsumerPerformance --bootstrap-server "$ADDR" --topic perf --num-records $((4 * records)) | tail -1
   "$PEERS/down.sh" "$peer"
-  trap - EXIT
+  trap 'rm -f "$filler"' EXIT
 done

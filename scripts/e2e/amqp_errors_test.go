@@ -136,6 +136,12 @@ var exchangeProbes = []probe{
 		404, "NOT_FOUND - no exchange 'nope' in vhost '/'"},
 	{"bind missing exchange to exchange", func(ch *amqp.Channel) error { return ch.ExchangeBind("nope", "k", "amq.direct", false, nil) },
 		404, "NOT_FOUND - no exchange 'nope' in vhost '/'"},
+	{"bind with an odd x-match", func(ch *amqp.Channel) error {
+		return ch.QueueBind("cq", "", "amq.headers", false, amqp.Table{"x-match": "most"})
+	}, 406, `PRECONDITION_FAILED - Invalid x-match field value <<"most">>; expected all, any, all-with-x, or any-with-x`},
+	{"bind with a number as x-match", func(ch *amqp.Channel) error {
+		return ch.QueueBind("cq", "", "amq.headers", false, amqp.Table{"x-match": int32(23)})
+	}, 406, "PRECONDITION_FAILED - Invalid x-match field type signedint (value 23); expected longstr"},
 	{"delete missing exchange", func(ch *amqp.Channel) error { return ch.ExchangeDelete("nope", false, false) }, 0, ""},
 	{"unbind missing", func(ch *amqp.Channel) error { return ch.QueueUnbind("cq", "nope", "amq.direct", nil) }, 0, ""},
 }

@@ -115,3 +115,43 @@ func TestInteropNativeAndAMQP(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Consumers over AMQP see what transactions of Kafka's clients have committed, and nothing else: of a stream, and
+// of a queue over the topic, whichever of them reads first.
+func TestInteropKafkaTransactionsToAMQP(t *testing.T) {
+	t.Parallel()
+	b, url, addr := interopBroker(t)
+	client := dial(t, b)
+	topicOf(t, client, "sales", trimq.LevelDisk)
+	if _, err := client.CreateQueue(testContext(t), trimq.QueueSpec{Name: "clerk", QueueSettings: trimq.QueueSettings{Topic: "sales", Durable: true}}); err != nil {
+		t.Fatal(err)
+	}
+	c := amqpDial(t, url)
+	stream := streamConsume(t, amqpChannel(t, c), "sales", 100, "first")
+	queue, err := amqpChannel(t, c).Consume("clerk", "", true, false, false, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := kafkaClient(t, addr, kgo.TransactionalID("shop"))
+	const n = 30
+	for i := range 3 {
+		kafkaTxn(t, p, "sales", i*n/3, (i+1)*n/3, kgo.TryCommit)
+		kafkaTxn(t, p, "sales", n+10*i, n+10*i+10, kgo.TryAbort)
+	}
+	if err := p.BeginTransaction(); err != nil { // that stays open
+		t.Fatal(err)
+	}
+	kafkaProduce(t, p, "sales", 1000, 1010)
+	for name, deliveries := range map[string]<-chan amqp.Delivery{"stream": stream, "queue": queue} {
+		for i := range n {
+			if d := amqpNext(t, deliveries); string(d.Body) != string(value(i)) {
+				t.Fatalf("%s: %q; it should be %q", name, d.Body, value(i))
+			}
+		}
+		select {
+		case d := <-deliveries:
+			t.Errorf("%s: %q, of what is open or was aborted", name, d.Body)
+		case <-time.After(300 * time.Millisecond):
+		}
+	}
+}

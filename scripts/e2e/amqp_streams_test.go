@@ -2,10 +2,12 @@ package e2e
 
 import (
 	"fmt"
+	"net/http"
 	"testing"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // streamConsume consumes a stream from an offset on.
@@ -103,8 +105,42 @@ func TestAMQPStreamErrors(t *testing.T) {
 		{"stream consume auto-ack", then(qos, consume(true, nil)), 540, "NOT_IMPLEMENTED - automatic acknowledgement not supported by stream queues queue 'sq' in vhost '/'"},
 		{"stream consume offset first", then(qos, consume(false, amqp.Table{"x-stream-offset": "first"})), 0, ""},
 		{"stream bad offset", then(qos, consume(false, amqp.Table{"x-stream-offset": "zzz"})), 541, "INTERNAL_ERROR"},
+		{"stream again", declareArgs("sq", amqp.Table{"x-queue-type": "stream"}), 0, ""},
+		{"stream with a length", declareArgs("bounded", amqp.Table{"x-queue-type": "stream", "x-max-length-bytes": int64(1 << 30), "x-max-age": "1h"}), 0, ""},
+		{"stream with the same age", declareArgs("bounded", amqp.Table{"x-queue-type": "stream", "x-max-age": "60m"}), 0, ""},
+		{"stream with another length", declareArgs("bounded", amqp.Table{"x-queue-type": "stream", "x-max-length-bytes": int64(1 << 20)}), 406, "PRECONDITION_FAILED - inequivalent arg 'x-max-length-bytes' for queue 'bounded' in vhost '/': received the value '1048576' of type 'long' but current is the value '1073741824' of type 'long'"},
+		{"stream with an age", declareArgs("sq", amqp.Table{"x-queue-type": "stream", "x-max-age": "1h"}), 406, "PRECONDITION_FAILED - inequivalent arg 'x-max-age' for queue 'sq' in vhost '/': received the value '1h' of type 'longstr' but current is none"},
 		{"stream is no classic queue", declareArgs("sq", nil), 406, fmt.Sprintf("PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'sq' in vhost '/': received the value '%s' of type 'longstr' but current is the value '%s' of type 'longstr'", "classic", "stream")},
 	} {
 		t.Run(p.name, func(t *testing.T) { ask(t, url, p) })
+	}
+}
+
+// A stream of a vhost is that vhost's alone: another one may have the name, and Kafka's clients do not see it.
+func TestAMQPStreamOfAVHost(t *testing.T) {
+	t.Parallel()
+	b, url, kafka := interopBroker(t)
+	manage(t, b, http.MethodPut, "/api/vhosts/v", "")
+	var c *amqp.Connection
+	eventually(t, "the vhost", func() (there bool) {
+		var err error
+		c, err = amqp.Dial(url + "v")
+		return err == nil
+	})
+	defer c.Close()
+	ch := amqpChannel(t, c)
+	amqpQueue(t, ch, "s", amqp.Table{"x-queue-type": "stream"})
+	amqpQueue(t, amqpChannel(t, amqpDial(t, url)), "s", nil)
+	amqpPublish(t, ch, "s", 0, 5)
+	deliveries := streamConsume(t, amqpChannel(t, c), "s", 10, "first")
+	for i := range 5 {
+		streamNext(t, deliveries, i)
+	}
+	if list := manage(t, b, http.MethodGet, "/api/queues/v?columns=name,type,vhost,messages", ""); list != `[{"messages":5,"name":"s","type":"stream","vhost":"v"}]`+"\n" {
+		t.Errorf("the list of queues is %s", list)
+	}
+	all, err := kmsg.NewPtrMetadataRequest().RequestWith(testContext(t), kafkaClient(t, kafka))
+	if err != nil || len(all.Topics) > 0 {
+		t.Errorf("Kafka's clients see %+v, %v", all, err)
 	}
 }

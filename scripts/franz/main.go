@@ -8,6 +8,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -37,31 +38,21 @@ func main() {
 	}
 }
 
-// play runs the tests beside a broker; ok: none has failed.
+// play runs the tests beside two brokers, of which one has its clients log in; ok: none has failed.
 func play(records int, run, skip, timeout string) (ok bool, err error) {
-	dir, err := os.MkdirTemp("", "trimq-franz-")
+	open, err := start(map[string]string{"group_initial_delay_ms": "0"})
 	if err != nil {
 		return false, err
 	}
-	defer os.RemoveAll(dir)
-	addr, err := broker.FreeAddress()
+	defer func() { err = cmp.Or(err, open.stop()) }()
+	guarded, err := start(map[string]string{"kafka_auth": `"SCRAM-SHA-256 SCRAM-SHA-512"`})
 	if err != nil {
 		return false, err
 	}
-	b, err := broker.New(dir, map[string]string{"kafka_listen": fmt.Sprintf("%q", addr), "group_initial_delay_ms": "0"})
-	if err != nil {
-		return false, err
-	}
-	defer func() {
-		if clean := b.Cleanup(); err == nil {
-			err = clean
-		}
-	}()
-	if err := b.Start(); err != nil {
-		return false, err
-	}
+	defer func() { err = cmp.Or(err, guarded.stop()) }()
 	cmd := exec.Command("go", "test", "-json", "-count=1", "-run", run, "-skip", skip, "-timeout", timeout, tested)
-	cmd.Env = append(os.Environ(), "KGO_SEEDS="+addr, "KGO_TEST_RF=1", fmt.Sprint("KGO_TEST_RECORDS=", records))
+	cmd.Env = append(os.Environ(), "KGO_SEEDS="+open.addr, "KGO_TEST_RF=1", fmt.Sprint("KGO_TEST_RECORDS=", records),
+		"KGO_TEST_SCRAM_SEEDS="+guarded.addr, "KGO_TEST_SCRAM=guest:guest:256") // who is there from the start
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -77,6 +68,34 @@ func play(records int, run, skip, timeout string) (ok bool, err error) {
 	t.report(os.Stdout)
 	return len(t.by["fail"])+len(t.by[unfinished]) == 0, err
 }
+
+// served is a broker that serves Kafka's clients at an address.
+type served struct {
+	*broker.Broker
+	addr, dir string
+}
+
+// start starts a broker in a directory of its own.
+func start(settings map[string]string) (s *served, err error) {
+	s = &served{}
+	if s.dir, err = os.MkdirTemp("", "trimq-franz-"); err != nil {
+		return nil, err
+	}
+	if s.addr, err = broker.FreeAddress(); err != nil {
+		return nil, cmp.Or(err, os.RemoveAll(s.dir))
+	}
+	settings["kafka_listen"] = fmt.Sprintf("%q", s.addr)
+	if s.Broker, err = broker.New(s.dir, settings); err != nil {
+		return nil, cmp.Or(err, os.RemoveAll(s.dir))
+	}
+	if err := s.Start(); err != nil {
+		return nil, cmp.Or(err, s.stop())
+	}
+	return s, nil
+}
+
+// stop ends it, and removes what it has left.
+func (s *served) stop() error { return cmp.Or(s.Cleanup(), os.RemoveAll(s.dir)) }
 
 // tally is what became of the tests, by outcome, and what those printed that are not through yet.
 type tally struct {

@@ -17,6 +17,7 @@ type bench struct {
 	*settings
 	broker *broker.Broker
 	client *trimq.Client
+	amqp   string // URL for AMQP's clients
 }
 
 func playOne(ctx context.Context, s *settings, sc scenario) (err error) {
@@ -29,7 +30,13 @@ func playOne(ctx context.Context, s *settings, sc scenario) (err error) {
 	if err != nil {
 		return err
 	}
-	b, err := broker.New(dir, map[string]string{"kafka_listen": fmt.Sprintf("%q", kafka)})
+	amqp, err := broker.FreeAddress()
+	if err != nil {
+		return err
+	}
+	b, err := broker.New(dir, map[string]string{
+		"kafka_listen": fmt.Sprintf("%q", kafka), "amqp_listen": fmt.Sprintf("%q", amqp), "max_connections": "15000",
+	})
 	if err != nil {
 		return err
 	}
@@ -46,7 +53,7 @@ func playOne(ctx context.Context, s *settings, sc scenario) (err error) {
 		defer cancel()
 		err = errors.Join(err, client.Close(ctx))
 	}()
-	return sc.play(ctx, &bench{s, b, client})
+	return sc.play(ctx, &bench{s, b, client, "amqp://guest:guest@" + amqp + "/"})
 }
 
 // measured is what happened between two moments.

@@ -35,6 +35,7 @@ var scenarios = []scenario{
 	{"crowd", "20 topics with 20 subscribers each: healthy, all timing out, catching up", crowd},
 	{"declare", "10,000 queues and 100,000 bindings", declare},
 	{"partitions", "5,000 partitions in 100 topics: creation, metadata, restarts, idle", partitions},
+	{"idle", "10,000 AMQP connections with a channel each that do nothing", idle},
 	{"millions", "ten million messages in one queue, and a kill -9 of logicsrv", millions},
 }
 

@@ -52,7 +52,7 @@ func (b *bench) plainQueue(ctx context.Context, name string) error {
 func (b *bench) publish(ctx context.Context, p *producer) error {
 	small := *b.settings
 	small.size = smallMessage
-	if _, err := (&bench{&small, b.broker, b.client}).produce(ctx, p); err != nil {
+	if _, err := (&bench{&small, b.broker, b.client, b.amqp}).produce(ctx, p); err != nil {
 		return err
 	}
 	return <-p.done

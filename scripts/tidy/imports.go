@@ -97,7 +97,7 @@ var modules = []struct {
 	{"github.com/prometheus", []string{"connsrv"}},
 	{"github.com/twmb/franz-go/pkg/kmsg", []string{"connsrv/kafkaconn", "scripts/drill", "test"}},
 	{"github.com/twmb/franz-go", []string{"scripts/drill", "test"}},
-	{"github.com/rabbitmq/amqp091-go", []string{"scripts/drill", "test"}},
+	{"github.com/rabbitmq/amqp091-go", []string{"scripts/drill", "scripts/scenarios", "test"}},
 	{"github.com/HdrHistogram/hdrhistogram-go", []string{"clients/perf", "scripts"}},
 	{"github.com/anishathalye/porcupine", []string{"scripts/drill"}},
 	{"pgregory.net/rapid", []string{"test"}},

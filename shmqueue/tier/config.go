@@ -74,6 +74,8 @@ type Config struct {
 
 	KafkaListen         string `toml:"kafka_listen" help:"address at which Kafka's clients are served, such as 127.0.0.1:9092; empty: none"`
 	KafkaAdvertised     string `toml:"kafka_advertised" help:"HOST:PORT to which Kafka's clients are told to connect; empty: the address at which each has reached us"`
+	KafkaAuth           string `toml:"kafka_auth" help:"mechanisms by which Kafka's clients log in, separated by spaces: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512; empty: they do not log in, and may do everything"`
+	KafkaAuthSeconds    int    `toml:"kafka_auth_seconds" help:"a Kafka client has to log in again after that time, over the connection that it has; 0: never"`
 	KafkaAutoCreate     int    `toml:"kafka_auto_create" help:"1: a topic that a Kafka client asks for and that is not there is created; 0: not"`
 	KafkaMaxReplication int    `toml:"kafka_max_replication" help:"replication factors up to this are accepted of Kafka's clients; there is one copy all the same"`
 	KafkaPartitions     int    `toml:"kafka_partitions" help:"partitions of topics whose Kafka client leaves their number to the broker"`
@@ -224,6 +226,7 @@ func (c *Config) check() error {
 		{"idle_timeout_ms", int64(c.IdleTimeoutMS), 0, maxMS},
 		{"slow_reader_timeout_ms", int64(c.SlowReaderTimeoutMS), 10, maxMS},
 		{"drain_timeout_ms", int64(c.DrainTimeoutMS), 0, maxMS},
+		{"kafka_auth_seconds", int64(c.KafkaAuthSeconds), 0, 1 << 20},
 		{"kafka_auto_create", int64(c.KafkaAutoCreate), 0, 1},
 		{"kafka_max_replication", int64(c.KafkaMaxReplication), 1, 100},
 		{"kafka_partitions", int64(c.KafkaPartitions), 1, 10_000},

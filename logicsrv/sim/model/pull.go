@@ -36,7 +36,7 @@ func (m *Model) pullNow(in *Input) {
 			m.cfg.Fail("a pull from queue %s is given no lease, though there are messages", q.name)
 		}
 		m.pulled(q, &p, o, true)
-	case m.mayGive() && !p.Wait && (o != nil || !q.hasLate(m)):
+	case m.mayGive() && !p.Wait && !q.comes(m) && (o != nil || !q.hasLate(m)):
 		m.saw(RulePullEmpty)
 		m.pulled(q, &p, o, false)
 	default:
@@ -55,6 +55,14 @@ func (q *queue) hasReady(m *Model) bool {
 		}
 	}
 	return false
+}
+
+// comes tells whether messages of the queue's own are stored and not visible yet: who asks then gets them.
+func (q *queue) comes(m *Model) bool {
+	return q.set.Topic == "" && slices.ContainsFunc(q.lanes, func(l *lane) bool {
+		n := len(l.messages)
+		return n > 0 && !m.isVisible(l.messages[n-1])
+	})
 }
 
 // gotNow tells whether a pull has got what could be given out when it was read, for some of it may
@@ -146,6 +154,8 @@ func (m *Model) pulledLate(o *Output) {
 	switch {
 	case len(a.Runs) == 0 && p.Wait:
 		m.cfg.Fail("pull %d from queue %s waits, and is told that there is nothing", a.Req, q.name)
+	case len(a.Runs) == 0 && q.comes(m):
+		m.cfg.Fail("pull %d from queue %s is told that there is nothing, before all is visible that was published", a.Req, q.name)
 	case !m.synced:
 		m.cfg.Fail("pull %d from queue %s gets messages before it is known who holds what", a.Req, q.name)
 	case a.Lease == 0 && p.InvisibleMS == 0:

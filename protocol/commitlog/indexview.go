@@ -232,10 +232,6 @@ func (ix *IndexView) Start() (uint64, error) {
 	return ix.files[0].start()
 }
 
-<<<<<<< HEAD
-// Find returns the entry that contains offset or, where compaction has removed what was there, the next
-// one; ErrBelowStart, ErrBeyondEnd, and ErrDamaged where the log's damage has torn a hole into the index.
-=======
 // Bytes is how many bytes the batches behind the start have. It looks at every entry.
 func (ix *IndexView) Bytes() (n int64, err error) {
 	ix.mu.Lock()
@@ -243,24 +239,25 @@ func (ix *IndexView) Bytes() (n int64, err error) {
 	if err := ix.begin(); err != nil || len(ix.files) == 0 {
 		return 0, err
 	}
-	start, err := ix.files[0].start()
+	next, err := ix.files[0].start()
 	if err != nil {
 		return 0, err
 	}
 	for _, f := range ix.files {
 		f.grow()
 		for slot := range f.count {
-			if e, ok := f.entry(slot); ok && e.End() > start {
+			// What compaction has put into another file may still be in this one.
+			if e, ok := f.entry(slot); ok && e.End() > next {
 				n += int64(e.Length)
+				next = e.End()
 			}
 		}
 	}
 	return n, nil
 }
 
-// Find returns the entry that contains offset; ErrBelowStart, ErrBeyondEnd, and ErrDamaged
-// where the log's damage has torn a hole into the index.
->>>>>>> main
+// Find returns the entry that contains offset or, where compaction has removed what was there, the next
+// one; ErrBelowStart, ErrBeyondEnd, and ErrDamaged where the log's damage has torn a hole into the index.
 func (ix *IndexView) Find(offset uint64) (Entry, error) {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()

@@ -41,6 +41,8 @@ func (l *fakeLink) Crowded() bool        { return false }
 func (l *fakeLink) SetDeadline(at int64) { l.deadline = at }
 func (l *fakeLink) Resume()              { l.resumed = true }
 func (l *fakeLink) Established()         {}
+func (l *fakeLink) Gather(int)           {}
+func (l *fakeLink) Look()                {}
 func (l *fakeLink) Close()               { l.closed = true }
 
 // reuseLink is a fakeLink that forgets what was sent.

@@ -354,8 +354,8 @@ func TestPassEveryField(t *testing.T) {
 		not     []string
 		samples []any
 	}{
-		{[]string{"asks", "again", "againMS", "settled"}, []any{*c}},
-		{[]string{"busy", "permit", "asking"}, []any{*plain, *closed, *tx}},
+		{[]string{"asks", "again", "againMS", "settled", "gathers"}, []any{*c}},
+		{[]string{"busy", "permit", "asking", "due"}, []any{*plain, *closed, *tx}},
 		{[]string{"getting"}, []any{*c.subs[0], *c.subs[1], *c.subs[3]}},
 		{nil, []any{c.subs[3].parts[0]}},
 		{[]string{"channel", "doing", "place", "parked", "sub", "encode", "then"}, []any{*c.subs[3].parts[0].wait}},

@@ -127,16 +127,16 @@ func TestShareFetchWaits(t *testing.T) {
 	a, b := s.topic("a", 1), s.topic("b", 1)
 	s.feed(s.frame(2, s.request(0, part(a, 0), part(b, 0))))
 	s.turn()
-	if len(s.responses()) != 0 || len(s.shares.parked) != 2 || s.link.deadline != 1500 {
-		t.Fatalf("%d pulls are parked, deadline %d", len(s.shares.parked), s.link.deadline)
+	if len(s.responses()) != 0 || len(s.shares.parked) != 2 || s.link.Deadline != 1500 {
+		t.Fatalf("%d pulls are parked, deadline %d", len(s.shares.parked), s.link.Deadline)
 	}
 	s.store(b.Partitions[0].Index, testBatch(2, 10))
 	s.servePulls()
 	s.turn()
 	resp := decode(s.rig, s.responses()[0], 2, s.next, kmsg.NewPtrShareFetchResponse())
 	want(t, acquired(resp, 0), "0-1×1")
-	if len(s.shares.parked) != 0 || s.link.deadline != 0 {
-		t.Fatalf("%d pulls are parked, deadline %d", len(s.shares.parked), s.link.deadline)
+	if len(s.shares.parked) != 0 || s.link.Deadline != 0 {
+		t.Fatalf("%d pulls are parked, deadline %d", len(s.shares.parked), s.link.Deadline)
 	}
 	s.feed(s.frame(2, s.request(1)))
 	s.turn()
@@ -145,7 +145,7 @@ func TestShareFetchWaits(t *testing.T) {
 	if len(s.shares.parked) != 2 || s.shares.pulls < 6 {
 		t.Fatalf("%d pulls are parked after a restart", len(s.shares.parked))
 	}
-	s.link.nowMS += 500
+	s.link.LaterMS += 500
 	s.conn.Deadline(s.link.NowMS())
 	s.turn()
 	if resp := decode(s.rig, s.responses()[0], 2, s.next, kmsg.NewPtrShareFetchResponse()); len(resp.Topics) != 0 {

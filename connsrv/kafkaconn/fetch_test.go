@@ -296,3 +296,25 @@ func BenchmarkFetch(b *testing.B) {
 		}
 	}
 }
+
+// TestFetchSeesWhatWasStored: who was told that a batch is as safe as its topic is fetches with a high
+// watermark above it, though little enough was asked for to answer from what was known before.
+func TestFetchSeesWhatWasStored(t *testing.T) {
+	s := newStub(t)
+	s.topic("a", 1)
+	watermark := func() int64 {
+		return fetched(call1(s, 12, fetchRequest(0, 1, 1<<20, from{"a", 0, 0}), kmsg.NewPtrFetchResponse()))[0].HighWatermark
+	}
+	for _, row := range []struct {
+		acks int16
+		n    int
+		want int64
+	}{{-1, 3, 3}, {-1, 4, 7}, {1, 2, 7}, {-1, 1, 10}} { // acks=1 does not say that the batch is visible
+		if resp := call1(s, 9, asksToStore(row.acks, "a", testBatch(row.n, 10)), kmsg.NewPtrProduceResponse()); outcomes(resp)[0][0] != 0 {
+			t.Fatalf("%+v: %+v", row, resp)
+		}
+		if got := watermark(); got != row.want {
+			t.Errorf("%+v: high watermark %d", row, got)
+		}
+	}
+}

@@ -231,7 +231,7 @@ func TestPassEveryField(t *testing.T) {
 		{nil, []any{a.line[0].requestHead, b.line[0].requestHead}},
 		{nil, []any{*a.line[0].produce}},
 		{nil, []any{a.line[0].produce.topics[0]}},
-		{nil, []any{a.line[0].produce.parts[0]}},
+		{[]string{"count"}, []any{a.line[0].produce.parts[0]}},
 		{nil, []any{*a.intake}},
 		{nil, []any{*a.intake.topic}},
 		{nil, []any{*a.patterns["m1"]}},

@@ -34,6 +34,7 @@ type producedPart struct {
 	code   int16
 	index  uint64
 	base   int64 // offset of the first record; −1: unknown
+	count  int32 // records of the batch under way; after a hand-over 0, and nobody knows
 	timeMS int64 // at which its topic says that it came; −1: the records keep the times of their creation
 	text   string
 }
@@ -84,6 +85,7 @@ func (c *Conn) append(k *call, place int, slot shmqueue.Slot) {
 	invariant.Check(len(b) == ipc.AppendSize, "encoded append of %d bytes", len(b))
 	slot.Publish()
 	k.open++
+	part.count = int32(meta.Count)
 	c.pending.Add(session.Request{
 		Req: req, Bytes: uint32(len(slot.Payload)), Command: ofBatch, Correlation: uint64(k.number)<<32 | uint64(place),
 	})
@@ -164,8 +166,17 @@ func (c *Conn) stored(k *call, place int, a answer) {
 		part.code = codeDuplicate
 	default:
 		part.base = int64(m.Base)
+		c.seen(k, part, &m)
 	}
 	c.producedSome(k)
+}
+
+// seen notes that a batch is visible which is as safe as its topic is: who has been answered and fetches
+// is told of no high watermark below it. A duplicate may be one whose first answer is still to come.
+func (c *Conn) seen(k *call, part *producedPart, m *ipc.Appended) {
+	if k.produce.level == ipc.LevelUnset && !m.Duplicate {
+		c.loop.Lane.Ends.Raise(part.index, m.Base+uint64(part.count))
+	}
 }
 
 // producedSome answers a Produce request once all is known. One that wants no answer is told of an

@@ -63,12 +63,8 @@ func (c *Core) decidePublish() {
 	if m.DelayedOnly && !x.spec.Delayed {
 		m.DueMS = 0
 	}
-	c.msg = message{m.RoutingKey, m.Headers}
+	c.msg = message{m.RoutingKey, m.Headers, m.MoreKeys}
 	c.route(x, &c.msg)
-	for _, key := range m.MoreKeys {
-		c.msg.key = key
-		c.routeMore(x, &c.msg)
-	}
 	switch n := len(c.targets); {
 	case m.NoHeaders && c.headersSeen:
 		c.reject(m.Head, errcode.NeedHeaders, fmt.Sprintf("exchange %s, or one behind it, looks at headers", quoted(m.Exchange)))

@@ -27,6 +27,7 @@ import (
 type message struct {
 	key     string
 	headers []ipc.Header
+	more    []string // keys besides, by which every exchange on its way looks too
 }
 
 // route fills c.targets with the indexes that a message reaches, each once, in order of
@@ -39,28 +40,26 @@ func (c *Core) route(x *exchange, m *message) {
 	c.sortTargets()
 }
 
-// routeMore adds what a message reaches by another of its keys.
-func (c *Core) routeMore(x *exchange, m *message) {
-	c.routing++ // an exchange that it has been through may lead elsewhere by this key
-	c.routeFrom(x, m)
-	c.sortTargets()
-	c.targets = slices.Compact(c.targets)
-}
-
 // routeFrom adds what a message reaches from an exchange on.
 func (c *Core) routeFrom(x *exchange, m *message) {
 	if x.router == nil {
-		if d, ok := c.dests[m.key]; ok {
-			// The key names the topic; so it cannot choose the partition as well.
-			c.reach(d, "")
+		c.reachNamed(m.key)
+		for _, key := range m.more {
+			c.reachNamed(key)
 		}
 		return
 	}
-	c.routeKey = m.key
 	x.dest.routed = c.routing
 	c.walk = append(c.walk[:0], x)
 	for i := 0; i < len(c.walk); i++ { // what it comes through adds to the list
 		c.routeThrough(c.walk[i], m)
+	}
+}
+
+// reachNamed adds the queue or topic of a name. It is the key, too, which so cannot choose a partition as well.
+func (c *Core) reachNamed(name string) {
+	if d, ok := c.dests[name]; ok {
+		c.reach(d, "")
 	}
 }
 
@@ -74,7 +73,12 @@ func (c *Core) sortTargets() {
 func (c *Core) routeThrough(x *exchange, m *message) {
 	c.matched = false
 	c.headersSeen = c.headersSeen || x.spec.Type == admin.Headers || x.spec.HashHeader != ""
+	c.routeKey = m.key
 	x.router.match(m, c.hit)
+	for _, key := range m.more {
+		c.routeKey = key
+		x.router.match(&message{key: key, headers: m.headers}, c.hit)
+	}
 	if c.matched || x.alternate == "" || failpoint.Broken("alternate-ignored") {
 		return
 	}

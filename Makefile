@@ -19,7 +19,7 @@ SAMPLES  := $(notdir $(wildcard clients/samples/mq_*))
 PROGRAMS := $(DAEMONS:%=bin/%) bin/mq_server bin/trimq bin/mq_perf $(SAMPLES:%=bin/%)
 
 .NOTPARALLEL:
-.PHONY: all demo drill test unit faults sim e2e points drill-planted drill-points drill-power soak lint bench bench-broker bench-kafka bench-amqp bench-scenarios bench-pauses fuzz config clean test-franz test-amqp091 kafka-clients amqp-clients FORCE
+.PHONY: all demo drill test unit faults sim e2e points drill-planted drill-points drill-power drill-power-vm soak lint bench bench-broker bench-kafka bench-amqp bench-scenarios bench-pauses fuzz config clean test-franz test-amqp091 kafka-clients amqp-clients FORCE
 
 all: $(PROGRAMS)
 
@@ -91,6 +91,12 @@ drill-power: all
 	@$(GO) run ./scripts/power -cycles $(CUTS)
 	@$(GO) run ./scripts/power -cycles $(CUTS) -fs xfs
 	@$(GO) run ./scripts/power -break persist-no-sync
+
+# The same in virtual machines whose disks lose what was not flushed. VM is the directory of powerloss.sh and
+# its helpers; see scripts/power.
+drill-power-vm: all
+	@for mode in lose random keep; do $(GO) run ./scripts/power -vm '$(VM)' -cycles $(CUTS) -mode $$mode || exit 1; done
+	@$(GO) run ./scripts/power -vm '$(VM)' -mode lose -break persist-no-sync
 
 # Load with faults for a long time, in which nothing may grow.
 soak: all

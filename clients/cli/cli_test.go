@@ -251,6 +251,17 @@ func TestPurgeSeekAndTxns(t *testing.T) {
 	}
 }
 
+// TestAbortTransactional: which transactional id is meant reaches the broker.
+func TestAbortTransactional(t *testing.T) {
+	s := newStub(t)
+	if got := s.succeed(t, "", "transactional", "abort", "pay-1"); got != "the transaction of pay-1 is aborted; its producer is fenced\n" {
+		t.Errorf("it prints %q", got)
+	}
+	if m, err := admin.DecodeDelete(s.asked[native.CmdAbortTxnal]); err != nil || m.Name != "pay-1" {
+		t.Errorf("asked for %+v, %v", m, err)
+	}
+}
+
 // TestPublishOptions: when and how queues are to deliver reaches the broker.
 func TestPublishOptions(t *testing.T) {
 	s := newStub(t)
@@ -336,6 +347,9 @@ func TestTables(t *testing.T) {
 		"consumer list":                      "QUEUE  CONN  SUB  TAG      PRIORITY  CREDIT  HELD  DELIVERED  RATE/S  PROPERTIES\nq       257    1  billing        -3     100     7         42       -  ack-timeout=10s\nq       258    1                  0       0     0          0       -  auto-ack,exclusive,waits\n",
 		"consumer list q":                    "QUEUE  CONN  SUB  TAG      PRIORITY  CREDIT  HELD  DELIVERED  RATE/S  PROPERTIES\nq       257    1  billing        -3     100     7         42       -  ack-timeout=10s\nq       258    1                  0       0     0          0       -  auto-ack,exclusive,waits\n",
 		"txn list":                           "TXN  GROUP   KEY      BEGUN                 BATCHES  CHECKS  NEXT CHECK\n  9  orders  order 7  2023-11-14T22:13:20Z        2       1  2023-11-14T22:14:20Z\n 10                   2023-11-14T22:13:21Z        0       0  with its connection\n",
+		"transactional list":                 "ID     PRODUCER  EPOCH  STATE      BEGUN                 TIMEOUT  PARTITIONS\npay-1         7      3  open       2023-11-14T22:13:20Z  1m0s              2\npay-2         8      0  committed                        1.5s              0\n",
+		"transactional list --older 1h":      "ID     PRODUCER  EPOCH  STATE  BEGUN                 TIMEOUT  PARTITIONS\npay-1         7      3  open   2023-11-14T22:13:20Z  1m0s              2\n",
+		"transactional describe pay-1 pay-2": "ID     PRODUCER  EPOCH  STATE      BEGUN                 PARTITION\npay-1         7      3  open       2023-11-14T22:13:20Z  t/0\npay-1         7      3  open       2023-11-14T22:13:20Z  t/1\npay-2         8      0  committed\n",
 		"exchange describe x --interval 1ms": "EXCHANGE  TYPE    DURABLE  BINDINGS  IN/S  OUT/S  PROPERTIES\nx         fanout  false           1   0.0    0.0  auto-delete,alternate=rest\n",
 	} {
 		if got := s.succeed(t, "", strings.Fields(args)...); got != want {
@@ -345,8 +359,11 @@ func TestTables(t *testing.T) {
 			continue
 		}
 		things := strings.Count(want, "\n") - 1
-		if strings.HasPrefix(args, "topic describe") {
-			things = 1 // a row for each partition
+		switch { // a row for each partition
+		case strings.HasPrefix(args, "topic describe"):
+			things = 1
+		case strings.HasPrefix(args, "transactional describe"):
+			things = 2
 		}
 		var list []map[string]any
 		if err := json.Unmarshal([]byte(s.succeed(t, "", append(strings.Fields(args), "--json")...)), &list); err != nil || len(list) != things {

@@ -82,7 +82,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 			&cli.DurationFlag{Name: "timeout", Usage: "for reaching the broker and for each answer", Value: defaultTimeout, EnvVars: []string{"TRIMQ_TIMEOUT"}},
 		},
 		Commands: []*cli.Command{
-			topicCommand(), exchangeCommand(), queueCommand(), bindingCommand(), groupCommand(), consumerCommand(), txnCommand(),
+			topicCommand(), exchangeCommand(), queueCommand(), bindingCommand(), groupCommand(), consumerCommand(), txnCommand(), txnalCommand(),
 			userCommand(), vhostCommand(), permissionCommand(), policyCommand(), importCommand(),
 			publishCommand(), consumeCommand(), traceCommand(), logCommand(), stateCommand(), statCommand(), shmCommand(), drillCommand(),
 			{Name: "ping", Usage: "measure round trips to the broker", Flags: []cli.Flag{

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 
@@ -178,7 +179,7 @@ func (s *stub) describe(body []byte) ([]byte, error) {
 	s.passed += s.busy
 	d := admin.Description{Kind: m.Kind}
 	for _, n := range m.Names {
-		if n != "t" && n != "q" && n != "x" && n != "g" && n != "old" {
+		if !slices.Contains([]string{"t", "q", "x", "g", "old", "pay-1", "pay-2"}, n) {
 			d.Missing = append(d.Missing, n)
 		}
 	}
@@ -201,6 +202,11 @@ func (s *stub) describe(body []byte) ([]byte, error) {
 		d.Txns = []admin.TxnInfo{
 			{Txn: 9, Group: "orders", Key: "order 7", Begun: 1_700_000_000_000, Batches: 2, Checks: 1, CheckMS: 1_700_000_060_000},
 			{Txn: 10, Begun: 1_700_000_001_000},
+		}
+	case admin.KindTxnal:
+		d.Txnals = []admin.TxnalInfo{
+			{ID: "pay-1", ProducerID: 7, Epoch: 3, TimeoutMS: 60_000, BegunMS: 1_700_000_000_000, Phase: admin.TxnalOpen, Parts: []admin.TxnalPart{{Topic: "t", Number: 0}, {Topic: "t", Number: 1}}},
+			{ID: "pay-2", ProducerID: 8, TimeoutMS: 1500, Phase: admin.TxnalCommitted},
 		}
 	case admin.KindExchange:
 		d.Exchanges = []admin.ExchangeInfo{{

@@ -24,6 +24,7 @@ type (
 	GroupInfo     = admin.GroupInfo
 	ConsumerInfo  = admin.ConsumerInfo
 	TxnInfo       = admin.TxnInfo
+	TxnalInfo     = admin.TxnalInfo
 	ExchangeType  = admin.ExchangeType
 	// Created tells of what a creation has made, or found.
 	Created = admin.Created

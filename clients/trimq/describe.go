@@ -83,6 +83,21 @@ func (c *Client) Txns(ctx context.Context, groups ...string) ([]TxnInfo, error) 
 	return all, err
 }
 
+// Txnals describes transactional ids of Kafka's producers, those that are named or all.
+func (c *Client) Txnals(ctx context.Context, ids ...string) ([]TxnalInfo, error) {
+	var all []TxnalInfo
+	err := c.describe(ctx, admin.KindTxnal, ids, func(d *admin.Description) (string, int) {
+		all = append(all, d.Txnals...)
+		return lastName(d.Txnals, func(x *TxnalInfo) string { return x.ID })
+	})
+	return all, err
+}
+
+// AbortTxnal aborts the open transaction of a transactional id, and fences its producer.
+func (c *Client) AbortTxnal(ctx context.Context, id string) error {
+	return c.drop(ctx, native.CmdAbortTxnal, &admin.Delete{Name: id})
+}
+
 // Groups describes the committed offsets of groups, as Topics does topics.
 func (c *Client) Groups(ctx context.Context, names ...string) ([]GroupInfo, error) {
 	var all []GroupInfo

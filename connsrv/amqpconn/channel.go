@@ -27,6 +27,7 @@ type channel struct {
 	busy    int    // questions to logicsrv that have no answer yet
 	doing   *doing // the method that waits for answers; nil: none does
 	sending int    // publishes that were put into the ring together and have none
+	due     bool   // something is confirmed at the end of the turn
 
 	sorting  bool      // some is published again (again.go): what comes waits until all is answered
 	incoming *incoming // the content that is coming in; nil: none was published yet
@@ -215,6 +216,7 @@ func (ch *channel) fail(m amqp.Method, f *fault) {
 		c.failConnection(m, f)
 	default:
 		c.lane.Counters.Add(shmqueue.ConnRequestErrors, 1)
+		c.loop.Answered() // what was confirmed before is told before
 		ch.close()
 		ch.closing = true
 		c.send(ch.number, &amqp.ChannelClose{ReplyCode: f.code, ReplyText: f.reply(), ClassID: m.Class(), MethodID: m.ID()})

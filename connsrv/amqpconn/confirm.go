@@ -93,6 +93,7 @@ func (c *Conn) published(typ ipc.Type, req uint64, payload []byte) {
 		c.sends = nil // an idle connection holds no table
 	}
 	s.channel.sending--
+	c.look()
 	taken := true
 	if typ == ipc.TypeError {
 		m, err := ipc.DecodeError(payload)
@@ -126,13 +127,31 @@ func (c *Conn) published(typ ipc.Type, req uint64, payload []byte) {
 	}
 }
 
-// confirm confirms publishes, or says that they were refused, behind those before them.
+// confirm has publishes confirmed, or refused, at the end of the turn, behind those before them.
 func (c *Conn) confirm(s *sending, taken bool) {
 	ch := s.channel
 	if s.first == 0 || ch.gone {
 		return
 	}
 	ch.confirms.settle(s.first, taken)
+	if !ch.due {
+		ch.due = true
+		c.loop.confirming = append(c.loop.confirming, ch)
+	}
+}
+
+// Answered is called behind the answers of a turn: all that they have brought a channel is told with one
+// method where that can be. Some clients look at all that is unconfirmed for each.
+func (l *Loop) Answered() {
+	for _, ch := range l.confirming {
+		ch.due = false
+		ch.sayConfirmed()
+	}
+	clear(l.confirming)
+	l.confirming = l.confirming[:0]
+}
+
+func (ch *channel) sayConfirmed() {
 	for {
 		last, count, taken := ch.confirms.next()
 		several := count > 1
@@ -140,7 +159,7 @@ func (c *Conn) confirm(s *sending, taken bool) {
 		case last == 0:
 			return
 		case taken:
-			c.lane.Counters.Add(shmqueue.ConnConfirmed, count)
+			ch.conn.lane.Counters.Add(shmqueue.ConnConfirmed, count)
 			ch.send(&amqp.BasicAck{DeliveryTag: last, Multiple: several})
 		default:
 			ch.send(&amqp.BasicNack{DeliveryTag: last, Multiple: several})

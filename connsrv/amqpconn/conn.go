@@ -62,6 +62,7 @@ type Conn struct {
 	held    bool // a frame waits for its channel
 	share   int  // bytes of the ring that its publishes may hold
 	short   bool // a run waits until they hold less
+	gathers int  // bytes of publishes that may gather in the socket, for much is under way
 	settled settled
 
 	resyncSub uint64 // all consumers below are told

@@ -143,7 +143,7 @@ func TestConfirmsInOrder(t *testing.T) {
 	list, _ := r.publishes()
 	answer := func(i int) {
 		m := ipc.Published{Head: list[i].Head, Queues: 1, Full: uint32(i / 2)}
-		r.conn.Reply(ipc.TypePublished, m.Append(nil))
+		r.reply(ipc.TypePublished, m.Append(nil))
 	}
 	answer(1)
 	if list := r.sent(); len(list) > 0 {
@@ -160,6 +160,61 @@ func TestConfirmsInOrder(t *testing.T) {
 	}
 }
 
+// All that one turn confirms is confirmed with one method, and before what ends the channel.
+func TestOneConfirmATurn(t *testing.T) {
+	r := newRig(t)
+	r.open()
+	r.feed(amqp.AppendMethod(nil, 1, &amqp.ConfirmSelect{NoWait: true}))
+	for i := range 4 {
+		r.feed(publish(nil, &amqp.BasicPublish{Exchange: []byte("amq.direct"), RoutingKey: []byte{'a' + byte(i)}}, &amqp.Properties{}, nil))
+	}
+	list, _ := r.publishes()
+	for i := range 3 {
+		m := ipc.Published{Head: list[i].Head, Queues: 1}
+		r.conn.Reply(ipc.TypePublished, m.Append(nil))
+	}
+	if got := r.sent(); len(got) > 0 {
+		t.Fatalf("before the end of the turn: %v", got)
+	}
+	gone := ipc.Error{Head: list[3].Head, Code: uint16(errcode.AccessRefused)}
+	r.reply(ipc.TypeError, gone.Append(nil))
+	got := r.sent()
+	if len(got) != 2 {
+		t.Fatalf("%v", got)
+	}
+	if m, _ := got[0].(*amqp.BasicAck); m == nil || m.DeliveryTag != 3 || !m.Multiple {
+		t.Errorf("%+v", got[0])
+	}
+	if m, _ := got[1].(*amqp.ChannelClose); m == nil || m.ReplyCode != amqp.AccessRefused {
+		t.Errorf("%+v", got[1])
+	}
+}
+
+// Small publishes gather while much is under way, and are looked at with each answer.
+func TestGather(t *testing.T) {
+	r := newRig(t)
+	r.open()
+	link := r.conn.link.(*fakeLink)
+	body := make([]byte, minGather*gatherPart/2)
+	r.feed(publish(nil, &amqp.BasicPublish{RoutingKey: []byte("a")}, &amqp.Properties{}, body))
+	if link.gather != 0 {
+		t.Errorf("with one under way %d bytes gather", link.gather)
+	}
+	r.feed(publish(nil, &amqp.BasicPublish{RoutingKey: []byte("b")}, &amqp.Properties{}, body))
+	if link.gather < minGather || link.gather > maxGather {
+		t.Errorf("%d bytes gather, want %d to %d", link.gather, minGather, maxGather)
+	}
+	list, _ := r.publishes()
+	for i, m := range list {
+		looks := link.looks
+		done := ipc.Published{Head: m.Head, Queues: 1}
+		r.reply(ipc.TypePublished, done.Append(nil))
+		if left := i+1 < len(list); left && link.looks == looks || !left && link.gather != 0 {
+			t.Errorf("behind answer %d: %d looks, %d bytes gather", i, link.looks-looks, link.gather)
+		}
+	}
+}
+
 // What reaches nothing comes back before it is confirmed, as it was.
 func TestReturnBeforeAck(t *testing.T) {
 	r := newRig(t)
@@ -169,7 +224,7 @@ func TestReturnBeforeAck(t *testing.T) {
 	r.feed(publish(nil, &amqp.BasicPublish{Exchange: []byte("amq.direct"), RoutingKey: []byte("k"), Mandatory: true}, &p, []byte("body")))
 	list, _ := r.publishes()
 	refusal := ipc.Error{Head: list[0].Head, Code: uint16(errcode.Unroutable)}
-	r.conn.Reply(ipc.TypeError, refusal.Append(nil))
+	r.reply(ipc.TypeError, refusal.Append(nil))
 	got := r.sent()
 	if len(got) != 4 {
 		t.Fatalf("%v", got)
@@ -203,7 +258,7 @@ func TestPublishWaitsForRoom(t *testing.T) {
 		for _, m := range list {
 			keys = append(keys, m.RoutingKey)
 			done := ipc.Published{Head: m.Head, Queues: 1}
-			r.conn.Reply(ipc.TypePublished, done.Append(nil))
+			r.reply(ipc.TypePublished, done.Append(nil))
 			r.feed(nil)
 		}
 		list, _ = r.publishes()
@@ -273,7 +328,7 @@ func TestPublishedAgainInOrder(t *testing.T) {
 	list, _ := r.publishes()
 	refuse := func(m ipc.Publish) {
 		refusal := ipc.Error{Head: m.Head, Code: uint16(errcode.NeedHeaders)}
-		r.conn.Reply(ipc.TypeError, refusal.Append(nil))
+		r.reply(ipc.TypeError, refusal.Append(nil))
 	}
 	refuse(list[0])
 	send("c")
@@ -283,7 +338,7 @@ func TestPublishedAgainInOrder(t *testing.T) {
 		for _, m := range list {
 			keys = append(keys, m.RoutingKey)
 			done := ipc.Published{Head: m.Head, Queues: 1}
-			r.conn.Reply(ipc.TypePublished, done.Append(nil))
+			r.reply(ipc.TypePublished, done.Append(nil))
 			r.feed(nil)
 		}
 	}

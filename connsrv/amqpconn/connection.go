@@ -220,6 +220,7 @@ func (c *Conn) failConnection(m amqp.Method, f *fault) {
 
 // closeWith ends all that the connection has, and says why.
 func (c *Conn) closeWith(m amqp.Method, f *fault) {
+	c.loop.Answered() // what was confirmed before is told before
 	c.end()
 	c.send(0, &amqp.ConnectionClose{ReplyCode: f.code, ReplyText: f.reply(), ClassID: m.Class(), MethodID: m.ID()})
 	c.state, c.frameMax = stateClosing, int(c.settings.FrameMax)

@@ -356,8 +356,8 @@ func TestPassEveryField(t *testing.T) {
 		not     []string
 		samples []any
 	}{
-		{[]string{"asks", "again", "againMS", "settled"}, []any{*c}},
-		{[]string{"busy", "permit", "asking"}, []any{*plain, *closed, *tx}},
+		{[]string{"asks", "again", "againMS", "settled", "gathers"}, []any{*c}},
+		{[]string{"busy", "permit", "asking", "due"}, []any{*plain, *closed, *tx}},
 		{[]string{"getting"}, []any{*c.subs[0], *c.subs[1], *c.subs[3]}},
 		{nil, []any{c.subs[3].parts[0]}},
 		{[]string{"channel", "doing", "place", "parked", "sub", "encode", "then"}, []any{*c.subs[3].parts[0].wait}},
@@ -434,8 +434,8 @@ func FuzzPass(f *testing.F) {
 		f.Add(b[:at])
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r := newRig(t)
-		c := r.conn
+		lane := session.NewLane(r.lane.Rings, 0)
+		c := New(r.conn.settings, NewLoop(lane), &fakeLink{})
 		s := handover.Read(b)
 		c.Pass(s)
 		if s.Done("the room") != nil {
@@ -445,11 +445,11 @@ func FuzzPass(f *testing.F) {
 			t.Fatalf("%x is written as %x", b, written(c))
 		}
 		for range 10 { // the lane has given more numbers than the samples have
-			r.lane.Req()
+			lane.Req()
 		}
 		last := uint64(0)
 		c.pending.Each(func(q *session.Request) { last = q.Req })
-		if last >= r.lane.Req() {
+		if last >= lane.Req() {
 			return
 		}
 		c.TakenOver()
@@ -458,5 +458,6 @@ func FuzzPass(f *testing.F) {
 		c.AskAgain(true)
 		c.Shutdown()
 		c.Closed()
+		r.records()
 	})
 }

@@ -23,6 +23,8 @@ type fakeLink struct {
 	deadline int64
 	nowMS    int64
 	resumed  bool
+	gather   int
+	looks    int
 }
 
 func (l *fakeLink) ID() uint64     { return 0x100 }
@@ -40,6 +42,8 @@ func (l *fakeLink) Crowded() bool        { return false }
 func (l *fakeLink) SetDeadline(at int64) { l.deadline = at }
 func (l *fakeLink) Resume()              { l.resumed = true }
 func (l *fakeLink) Established()         {}
+func (l *fakeLink) Gather(n int)         { l.gather = n }
+func (l *fakeLink) Look()                { l.looks++ }
 func (l *fakeLink) Close()               { l.closed = true }
 
 // rig is a room on a ring in plain memory.
@@ -111,6 +115,12 @@ func users(tb testing.TB) *access.Current {
 	c := &access.Current{}
 	c.Store(access.NewTable(all))
 	return c
+}
+
+// reply is a turn that brings one answer.
+func (r *rig) reply(typ ipc.Type, payload []byte) {
+	r.conn.Reply(typ, payload)
+	r.conn.loop.Answered()
 }
 
 // connect puts a new room in the place of the last one.

@@ -200,10 +200,9 @@ func (c *Conn) putRun(x *run) bool {
 		c.loop.recycle(x)
 		return true
 	}
-	x.sealed = x.builder.Seal(batch.None, batch.NoProducer, -1, -1)
 	record := x.record(c.settings.UnixMS)
 	size := record.Size()
-	n := size + len(x.sealed)
+	n := size + x.builder.Len()
 	if n > c.lane.MaxRecord {
 		x.channel.fail(amqp.MethodBasicPublish, wrong(amqp.PreconditionFailed, "message of %d bytes with its properties, at most %d", n, c.lane.MaxRecord))
 		c.loop.recycle(x)
@@ -217,6 +216,7 @@ func (c *Conn) putRun(x *run) bool {
 	if !ok {
 		return false
 	}
+	x.sealed = x.builder.Seal(batch.None, batch.NoProducer, -1, -1)
 	x.encode(&record, c.head(c.lane.Req()), slot.Payload, size)
 	slot.Publish()
 	c.loop.settled(x)
@@ -271,6 +271,29 @@ func (c *Conn) sent(x *run, record *ipc.Publish, bytes int) {
 	c.told = true
 	c.lane.Counters.Add(shmqueue.ConnPublished, uint64(s.count))
 	c.lane.Counters.Add(shmqueue.ConnCopiedBatches, 1)
+	if n := min(c.pending.Bytes()/gatherPart, maxGather); n >= minGather && n >= 2*c.gathers {
+		c.gathers = n
+		c.link.Gather(n)
+	}
+}
+
+// Who publishes faster than it is answered is read in larger pieces: a client writes each message by itself,
+// and being woken for each costs both sides more than all else about it. An answer makes us look at what
+// has come meanwhile, so that nothing waits longer than for the answer to what went before it.
+const (
+	minGather  = 16 << 10
+	maxGather  = 64 << 10
+	gatherPart = 8 // of what is under way gathers at most
+)
+
+// look is called behind an answer.
+func (c *Conn) look() {
+	if c.gathers > 0 && c.pending.Bytes() < minGather*gatherPart/2 {
+		c.gathers = 0
+		c.link.Gather(0)
+		return
+	}
+	c.link.Look()
 }
 
 // isSend tells whether a request is one of publishes.

@@ -119,7 +119,10 @@ func (s *stub) turn() {
 	}
 }
 
-func (s *stub) reply(typ ipc.Type, b []byte) { s.conn.Reply(typ, b) }
+func (s *stub) reply(typ ipc.Type, b []byte) {
+	s.conn.Reply(typ, b)
+	s.conn.loop.Answered()
+}
 
 func (s *stub) refuse(h ipc.Head, code errcode.Code) {
 	s.reply(ipc.TypeError, (&ipc.Error{Head: h, Code: uint16(code), Text: "stub"}).Append(nil))

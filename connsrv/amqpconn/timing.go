@@ -64,6 +64,7 @@ func (c *Conn) Deadline(nowMS int64) {
 		c.link.Resume()
 	}
 	if c.state == stateOpening || c.state == stateOpen {
+		c.link.Look() // a heartbeat is small
 		c.beat(nowMS)
 		c.askAgain(nowMS)
 		c.unblock()

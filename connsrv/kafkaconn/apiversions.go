@@ -9,31 +9,6 @@ import (
 // clientWord is what the name and version of a client's software look like.
 var clientWord = regexp.MustCompile(`^[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?$`)
 
-// features are what clusters of Kafka can be told to do or not to do, at which levels. Here they are as they are.
-var features = []struct {
-	name     string
-	min, max int16
-}{
-	{"group.version", 0, 1},       // KIP-848
-	{"share.version", 0, 1},       // KIP-932
-	{"transaction.version", 0, 2}, // KIP-890
-}
-
-// appendFeatures tells of the features. Clients before version 4 do not bear one that begins at level 0.
-func appendFeatures(resp *kmsg.ApiVersionsResponse, version int16) {
-	resp.FinalizedFeaturesEpoch = 1
-	for _, f := range features {
-		if version >= 4 {
-			supported := kmsg.NewApiVersionsResponseSupportedFeature()
-			supported.Name, supported.MinVersion, supported.MaxVersion = f.name, f.min, f.max
-			resp.SupportedFeatures = append(resp.SupportedFeatures, supported)
-		}
-		finalized := kmsg.NewApiVersionsResponseFinalizedFeature()
-		finalized.Name, finalized.MinVersionLevel, finalized.MaxVersionLevel = f.name, f.max, f.max
-		resp.FinalizedFeatures = append(resp.FinalizedFeatures, finalized)
-	}
-}
-
 // apiVersions tells what is served.
 func (c *Conn) apiVersions(k *call, m *kmsg.ApiVersionsRequest) {
 	resp := kmsg.NewPtrApiVersionsResponse()

@@ -1,6 +1,7 @@
 package kafkaconn
 
 import (
+	"regexp"
 	"slices"
 	"time"
 
@@ -71,10 +72,16 @@ func (c *Conn) listTransactions(k *call, m *kmsg.ListTransactionsRequest) {
 			resp.UnknownStateFilters = append(resp.UnknownStateFilters, state)
 		}
 	}
+	pattern, err := regexp.Compile("^(?:" + orEmpty(m.TransactionalIDPattern) + ")$")
+	if err != nil {
+		resp.ErrorCode = codeInvalidRegex
+		c.finish(k, resp)
+		return
+	}
 	nowMS := time.Now().UnixMilli()
 	c.describe(k, admin.Describe{Kind: admin.KindTxnal}, func(d *admin.Description) {
 		for i := range d.Txnals {
-			if info := &d.Txnals[i]; wantedTransaction(m, info, nowMS) {
+			if info := &d.Txnals[i]; wantedTransaction(m, info, nowMS) && (orEmpty(m.TransactionalIDPattern) == "" || pattern.MatchString(info.ID)) {
 				t := kmsg.NewListTransactionsResponseTransactionState()
 				t.TransactionalID, t.ProducerID, t.TransactionState = info.ID, info.ProducerID, txnStates[info.Phase]
 				resp.TransactionStates = append(resp.TransactionStates, t)

@@ -66,6 +66,7 @@ const (
 	codeDuplicateResource    = 92
 	codeUnacceptableSecret   = 93
 	codeUnknownTopicID       = 100
+	codeInvalidUpdate        = 95 // of a feature
 	codeTxnIDNotFound        = 105
 	codeFetchSessionTopicID  = 106 // a session that names topics otherwise
 	codeFencedMemberEpoch    = 110

@@ -15,12 +15,14 @@ type Settings struct {
 	WindowRequests int // Produce requests of one connection under way at most
 	WindowBytes    int // … and bytes of the ring that they hold
 	Advertised     Endpoint
-	Cluster        string   // the broker's id
-	AutoCreate     bool     // topics that a client asks for are created
-	Partitions     uint32   // of topics whose creator leaves their number to us
-	MaxReplication int      // replication factors that are accepted, though there is one copy
-	Mechanisms     []string // by which clients log in; none: they do not
-	LoginMS        int64    // for so long a log-in lasts; 0: as long as its connection
+	Cluster        string                                  // the broker's id
+	AutoCreate     bool                                    // topics that a client asks for are created
+	Partitions     uint32                                  // of topics whose creator leaves their number to us
+	DataDir        string                                  // where the log is
+	Disk           func() (total, usable int64, err error) // of it, in bytes
+	MaxReplication int                                     // replication factors that are accepted, though there is one copy
+	Mechanisms     []string                                // by which clients log in; none: they do not
+	LoginMS        int64                                   // for so long a log-in lasts; 0: as long as its connection
 	Access         *access.Current
 	Nonce          func() string // of a log-in: nobody can know it before
 	Clock          func() int64  // Unix time in milliseconds

@@ -41,6 +41,8 @@ func (l *fakeLink) Crowded() bool        { return false }
 func (l *fakeLink) SetDeadline(at int64) { l.deadline = at }
 func (l *fakeLink) Resume()              { l.resumed = true }
 func (l *fakeLink) Established()         {}
+func (l *fakeLink) Gather(int)           {}
+func (l *fakeLink) Look()                {}
 func (l *fakeLink) Close()               { l.closed = true }
 
 // reuseLink is a fakeLink that forgets what was sent.
@@ -101,6 +103,7 @@ func must(tb testing.TB, err error) {
 // connect puts a new room in the place of the last one.
 func (r *rig) connect() {
 	settings := &Settings{
+		DataDir: "/data", Disk: func() (int64, int64, error) { return 1000, 900, nil },
 		Access: new(access.Current), Nonce: func() string { return "ours" },
 		Clock: func() int64 { return 1_800_000_000_000 }, WindowRequests: 8, WindowBytes: 256 << 10, Cluster: "test", AutoCreate: true, Partitions: 2, MaxReplication: 1, Log: slog.New(slog.DiscardHandler),
 	}

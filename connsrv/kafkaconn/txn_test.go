@@ -267,6 +267,14 @@ func TestDescribeTransactions(t *testing.T) {
 			t.Errorf("%+v: %+v", c, resp)
 		}
 	}
+	byName := kmsg.NewPtrListTransactionsRequest()
+	for pattern, want := range map[string]int{"": 2, "t": 1, ".": 2, "[": -1} {
+		byName.TransactionalIDPattern = &pattern
+		resp := call1(s, 2, byName, kmsg.NewPtrListTransactionsResponse())
+		if want < 0 && resp.ErrorCode != codeInvalidRegex || want >= 0 && len(resp.TransactionStates) != want {
+			t.Errorf("ids like %q: %+v", pattern, resp)
+		}
+	}
 	s.txns.known.Producers = []admin.ProducersInfo{{Topic: "a", List: []admin.ProducerInfo{
 		{Partition: 0, ProducerID: 8, Epoch: 3, Sequence: 5, UsedMS: 99, Open: true, First: 40}, {Partition: 1, ProducerID: 7, Sequence: 6},
 	}}}

@@ -143,6 +143,10 @@ func (c *Conn) serveUnconfigured(k *call, req kmsg.Request) bool {
 		c.deleteACLs(k, m)
 	case *kmsg.DescribeClientQuotasRequest:
 		c.describeClientQuotas(k, m)
+	case *kmsg.DescribeLogDirsRequest:
+		c.describeLogDirs(k, m)
+	case *kmsg.UpdateFeaturesRequest:
+		c.updateFeatures(k, m)
 	case *kmsg.DescribeUserSCRAMCredentialsRequest:
 		c.describeScram(k, m)
 	case *kmsg.AlterUserSCRAMCredentialsRequest:

@@ -113,3 +113,71 @@ func TestInternalTopic(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestUpdateFeatures: features stay at their levels.
+func TestUpdateFeatures(t *testing.T) {
+	s := newStub(t)
+	for version := int16(0); version <= 2; version++ {
+		for _, row := range []struct {
+			name  string
+			level int16
+			code  int16
+		}{{"transaction.version", 2, codeNone}, {"transaction.version", 1, codeInvalidUpdate}, {"what.version", 1, codeInvalidUpdate}} {
+			req, update := kmsg.NewPtrUpdateFeaturesRequest(), kmsg.NewUpdateFeaturesRequestFeatureUpdate()
+			update.Feature, update.MaxVersionLevel = row.name, row.level
+			req.FeatureUpdates = append(req.FeatureUpdates, update)
+			resp := call1(s, version, req, kmsg.NewPtrUpdateFeaturesResponse())
+			code := resp.ErrorCode
+			if version < 2 {
+				code = resp.Results[0].ErrorCode
+			}
+			if code != row.code {
+				t.Errorf("version %d, %+v: %+v", version, row, resp)
+			}
+		}
+	}
+}
+
+// TestFeatures: what clusters of Kafka can be told is told as it is, at versions whose clients bear it.
+func TestFeatures(t *testing.T) {
+	for version := int16(2); version <= 4; version++ {
+		req := kmsg.NewPtrApiVersionsRequest()
+		req.ClientSoftwareName, req.ClientSoftwareVersion = "test", "1"
+		resp := call1(newStub(t), version, req, kmsg.NewPtrApiVersionsResponse())
+		levels := map[string]int16{}
+		for _, f := range resp.FinalizedFeatures {
+			levels[f.Name] = f.MaxVersionLevel
+		}
+		if (levels["transaction.version"] == 2) != (version >= 3) || (len(resp.SupportedFeatures) == len(features)) != (version >= 4) {
+			t.Errorf("version %d: %+v", version, resp)
+		}
+	}
+}
+
+// TestDescribeLogDirs: partitions are as large as their batches; what was not asked for is not told.
+func TestDescribeLogDirs(t *testing.T) {
+	for version := int16(1); version <= 5; version++ {
+		s := newStub(t)
+		a := s.topic("a", 2)
+		s.topic("b", 1)
+		one := int64(len(testBatch(3, 100)))
+		s.store(a.Partitions[1].Index, testBatch(3, 100))
+		s.store(a.Partitions[1].Index, testBatch(3, 100))
+		all := call1(s, version, kmsg.NewPtrDescribeLogDirsRequest(), kmsg.NewPtrDescribeLogDirsResponse())
+		if d := all.Dirs[0]; d.Dir != "/data" || len(d.Topics) != 2 || d.Topics[0].Partitions[1].Size != 2*one || d.Topics[0].Partitions[0].Size != 0 || version >= 4 && d.UsableBytes != 900 {
+			t.Errorf("version %d: %+v", version, all)
+		}
+		s.begin(a.Partitions[1].Index, 3) // the first batch is gone
+		req, topic := kmsg.NewPtrDescribeLogDirsRequest(), kmsg.NewDescribeLogDirsRequestTopic()
+		topic.Topic, topic.Partitions = "a", []int32{1, 7}
+		req.Topics = append(req.Topics, topic)
+		some := call1(s, version, req, kmsg.NewPtrDescribeLogDirsResponse())
+		if d := some.Dirs[0]; len(d.Topics) != 1 || len(d.Topics[0].Partitions) != 1 || d.Topics[0].Partitions[0].Size != one {
+			t.Errorf("version %d: %+v", version, some)
+		}
+		req.Topics = []kmsg.DescribeLogDirsRequestTopic{}
+		if none := call1(s, version, req, kmsg.NewPtrDescribeLogDirsResponse()); len(none.Dirs) != 1 || len(none.Dirs[0].Topics) != 0 {
+			t.Errorf("version %d: %+v", version, none)
+		}
+	}
+}

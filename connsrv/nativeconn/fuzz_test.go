@@ -44,6 +44,8 @@ func (l *fakeLink) Crowded() bool        { return l.most > 0 && l.bytes > l.most
 func (l *fakeLink) SetDeadline(at int64) { l.deadline = at }
 func (l *fakeLink) Resume()              { l.resumed = true }
 func (l *fakeLink) Established()         {}
+func (l *fakeLink) Gather(int)           {}
+func (l *fakeLink) Look()                {}
 func (l *fakeLink) Close()               { l.closed = true }
 
 func (l *fakeLink) sent() []byte { return bytes.Join(l.pieces, nil) }

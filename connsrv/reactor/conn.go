@@ -40,6 +40,7 @@ type Conn struct {
 	endedMS    int64 // when the peer ended its side; 0: it has not
 	awaited    int   // bytes in the socket when we began to wait for a body
 	lowat      int32 // SO_RCVLOWAT as set
+	least      int32 // … and as the room wishes, where no body is waited for; below 2: any byte counts
 
 	paused      pauses
 	readable    bool // there may be bytes: no EAGAIN since the last edge
@@ -124,8 +125,8 @@ func (c *Conn) settle() {
 	if c.dead {
 		return
 	}
-	if c.lowat > 1 && !c.awaiting {
-		c.setLowat(1)
+	if least := max(c.least, 1); c.lowat != least && !c.awaiting {
+		c.setLowat(int(least))
 	}
 	if c.partial() {
 		c.armTimer()

@@ -82,6 +82,21 @@ func (c *Conn) Resume() {
 	}
 }
 
+// Gather has the kernel wake us only when that many bytes are there, until Look or the next Gather.
+func (c *Conn) Gather(n int) {
+	if c.least = int32(min(n, maxLowat)); n == 0 {
+		c.Look()
+	}
+}
+
+// Look reads what is there, however little.
+func (c *Conn) Look() {
+	if c.lowat > 1 && !c.awaiting {
+		c.readable = true
+		c.loop.later(c)
+	}
+}
+
 // Established ends the time limit of the handshake.
 func (c *Conn) Established() { c.established = true }
 

@@ -158,6 +158,7 @@ func (l *Loop) restore(x PassedConn, files map[int]session.Source) error {
 	if dirty {
 		c.markDirty()
 	}
+	c.Look() // the room has not said yet that something may gather
 	c.armTimer()
 	return nil
 }

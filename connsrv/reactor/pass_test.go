@@ -47,7 +47,7 @@ func writtenLink(c *Conn) []byte {
 func TestPassEveryFieldOfALink(t *testing.T) {
 	f := &countedFile{}
 	c := sampleConn(&Loop{}, f)
-	for _, fault := range passtest.Unset([]string{"door", "room", "armedMS", "laterMS", "dead"}, *c) {
+	for _, fault := range passtest.Unset([]string{"door", "room", "least", "armedMS", "laterMS", "dead"}, *c) {
 		t.Error(fault)
 	}
 	back := &Conn{loop: &Loop{}, id: c.id, fd: c.fd}

@@ -27,7 +27,7 @@ import (
 //	'e' echo the payload          'd' take the payload directly, answer with it
 //	'r' payload: off u64 n u32, send that range of the file
 //	'p' pause until the test resumes      'b' answer n (u32) bytes
-//	'x' answer "bye" and close
+//	'x' answer "bye" and close            'g' payload: n u32, gather so many bytes
 type testRoom struct {
 	env    *testEnv
 	link   session.Link
@@ -38,6 +38,7 @@ type testEnv struct {
 	file     atomic.Pointer[testFile]
 	deny     atomic.Int32 // how often Space refuses
 	paused   chan session.Link
+	gathers  chan session.Link
 	drained  atomic.Int32
 	closed   atomic.Int32
 	abandons atomic.Int32
@@ -70,6 +71,9 @@ func (r *testRoom) Input(b []byte) (used int, want session.Want) {
 		case 'p':
 			r.env.paused <- r.link
 			return used, session.Want{Pause: true}
+		case 'g':
+			r.link.Gather(int(binary.LittleEndian.Uint32(payload)))
+			r.env.gathers <- r.link
 		case 'o':
 			r.link.Established()
 		case 't':
@@ -181,7 +185,7 @@ var testLimits = Limits{MaxConnections: 100, MemoryBytes: 64 << 10, HandshakeMS:
 
 func startServer(tb testing.TB, loops int, address string, limits Limits) *testServer {
 	tb.Helper()
-	env := &testEnv{paused: make(chan session.Link, 16)}
+	env := &testEnv{paused: make(chan session.Link, 16), gathers: make(chan session.Link, 1)}
 	counters := &testCounters{}
 	g, err := New(Options{
 		Loops: loops, Limits: limits, Counters: counters, Log: slog.New(slog.DiscardHandler),
@@ -356,6 +360,42 @@ func TestSpaceRefusedIsAskedAgain(t *testing.T) {
 	}
 	expect(t, c, body)
 	expect(t, c, []byte("after"))
+}
+
+// What gathers is read when there is enough of it, at a look, and once nothing gathers any more.
+func TestGather(t *testing.T) {
+	s := startServer(t, 1, "127.0.0.1:0", testLimits)
+	c := s.dial()
+	gather := func(n uint32) session.Link {
+		write(t, c, frame('g', binary.LittleEndian.AppendUint32(nil, n)))
+		return <-s.env.gathers
+	}
+	silent := func() {
+		t.Helper()
+		c.SetReadDeadline(time.Now().Add(30 * time.Millisecond))
+		if n, err := c.Read(make([]byte, 1)); err == nil {
+			t.Fatalf("%d bytes were read too early", n)
+		}
+		c.SetReadDeadline(time.Time{})
+	}
+	link := gather(10_000)
+	write(t, c, frame('e', []byte("little")))
+	silent()
+	s.group.Loops()[0].Call(link.Look)
+	expect(t, c, []byte("little"))
+	much := pattern(12_000, 3)
+	write(t, c, frame('e', much))
+	expect(t, c, much)
+	write(t, c, frame('e', []byte("less")))
+	silent()
+	s.group.Loops()[0].Call(func() { link.Gather(0) })
+	expect(t, c, []byte("less"))
+	write(t, c, frame('e', []byte("as before")))
+	expect(t, c, []byte("as before"))
+	gather(10_000)
+	write(t, c, frame('x', nil))
+	c.(*net.TCPConn).CloseWrite() // the end is an end, however little was sent before it
+	expect(t, c, []byte("bye"))
 }
 
 func TestPauseAndResume(t *testing.T) {

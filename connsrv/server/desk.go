@@ -77,6 +77,7 @@ func (d *desk) Turn() {
 		}
 		clear(d.read.letters)
 	}
+	d.amqp.Answered()
 	d.lane.Advance()
 }
 

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/trimq/trimq/connsrv/kafkaconn"
 	"github.com/trimq/trimq/connsrv/reactor"
 	"github.com/trimq/trimq/connsrv/session"
@@ -21,6 +23,7 @@ func (s *Server) kafkaDoor(c *tier.Config) *reactor.Door {
 		Clock:          func() int64 { return time.Now().UnixMilli() },
 		WindowRequests: c.WindowRequests, WindowBytes: int(c.WindowBytes), Cluster: s.cluster,
 		LoginMS: int64(c.KafkaAuthSeconds) * 1000, Access: s.Access(), Nonce: rand.Text,
+		DataDir: c.DataDir, Disk: func() (total, usable int64, err error) { return diskOf(c.DataDir) },
 		AutoCreate: c.KafkaAutoCreate != 0, Partitions: uint32(c.KafkaPartitions), MaxReplication: c.KafkaMaxReplication, Log: s.log,
 	}
 	settings.Advertised, _ = kafkaconn.ParseEndpoint(c.KafkaAdvertised) // Check has looked at it, and at the mechanisms
@@ -31,6 +34,15 @@ func (s *Server) kafkaDoor(c *tier.Config) *reactor.Door {
 			return kafkaconn.New(settings, s.desks[l.Number].kafka, link, local)
 		},
 	}
+}
+
+// diskOf is how large the file system of a directory is, and what it has left.
+func diskOf(dir string) (total, usable int64, err error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, 0, fmt.Errorf("look at the file system of %s: %w", dir, err)
+	}
+	return int64(st.Blocks) * st.Bsize, int64(st.Bavail) * st.Bsize, nil
 }
 
 // checkKafka tells what keeps Kafka's clients from being served.

@@ -86,6 +86,11 @@ type Link interface {
 	SetDeadline(atMS int64)
 	// Resume ends a Pause, or has Space asked again.
 	Resume()
+	// Gather is for a room that will look again soon by itself: what arrives is read when n bytes
+	// are there, or when it says Look. 0: at once, as at the start.
+	Gather(n int)
+	// Look reads what has arrived, in this turn or the next. It costs nothing where nothing gathers.
+	Look()
 	// Established says that the handshake is done, and its time limit with it.
 	Established()
 	// Close sends what is queued and then closes.

@@ -110,6 +110,22 @@ func (l *Lane) StartOf(index uint64) (uint64, error) {
 	return start, nil
 }
 
+// BytesOf is how many bytes the batches of an index have; 0 where it has no file yet.
+func (l *Lane) BytesOf(index uint64) (int64, error) {
+	ix, err := l.View.Index(index)
+	if errors.Is(err, commitlog.ErrUnknownIndex) {
+		return 0, nil
+	}
+	n := int64(0)
+	if err == nil {
+		n, err = ix.Bytes()
+	}
+	if err != nil {
+		return 0, readError(err, index, 0, 0)
+	}
+	return n, nil
+}
+
 // readError turns an error of a view into what a client gets to see.
 func readError(err error, index, offset, start uint64) error {
 	switch {

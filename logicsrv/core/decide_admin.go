@@ -70,6 +70,8 @@ func (c *Core) command(cmd admin.Command) func(ipc.Admin) {
 		return func(m ipc.Admin) { change(c, m, admin.DecodeDefinition, c.define) }
 	case admin.CmdUndefine:
 		return func(m ipc.Admin) { change(c, m, admin.DecodeDefinition, c.undefine) }
+	case admin.CmdAbortTxnal:
+		return func(m ipc.Admin) { change(c, m, admin.DecodeDelete, c.abortTxnal) }
 	case admin.CmdDeleteGroup:
 		return func(m ipc.Admin) { change(c, m, admin.DecodeDelete, c.deleteGroup) }
 	case admin.CmdResetOffsets:

@@ -3,6 +3,7 @@ package core
 import (
 	"fmt"
 
+	"github.com/trimq/trimq/protocol/admin"
 	records "github.com/trimq/trimq/protocol/batch"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/failpoint"
@@ -315,6 +316,22 @@ func (x *txnal) due(c *Core) {
 		c.takeRoom(1)
 		c.enact(&journal.TxnalsExpired{Pos: journal.NoInput, IDs: []string{x.id}})
 	}
+}
+
+// abortTxnal aborts what a producer has left open, whose time is not over yet, and fences it.
+func (c *Core) abortTxnal(m *admin.Delete) (admin.Created, refused) {
+	x := c.txnalOf(m.Name)
+	switch {
+	case x == nil:
+		return admin.Created{}, errcode.New(errcode.NotFound, "there is no transactional id %s", quoted(m.Name))
+	case x.phase != txnalOpen:
+		return admin.Created{}, errcode.New(errcode.TxnState, "transactional id %s has no open transaction", quoted(m.Name))
+	}
+	ev := journal.TxnFinished{Pos: c.in.Pos}
+	ev.ProducerID, ev.Epoch, ev.LastEpoch = c.nextEpoch(x)
+	ev.LastEpoch = noLastEpoch // nobody has asked for this end, so nobody repeats that
+	c.finishTxn(x, ev)
+	return admin.Created{}, nil
 }
 
 // finishBytes is more than its end takes in an entry.

@@ -421,3 +421,30 @@ func TestAbortedAreBounded(t *testing.T) {
 	m := ipc.TxnAdd{Head: userHead, Txnal: u.Txnal, Group: "g"} // a start is told with what is added
 	want(t, "a group", codeOf(w.asked(ipc.TypeTxnAdd, m.Append(nil))), errcode.OK)
 }
+
+// TestAbortTxnal: what a producer has left open is aborted on behalf of somebody else, and the producer fenced.
+func TestAbortTxnal(t *testing.T) {
+	w, part := newTxnalWorld(t)
+	u, _ := w.initTxnal("u", 60_000, -1, -1)
+	abort := func(id string) errcode.Code {
+		m := ipc.Admin{Head: userHead, Command: uint16(admin.CmdAbortTxnal), Body: (&admin.Delete{Name: id}).Append(nil)}
+		return codeOf(w.asked(ipc.TypeAdmin, m.Append(nil)))
+	}
+	want(t, "nothing is open", abort("u"), errcode.TxnState)
+	want(t, "no such id", abort("none"), errcode.NotFound)
+	u.send(part, 3, ipc.TxnalJoins)
+	want(t, "aborted", abort("u"), errcode.OK)
+	if s := w.stable(part, 0); s.Stable != 4 || len(s.Aborted) != 1 || s.Aborted[0].First != 0 {
+		t.Errorf("%+v", s)
+	}
+	want(t, "the end", u.finish(true, true), errcode.TxnalFenced)
+	if _, code := u.send(part, 1, ipc.TxnalJoins); code != errcode.ProducerFenced {
+		t.Errorf("a zombie's batch: %v", code)
+	}
+	if _, code := w.initTxnal("u", 60_000, u.ProducerID, u.Txnal.Epoch); code != errcode.TxnalFenced {
+		t.Errorf("a zombie that goes on: %v", code)
+	}
+	if again, code := w.initTxnal("u", 60_000, -1, -1); code != errcode.OK || again.Txnal.Epoch != u.Txnal.Epoch+2 {
+		t.Errorf("a new owner: %v, %+v", code, again.Txnal)
+	}
+}

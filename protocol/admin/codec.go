@@ -74,6 +74,8 @@ func Text(cmd Command) string {
 		return "define"
 	case CmdUndefine:
 		return "undefine"
+	case CmdAbortTxnal:
+		return "abort-transactional"
 	default:
 		return "command-" + strconv.Itoa(int(cmd))
 	}

@@ -186,7 +186,7 @@ func TestText(t *testing.T) {
 	for _, cmd := range []Command{
 		CmdCreateExchange, CmdCreateQueue, CmdCreateBinding, CmdCreateTopic, CmdDeleteTopic,
 		CmdAddPartitions, CmdDeleteExchange, CmdDeleteQueue, CmdDeleteBinding, CmdDescribe, CmdPurge, CmdSeek,
-		CmdDeleteGroup, CmdResetOffsets, CmdDeleteOffsets, CmdSetGroup,
+		CmdDeleteGroup, CmdResetOffsets, CmdDeleteOffsets, CmdSetGroup, CmdAbortTxnal,
 	} {
 		name := Text(cmd)
 		if seen[name] || strings.HasPrefix(name, "command-") {

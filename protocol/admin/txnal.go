@@ -15,6 +15,9 @@ const (
 	KindHeld      Kind = 82 // HeldInfo: by group, those that some open transaction holds positions of
 )
 
+// CmdAbortTxnal aborts the open transaction of a transactional id (Delete: its name), and fences its producer.
+const CmdAbortTxnal Command = 70
+
 // TxnalPhase says how the last transaction under an id stands.
 type TxnalPhase uint8
 

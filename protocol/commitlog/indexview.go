@@ -231,6 +231,28 @@ func (ix *IndexView) Start() (uint64, error) {
 	return ix.files[0].start()
 }
 
+// Bytes is how many bytes the batches behind the start have. It looks at every entry.
+func (ix *IndexView) Bytes() (n int64, err error) {
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	if err := ix.begin(); err != nil || len(ix.files) == 0 {
+		return 0, err
+	}
+	start, err := ix.files[0].start()
+	if err != nil {
+		return 0, err
+	}
+	for _, f := range ix.files {
+		f.grow()
+		for slot := range f.count {
+			if e, ok := f.entry(slot); ok && e.End() > start {
+				n += int64(e.Length)
+			}
+		}
+	}
+	return n, nil
+}
+
 // Find returns the entry that contains offset; ErrBelowStart, ErrBeyondEnd, and ErrDamaged
 // where the log's damage has torn a hole into the index.
 func (ix *IndexView) Find(offset uint64) (Entry, error) {

@@ -223,6 +223,7 @@ func TestCommandTable(t *testing.T) {
 		native.CmdDeleteQueue: admin.CmdDeleteQueue, native.CmdDeleteBinding: admin.CmdDeleteBinding,
 		native.CmdPurge: admin.CmdPurge, native.CmdSeek: admin.CmdSeek,
 		native.CmdDeleteGroup: admin.CmdDeleteGroup, native.CmdResetOffsets: admin.CmdResetOffsets, native.CmdDeleteOffsets: admin.CmdDeleteOffsets,
+		native.CmdAbortTxnal: admin.CmdAbortTxnal,
 	} {
 		if uint16(cmd) != uint16(want) || !cmd.Admin() || !cmd.Request() || cmd.CarriesBatch() {
 			t.Errorf("%s is %d, in package admin %d", cmd, cmd, want)

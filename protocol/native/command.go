@@ -54,6 +54,7 @@ const (
 	CmdDeleteOffsets  Command = 62
 	CmdDefine         Command = 68
 	CmdUndefine       Command = 69
+	CmdAbortTxnal     Command = 70
 )
 
 // kind tells who sends a command and what it carries.
@@ -118,6 +119,7 @@ var commands = [...]commandRow{
 	CmdDeleteOffsets:  {"DELETE_OFFSETS", kindRequest | kindAdmin},
 	CmdDefine:         {"DEFINE", kindRequest | kindAdmin},
 	CmdUndefine:       {"UNDEFINE", kindRequest | kindAdmin},
+	CmdAbortTxnal:     {"ABORT_TRANSACTIONAL", kindRequest | kindAdmin},
 }
 
 func (c Command) is(k kind) bool { return int(c) < len(commands) && commands[c].kind&k != 0 }

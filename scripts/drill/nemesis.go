@@ -117,7 +117,7 @@ func (n *nemesis) killBesideFrozen() {
 // supervisor kills the supervisor, and perhaps a tier that nobody restarts then.
 func (n *nemesis) supervisor() {
 	began := time.Now()
-	lock := tier.PathsOf(n.w.b.Config, "supervisor").Lock
+	lock := tier.PathsOf(n.w.b.Config, supervisor).Lock
 	pid, err := tier.LockHolder(lock)
 	if err != nil || pid == 0 {
 		n.w.h.report("supervisor: %d, %v", pid, err)
@@ -173,10 +173,10 @@ func (n *nemesis) cut() {
 	l.cut()
 }
 
-// handOver upgrades a tier, or all: no connection may be lost by it.
+// handOver upgrades a tier, or the supervisor, or all: no connection may be lost by it.
 func (n *nemesis) handOver() {
-	names, began := tier.Daemons, time.Now()
-	if at := n.r.IntN(4); at < len(names) {
+	names, began := append(slices.Clone(tier.Daemons), supervisor), time.Now()
+	if at := n.r.IntN(len(names) + 1); at < len(names) {
 		names = names[at : at+1]
 	}
 	for _, name := range names {
@@ -188,8 +188,11 @@ func (n *nemesis) handOver() {
 	n.w.h.wereDown(began, slices.DeleteFunc(slices.Clone(names), keeps)...)
 }
 
-// keeps tells whether a tier that is upgraded keeps all that it has: connsrv passes its connections on.
-func keeps(tier string) bool { return tier == "connsrv" }
+// keeps tells whether nobody notices when a tier is upgraded: connsrv passes its connections on, and
+// the supervisor has none.
+func keeps(tier string) bool { return tier == "connsrv" || tier == supervisor }
+
+const supervisor = "supervisor"
 
 // handOverBesideDeath kills a tier while one, perhaps itself, is upgraded.
 func (n *nemesis) handOverBesideDeath() {

@@ -28,9 +28,9 @@ func judgePrefix(s *stream, found []string) (wrong []string) {
 	return wrong[:min(len(wrong), maxWrong)]
 }
 
-// judgeQueue: a queue delivers what was acknowledged, unless its settlement was confirmed, and each message
-// once.
-func judgeQueue(s *stream, settled map[string]bool, found []string) (wrong []string) {
+// judgeQueue: a queue delivers what was acknowledged, unless its settlement was asked for, and each message
+// once; and nothing whose settlement was confirmed.
+func judgeQueue(s *stream, settled map[string]settlement, found []string) (wrong []string) {
 	known, seen := map[string]bool{}, map[string]bool{}
 	for _, v := range s.sent {
 		known[v] = true
@@ -39,7 +39,7 @@ func judgeQueue(s *stream, settled map[string]bool, found []string) (wrong []str
 		switch {
 		case !known[v]:
 			wrong = append(wrong, fmt.Sprintf("%s: nobody sent %.40q", s, v))
-		case settled[v]:
+		case settled[v] == confirmed:
 			wrong = append(wrong, fmt.Sprintf("%s: %.40q came again after its settlement was confirmed", s, v))
 		case seen[v]:
 			wrong = append(wrong, fmt.Sprintf("DOUBLE: %s: %.40q", s, v))
@@ -47,7 +47,7 @@ func judgeQueue(s *stream, settled map[string]bool, found []string) (wrong []str
 		seen[v] = true
 	}
 	for i, v := range s.sent {
-		if s.acked[i] && !seen[v] && !settled[v] {
+		if s.acked[i] && !seen[v] && settled[v] == "" {
 			wrong = append(wrong, fmt.Sprintf("LOST: %s: message %d was acknowledged at level disk", s, i))
 		}
 	}
@@ -56,6 +56,10 @@ func judgeQueue(s *stream, settled map[string]bool, found []string) (wrong []str
 
 // tally counts, for the line about a cycle.
 type tally struct{ disk, page, pageLost, left int }
+
+func (t tally) String() string {
+	return fmt.Sprintf("acknowledged at disk %5d, at page %5d of which %5d are gone; left in the queue %4d", t.disk, t.page, t.pageLost, t.left)
+}
 
 // check reads everything and judges it.
 func (l *load) check(ctx context.Context, addr string) (t tally, wrong []string, err error) {

@@ -15,4 +15,17 @@
 // whose settlement was confirmed. `trimq log verify` finds nothing damaged.
 //
 // It needs root, to mount; where it cannot, it says why and does nothing.
+//
+//	go run ./scripts/power -vm DIR -cycles 5 -mode lose      lose, random or keep
+//
+// cuts the power of a virtual machine instead, in which broker and load work, on a disk with a cache of its
+// own: what that was not told to flush is lost, partly kept and torn, or kept. DIR has a script powerloss.sh that is
+// called as
+//
+//	powerloss.sh -M MODE -s SEED -S MEGABYTES DIRECTORY WRITE CHECK
+//
+// It copies the directory into the machine as the working directory, has an ext4 file system on such a disk at
+// /mnt/d, runs WRITE until that prints a line CUT-NOW, cuts the power, boots again with the same disk, and runs
+// CHECK, which finds what WRITE has printed in a file acks. What the outside was told before the cut is what is
+// checked after it.
 package main

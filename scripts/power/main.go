@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -24,6 +25,14 @@ type settings struct {
 	seed   uint64
 	fs     string
 	rule   string
+	vm     string // directory of powerloss.sh
+	mode   string // of its disk
+}
+
+// layout makes segments, indexes and checkpoints small, so that a cut can hit any of them.
+var layout = map[string]string{
+	"ring_request_bytes": `"4Mi"`, "max_frame_bytes": `"512Ki"`, "segment_bytes": `"1Mi"`, "index_entries": "256",
+	"checkpoint_seconds": "1", "checkpoint_bytes": `"1Mi"`, "disk_reserve_bytes": `"16Mi"`,
 }
 
 func main() {
@@ -32,8 +41,11 @@ func main() {
 	flag.Uint64Var(&s.seed, "seed", uint64(time.Now().UnixNano()%1_000_000), "of sizes, pauses and the times of the cuts")
 	flag.StringVar(&s.fs, "fs", "ext4", "file system: ext4 or xfs")
 	flag.StringVar(&s.rule, "break", "", "a rule that the daemons break: the exit code is 0 if that is found")
+	flag.StringVar(&s.vm, "vm", "", "directory of powerloss.sh and its helpers: cut the power of a virtual machine instead")
+	flag.StringVar(&s.mode, "mode", "random", "what that machine's disk does with what was not flushed: lose, random or keep")
+	inside := flag.String("inside", "", "what to do within that machine: write, or check FILE")
 	flag.Parse()
-	err := run(&s)
+	err := do(&s, *inside)
 	switch {
 	case errors.Is(err, loopdisk.ErrNotHere):
 		fmt.Println("power: skipped:", err)
@@ -41,6 +53,18 @@ func main() {
 		fmt.Fprintln(os.Stderr, "power:", err)
 		os.Exit(1)
 	}
+}
+
+func do(s *settings, inside string) error {
+	switch {
+	case inside == "write":
+		return guestWrite(s)
+	case inside == "check":
+		return guestCheck(s, flag.Arg(0))
+	case s.vm != "":
+		return runVM(s)
+	}
+	return run(s)
 }
 
 // errWrong: something was not as promised.
@@ -74,10 +98,9 @@ func run(s *settings) (err error) {
 }
 
 func newBroker(s *settings, d *loopdisk.Disk, scratch string) (*broker.Broker, error) {
-	b, err := broker.New(scratch, map[string]string{
-		"data_dir": fmt.Sprintf("%q", filepath.Join(d.Dir, "data")), "ring_request_bytes": `"4Mi"`, "max_frame_bytes": `"512Ki"`,
-		"segment_bytes": `"1Mi"`, "index_entries": "256", "checkpoint_seconds": "1", "checkpoint_bytes": `"1Mi"`, "disk_reserve_bytes": `"16Mi"`,
-	})
+	all := maps.Clone(layout)
+	all["data_dir"] = fmt.Sprintf("%q", filepath.Join(d.Dir, "data"))
+	b, err := broker.New(scratch, all)
 	if err != nil || s.rule == "" {
 		return b, err
 	}
@@ -105,8 +128,8 @@ func cycles(s *settings, b *broker.Broker, d *loopdisk.Disk) error {
 func cycle(b *broker.Broker, d *loopdisk.Disk, n int, r *rand.Rand) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	l, err := begin(ctx, b.Addr, n, r)
-	if err != nil {
+	l := newLoad(n, r)
+	if err := l.begin(ctx, b.Addr); err != nil {
 		return err
 	}
 	time.Sleep(time.Duration(300+r.IntN(1500)) * time.Millisecond)
@@ -130,7 +153,7 @@ func cycle(b *broker.Broker, d *loopdisk.Disk, n int, r *rand.Rand) error {
 	if out, err := b.Program("trimq", "log", "verify", b.Config.DataDir); err != nil {
 		wrong = append(wrong, fmt.Sprintf("trimq log verify: %v\n%s", err, out))
 	}
-	fmt.Printf("  cycle %2d: acknowledged at disk %5d, at page %5d of which %5d are gone; left in the queue %4d\n", n, t.disk, t.page, t.pageLost, t.left)
+	fmt.Printf("  cycle %2d: %s\n", n, t)
 	if len(wrong) > 0 {
 		return fmt.Errorf("%w:\n%s", errWrong, strings.Join(wrong, "\n"))
 	}

@@ -84,6 +84,28 @@ func (t *target) looksDead(ms int) bool {
 
 func (t *target) close() { unix.Close(t.fd) }
 
+// watch reports the end of a process that is adopted.
+func (t *target) watch(name string, ends chan<- end) {
+	t.wait(-1)
+	ends <- t.reap(name)
+}
+
+// reap tells how an adopted process ended. One that this process has started, with another program, is
+// its child.
+func (t *target) reap(name string) end {
+	var status unix.WaitStatus
+	pid, err := unix.Wait4(t.pid, &status, unix.WNOHANG, nil)
+	switch {
+	case err != nil || pid != t.pid:
+		return end{name, "ended (was adopted, its exit code is not known)", -1}
+	case status.Signaled():
+		return end{name, "signal: " + status.Signal().String(), -1}
+	case status.ExitStatus() != 0:
+		return end{name, fmt.Sprintf("exit status %d", status.ExitStatus()), status.ExitStatus()}
+	}
+	return end{name, "exited", 0}
+}
+
 // end is how a daemon ended.
 type end struct {
 	name   string
@@ -99,10 +121,7 @@ func spawn(c *tier.Config, bin, name string, flags []string, ends chan<- end) (t
 		return nil, false, err
 	}
 	if running != nil {
-		go func() {
-			running.wait(-1)
-			ends <- end{name, "ended (was adopted, its exit code is not known)", -1}
-		}()
+		go running.watch(name, ends)
 		return running, true, nil
 	}
 	cmd := exec.Command(filepath.Join(bin, name), flags...)

@@ -40,6 +40,10 @@ func handOverOne(c *tier.Config, name string, out io.Writer) (running bool, err 
 		return false, err
 	}
 	defer t.close()
+	if name == supervisorName && !isReady(c, name, t.pid) {
+		fmt.Fprintln(out, "the supervisor is of a version that does not hand over: kill it with 9 and start")
+		return true, nil
+	}
 	outcome := tier.PathsOf(c, name).Outcome
 	if err := os.Remove(outcome); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return true, err

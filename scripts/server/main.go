@@ -19,7 +19,8 @@ const usage = `usage: mq_server COMMAND [ARGUMENTS] [-config FILE] [SETTINGS]
                            15, 2  drain and stop in order      9   kill
                            1      reload the configuration     10  reopen log files
                            3      write state and stacks to the log and go on
-                           12     hand over to the programs on the disk
+                           12     hand over to the programs on the disk, the
+                                  supervisor too
   status [json]            show what runs; exit code 0: all serve, 3: not running, 1: degraded
 
 A tier that is killed with 9 is started again; one that is stopped with 15 or 2 stays stopped
@@ -74,7 +75,7 @@ func splitArguments(args []string) (words, flags []string) {
 }
 
 func command(name string, words []string, c *tier.Config, flags []string, out io.Writer) error {
-	if name != "stop" && name != "status" && len(words) > 0 {
+	if name != "stop" && name != "status" && name != "check" && len(words) > 0 {
 		return fmt.Errorf("%w: %s takes no argument %q", tier.ErrUsage, name, words[0])
 	}
 	switch name {
@@ -86,6 +87,9 @@ func command(name string, words []string, c *tier.Config, flags []string, out io
 		return stop(c, words, out)
 	case "status":
 		return status(c, words, out)
+	case "check": // of a supervisor that is about to become this program: how it runs stands behind
+		tier.Answer(supervisorName, out)
+		return nil
 	case "version":
 		fmt.Fprintln(out, "mq_server", tier.Version, tier.Commit)
 		return nil

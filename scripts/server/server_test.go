@@ -24,6 +24,10 @@ func TestMain(m *testing.M) {
 	if name := filepath.Base(os.Args[0]); slices.Contains(tier.Daemons, name) {
 		os.Exit(fakeDaemon(name))
 	}
+	if filepath.Base(os.Args[0]) == "mq_server" {
+		main()
+		os.Exit(0)
+	}
 	if os.Getenv("EXEC_OVER_AND_OVER") != "" {
 		os.Exit(execOverAndOver())
 	}
@@ -103,6 +107,7 @@ func newWorld(t *testing.T, scripts map[string]string) *world {
 	}
 	w := &world{t: t, c: c, signals: make(chan os.Signal, 4), done: make(chan error, 1)}
 	s := newSupervisor(c, filepath.Join(dir, "bin"), nil, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	s.wanted()
 	go func() { w.done <- s.loop(w.signals) }()
 	t.Cleanup(w.stop)
 	return w

@@ -62,7 +62,7 @@ func stop(c *tier.Config, words []string, out io.Writer) error {
 	case syscall.SIGKILL:
 		return killAll(c, out)
 	case syscall.SIGUSR2:
-		return handOver(c, tier.Daemons, out)
+		return handOver(c, append(slices.Clone(tier.Daemons), supervisorName), out)
 	}
 	found := false
 	for _, name := range tier.Daemons {
@@ -96,7 +96,7 @@ func send(c *tier.Config, name string, sig syscall.Signal) (bool, error) {
 }
 
 func signalOne(c *tier.Config, name string, sig syscall.Signal, out io.Writer) error {
-	if !slices.Contains(tier.Daemons, name) {
+	if !slices.Contains(tier.Daemons, name) && (name != supervisorName || sig != syscall.SIGUSR2) {
 		return fmt.Errorf("%w: unknown tier %q: want one of %s", tier.ErrUsage, name, strings.Join(tier.Daemons, ", "))
 	}
 	if sig == syscall.SIGUSR2 {

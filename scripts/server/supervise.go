@@ -50,11 +50,22 @@ type supervisor struct {
 	log   *slog.Logger
 	ends  chan end
 	tiers []*supervised
+
+	program program
+	leaving chan struct{} // the program on the disk can take over
+}
+
+// program is the supervisor's own, which signal 12 replaces (tier.Process).
+type program interface {
+	OnHandOver(f func())
+	HandOver()
+	Replace(state int, fds []int) error
+	Refuse(err error)
 }
 
 // run supervises until signal 15 or 2.
 func run(c *tier.Config, flags []string) error {
-	p, err := tier.Open(supervisorName, c)
+	p, err := tier.Inherit(supervisorName, c)
 	if err != nil {
 		return err
 	}
@@ -64,13 +75,22 @@ func run(c *tier.Config, flags []string) error {
 		return err
 	}
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	p.Log.Info("supervising", "version", tier.Version, "commit", tier.Commit)
-	return newSupervisor(c, filepath.Dir(self), flags, p.Log).loop(signals)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR2)
+	s := newSupervisor(c, filepath.Dir(self), flags, p.Log)
+	s.mayLeave(p)
+	handedOver := p.Legacy() >= 0 && s.takeOver(p.Legacy())
+	p.Log.Info("supervising", "version", tier.Version, "commit", tier.Commit, "handed_over", handedOver)
+	if !handedOver {
+		s.wanted()
+	}
+	if err := p.Ready(); err != nil {
+		return err
+	}
+	return s.loop(signals)
 }
 
 func newSupervisor(c *tier.Config, bin string, flags []string, log *slog.Logger) *supervisor {
-	s := &supervisor{c: c, bin: bin, flags: flags, log: log, ends: make(chan end, len(tier.Daemons))}
+	s := &supervisor{c: c, bin: bin, flags: flags, log: log, ends: make(chan end, len(tier.Daemons)), leaving: make(chan struct{}, 1)}
 	for _, name := range tier.Daemons {
 		s.tiers = append(s.tiers, &supervised{tierState: tierState{Name: name, State: stateStopped}})
 	}
@@ -79,14 +99,17 @@ func newSupervisor(c *tier.Config, bin string, flags []string, log *slog.Logger)
 
 // loop keeps the tiers until a signal stops it.
 func (s *supervisor) loop(signals <-chan os.Signal) error {
-	s.wanted()
 	for {
 		s.startDue()
 		s.noteReady()
 		select {
 		case sig := <-signals:
-			if sig == syscall.SIGHUP { // from start: try again what was given up or stopped
+			switch {
+			case sig == syscall.SIGHUP: // from start: try again what was given up or stopped
 				s.wanted()
+				continue
+			case sig == syscall.SIGUSR2:
+				go s.program.HandOver()
 				continue
 			}
 			s.log.Info("stopping", "signal", sig.String())
@@ -95,6 +118,8 @@ func (s *supervisor) loop(signals <-chan os.Signal) error {
 			return err
 		case e := <-s.ends:
 			s.ended(e)
+		case <-s.leaving:
+			s.program.Refuse(s.leave()) // else this program is gone
 		case <-time.After(s.nextLook()):
 		}
 	}

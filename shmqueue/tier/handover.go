@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -122,8 +123,8 @@ func (p *Process) OnHandOver(f func()) {
 // Legacy is the descriptor of what the predecessor has passed to Replace; -1: this is a start.
 func (p *Process) Legacy() int { return p.legacy.state }
 
-// handOver is signal 12. It takes a while: a child is tried.
-func (p *Process) handOver() {
+// HandOver is signal 12. It takes a while: a child is tried.
+func (p *Process) HandOver() {
 	if !p.handing.CompareAndSwap(false, true) {
 		p.Log.Warn("hand-over is under way already; signal 12 is ignored")
 		return
@@ -184,8 +185,13 @@ func check(name string, c *Config, checks []func(*Config) error) error {
 			return err
 		}
 	}
-	fmt.Println(name, Version, Commit, HandOverVersion)
+	Answer(name, os.Stdout)
 	return nil
+}
+
+// Answer says, to a predecessor that asks, that this program could take over.
+func Answer(name string, out io.Writer) {
+	fmt.Fprintln(out, name, Version, Commit, HandOverVersion)
 }
 
 // Replace makes the program on the disk that of this process. The lock goes over to it, and state

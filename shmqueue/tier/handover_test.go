@@ -176,10 +176,10 @@ func TestHandOverRefused(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			p.handOver()
+			p.HandOver()
 			wantOutcome(t, p, "not as far yet")
 			p.OnHandOver(func() { t.Error("it is taken for good") })
-			p.handOver()
+			p.HandOver()
 			wantOutcome(t, p, c.want)
 			if p.handing.Load() {
 				t.Error("another try is not allowed")
@@ -215,13 +215,13 @@ func TestTwoHandOversAtOnce(t *testing.T) {
 	}
 	calls := 0
 	p.OnHandOver(func() { calls++ })
-	p.handOver()
-	p.handOver()
+	p.HandOver()
+	p.HandOver()
 	if calls != 1 {
 		t.Errorf("begun %d times", calls)
 	}
 	p.Refuse(errors.New("not now"))
-	p.handOver()
+	p.HandOver()
 	if calls != 2 {
 		t.Errorf("begun %d times after a refusal", calls)
 	}

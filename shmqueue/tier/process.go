@@ -161,6 +161,17 @@ func Open(name string, c *Config) (*Process, error) {
 	return open(name, c, legacy{lock: -1, state: -1})
 }
 
+// Inherit is Open for a program that is no daemon of Main's and replaces itself likewise (HandOver,
+// Replace). It goes on with the predecessor's lock, if there is one.
+func Inherit(name string, c *Config) (*Process, error) {
+	left, program := takeLegacy(), programPath()
+	p, err := open(name, c, left)
+	if err == nil {
+		p.program = program
+	}
+	return p, err
+}
+
 // open is Open for a program that may have found something left in its process.
 func open(name string, c *Config, left legacy) (*Process, error) {
 	p := &Process{Name: name, Config: c, paths: PathsOf(c, name), legacy: left}
@@ -372,7 +383,7 @@ func (p *Process) watchSignals(stop context.CancelFunc) {
 			}
 			p.Log.Info("log reopened")
 		case syscall.SIGUSR2:
-			go p.handOver()
+			go p.HandOver()
 		}
 	}
 }

@@ -91,6 +91,10 @@ func (ch *channel) queueDeclare(m *amqp.QueueDeclare) {
 
 // declaredBefore answers a passive declare.
 func (ch *channel) declaredBefore(m *amqp.QueueDeclare, name string) {
+	if strings.HasPrefix(name, replyPrefix) {
+		ch.declaredReplies(m, name)
+		return
+	}
 	ch.find(m.Method(), name, func(q *admin.QueueInfo) {
 		switch {
 		case q == nil:

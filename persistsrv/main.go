@@ -1,7 +1,7 @@
 // Persistsrv is the tier of TriMQ that owns the disk: the commit log, its indexes,
 // checkpoints, sync and retention. See ARCHITECTURE.md.
 //
-// Goroutines: the main one drains ring 65432; one syncs, one maintains. If the process
+// Goroutines: the main one drains ring 65432; one syncs, one maintains, one compacts. If the process
 // dies, its successor finds what was not written in ring 65432 and goes on.
 package main
 
@@ -34,10 +34,11 @@ func run(ctx context.Context, p *tier.Process) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", tier.ErrUsage, err)
 	}
+	slow := &pace{perSecond: int64(p.Config.CompactBytesPerSecond)}
 	s, err := openShell(ctx, p, shell.Options{
 		FS: fs, RingA: memory.Request.Ring(), RingC: memory.Log.Ring(),
 		Settings: settings(p.Config), Now: func() int64 { return time.Now().UnixMilli() },
-		Salt: salt, Log: p.Log, Counters: memory.Metrics.Tier(shmqueue.TierPersist),
+		Salt: salt, Pace: slow.wait, Log: p.Log, Counters: memory.Metrics.Tier(shmqueue.TierPersist),
 	})
 	if err != nil {
 		return err
@@ -52,7 +53,7 @@ func run(ctx context.Context, p *tier.Process) error {
 		leave.Store(true)
 		memory.Log.Ring().Bell().Ring()
 	})
-	switch err := loop(ctx, s, memory.Log.Ring().Bell(), &leave); {
+	switch err := loop(ctx, s, slow, memory.Log.Ring().Bell(), &leave); {
 	case errors.Is(err, tier.ErrHandOver):
 		return errors.Join(err, s.Close(), memory.Detach())
 	case err != nil:
@@ -94,6 +95,7 @@ func settings(c *tier.Config) shell.Settings {
 		SegmentBytes: int64(c.SegmentBytes), SegmentSeconds: c.SegmentSeconds, IndexEntries: c.IndexEntries,
 		DiskReserveBytes: int64(c.DiskReserveBytes), PageFlushMS: int64(c.PageFlushMS), RetentionCheckMS: int64(c.RetentionCheckMS),
 		CheckpointBytes: int64(c.CheckpointBytes), CheckpointMS: int64(c.CheckpointSeconds) * 1000,
+		CompactMS: int64(c.CompactMS), CompactKeys: c.CompactKeys, CompactBytes: int64(c.CompactBytes),
 	}
 }
 
@@ -101,9 +103,10 @@ func settings(c *tier.Config) shell.Settings {
 // ended, until it is to leave: then the successor goes on as after a death, but no sync is broken
 // off, of which nobody would know how it ended. A failed sync ends it with that error: the process
 // exits, and what was not synced stays unsaid.
-func loop(ctx context.Context, s *shell.Shell, bell *shmqueue.Bell, leave *atomic.Bool) (err error) {
+func loop(ctx context.Context, s *shell.Shell, slow *pace, bell *shmqueue.Bell, leave *atomic.Bool) (err error) {
 	w := startWorkers(s, bell)
 	defer func() {
+		slow.end()
 		w.stop()
 		if failed := w.err(); err == tier.ErrHandOver && failed != nil {
 			err = failed
@@ -126,6 +129,9 @@ func loop(ctx context.Context, s *shell.Shell, bell *shmqueue.Bell, leave *atomi
 		}
 		if s.MaintainDue() {
 			w.maintain.kick()
+		}
+		if s.CompactDue() {
+			w.compact.kick()
 		}
 		if progress {
 			continue

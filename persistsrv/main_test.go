@@ -69,7 +69,7 @@ func TestLoop(t *testing.T) {
 	d := newDaemon(t)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- loop(ctx, d.s, d.c.Bell(), new(atomic.Bool)) }()
+	go func() { ended <- loop(ctx, d.s, &pace{}, d.c.Bell(), new(atomic.Bool)) }()
 	synced := d.c.Word(shmqueue.WordSynced)
 	for lsn := uint64(1); lsn <= 20; lsn++ {
 		d.put(t, lsn)
@@ -97,7 +97,7 @@ func TestLoopEndsAtFailedSync(t *testing.T) {
 		return nil
 	})
 	d.put(t, 1)
-	err := loop(context.Background(), d.s, d.c.Bell(), new(atomic.Bool))
+	err := loop(context.Background(), d.s, &pace{}, d.c.Bell(), new(atomic.Bool))
 	if !errors.Is(err, seglog.ErrSync) || !errors.Is(err, unix.EIO) {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestLoopLeaves(t *testing.T) {
 		return nil
 	})
 	ended := make(chan error, 1)
-	go func() { ended <- loop(context.Background(), d.s, d.c.Bell(), &leave) }()
+	go func() { ended <- loop(context.Background(), d.s, &pace{}, d.c.Bell(), &leave) }()
 	d.put(t, 1)
 	<-began
 	leave.Store(true)
@@ -155,7 +155,7 @@ func TestLoopThatStopsDoesNotLeave(t *testing.T) {
 	for lsn := uint64(1); lsn <= 20; lsn++ {
 		d.put(t, lsn)
 	}
-	if err := errors.Join(loop(ctx, d.s, d.c.Bell(), &leave), d.s.Finish()); err != nil {
+	if err := errors.Join(loop(ctx, d.s, &pace{}, d.c.Bell(), &leave), d.s.Finish()); err != nil {
 		t.Fatal(err)
 	}
 	if d.c.Head() != d.c.Tail() {

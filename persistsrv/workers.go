@@ -24,15 +24,16 @@ func (w *worker) kick() {
 // workers are the goroutines beside the loop. The first error of any of them is kept; the
 // loop ends the process with it.
 type workers struct {
-	sync, maintain worker
-	failure        atomic.Pointer[error]
-	running        sync.WaitGroup
+	sync, maintain, compact worker
+	failure                 atomic.Pointer[error]
+	running                 sync.WaitGroup
 }
 
 func startWorkers(s *shell.Shell, bell *shmqueue.Bell) *workers {
-	w := &workers{sync: worker{make(chan struct{}, 1)}, maintain: worker{make(chan struct{}, 1)}}
+	w := &workers{sync: worker{make(chan struct{}, 1)}, maintain: worker{make(chan struct{}, 1)}, compact: worker{make(chan struct{}, 1)}}
 	w.run(&w.sync, s.SyncLog, bell)
 	w.run(&w.maintain, s.Maintain, bell)
+	w.run(&w.compact, s.Compact, bell)
 	return w
 }
 
@@ -61,5 +62,6 @@ func (w *workers) err() error {
 func (w *workers) stop() {
 	close(w.sync.kicks)
 	close(w.maintain.kicks)
+	close(w.compact.kicks)
 	w.running.Wait()
 }

@@ -26,6 +26,12 @@ const (
 	PersistRewritten    CounterID = 20
 	PersistDamaged      CounterID = 21
 	PersistDamagedRefs  CounterID = 22
+
+	PersistCompactions      CounterID = 23
+	PersistCompactedRecords CounterID = 24
+	PersistCompactedBytes   CounterID = 25
+	PersistPacks            CounterID = 26
+	PersistPackBytes        CounterID = 27
 )
 
 // Status bits beside those in words.go, of persistsrv's restart and of its log.
@@ -59,4 +65,10 @@ var persistStats = [...]Row{
 	PersistRewritten:    {Name: "trimq_persist_rewritten_bytes_total", Help: "Bytes of the log written again because it was in doubt whether a sync had covered them.", Kind: KindCounter},
 	PersistDamaged:      {Name: "trimq_persist_damaged_places", Help: "Damaged places of the commit log found since the start.", Kind: KindGauge},
 	PersistDamagedRefs:  {Name: "trimq_persist_damaged_refs_total", Help: "References to stored messages that led to nothing that can be read.", Kind: KindCounter},
+
+	PersistCompactions:      {Name: "trimq_persist_compactions_total", Help: "Passes of compaction over a partition that have changed something.", Kind: KindCounter},
+	PersistCompactedRecords: {Name: "trimq_persist_compacted_records_total", Help: "Records removed by compaction.", Kind: KindCounter},
+	PersistCompactedBytes:   {Name: "trimq_persist_compacted_bytes_total", Help: "Bytes of batches saved by compaction.", Kind: KindCounter},
+	PersistPacks:            {Name: "trimq_persist_packs", Help: "Files of what compaction has kept.", Kind: KindGauge},
+	PersistPackBytes:        {Name: "trimq_persist_pack_bytes", Help: "Size of what compaction has kept.", Kind: KindGauge},
 }

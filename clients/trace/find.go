@@ -27,6 +27,9 @@ func Find(fs commitlog.FS, p Place) (Origin, error) {
 	if err != nil {
 		return Origin{}, err
 	}
+	if e.Position >= commitlog.PackPosition {
+		return Origin{}, fmt.Errorf("offset %d of index %d was compacted, and what the log said of it may be gone: %w", p.Offset, p.Index, ErrNotFound)
+	}
 	lsn, body, err := entryAt(fs, e.Position)
 	return Origin{LSN: lsn, Body: body, Record: e.Skip + uint32(p.Offset-e.Offset)}, err
 }

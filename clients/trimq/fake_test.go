@@ -129,6 +129,7 @@ func (f *fake) dropAll() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for c := range f.conns {
+		c.ended = true // what it has sent and was not carried out will not be
 		c.nc.Close()
 		clear(c.groups)
 	}
@@ -191,9 +192,6 @@ func (f *fake) serve(c *fakeConn) {
 			go func() {
 				defer f.done.Done()
 				time.Sleep(bad.hold)
-				if bad.hold > 0 && f.isGone(c, fr.Command) {
-					return
-				}
 				f.answer(c, fr.Header, body, bad)
 			}()
 			continue
@@ -205,11 +203,11 @@ func (f *fake) serve(c *fakeConn) {
 }
 
 func (f *fake) gone(c *fakeConn) {
-	c.nc.Close()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	c.ended = true // before the client can know
+	c.nc.Close()
 	delete(f.conns, c)
-	c.ended = true
 	f.leaveQueues(c)
 	if f.lateTxns == 0 {
 		f.leaveTxns(c)
@@ -219,11 +217,9 @@ func (f *fake) gone(c *fakeConn) {
 	f.pump()
 }
 
-// isGone tells whether a request that was held back comes too late, for its connection is known to
-// be gone.
-func (f *fake) isGone(c *fakeConn, cmd native.Command) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+// tooLate tells whether a request's connection is known to be gone: it is not carried out, for a successor
+// of it may be under way on another one. REQUIRES: f.mu held.
+func (f *fake) tooLate(c *fakeConn, cmd native.Command) bool {
 	return c.ended && (cmd != native.CmdEndTxn || f.lateTxns == 0)
 }
 
@@ -298,6 +294,9 @@ func (f *fake) do(c *fakeConn, h native.Header, body []byte) ([]byte, error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.tooLate(c, h.Command) {
+		return nil, errcode.New(errcode.ShuttingDown, "nobody will hear of it")
+	}
 	if f.secret != "" && !c.authd && h.Command != native.CmdHello && h.Command != native.CmdAuth {
 		return nil, errcode.New(errcode.AuthRequired, "")
 	}

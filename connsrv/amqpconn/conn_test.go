@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/trimq/trimq/connsrv/session/roomtest"
 	"github.com/trimq/trimq/protocol/amqp"
 	"github.com/trimq/trimq/protocol/batch"
 	"github.com/trimq/trimq/protocol/errcode"
@@ -31,7 +32,7 @@ func TestHandshake(t *testing.T) {
 	one[*amqp.ConnectionUpdateSecretOk](r)
 	r.feed(amqp.AppendMethod(nil, 0, &amqp.ConnectionClose{ReplyCode: 200}))
 	one[*amqp.ConnectionCloseOk](r)
-	if !r.link.closed {
+	if !r.link.Closed {
 		t.Error("the link is open")
 	}
 }
@@ -66,7 +67,7 @@ func TestHandshakeRefused(t *testing.T) {
 			continue
 		}
 		r.feed(amqp.AppendMethod(nil, 0, &amqp.ConnectionCloseOk{}))
-		if !r.link.closed {
+		if !r.link.Closed {
 			t.Errorf("%s: the link is open", c.name)
 		}
 	}
@@ -90,8 +91,8 @@ func TestOddFrames(t *testing.T) {
 func TestAnotherProtocol(t *testing.T) {
 	r := newRig(t)
 	r.feed([]byte("GET / HTTP/1.1\r\n"))
-	if got := string(bytes.Join(r.link.pieces, nil)); got != amqp.ProtocolHeader || !r.link.closed {
-		t.Errorf("%q is answered, closed: %v", got, r.link.closed)
+	if got := string(bytes.Join(r.link.Pieces, nil)); got != amqp.ProtocolHeader || !r.link.Closed {
+		t.Errorf("%q is answered, closed: %v", got, r.link.Closed)
 	}
 }
 
@@ -194,23 +195,23 @@ func TestOneConfirmATurn(t *testing.T) {
 func TestGather(t *testing.T) {
 	r := newRig(t)
 	r.open()
-	link := r.conn.link.(*fakeLink)
+	link := r.conn.link.(*roomtest.Link)
 	body := make([]byte, minGather*gatherPart/2)
 	r.feed(publish(nil, &amqp.BasicPublish{RoutingKey: []byte("a")}, &amqp.Properties{}, body))
-	if link.gather != 0 {
-		t.Errorf("with one under way %d bytes gather", link.gather)
+	if link.Gathered != 0 {
+		t.Errorf("with one under way %d bytes gather", link.Gathered)
 	}
 	r.feed(publish(nil, &amqp.BasicPublish{RoutingKey: []byte("b")}, &amqp.Properties{}, body))
-	if link.gather < minGather || link.gather > maxGather {
-		t.Errorf("%d bytes gather, want %d to %d", link.gather, minGather, maxGather)
+	if link.Gathered < minGather || link.Gathered > maxGather {
+		t.Errorf("%d bytes gather, want %d to %d", link.Gathered, minGather, maxGather)
 	}
 	list, _ := r.publishes()
 	for i, m := range list {
-		looks := link.looks
+		looks := link.Looks
 		done := ipc.Published{Head: m.Head, Queues: 1}
 		r.reply(ipc.TypePublished, done.Append(nil))
-		if left := i+1 < len(list); left && link.looks == looks || !left && link.gather != 0 {
-			t.Errorf("behind answer %d: %d looks, %d bytes gather", i, link.looks-looks, link.gather)
+		if left := i+1 < len(list); left && link.Looks == looks || !left && link.Gathered != 0 {
+			t.Errorf("behind answer %d: %d looks, %d bytes gather", i, link.Looks-looks, link.Gathered)
 		}
 	}
 }
@@ -292,25 +293,25 @@ func TestHeartbeats(t *testing.T) {
 	r := newRig(t)
 	r.feed(bytes.Replace(opening(), (&amqp.ConnectionTuneOk{ChannelMax: 7, FrameMax: 8192}).Append(nil), (&amqp.ConnectionTuneOk{ChannelMax: 7, FrameMax: 8192, Heartbeat: 10}).Append(nil), 1))
 	r.sent()
-	if r.link.deadline != 6000 {
-		t.Fatalf("the deadline is %d", r.link.deadline)
+	if r.link.Deadline != 6000 {
+		t.Fatalf("the deadline is %d", r.link.Deadline)
 	}
-	r.link.nowMS = 5000
+	r.link.LaterMS = 5000
 	r.conn.Deadline(6000)
-	if got := bytes.Join(r.link.pieces, nil); !bytes.Equal(got, amqp.AppendHeartbeat(nil)) {
+	if got := bytes.Join(r.link.Pieces, nil); !bytes.Equal(got, amqp.AppendHeartbeat(nil)) {
 		t.Errorf("sent %x", got)
 	}
-	r.link.nowMS = 15000
+	r.link.LaterMS = 15000
 	r.feed(amqp.AppendHeartbeat(nil))
 	r.conn.Deadline(16000)
-	r.link.nowMS = 34000
+	r.link.LaterMS = 34000
 	r.conn.Deadline(35000)
-	if r.link.closed {
+	if r.link.Closed {
 		t.Fatal("closed too early")
 	}
-	r.link.nowMS = 35000
+	r.link.LaterMS = 35000
 	r.conn.Deadline(36000)
-	if !r.link.closed {
+	if !r.link.Closed {
 		t.Error("the link of who sends no heartbeats is open")
 	}
 }

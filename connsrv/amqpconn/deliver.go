@@ -79,10 +79,17 @@ func took(run *ipc.PulledRun, count uint32) {
 // sendBatch sends up to most messages of a run, of the batch that holds its first one.
 func (c *Conn) sendBatch(s *consumer, run *ipc.PulledRun, most uint32, skipped *[]ipc.Range) error {
 	r := c.lane.Reading()
-	if err := c.lane.ReadStored(r, run.Index, run.First); err != nil {
+	if err := c.lane.ReadStored(r, run.Index, run.First, run.First+uint64(run.Count)); err != nil {
 		return c.skipGone(s, run, skipped, err)
 	}
 	defer r.Release()
+	if gone := uint32(r.From - run.First); gone > 0 { // by compaction
+		*skipped = append(*skipped, ipc.Range{First: run.First, Count: gone})
+		took(run, gone)
+	}
+	if len(r.Spans) == 0 {
+		return nil
+	}
 	switch fate, err := c.lane.Fate(r, run.Index); {
 	case err != nil:
 		return err

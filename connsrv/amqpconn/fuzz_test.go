@@ -31,7 +31,7 @@ func FuzzInput(f *testing.F) {
 			pieces.feed(rest[:n])
 			rest = rest[n:]
 		}
-		if a, b := bytes.Join(whole.link.pieces, nil), bytes.Join(pieces.link.pieces, nil); !bytes.Equal(a, b) {
+		if a, b := bytes.Join(whole.link.Pieces, nil), bytes.Join(pieces.link.Pieces, nil); !bytes.Equal(a, b) {
 			t.Fatalf("whole: %q\ncut:   %q", a, b)
 		}
 		if a, b := contents(whole), contents(pieces); a != b {

@@ -10,6 +10,7 @@ import (
 	"github.com/trimq/trimq/connsrv/handover"
 	"github.com/trimq/trimq/connsrv/handover/passtest"
 	"github.com/trimq/trimq/connsrv/session"
+	"github.com/trimq/trimq/connsrv/session/roomtest"
 	"github.com/trimq/trimq/protocol/amqp"
 	"github.com/trimq/trimq/protocol/batch"
 	"github.com/trimq/trimq/protocol/errcode"
@@ -131,8 +132,8 @@ func (s *stub) play(cut func() int) []byte {
 			s.answerWaits()
 			s.turn()
 		}
-		sent = append(sent, bytes.Join(s.link.pieces, nil)...)
-		s.link.pieces = nil
+		sent = append(sent, bytes.Join(s.link.Pieces, nil)...)
+		s.link.Pieces = nil
 	}
 	return sent
 }
@@ -172,8 +173,8 @@ func TestHandOverAnywhere(t *testing.T) {
 		if a, b := changing(restless.taken), changing(calm.taken); !slices.EqualFunc(a, b, func(a, b record) bool { return a.typ == b.typ && bytes.Equal(a.payload, b.payload) }) {
 			t.Fatalf("seed %d: with %d hand-overs %d records are put, %d without, or others", seed, times, len(a), len(b))
 		}
-		if !restless.link.closed || times < 10 {
-			t.Fatalf("seed %d: closed: %v, after %d hand-overs", seed, restless.link.closed, times)
+		if !restless.link.Closed || times < 10 {
+			t.Fatalf("seed %d: closed: %v, after %d hand-overs", seed, restless.link.Closed, times)
 		}
 	}
 }
@@ -435,7 +436,7 @@ func FuzzPass(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		lane := session.NewLane(r.lane.Rings, 0)
-		c := New(r.conn.settings, NewLoop(lane), &fakeLink{})
+		c := New(r.conn.settings, NewLoop(lane), &roomtest.Link{})
 		s := handover.Read(b)
 		c.Pass(s)
 		if s.Done("the room") != nil {

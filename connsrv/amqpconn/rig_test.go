@@ -1,50 +1,18 @@
 package amqpconn
 
 import (
-	"bytes"
 	"log/slog"
 	"testing"
-	"unsafe"
 
 	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/connsrv/session"
+	"github.com/trimq/trimq/connsrv/session/roomtest"
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/amqp"
-	"github.com/trimq/trimq/protocol/commitlog"
 	"github.com/trimq/trimq/protocol/definitions"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/shmqueue"
 )
-
-// fakeLink collects what a room sends.
-type fakeLink struct {
-	pieces   [][]byte
-	closed   bool
-	deadline int64
-	nowMS    int64
-	resumed  bool
-	gather   int
-	looks    int
-}
-
-func (l *fakeLink) ID() uint64     { return 0x100 }
-func (l *fakeLink) NowMS() int64   { return 1000 + l.nowMS }
-func (l *fakeLink) Remote() string { return "127.0.0.1:4711" }
-func (l *fakeLink) Append(n int) []byte {
-	b := make([]byte, n)
-	l.pieces = append(l.pieces, b)
-	return b
-}
-func (l *fakeLink) WriteRange(src session.Source, off int64, n int) {
-	copy(l.Append(n), src.Bytes(off, n))
-}
-func (l *fakeLink) Crowded() bool        { return false }
-func (l *fakeLink) SetDeadline(at int64) { l.deadline = at }
-func (l *fakeLink) Resume()              { l.resumed = true }
-func (l *fakeLink) Established()         {}
-func (l *fakeLink) Gather(n int)         { l.gather = n }
-func (l *fakeLink) Look()                { l.looks++ }
-func (l *fakeLink) Close()               { l.closed = true }
 
 // rig is a room on a ring in plain memory.
 type rig struct {
@@ -52,7 +20,7 @@ type rig struct {
 	dir  string // of the log
 	conn *Conn
 	lane *session.Lane
-	link *fakeLink
+	link *roomtest.Link
 	in   *shmqueue.Consumer
 	buf  []byte
 	want session.Want
@@ -65,23 +33,7 @@ type rig struct {
 const rigCapacity = 1 << 20
 
 func newRig(tb testing.TB) *rig {
-	words := make([]uint64, (shmqueue.MemorySize(rigCapacity)+7)/8)
-	mem := unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), shmqueue.MemorySize(rigCapacity))
-	must(tb, shmqueue.Format(mem, rigCapacity, 99))
-	ring, err := shmqueue.Open(mem)
-	must(tb, err)
-	producer, err := ring.Producer()
-	must(tb, err)
-	in, err := ring.Consumer()
-	must(tb, err)
-	dir := tb.TempDir()
-	view, err := commitlog.OpenView(dir)
-	must(tb, err)
-	tb.Cleanup(func() { _ = view.Close() })
-	lane := session.NewLane(&session.Rings{
-		Requests: producer, Capacity: rigCapacity, MaxRecord: ring.MaxRecord(), MaxBatch: 100 << 10, Bell: ring.Bell(),
-		Status: ring.Word(shmqueue.WordStatus), View: view, Counters: shmqueue.HeapMetrics().Tier(shmqueue.TierConn), Loops: 1,
-	}, 0)
+	lane, in, dir := roomtest.Lane(tb, rigCapacity, 100<<10)
 	r := &rig{tb: tb, dir: dir, lane: lane, in: in, access: users(tb), attendance: access.NewAttendance()}
 	r.connect()
 	return r
@@ -129,7 +81,7 @@ func (r *rig) connect() {
 		WindowRequests: 8, WindowBytes: 256 << 10, FrameMax: 8192, ChannelMax: 7, HeartbeatS: 10, Access: r.access, Attendance: r.attendance,
 		UnixMS: func() int64 { return 1_000_000 }, Log: slog.New(slog.DiscardHandler),
 	}
-	r.link = &fakeLink{}
+	r.link = &roomtest.Link{Peer: "127.0.0.1:4711"}
 	r.conn = New(settings, NewLoop(r.lane), r.link)
 	r.buf, r.want, r.wait = nil, session.Want{}, false
 }
@@ -137,14 +89,14 @@ func (r *rig) connect() {
 // feed does with some bytes what the reactor does: it shows them, and keeps what was not used.
 func (r *rig) feed(b []byte) {
 	r.buf = append(r.buf, b...)
-	if r.wait && !r.link.resumed {
+	if r.wait && !r.link.Resumed {
 		return
 	}
-	r.wait, r.link.resumed = false, false
-	for !r.link.closed && len(r.buf) > 0 && len(r.buf) >= r.want.Bytes && !r.wait {
-		r.link.resumed = false
+	r.wait, r.link.Resumed = false, false
+	for !r.link.Closed && len(r.buf) > 0 && len(r.buf) >= r.want.Bytes && !r.wait {
+		r.link.Resumed = false
 		used, want := r.conn.Input(r.buf)
-		if used == 0 && !want.Pause && want.Bytes <= len(r.buf) && !r.link.closed {
+		if used == 0 && !want.Pause && want.Bytes <= len(r.buf) && !r.link.Closed {
 			r.tb.Fatalf("no progress with %d bytes: %+v", len(r.buf), want)
 		}
 		r.buf, r.want, r.wait = r.buf[used:], want, want.Pause
@@ -156,9 +108,7 @@ func (r *rig) feed(b []byte) {
 // properties and bodies.
 func (r *rig) sent() (list []any) {
 	r.tb.Helper()
-	b := bytes.Join(r.link.pieces, nil)
-	r.link.pieces = nil
-	for len(b) > 0 {
+	for b := r.link.Take(); len(b) > 0; {
 		f := amqp.ParseFrame(b)
 		payload := b[amqp.FrameHeaderSize : amqp.FrameHeaderSize+f.Size]
 		if b[amqp.FrameHeaderSize+f.Size] != amqp.FrameEnd {

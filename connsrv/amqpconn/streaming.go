@@ -121,10 +121,10 @@ func (c *Conn) push(s *consumer) {
 				break
 			}
 			most := min(end-p.next, uint64(s.prefetch)-s.given)
-			run := ipc.PulledRun{Index: p.index, First: p.next, Count: uint32(most)}
+			run := ipc.PulledRun{Index: p.index, First: p.next, Count: uint32(min(end-p.next, 1<<24))}
 			var skipped []ipc.Range
 			before := s.channel.unacked.last
-			if err := c.sendBatch(s, &run, run.Count, &skipped); err != nil {
+			if err := c.sendBatch(s, &run, uint32(most), &skipped); err != nil {
 				s.channel.undeliverable(&parcel{s, run}, err)
 				return
 			}

@@ -1,6 +1,8 @@
 package kafkaconn
 
 import (
+	"slices"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/trimq/trimq/protocol/admin"
@@ -50,16 +52,34 @@ func (c *Conn) alterGroup(k *call, group string, changes []groupChange, validate
 			return
 		}
 	}
-	if validateOnly || len(changes) == 0 {
+	if !slices.ContainsFunc(changes, func(g groupChange) bool { return g.name == groupLimit }) {
+		c.setGroup(k, &m, validateOnly, then)
+		return
+	}
+	c.shareQueuesOf(k, group, func(queues []admin.QueueInfo, err error) {
+		switch {
+		case err != nil:
+			then(codeOf(err), err.Error())
+		case len(queues) > 0: // they have theirs
+			then(codeInvalidConfig, groupLimit+" counts from the first fetch of a group on: delete the group's offsets first")
+		default:
+			c.setGroup(k, &m, validateOnly, then)
+		}
+	})
+}
+
+// setGroup has the keys of a group changed that can be.
+func (c *Conn) setGroup(k *call, m *admin.SetGroup, validateOnly bool, then func(code int16, text string)) {
+	if validateOnly || len(m.Set)+len(m.Unset) == 0 {
 		then(codeNone, "")
 		return
 	}
-	c.admin(k, admin.CmdSetGroup, &m, func(_ []byte, err error) {
+	c.admin(k, admin.CmdSetGroup, m, func(_ []byte, err error) {
 		if err != nil {
 			then(codeOf(err), err.Error())
 			return
 		}
-		c.forgetSettings(group)
+		c.forgetSettings(m.Group)
 		then(codeNone, "")
 	})
 }

@@ -52,6 +52,9 @@ func (c *Conn) byTime(index uint64, timeMS int64, end uint64) (found lateRecord,
 
 // lateIn finds the first record as late as a time in the batch that was read, from an offset on.
 func lateIn(r *session.Reading, from uint64, timeMS int64) (found lateRecord, ok bool) {
+	if len(r.Spans) == 0 {
+		return found, false // compaction has left nothing there
+	}
 	whole := r.Cut(0)
 	if s := &r.Spans[0]; whole == nil {
 		whole = s.Seg.Bytes(s.Off, s.Len)

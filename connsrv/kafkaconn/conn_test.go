@@ -38,7 +38,7 @@ func TestApiVersionsOfTheFuture(t *testing.T) {
 	binary.BigEndian.PutUint16(b[6:], 77)
 	s.feed(b)
 	resp := decode(s.rig, s.responses()[0], 0, s.next, kmsg.NewPtrApiVersionsResponse())
-	if resp.ErrorCode != codeUnsupportedVersion || len(resp.ApiKeys) != 1 || resp.ApiKeys[0].ApiKey != 18 || resp.ApiKeys[0].MaxVersion != 4 || s.link.closed {
+	if resp.ErrorCode != codeUnsupportedVersion || len(resp.ApiKeys) != 1 || resp.ApiKeys[0].ApiKey != 18 || resp.ApiKeys[0].MaxVersion != 4 || s.link.Closed {
 		t.Errorf("%+v", resp)
 	}
 }
@@ -65,8 +65,8 @@ func TestWhatEndsTheConnection(t *testing.T) {
 		"an HTTP request":            []byte("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"),
 	} {
 		s := newStub(t)
-		if s.feed(b); !s.link.closed || len(s.sent()) > 0 {
-			t.Errorf("%s: closed %t", name, s.link.closed)
+		if s.feed(b); !s.link.Closed || len(s.sent()) > 0 {
+			t.Errorf("%s: closed %t", name, s.link.Closed)
 		}
 		s.feed(b) // nothing more is looked at
 	}
@@ -178,7 +178,7 @@ func TestEndOfAConnection(t *testing.T) {
 	s := newStub(t)
 	call1(s, 9, metadataRequest(false), kmsg.NewPtrMetadataResponse())
 	s.conn.Ended()
-	if s.conn.Closed(); !s.link.closed {
+	if s.conn.Closed(); !s.link.Closed {
 		t.Error("not closed")
 	}
 	if s.turn(); s.seen[ipc.TypeConnClosed] != 1 {

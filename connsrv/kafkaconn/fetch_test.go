@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/trimq/trimq/connsrv/session/roomtest"
 	"github.com/trimq/trimq/protocol/batch"
 	"github.com/trimq/trimq/protocol/ipc"
 )
@@ -176,11 +177,11 @@ func TestLongPoll(t *testing.T) {
 		return fetched(decode(s.rig, list[0], 11, s.next, kmsg.NewPtrFetchResponse()))
 	}
 	ask(1, 0)
-	if len(s.waits) != 2 || len(s.link.pieces) > 0 || s.link.deadline != s.link.NowMS()+500 {
-		t.Fatalf("%d waits, deadline %d", len(s.waits), s.link.deadline)
+	if len(s.waits) != 2 || len(s.link.Pieces) > 0 || s.link.Deadline != s.link.NowMS()+500 {
+		t.Fatalf("%d waits, deadline %d", len(s.waits), s.link.Deadline)
 	}
 	s.store(index, testBatch(3, 100))
-	if p := got()[0]; checkBatches(t, p.RecordBatches, 0) != 3 || s.link.deadline != 0 {
+	if p := got()[0]; checkBatches(t, p.RecordBatches, 0) != 3 || s.link.Deadline != 0 {
 		t.Errorf("%+v", p)
 	}
 	// The wait for the other partition stands still.
@@ -190,7 +191,7 @@ func TestLongPoll(t *testing.T) {
 		t.Errorf("%d new waits, %d in all", n, len(s.waits))
 	}
 	// Nothing comes: an empty answer in time.
-	s.link.nowMS += 500
+	s.link.LaterMS += 500
 	s.conn.Deadline(s.link.NowMS())
 	if p := got()[0]; p.ErrorCode != 0 || len(p.RecordBatches) > 0 || p.HighWatermark != 3 {
 		t.Errorf("%+v", p)
@@ -199,10 +200,10 @@ func TestLongPoll(t *testing.T) {
 	ask(10_000, 3)
 	s.store(index, testBatch(3, 100))
 	s.turn()
-	if len(s.link.pieces) > 0 || len(s.waits) != 2 {
+	if len(s.link.Pieces) > 0 || len(s.waits) != 2 {
 		t.Fatalf("answered with too little, or %d waits", len(s.waits))
 	}
-	s.link.nowMS += 500
+	s.link.LaterMS += 500
 	s.conn.Deadline(s.link.NowMS())
 	if p := got()[0]; checkBatches(t, p.RecordBatches, 3) != 3 {
 		t.Errorf("%+v", p)
@@ -261,8 +262,8 @@ func TestShutdownEndsLongPolls(t *testing.T) {
 	s.feed(s.frame(11, fetchRequest(5000, 1, 1<<20, from{"a", 0, 0})))
 	s.turn()
 	s.conn.Shutdown()
-	if n := len(s.responses()); n != 1 || !s.link.closed {
-		t.Errorf("%d responses, closed %t", n, s.link.closed)
+	if n := len(s.responses()); n != 1 || !s.link.Closed {
+		t.Errorf("%d responses, closed %t", n, s.link.Closed)
 	}
 }
 
@@ -287,7 +288,7 @@ func BenchmarkFetch(b *testing.B) {
 	}
 	s.loop.Lane.Ends.Raise(a.Partitions[0].Index, 1600)
 	frame := s.frame(12, fetchRequest(500, 1, 1<<20, from{"a", 0, 0}))
-	s.conn.link = &reuseLink{}
+	s.conn.link = &roomtest.Forgetful{}
 	b.ReportAllocs()
 	for b.Loop() {
 		if used, _ := s.conn.Input(frame); used != len(frame) {

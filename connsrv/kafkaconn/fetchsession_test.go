@@ -167,7 +167,7 @@ func TestFetchSessionLongPoll(t *testing.T) {
 	id := call1(s, 13, sessionRequest(0, 0, 0, from{"a", 0, 0}, from{"a", 1, 0}, from{"a", 2, 0}), kmsg.NewPtrFetchResponse()).SessionID
 	s.feed(s.frame(13, sessionRequest(500, id, 1)))
 	s.turn()
-	if len(s.waits) != 3 || len(s.link.pieces) > 0 {
+	if len(s.waits) != 3 || len(s.link.Pieces) > 0 {
 		t.Fatalf("%d waits", len(s.waits))
 	}
 	s.store(a.Partitions[2].Index, testBatch(1, 10))

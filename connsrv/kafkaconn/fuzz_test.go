@@ -43,7 +43,7 @@ func history(t *testing.T, stream []byte, cut func() int) (records []taken, answ
 	s := newStub(t)
 	s.topic("a", 3)
 	records = s.play(stream, cut)
-	return records, s.sent(), s.link.closed
+	return records, s.sent(), s.link.Closed
 }
 
 // taken is a record that came out of the ring.
@@ -54,7 +54,7 @@ type taken struct {
 
 // play feeds a stream in pieces and plays logicsrv; it returns what went into the ring.
 func (s *stub) play(stream []byte, cut func() int) (records []taken) {
-	for rest := stream; len(rest) > 0 && !s.link.closed; {
+	for rest := stream; len(rest) > 0 && !s.link.Closed; {
 		n := min(len(rest), cut())
 		s.feed(rest[:n])
 		rest = rest[n:]

@@ -29,6 +29,7 @@ const (
 	groupReset     = "share.auto.offset.reset"
 	groupIsolation = "share.isolation.level"
 	groupLock      = "share.record.lock.duration.ms"
+	groupLimit     = "share.delivery.count.limit"
 )
 
 // Where a share group begins, but for by_duration:….
@@ -57,6 +58,10 @@ var groupConfigs = []groupConfig{
 	{
 		name: groupIsolation, kind: kmsg.ConfigTypeString, standard: isolationUncommitted, want: isolationUncommitted + "; share groups know no other",
 		check: func(v string) bool { return v == isolationUncommitted },
+	},
+	{
+		name: groupLimit, kind: kmsg.ConfigTypeInt, standard: "5", want: "2 to 10",
+		check: between(2, 10),
 	},
 	{
 		name: groupLock, kind: kmsg.ConfigTypeInt, standard: "30000", want: "1000 to 3600000",
@@ -105,6 +110,7 @@ func parseDuration(text string) (time.Duration, bool) {
 type shareSettings struct {
 	lockMS uint64
 	reset  string
+	limit  uint64 // how often a message may be given, in a queue that is made now
 }
 
 // shareSettingsOf reads settings; what cannot be read is as if nobody had said it.
@@ -117,6 +123,8 @@ func shareSettingsOf(list []admin.Setting) shareSettings {
 			s.reset = value
 		case groupLock:
 			s.lockMS, _ = strconv.ParseUint(value, 10, 64)
+		case groupLimit:
+			s.limit, _ = strconv.ParseUint(value, 10, 64)
 		}
 	}
 	return s

@@ -8,6 +8,7 @@ import (
 
 	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/connsrv/session"
+	"github.com/trimq/trimq/protocol/batch"
 )
 
 // Settings are what all Kafka connections of a process share.
@@ -59,6 +60,7 @@ type Loop struct {
 	Lane     *session.Lane
 	topics   catalogue
 	readings []session.Reading // of the fetch that is being answered
+	keys     batch.Reader      // of batches for compacted topics
 	starts   map[uint64]uint64 // of partitions' logs, as transactions have told them last
 }
 

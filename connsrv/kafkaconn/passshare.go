@@ -41,6 +41,7 @@ func (t *shareSession) pass(s *handover.Codec) {
 	handover.Int(s, &t.askedMS)
 	handover.Uint(s, &t.settings.lockMS)
 	s.String(&t.settings.reset)
+	handover.Uint(s, &t.settings.limit)
 	s.Check(t.epoch > 0 && t.turn >= 0)
 	handover.List(s, &t.parts, 18, func(s *handover.Codec, p *sharePart) {
 		passTopicID(s, &p.topic)

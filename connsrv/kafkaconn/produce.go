@@ -67,6 +67,8 @@ func (c *Conn) append(k *call, place int, slot shmqueue.Slot) {
 		part.code = codeUnsupportedCodec
 	} else if h.LogAppendTime() && !c.intake.topic.set.LogAppendTime {
 		part.code, part.text = codeInvalidTimestamp, "the time at which a batch came is not the producer's to say"
+	} else if c.intake.topic.set.Compact {
+		part.code, part.text = c.loop.checkKeys(stored)
 	}
 	if part.code != codeNone {
 		slot.Discard()
@@ -90,6 +92,19 @@ func (c *Conn) append(k *call, place int, slot shmqueue.Slot) {
 	}
 	c.loop.Lane.Counters.Add(shmqueue.ConnProducedMessages, uint64(meta.Count))
 	c.loop.Lane.Counters.Add(shmqueue.ConnProducedBytes, uint64(meta.Length))
+}
+
+// checkKeys refuses a batch for a compacted topic with a record that has no key: it would stay for ever.
+func (l *Loop) checkKeys(b []byte) (code int16, text string) {
+	l.keys.SkipCRC = true // it was right just now
+	keyed, err := l.keys.Keyed(b)
+	switch {
+	case err != nil:
+		return codeInvalidRecord, err.Error()
+	case !keyed:
+		return codeInvalidRecord, "a record without a key: its topic is compacted, and of each key the last record stays"
+	}
+	return codeNone, ""
 }
 
 // txnal says how the batches of a Produce request stand to transactions. From the version on in which

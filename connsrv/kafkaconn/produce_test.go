@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/trimq/trimq/connsrv/session/roomtest"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
 )
@@ -146,7 +147,7 @@ func TestOrderOfResponses(t *testing.T) {
 		s.in.Release(rec.End)
 	}
 	s.reply(ipc.TypeAppended, replies[2])
-	if len(s.link.pieces) > 0 {
+	if len(s.link.Pieces) > 0 {
 		t.Fatal("answered out of order")
 	}
 	s.reply(ipc.TypeAppended, replies[0])
@@ -179,7 +180,7 @@ func TestProduceWithoutAnswer(t *testing.T) {
 	}
 	s.feed(s.frame(9, asksToStore(0, "none", testBatch(1, 1))))
 	s.turn()
-	if !s.link.closed || len(s.sent()) > 0 {
+	if !s.link.Closed || len(s.sent()) > 0 {
 		t.Error("the connection goes on")
 	}
 }
@@ -194,8 +195,8 @@ func TestProduceByteByByte(t *testing.T) {
 			s.turn()
 		}
 		list := s.responses()
-		if len(list) != 1 || s.link.closed {
-			t.Fatalf("version %d: %d responses, closed %t", version, len(list), s.link.closed)
+		if len(list) != 1 || s.link.Closed {
+			t.Fatalf("version %d: %d responses, closed %t", version, len(list), s.link.Closed)
 		}
 		resp := decode(s.rig, list[0], version, s.next, kmsg.NewPtrProduceResponse())
 		if want := [][2]int64{{codeUnknownTopic, -1}, {0, 0}}; !slices.Equal(outcomes(resp), want) {
@@ -235,8 +236,8 @@ func TestEndWithinARequest(t *testing.T) {
 	s.conn.Ended()
 	s.held = false
 	s.turn()
-	if n := len(s.responses()); n != 1 || !s.link.closed {
-		t.Errorf("%d responses, closed %t", n, s.link.closed)
+	if n := len(s.responses()); n != 1 || !s.link.Closed {
+		t.Errorf("%d responses, closed %t", n, s.link.Closed)
 	}
 	s.conn.Closed()
 }
@@ -247,7 +248,7 @@ func BenchmarkProduce(b *testing.B) {
 	r.loop.topics.learn(s.topic("a", 1))
 	frame := r.frame(9, asksToStore(-1, "a", testBatch(16, 100)))
 	reply := make([]byte, 0, 64)
-	r.conn.link = &reuseLink{}
+	r.conn.link = &roomtest.Forgetful{}
 	b.SetBytes(int64(len(frame)))
 	b.ReportAllocs()
 	for b.Loop() {

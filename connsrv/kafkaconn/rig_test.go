@@ -6,60 +6,22 @@ import (
 	"log/slog"
 	"net/netip"
 	"testing"
-	"unsafe"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/connsrv/session"
+	"github.com/trimq/trimq/connsrv/session/roomtest"
 	"github.com/trimq/trimq/protocol/batch"
-	"github.com/trimq/trimq/protocol/commitlog"
 	"github.com/trimq/trimq/shmqueue"
 )
-
-// fakeLink collects what a room sends.
-type fakeLink struct {
-	pieces   [][]byte
-	closed   bool
-	deadline int64
-	nowMS    int64
-	resumed  bool
-}
-
-func (l *fakeLink) ID() uint64     { return 0x100 }
-func (l *fakeLink) NowMS() int64   { return 1000 + l.nowMS }
-func (l *fakeLink) Remote() string { return "192.0.2.7:4711" }
-func (l *fakeLink) Append(n int) []byte {
-	b := make([]byte, n)
-	l.pieces = append(l.pieces, b)
-	return b
-}
-func (l *fakeLink) WriteRange(src session.Source, off int64, n int) {
-	copy(l.Append(n), src.Bytes(off, n))
-}
-func (l *fakeLink) Crowded() bool        { return false }
-func (l *fakeLink) SetDeadline(at int64) { l.deadline = at }
-func (l *fakeLink) Resume()              { l.resumed = true }
-func (l *fakeLink) Established()         {}
-func (l *fakeLink) Gather(int)           {}
-func (l *fakeLink) Look()                {}
-func (l *fakeLink) Close()               { l.closed = true }
-
-// reuseLink is a fakeLink that forgets what was sent.
-type reuseLink struct {
-	fakeLink
-	buf [4096]byte
-}
-
-func (l *reuseLink) Append(n int) []byte                   { return l.buf[:n] }
-func (l *reuseLink) WriteRange(session.Source, int64, int) {}
 
 // rig is a room on a ring in plain memory.
 type rig struct {
 	tb   testing.TB
 	conn *Conn
 	loop *Loop
-	link *fakeLink
+	link *roomtest.Link
 	in   *shmqueue.Consumer
 	dir  string // of the log
 	buf  []byte
@@ -71,24 +33,8 @@ type rig struct {
 const rigCapacity = 1 << 20
 
 func newRig(tb testing.TB) *rig {
-	words := make([]uint64, (shmqueue.MemorySize(rigCapacity)+7)/8)
-	mem := unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), shmqueue.MemorySize(rigCapacity))
-	must(tb, shmqueue.Format(mem, rigCapacity, 99))
-	ring, err := shmqueue.Open(mem)
-	must(tb, err)
-	producer, err := ring.Producer()
-	must(tb, err)
-	in, err := ring.Consumer()
-	must(tb, err)
-	dir := tb.TempDir()
-	view, err := commitlog.OpenView(dir)
-	must(tb, err)
-	tb.Cleanup(func() { _ = view.Close() })
-	loop := NewLoop(session.NewLane(&session.Rings{
-		Requests: producer, Capacity: rigCapacity, MaxRecord: ring.MaxRecord(), MaxBatch: 100 << 10, Bell: ring.Bell(),
-		Status: ring.Word(shmqueue.WordStatus), View: view, Counters: shmqueue.HeapMetrics().Tier(shmqueue.TierConn), Loops: 1,
-	}, 0))
-	r := &rig{tb: tb, loop: loop, link: &fakeLink{}, in: in, dir: dir}
+	lane, in, dir := roomtest.Lane(tb, rigCapacity, 100<<10)
+	r := &rig{tb: tb, loop: NewLoop(lane), in: in, dir: dir}
 	r.connect()
 	return r
 }
@@ -107,7 +53,7 @@ func (r *rig) connect() {
 		Access: new(access.Current), Nonce: func() string { return "ours" },
 		Clock: func() int64 { return 1_800_000_000_000 }, WindowRequests: 8, WindowBytes: 256 << 10, Cluster: "test", AutoCreate: true, Partitions: 2, MaxReplication: 1, Log: slog.New(slog.DiscardHandler),
 	}
-	r.link = &fakeLink{}
+	r.link = &roomtest.Link{}
 	r.conn = New(settings, r.loop, r.link, netip.MustParseAddrPort("192.0.2.1:9092"))
 	r.buf, r.want, r.wait = nil, session.Want{}, false
 }
@@ -116,11 +62,11 @@ func (r *rig) connect() {
 // and brings large bodies to their place once they are complete.
 func (r *rig) feed(b []byte) {
 	r.buf = append(r.buf, b...)
-	if r.wait && !r.link.resumed {
+	if r.wait && !r.link.Resumed {
 		return
 	}
-	r.wait, r.link.resumed = false, false
-	for !r.link.closed && len(r.buf) > 0 && len(r.buf) >= r.want.Bytes && !r.wait {
+	r.wait, r.link.Resumed = false, false
+	for !r.link.Closed && len(r.buf) > 0 && len(r.buf) >= r.want.Bytes && !r.wait {
 		if r.want.Direct {
 			dst := r.conn.Space(r.want.Bytes)
 			if r.wait = dst == nil; r.wait {
@@ -131,9 +77,9 @@ func (r *rig) feed(b []byte) {
 			r.conn.Filled()
 			continue
 		}
-		r.link.resumed = false
+		r.link.Resumed = false
 		used, want := r.conn.Input(r.buf)
-		if used == 0 && !want.Pause && want.Bytes <= len(r.buf) && !want.Direct && !r.link.closed {
+		if used == 0 && !want.Pause && want.Bytes <= len(r.buf) && !want.Direct && !r.link.Closed {
 			r.tb.Fatalf("no progress with %d bytes: %+v", len(r.buf), want)
 		}
 		for i := range used { // the buffer is for all connections: others' bytes come there now
@@ -168,9 +114,7 @@ func appendFrame(b []byte, correlation int32, req kmsg.Request) []byte {
 
 // sent takes all that the room has sent.
 func (r *rig) sent() []byte {
-	b := bytes.Join(r.link.pieces, nil)
-	r.link.pieces = nil
-	return b
+	return r.link.Take()
 }
 
 // responses are the frames sent since the last call, without their sizes.

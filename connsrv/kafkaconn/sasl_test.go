@@ -137,7 +137,7 @@ func TestLoginWithoutRequests(t *testing.T) {
 	s := newGuarded(t)
 	s.handshake(0, plainMechanism)
 	s.feed([]byte{0, 0, 0, 5, 0, 'a', 0, 'b', 'c'})
-	if len(s.responses()) > 0 || !s.link.closed {
+	if len(s.responses()) > 0 || !s.link.Closed {
 		t.Error("a wrong password is not the end")
 	}
 }
@@ -148,12 +148,12 @@ func TestLoginRefused(t *testing.T) {
 		{plainMechanism, "ann", "bob"}, {plainMechanism, "nobody", "x"}, {"SCRAM-SHA-256", "ann", "bob"}, {"SCRAM-SHA-512", "nobody", "x"}, {"SCRAM-SHA-512", "bob", "ann"},
 	} {
 		s := newGuarded(t)
-		if resp := s.login(1, c.mechanism, c.user, c.password); resp.ErrorCode != codeLoginFailed || resp.ErrorMessage == nil || !s.link.closed {
-			t.Errorf("%+v: %+v, closed %t", c, resp, s.link.closed)
+		if resp := s.login(1, c.mechanism, c.user, c.password); resp.ErrorCode != codeLoginFailed || resp.ErrorMessage == nil || !s.link.Closed {
+			t.Errorf("%+v: %+v, closed %t", c, resp, s.link.Closed)
 		}
 	}
 	s := newGuarded(t)
-	if resp := s.handshake(1, "GSSAPI"); resp.ErrorCode != codeUnsupportedMechanism || !slices.Equal(resp.SupportedMechanisms, mechanisms) || !s.link.closed {
+	if resp := s.handshake(1, "GSSAPI"); resp.ErrorCode != codeUnsupportedMechanism || !slices.Equal(resp.SupportedMechanisms, mechanisms) || !s.link.Closed {
 		t.Errorf("%+v", resp)
 	}
 	s = newGuarded(t)
@@ -163,7 +163,7 @@ func TestLoginRefused(t *testing.T) {
 	}
 	for _, req := range []kmsg.Request{metadataRequest(false), fetchRequest(0, 1, 1, from{"a", 0, 0}), asksToStore(1, "a", testBatch(1, 1))} {
 		s := newGuarded(t)
-		if s.feed(s.frame(9, req)); !s.link.closed || len(s.responses()) > 0 {
+		if s.feed(s.frame(9, req)); !s.link.Closed || len(s.responses()) > 0 {
 			t.Errorf("%T without a log-in", req)
 		}
 	}
@@ -171,7 +171,7 @@ func TestLoginRefused(t *testing.T) {
 	s.conn.settings.Access.Store(nil)
 	s.handshake(1, plainMechanism)
 	token.SASLAuthBytes = []byte("\x00ann\x00ann")
-	if s.feed(s.frame(1, token)); !s.link.closed || len(s.responses()) > 0 {
+	if s.feed(s.frame(1, token)); !s.link.Closed || len(s.responses()) > 0 {
 		t.Error("somebody is let in before it is known who may be")
 	}
 	open := newStub(t) // where nobody logs in
@@ -187,28 +187,28 @@ func TestLoginAgain(t *testing.T) {
 	if resp := s.login(1, "SCRAM-SHA-256", "ann", "ann"); resp.SessionLifetimeMillis != 5000 {
 		t.Errorf("%+v", resp)
 	}
-	s.link.nowMS += 4000
+	s.link.LaterMS += 4000
 	if resp := s.login(1, "SCRAM-SHA-256", "ann", "ann"); resp.SessionLifetimeMillis != 5000 {
 		t.Errorf("%+v", resp)
 	}
-	s.link.nowMS += 4000
+	s.link.LaterMS += 4000
 	if resp := call1(s, 12, metadataRequest(false), kmsg.NewPtrMetadataResponse()); len(resp.Brokers) != 1 {
 		t.Errorf("%+v", resp)
 	}
-	s.link.nowMS += 2000
+	s.link.LaterMS += 2000
 	if resp := s.login(1, "SCRAM-SHA-256", "ann", "ann"); resp.ErrorCode != 0 { // late, and nothing was asked meanwhile
 		t.Errorf("%+v", resp)
 	}
 	if resp := s.handshake(1, plainMechanism); resp.ErrorCode != codeIllegalSASLState {
 		t.Errorf("another mechanism: %+v", resp)
 	}
-	s.link.nowMS += 6000
-	if s.feed(s.frame(12, metadataRequest(false))); !s.link.closed {
+	s.link.LaterMS += 6000
+	if s.feed(s.frame(12, metadataRequest(false))); !s.link.Closed {
 		t.Error("a log-in that is over goes on")
 	}
 	s = newGuarded(t)
 	s.login(1, plainMechanism, "ann", "ann")
-	if resp := s.login(1, plainMechanism, "bob", "bob"); resp.ErrorCode != codeLoginFailed || !s.link.closed {
+	if resp := s.login(1, plainMechanism, "bob", "bob"); resp.ErrorCode != codeLoginFailed || !s.link.Closed {
 		t.Errorf("another user: %+v", resp)
 	}
 }

@@ -116,7 +116,7 @@ func TestShareFetch(t *testing.T) {
 			t.Errorf("offset %d: verdict %d, want %d", offset, got, verdict)
 		}
 	}
-	if set := q.info; !set.Durable || set.DeliveryLimit != admin.Some(deliveryLimit-1) || set.From != admin.FromEarliest {
+	if set := q.info; !set.Durable || set.DeliveryLimit != admin.Some(4) || set.From != admin.FromEarliest {
 		t.Errorf("the queue is %+v", set)
 	}
 }
@@ -127,16 +127,16 @@ func TestShareFetchWaits(t *testing.T) {
 	a, b := s.topic("a", 1), s.topic("b", 1)
 	s.feed(s.frame(2, s.request(0, part(a, 0), part(b, 0))))
 	s.turn()
-	if len(s.responses()) != 0 || len(s.shares.parked) != 2 || s.link.deadline != 1500 {
-		t.Fatalf("%d pulls are parked, deadline %d", len(s.shares.parked), s.link.deadline)
+	if len(s.responses()) != 0 || len(s.shares.parked) != 2 || s.link.Deadline != 1500 {
+		t.Fatalf("%d pulls are parked, deadline %d", len(s.shares.parked), s.link.Deadline)
 	}
 	s.store(b.Partitions[0].Index, testBatch(2, 10))
 	s.servePulls()
 	s.turn()
 	resp := decode(s.rig, s.responses()[0], 2, s.next, kmsg.NewPtrShareFetchResponse())
 	want(t, acquired(resp, 0), "0-1×1")
-	if len(s.shares.parked) != 0 || s.link.deadline != 0 {
-		t.Fatalf("%d pulls are parked, deadline %d", len(s.shares.parked), s.link.deadline)
+	if len(s.shares.parked) != 0 || s.link.Deadline != 0 {
+		t.Fatalf("%d pulls are parked, deadline %d", len(s.shares.parked), s.link.Deadline)
 	}
 	s.feed(s.frame(2, s.request(1)))
 	s.turn()
@@ -145,7 +145,7 @@ func TestShareFetchWaits(t *testing.T) {
 	if len(s.shares.parked) != 2 || s.shares.pulls < 6 {
 		t.Fatalf("%d pulls are parked after a restart", len(s.shares.parked))
 	}
-	s.link.nowMS += 500
+	s.link.LaterMS += 500
 	s.conn.Deadline(s.link.NowMS())
 	s.turn()
 	if resp := decode(s.rig, s.responses()[0], 2, s.next, kmsg.NewPtrShareFetchResponse()); len(resp.Topics) != 0 {
@@ -478,6 +478,7 @@ func TestGroupConfigs(t *testing.T) {
 		code        int16
 	}{
 		{groupReset, "earliest", 0}, {groupReset, "first", codeInvalidConfig}, {groupReset, "by_duration:P1D", 0}, {groupReset, "by_duration:1h", codeInvalidConfig},
+		{groupLimit, "7", 0}, {groupLimit, "1", codeInvalidConfig}, {groupLimit, "11", codeInvalidConfig},
 		{groupLock, "15000", 0}, {groupLock, "1", codeInvalidConfig}, {groupLock, "x", codeInvalidConfig},
 		{groupIsolation, isolationUncommitted, 0}, {groupIsolation, "read_committed", codeInvalidConfig}, {groupIsolation, "none", codeInvalidConfig}, {"consumer.what", "1", codeInvalidConfig},
 	} {
@@ -559,4 +560,27 @@ func TestShareHold(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestShareDeliveryLimit: a group's queues are made with the limit that it has then, and it stays theirs.
+func TestShareDeliveryLimit(t *testing.T) {
+	s := newSharer(t)
+	topic := s.topic("t", 1)
+	alter := func() int16 {
+		req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+		g := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+		g.Name, g.Value = groupLimit, kmsg.StringPtr("3")
+		req.Resources = []kmsg.IncrementalAlterConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeGroupConfig, ResourceName: "g", Configs: []kmsg.IncrementalAlterConfigsRequestResourceConfig{g}}}
+		return call1(s.stub, 1, req, kmsg.NewPtrIncrementalAlterConfigsResponse()).Resources[0].ErrorCode
+	}
+	if code := alter(); code != codeNone {
+		t.Fatalf("error %d", code)
+	}
+	s.fetch(func(req *kmsg.ShareFetchRequest) { req.MaxWaitMillis = 0 }, part(topic, 0))
+	if q := s.shares.queues["share/g/t"]; q == nil || q.info.DeliveryLimit != admin.Some(2) {
+		t.Errorf("%+v", q)
+	}
+	if code := alter(); code != codeInvalidConfig {
+		t.Errorf("error %d", code)
+	}
 }

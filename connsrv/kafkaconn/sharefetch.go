@@ -57,9 +57,6 @@ type sharePull struct {
 // maxShareLocks is how many messages one pull asks for at most.
 const maxShareLocks = ipc.MaxPull
 
-// deliveryLimit is how often a message may be given, as Kafka's group.share.delivery.count.limit.
-const deliveryLimit = 5
-
 // settingsAgeMS is for how long the settings of a group are not asked for again.
 const settingsAgeMS = 2000
 
@@ -189,7 +186,7 @@ func (c *Conn) findShareQueues(k *call, s *shareSession, topics []topicID, then 
 		for _, name := range d.Missing {
 			all.begin()
 			t := unknown[name]
-			c.makeShareQueue(k, s.group, t, s.settings.reset, nil, func(queue uint64, err error) {
+			c.makeShareQueue(k, s.group, t, &s.settings, nil, func(queue uint64, err error) {
 				if s.queues[t.id] = queue; first == nil {
 					first = err
 				}
@@ -206,15 +203,15 @@ func (c *Conn) findShareQueues(k *call, s *shareSession, topics []topicID, then 
 
 // makeShareQueue begins a share group's work on a topic: at offsets, where they are given, or else
 // where the group's members are to begin.
-func (c *Conn) makeShareQueue(k *call, group string, t *topic, reset string, offsets []uint64, then func(queue uint64, err error)) {
+func (c *Conn) makeShareQueue(k *call, group string, t *topic, set *shareSettings, offsets []uint64, then func(queue uint64, err error)) {
 	m := admin.CreateQueue{
 		Name:          shareQueueName(group, t.name),
-		QueueSettings: admin.QueueSettings{Durable: true, Topic: t.name, DeliveryLimit: admin.Some(deliveryLimit - 1)},
+		QueueSettings: admin.QueueSettings{Durable: true, Topic: t.name, DeliveryLimit: admin.Some(max(1, set.limit) - 1)},
 	}
-	switch age, ok := parseDuration(strings.TrimPrefix(reset, resetDuration)); {
+	switch age, ok := parseDuration(strings.TrimPrefix(set.reset, resetDuration)); {
 	case offsets != nil:
 		m.From, m.Offsets = admin.FromOffsets, offsets
-	case reset == resetLatest:
+	case set.reset == resetLatest:
 		m.From = admin.FromLatest
 	case ok:
 		m.From, m.Offsets = admin.FromOffsets, c.offsetsAt(t, c.settings.Clock()-age.Milliseconds())

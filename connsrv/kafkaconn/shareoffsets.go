@@ -172,7 +172,8 @@ func (c *Conn) alterShareGroupOffsets(k *call, m *kmsg.AlterShareGroupOffsetsReq
 						refuse(codeOf(err), err.Error())
 						return
 					}
-					c.setShareOffsets(k, m, resp, queues, shareSettingsOf(of[m.GroupID]).reset)
+					set := shareSettingsOf(of[m.GroupID])
+					c.setShareOffsets(k, m, resp, queues, &set)
 				})
 			})
 		})
@@ -180,7 +181,7 @@ func (c *Conn) alterShareGroupOffsets(k *call, m *kmsg.AlterShareGroupOffsetsReq
 }
 
 // setShareOffsets sets each topic's queue, or makes it.
-func (c *Conn) setShareOffsets(k *call, m *kmsg.AlterShareGroupOffsetsRequest, resp *kmsg.AlterShareGroupOffsetsResponse, queues []admin.QueueInfo, reset string) {
+func (c *Conn) setShareOffsets(k *call, m *kmsg.AlterShareGroupOffsetsRequest, resp *kmsg.AlterShareGroupOffsetsResponse, queues []admin.QueueInfo, set *shareSettings) {
 	resp.Topics = make([]kmsg.AlterShareGroupOffsetsResponseTopic, len(m.Topics))
 	all := newTally(func() { c.finish(k, resp) })
 	for i := range m.Topics {
@@ -209,7 +210,7 @@ func (c *Conn) setShareOffsets(k *call, m *kmsg.AlterShareGroupOffsetsRequest, r
 			continue
 		}
 		all.begin()
-		c.setShareQueue(k, m.GroupID, t, &seek, queues, reset, func(err error) {
+		c.setShareQueue(k, m.GroupID, t, &seek, queues, set, func(err error) {
 			for j := range r.Partitions {
 				if p := &r.Partitions[j]; p.ErrorCode == codeNone {
 					p.ErrorCode, p.ErrorMessage = codeOf(err), textOf(err)
@@ -223,7 +224,7 @@ func (c *Conn) setShareOffsets(k *call, m *kmsg.AlterShareGroupOffsetsRequest, r
 
 // setShareQueue sets a share group's queue over a topic, which is made where it is not there: the
 // partitions that are not named begin there as the group is to begin.
-func (c *Conn) setShareQueue(k *call, group string, t *topic, seek *admin.Seek, queues []admin.QueueInfo, reset string, then func(error)) {
+func (c *Conn) setShareQueue(k *call, group string, t *topic, seek *admin.Seek, queues []admin.QueueInfo, set *shareSettings, then func(error)) {
 	for i := range queues {
 		if queues[i].Name == seek.Name {
 			c.admin(k, admin.CmdSeek, seek, func(_ []byte, err error) { then(err) })
@@ -231,7 +232,7 @@ func (c *Conn) setShareQueue(k *call, group string, t *topic, seek *admin.Seek, 
 		}
 	}
 	offsets := make([]uint64, len(t.indexes))
-	if reset == resetLatest {
+	if set.reset == resetLatest {
 		for i, index := range t.indexes {
 			offsets[i] = c.loop.Lane.Ends[index]
 		}
@@ -239,7 +240,7 @@ func (c *Conn) setShareQueue(k *call, group string, t *topic, seek *admin.Seek, 
 	for _, to := range seek.To {
 		offsets[c.loop.topics.byIndex[to.Index].number] = to.Offset
 	}
-	c.makeShareQueue(k, group, t, reset, offsets, func(_ uint64, err error) { then(err) })
+	c.makeShareQueue(k, group, t, set, offsets, func(_ uint64, err error) { then(err) })
 }
 
 // deleteShareGroupOffsets forgets how far a group without members has got in some topics.

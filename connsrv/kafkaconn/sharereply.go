@@ -105,6 +105,10 @@ func (c *Conn) readShareBatches(f *sharing, t *shareTold, run *shareRun, used, b
 		}
 		f.giveBack(run, ipc.VerdictSkip, next)
 		return run.first < run.next
+	case err == nil && r.From > run.first: // compaction has left nothing there
+		r.Release()
+		f.giveBack(run, ipc.VerdictSkip, r.From)
+		return run.first < run.next
 	case err != nil:
 		t.code, t.text = codeOf(err), err.Error()
 		f.giveBack(run, ipc.VerdictRequeue, run.next)

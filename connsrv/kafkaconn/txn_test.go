@@ -222,7 +222,7 @@ func TestFetchCommitted(t *testing.T) {
 		req.IsolationLevel = readsCommitted
 		s.feed(s.frame(version, req))
 		s.turn()
-		if len(s.link.pieces) > 0 || len(s.txns.waits) != 1 {
+		if len(s.link.Pieces) > 0 || len(s.txns.waits) != 1 {
 			t.Fatalf("version %d: answered, or %d waits", version, len(s.txns.waits))
 		}
 		s.stableAt(index, 10)

@@ -4,19 +4,10 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/trimq/trimq/connsrv/session"
+	"github.com/trimq/trimq/connsrv/session/roomtest"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/native"
 )
-
-// reuseLink is a fakeLink that forgets what was sent.
-type reuseLink struct {
-	fakeLink
-	buf [4096]byte
-}
-
-func (l *reuseLink) Append(n int) []byte                   { return l.buf[:n] }
-func (l *reuseLink) WriteRange(session.Source, int64, int) {}
 
 // BenchmarkProduce is the way of one small batch through a room: frame in, record into the
 // ring, reply in, frame out.
@@ -25,7 +16,7 @@ func BenchmarkProduce(b *testing.B) {
 		messages := testBatch(size, 100)
 		b.Run(fmt.Sprintf("%d messages", size), func(b *testing.B) {
 			r := newRig(b)
-			link := &reuseLink{}
+			link := &roomtest.Forgetful{}
 			r.conn = New(r.conn.settings, r.lane, link)
 			r.feed(b, native.AppendFrame(nil, native.CmdHello, 0, 1, &native.Hello{MinVersion: native.Version, MaxVersion: native.Version}))
 			frame := appendBody(nil, native.CmdProduce, append((&native.Produce{Index: 1}).Append(nil), messages...))
@@ -52,7 +43,7 @@ func BenchmarkProduce(b *testing.B) {
 // TestMessagePathAllocatesNothing: what is done for every batch makes no garbage.
 func TestMessagePathAllocatesNothing(t *testing.T) {
 	r := newRig(t)
-	link := &reuseLink{}
+	link := &roomtest.Forgetful{}
 	r.conn = New(r.conn.settings, r.lane, link)
 	r.feed(t, native.AppendFrame(nil, native.CmdHello, 0, 1, &native.Hello{MinVersion: native.Version, MaxVersion: native.Version}))
 	frame := appendBody(nil, native.CmdProduce, append((&native.Produce{Index: 1}).Append(nil), testBatch(3, 100)...))
@@ -94,7 +85,7 @@ func BenchmarkDeliver(b *testing.B) {
 				}
 				log.store(7, testBatch(bc.records, 100), at)
 			}
-			link := &reuseLink{}
+			link := &roomtest.Forgetful{}
 			r.conn = New(r.conn.settings, r.lane, link)
 			stream := native.AppendFrame(nil, native.CmdHello, 0, 1, &native.Hello{MinVersion: native.Version, MaxVersion: native.Version})
 			r.feed(b, native.AppendFrame(stream, native.CmdSubscribe, 0, 2, &native.Subscribe{Sub: 1, Index: 7, Limit: 1 << 60, Kind: native.SubQueue}))

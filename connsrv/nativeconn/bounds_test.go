@@ -33,13 +33,13 @@ func TestInfoIsAnsweredOneByOne(t *testing.T) {
 func TestQuietRequestsDoNotUseUpTheWindow(t *testing.T) {
 	r := newRig(t)
 	r.feed(t, native.AppendFrame(nil, native.CmdHello, 0, 1, &native.Hello{MinVersion: native.Version, MaxVersion: native.Version}))
-	r.link.pieces = nil
+	r.link.Pieces = nil
 	body := append((&native.Produce{Index: 1}).Append(nil), testBatch(1, 10)...)
 	for range r.conn.window {
 		r.feed(t, append(native.AppendHeader(nil, native.CmdProduce, native.FlagNoReply, 0, len(body)), body...))
 	}
 	one := append(native.AppendHeader(nil, native.CmdProduce, 0, 7, len(body)), body...)
-	if used, want := r.conn.Input(one); used != 0 || !want.Pause || len(r.link.sent()) != 0 {
-		t.Errorf("used %d bytes, wants %+v, answered %d bytes", used, want, len(r.link.sent()))
+	if used, want := r.conn.Input(one); used != 0 || !want.Pause || len(r.link.Sent()) != 0 {
+		t.Errorf("used %d bytes, wants %+v, answered %d bytes", used, want, len(r.link.Sent()))
 	}
 }

@@ -49,13 +49,13 @@ func TestTooManyRangesInOneAck(t *testing.T) {
 	hello := native.AppendFrame(nil, native.CmdHello, 0, 1, &native.Hello{MinVersion: native.Version, MaxVersion: native.Version})
 	r.feed(t, native.AppendFrame(hello, native.CmdSubscribe, 0, 2, &native.Subscribe{Sub: 1, Index: 1, Limit: 10, Kind: native.SubQueue}))
 	r.commands()
-	r.link.pieces = nil
+	r.link.Pieces = nil
 	ack := native.Ack{Sub: 1, Queue: 1, Index: 1, Verdict: ipc.VerdictAck}
 	for i := range uint64(9000) {
 		ack.Ranges = append(ack.Ranges, ipc.Range{First: i, Count: 1})
 	}
 	r.feed(t, native.AppendFrame(nil, native.CmdAck, 0, 3, &ack))
-	f := r.link.sent()
+	f := r.link.Sent()
 	h, err := native.ParseHeader(f, 1<<20)
 	if err != nil || h.Correlation != 3 || h.Flags&native.FlagError == 0 {
 		t.Fatalf("%+v %v", h, err)

@@ -109,8 +109,14 @@ func (d *delivery) skip(run *ipc.PulledRun, count uint32) {
 // sendBatch sends what a run has of the batch that holds its first message.
 func (c *Conn) sendBatch(d *delivery, run *ipc.PulledRun) error {
 	r := c.lane.Reading()
-	if err := c.lane.ReadStored(r, run.Index, run.First); err != nil {
+	if err := c.lane.ReadStored(r, run.Index, run.First, run.First+uint64(run.Count)); err != nil {
 		return c.skipGone(d, run, err)
+	}
+	if gone := uint32(r.From - run.First); gone > 0 {
+		d.skip(run, gone) // by compaction
+	}
+	if len(r.Spans) == 0 {
+		return nil
 	}
 	count := uint32(min(r.End, run.First+uint64(run.Count)) - run.First)
 	fate, err := c.lane.Fate(r, run.Index)

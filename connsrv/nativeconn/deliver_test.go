@@ -272,7 +272,7 @@ func TestDeliveriesWaitForTheLink(t *testing.T) {
 		p.log.store(7, words(batch.None, fmt.Sprint(i)), 0)
 	}
 	p.subscribe(native.Subscribe{Sub: 1, Limit: 1 << 40}, ipc.Filter{})
-	p.link.most = 400
+	p.link.Most = 400
 	p.deliver(7, 0, 20)
 	p.deliver(7, 20, 20)
 	p.reply(ipc.TypeRecall, &ipc.Recall{Head: p.head(0), Sub: 1, Index: 7, Ranges: []ipc.Range{{First: 15, Count: 10}}})
@@ -320,12 +320,12 @@ func TestRecallOfWhatIsSkipped(t *testing.T) {
 	p := newPlay(t)
 	p.log.store(7, words(batch.None, "b", "b", "b"), 0)
 	p.subscribe(native.Subscribe{Sub: 1, Limit: 4}, word("a"))
-	p.link.most = 1
+	p.link.Most = 1
 	p.ask(native.CmdPing, &native.Ping{})
 	p.deliver(7, 0, 3)
 	p.reply(ipc.TypeRecall, &ipc.Recall{Head: p.head(0), Sub: 1, Index: 7, Ranges: []ipc.Range{{First: 1, Count: 1}}})
 	p.frames()
-	p.link.most = 0
+	p.link.Most = 0
 	p.conn.Drained()
 	p.records()
 	p.conn.Resync(ipc.Marker{Term: 2, Ask: 1}, true)
@@ -339,7 +339,7 @@ func TestNothingBehindTheEnd(t *testing.T) {
 	p := newPlay(t)
 	p.log.store(7, words(batch.None, "a", "b"), 0)
 	p.subscribe(native.Subscribe{Sub: 1, Limit: 4}, ipc.Filter{})
-	p.link.most = 1
+	p.link.Most = 1
 	p.ask(native.CmdPing, &native.Ping{})
 	p.deliver(7, 0, 2)
 	p.reply(ipc.TypeRecall, &ipc.Recall{Head: p.head(0), Sub: 1, Index: 7, Ranges: []ipc.Range{{First: 1, Count: 1}}})
@@ -394,16 +394,16 @@ func TestCostlyFiltersRest(t *testing.T) {
 	p.deliver(7, 0, 2*n+1)
 	steps := 0
 	for ; len(p.conn.line) > 0; steps++ {
-		if v := p.records(); len(v) == 0 || p.link.deadline != p.link.NowMS() || steps > n {
-			t.Fatalf("step %d: %+v, deadline %d", steps, v, p.link.deadline)
+		if v := p.records(); len(v) == 0 || p.link.Deadline != p.link.NowMS() || steps > n {
+			t.Fatalf("step %d: %+v, deadline %d", steps, v, p.link.Deadline)
 		}
 		if steps == 1 {
 			p.conn.expireParks(p.link.NowMS()) // does not forget it
 		}
 		p.conn.Deadline(p.link.NowMS())
 	}
-	if got := p.delivered(p.frames(), 0); steps < 5 || len(got) != 1 || p.counter(shmqueue.ConnSkipped) != 2*n || p.link.deadline != 0 {
-		t.Errorf("%d steps, %+v, deadline %d", steps, got, p.link.deadline)
+	if got := p.delivered(p.frames(), 0); steps < 5 || len(got) != 1 || p.counter(shmqueue.ConnSkipped) != 2*n || p.link.Deadline != 0 {
+		t.Errorf("%d steps, %+v, deadline %d", steps, got, p.link.Deadline)
 	}
 }
 

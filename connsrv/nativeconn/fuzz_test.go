@@ -6,55 +6,21 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"testing"
-	"unsafe"
 
 	"github.com/trimq/trimq/connsrv/session"
+	"github.com/trimq/trimq/connsrv/session/roomtest"
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/batch"
-	"github.com/trimq/trimq/protocol/commitlog"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/native"
 	"github.com/trimq/trimq/shmqueue"
 )
 
-// fakeLink collects what a room sends.
-type fakeLink struct {
-	pieces   [][]byte
-	bytes    int // of pieces
-	closed   bool
-	deadline int64
-	resumed  bool
-	laterMS  int64 // than 1000
-	most     int   // bytes beyond which it is crowded; 0: it never is
-}
-
-func (l *fakeLink) ID() uint64     { return 0x100 }
-func (l *fakeLink) NowMS() int64   { return 1000 + l.laterMS }
-func (l *fakeLink) Remote() string { return "test" }
-func (l *fakeLink) Append(n int) []byte {
-	b := make([]byte, n)
-	l.pieces = append(l.pieces, b)
-	l.bytes += n
-	return b
-}
-func (l *fakeLink) WriteRange(src session.Source, off int64, n int) {
-	copy(l.Append(n), src.Bytes(off, n))
-}
-func (l *fakeLink) Crowded() bool        { return l.most > 0 && l.bytes > l.most }
-func (l *fakeLink) SetDeadline(at int64) { l.deadline = at }
-func (l *fakeLink) Resume()              { l.resumed = true }
-func (l *fakeLink) Established()         {}
-func (l *fakeLink) Gather(int)           {}
-func (l *fakeLink) Look()                {}
-func (l *fakeLink) Close()               { l.closed = true }
-
-func (l *fakeLink) sent() []byte { return bytes.Join(l.pieces, nil) }
-
 // rig is a room on a ring in plain memory.
 type rig struct {
 	conn *Conn
 	lane *session.Lane
-	link *fakeLink
+	link *roomtest.Link
 	in   *shmqueue.Consumer
 	dir  string // of the log
 	buf  []byte
@@ -64,30 +30,8 @@ type rig struct {
 const rigCapacity = 256 << 10
 
 func newRig(tb testing.TB) *rig {
-	words := make([]uint64, (shmqueue.MemorySize(rigCapacity)+7)/8)
-	mem := unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), shmqueue.MemorySize(rigCapacity))
-	ring, err := openRing(mem)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	producer, err := ring.Producer()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	in, err := ring.Consumer()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	dir := tb.TempDir()
-	view, err := commitlog.OpenView(dir)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	lane := session.NewLane(&session.Rings{
-		Requests: producer, Capacity: rigCapacity, MaxRecord: ring.MaxRecord(), MaxBatch: MaxBatch(128 << 10), Bell: ring.Bell(),
-		Status: ring.Word(shmqueue.WordStatus), View: view, Counters: shmqueue.HeapMetrics().Tier(shmqueue.TierConn), Loops: 1,
-	}, 0)
-	r := &rig{lane: lane, link: &fakeLink{}, in: in, dir: dir}
+	lane, in, dir := roomtest.Lane(tb, rigCapacity, MaxBatch(128<<10))
+	r := &rig{lane: lane, link: &roomtest.Link{Peer: "test"}, in: in, dir: dir}
 	settings := &Settings{
 		WindowRequests: 8, WindowBytes: 256 << 10, MaxFrame: 128 << 10, Server: "test",
 		Info: func() native.InfoReply { return native.InfoReply{} }, UnixMS: func() int64 { return 1_700_000_000_000 },
@@ -97,18 +41,11 @@ func newRig(tb testing.TB) *rig {
 	return r
 }
 
-func openRing(mem []byte) (*shmqueue.Ring, error) {
-	if err := shmqueue.Format(mem, rigCapacity, 99); err != nil {
-		return nil, err
-	}
-	return shmqueue.Open(mem)
-}
-
 // feed does with some bytes what the reactor does: it shows them, keeps what was not used,
 // and brings large bodies to their place once they are complete.
 func (r *rig) feed(tb failer, b []byte) {
 	r.buf = append(r.buf, b...)
-	for !r.link.closed && len(r.buf) > 0 && len(r.buf) >= r.want.Bytes {
+	for !r.link.Closed && len(r.buf) > 0 && len(r.buf) >= r.want.Bytes {
 		if r.want.Direct {
 			dst := r.conn.Space(r.want.Bytes)
 			if dst == nil {
@@ -120,7 +57,7 @@ func (r *rig) feed(tb failer, b []byte) {
 			continue
 		}
 		used, want := r.conn.Input(r.buf)
-		if used == 0 && !want.Pause && want.Bytes <= len(r.buf) && !want.Direct && !r.link.closed {
+		if used == 0 && !want.Pause && want.Bytes <= len(r.buf) && !want.Direct && !r.link.Closed {
 			tb.Fatalf("no progress with %d bytes: %+v", len(r.buf), want)
 		}
 		r.buf, r.want = r.buf[used:], want
@@ -197,7 +134,7 @@ func FuzzAnySplit(f *testing.F) {
 				t.Fatalf("command %d differs", i)
 			}
 		}
-		if !bytes.Equal(whole.link.sent(), pieces.link.sent()) || whole.link.closed != pieces.link.closed {
+		if !bytes.Equal(whole.link.Sent(), pieces.link.Sent()) || whole.link.Closed != pieces.link.Closed {
 			t.Fatal("the answers differ")
 		}
 	})

@@ -120,11 +120,11 @@ func (g *game) step() {
 	case 12:
 		g.answerTxn()
 	case 13:
-		g.link.most = rapid.SampledFrom([]int{0, 0, 1, 200}).Draw(g.rt, "most")
+		g.link.Most = rapid.SampledFrom([]int{0, 0, 1, 200}).Draw(g.rt, "most")
 	case 14:
 		g.conn.Drained()
 	case 15:
-		g.link.laterMS += rapid.Int64Range(0, 80).Draw(g.rt, "later")
+		g.link.LaterMS += rapid.Int64Range(0, 80).Draw(g.rt, "later")
 		g.conn.Deadline(g.link.NowMS())
 	case 16, 17:
 		g.handOver(g.t)
@@ -478,8 +478,8 @@ func (g *game) close() {
 
 // finish lets everything come to its end and compares.
 func (g *game) finish() {
-	g.link.most = 0
-	g.link.laterMS += 100_000
+	g.link.Most = 0
+	g.link.LaterMS += 100_000
 	for range 100 {
 		g.conn.Drained()
 		g.conn.Deadline(g.link.NowMS())

@@ -48,7 +48,7 @@ func (p *play) ask(cmd native.Command, body native.Body) uint64 {
 // frames are those sent since the last call.
 func (p *play) frames() (list []native.Frame) {
 	p.t.Helper()
-	for b := p.link.sent(); len(b) > 0; {
+	for b := p.link.Sent(); len(b) > 0; {
 		h, err := native.ParseHeader(b, 1<<30)
 		if err != nil || h.FrameLen() > len(b) {
 			p.t.Fatalf("%d bytes are no frame: %+v %v", len(b), h, err)
@@ -56,7 +56,7 @@ func (p *play) frames() (list []native.Frame) {
 		list = append(list, native.Frame{Header: h, Body: b[native.FrameHeaderSize:h.FrameLen()]})
 		b = b[h.FrameLen():]
 	}
-	p.link.pieces, p.link.bytes = nil, 0
+	p.link.Pieces, p.link.Bytes = nil, 0
 	return list
 }
 

@@ -137,12 +137,12 @@ func TestPullWaits(t *testing.T) {
 	p := newPlay(t)
 	p.log.store(7, words(batch.None, "a"), 0)
 	first, second := p.pull(native.Pull{Max: 1, WaitMS: 50}), p.pull(native.Pull{Max: 1, WaitMS: 80})
-	if !first.Wait || p.link.deadline != 1050 {
-		t.Errorf("%+v, deadline %d", first, p.link.deadline)
+	if !first.Wait || p.link.Deadline != 1050 {
+		t.Errorf("%+v, deadline %d", first, p.link.Deadline)
 	}
 	p.conn.Deadline(1050)
-	if m := one(p, ipc.TypePullEnd, ipc.DecodePullEnd); m.Target != first.Req || p.link.deadline != 1080 {
-		t.Errorf("%+v, deadline %d", m, p.link.deadline)
+	if m := one(p, ipc.TypePullEnd, ipc.DecodePullEnd); m.Target != first.Req || p.link.Deadline != 1080 {
+		t.Errorf("%+v, deadline %d", m, p.link.Deadline)
 	}
 	p.conn.Deadline(1060)
 	if list := p.records(); len(list) != 0 {
@@ -167,8 +167,8 @@ func TestPullWaits(t *testing.T) {
 	if list := p.frames(); len(list) != 1 || p.response(list) != (native.PullReply{}) {
 		t.Errorf("%+v", headersOf(list))
 	}
-	if p.link.deadline != 0 || p.conn.pending.Len() != 0 || p.conn.asked != 0 {
-		t.Errorf("deadline %d, %d requests, %d messages are asked for", p.link.deadline, p.conn.pending.Len(), p.conn.asked)
+	if p.link.Deadline != 0 || p.conn.pending.Len() != 0 || p.conn.asked != 0 {
+		t.Errorf("deadline %d, %d requests, %d messages are asked for", p.link.Deadline, p.conn.pending.Len(), p.conn.asked)
 	}
 }
 
@@ -181,12 +181,12 @@ func TestLongAnswersAreStreamed(t *testing.T) {
 		p.log.store(7, words(batch.None, fmt.Sprint(i)), 0)
 	}
 	r := p.pull(native.Pull{Max: n, AutoAck: true})
-	p.link.most = 2000
+	p.link.Most = 2000
 	p.give(r, ipc.Range{First: 0, Count: 100}, ipc.Range{First: 100, Count: n - 100})
 	at, steps := uint64(0), 0
 	var list []native.Frame
 	for {
-		size := p.link.bytes
+		size := p.link.Bytes
 		if list = p.frames(); size > 2500 {
 			t.Fatalf("%d bytes at once", size)
 		}
@@ -295,12 +295,12 @@ func TestPullUnderAFilter(t *testing.T) {
 	}
 	// Its time ends, a while after it is over.
 	r = p.pull(native.Pull{Max: 1, WaitMS: 10})
-	p.link.laterMS = 20
+	p.link.LaterMS = 20
 	give(r, 0, 1)
 	if again = next(0); again.Wait {
 		t.Errorf("it waits on: %+v", again)
 	}
-	p.link.laterMS = 10 + scanMS
+	p.link.LaterMS = 10 + scanMS
 	give(again, 1, 1)
 	if list := p.frames(); len(list) != 1 || p.response(list).Count != 0 {
 		t.Errorf("%+v", headersOf(list))
@@ -469,21 +469,21 @@ func TestPullAtTheEnd(t *testing.T) {
 		p.log.store(7, words(batch.None, "a"), 0)
 		r := p.pull(native.Pull{Max: 1, WaitMS: 60_000})
 		end(p.conn)
-		if m := one(p, ipc.TypePullEnd, ipc.DecodePullEnd); m.Target != r.Req || p.link.closed {
-			t.Errorf("%s: %+v, closed %v", name, m, p.link.closed)
+		if m := one(p, ipc.TypePullEnd, ipc.DecodePullEnd); m.Target != r.Req || p.link.Closed {
+			t.Errorf("%s: %+v, closed %v", name, m, p.link.Closed)
 		}
 		p.frames() // GOODBYE
-		p.link.most = 1
+		p.link.Most = 1
 		p.ask(native.CmdPing, &native.Ping{})
 		p.give(r, ipc.Range{First: 0, Count: 1})
-		if p.link.closed {
+		if p.link.Closed {
 			t.Errorf("%s: closed before the answer was sent", name)
 		}
 		p.frames()
 		p.conn.Drained()
 		list := p.frames()
-		if got := p.delivered(list, 1); len(got) != 1 || p.response(list).Count != 1 || !p.link.closed {
-			t.Errorf("%s: %+v, closed %v", name, got, p.link.closed)
+		if got := p.delivered(list, 1); len(got) != 1 || p.response(list).Count != 1 || !p.link.Closed {
+			t.Errorf("%s: %+v, closed %v", name, got, p.link.Closed)
 		}
 	}
 }

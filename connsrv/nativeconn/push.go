@@ -68,7 +68,7 @@ const sliceBytes = 4 << 10
 // which the batch holds too.
 func (c *Conn) deliverSlice(d *delivery, r *session.Reading, index, first uint64, count int) bool {
 	from, s := &r.Spans[0], d.sub
-	if s.Filter == nil && c.link.Crowded() { // a part is a copy in memory, the whole is a range of a file
+	if s.Filter == nil && !from.Partial && c.link.Crowded() { // a part is a copy in memory, the whole is a range of a file
 		return false
 	}
 	if !from.Partial && (s.Filter == nil && from.Len < sliceBytes || uint64(2*count) > from.End-from.Base) {

@@ -137,7 +137,7 @@ func (l *Lane) Fate(r *Reading, index uint64) (f Fate, err error) {
 		case h.Control():
 			f = FateDropped
 		case h.Transactional():
-			f = l.Stables[index].fate(h.ProducerID(), span.Base)
+			f = l.Stables[index].fate(h.ProducerID(), span.Stored())
 		}
 	})
 	if fault != nil {

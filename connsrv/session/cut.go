@@ -50,6 +50,10 @@ func (l *Lane) gather(r *Reading, ix *commitlog.IndexView, visible uint64, maxBy
 	for work, more := 0, true; more; {
 		have := len(r.Spans)
 		spans, err := ix.Spans(r.End, visible, maxBytes-r.Bytes, r.Spans)
+		if errors.Is(err, commitlog.ErrGap) {
+			r.End = visible
+			return nil
+		}
 		if err == nil {
 			r.Spans = spans
 			more, err = l.take(r, have, visible, maxBytes, &work)

@@ -94,7 +94,7 @@ func TestReadCutsParts(t *testing.T) {
 			}
 			r.Release()
 		}
-		if err := l.ReadStored(r, 1, 5); err != nil || r.Cut(0) != nil || !r.Spans[0].Partial || r.Spans[0].First() != 4 || r.End != 6 {
+		if err := l.ReadStored(r, 1, 5, 6); err != nil || r.Cut(0) != nil || !r.Spans[0].Partial || r.Spans[0].First() != 4 || r.End != 6 {
 			t.Errorf("%s: as it is stored: %+v %v", codec, r.Spans, err)
 		}
 		r.Release()

@@ -53,6 +53,7 @@ type Lane struct {
 	cutter  batch.Cutter
 	ranges  []ipc.Range
 	note    noteCache
+	sparse  sparseCache
 	filters filters
 	sieve   Sieve
 	runs    []Run

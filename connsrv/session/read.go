@@ -14,7 +14,8 @@ type Reading struct {
 	Spans []commitlog.Span
 	Bytes int    // of all batches, as they are sent
 	Base  uint64 // offset of the first record of the first batch
-	End   uint64 // behind the last offset in Spans
+	From  uint64 // from where it was read or, where compaction has left nothing there, of what follows
+	End   uint64 // behind the last offset in Spans; without any, up to where nothing is left
 
 	cuts []byte // of partial spans
 	ends []int  // in cuts, of each span; that of one that is sent as it is has no bytes there
@@ -38,7 +39,7 @@ func (r *Reading) Cut(i int) []byte {
 
 // Read finds the batches of a partition from the one that contains offset to below visible: at most
 // maxBytes, but one whole batch at least, or one record where records have to be cut out of a
-// batch. REQUIRES: offset < visible, which logicsrv told. Errors are *errcode.Error.
+// batch. Where compaction has left nothing of them there are none. REQUIRES: offset < visible, which logicsrv told. Errors are *errcode.Error.
 func (l *Lane) Read(r *Reading, index, offset, visible uint64, maxBytes int) error {
 	ix, err := l.begin(r, index, offset)
 	if err == nil {
@@ -48,28 +49,59 @@ func (l *Lane) Read(r *Reading, index, offset, visible uint64, maxBytes int) err
 		r.Release()
 		return readError(err, index, offset, r.Start)
 	}
+	if r.From = r.End; len(r.Spans) > 0 {
+		r.From = max(offset, r.Spans[0].First())
+	}
 	return nil
 }
 
-// ReadStored finds the batch of a queue that contains offset, as it is stored: there may be
-// records in it that are no business of the queue (Span.Partial). REQUIRES, errors: as Read.
-func (l *Lane) ReadStored(r *Reading, index, offset uint64) error {
+// ReadStored finds the batch of a queue that contains offset or, where compaction has left nothing of
+// that, the first one from there on that has records below until: without one there are no Spans, and all
+// up to until is gone. The batch is as it is stored: there may be records in it that are no business of
+// the queue, or of the run of offsets that begins with From (Span.Partial). REQUIRES, errors: as Read.
+func (l *Lane) ReadStored(r *Reading, index, offset, until uint64) error {
 	ix, err := l.begin(r, index, offset)
 	if err == nil {
-		r.Spans, err = ix.Spans(offset, offset+1, 1, r.Spans)
+		err = l.stored(r, ix, offset, until)
 	}
 	if err != nil {
 		r.Release()
 		return readError(err, index, offset, r.Start)
 	}
-	s := &r.Spans[0]
-	r.Bytes, r.Base, r.End = s.Len, s.Base, s.End
+	return nil
+}
+
+// stored is ReadStored for an open index.
+func (l *Lane) stored(r *Reading, ix *commitlog.IndexView, offset, until uint64) (err error) {
+	for offset < until {
+		if r.Spans, err = ix.Spans(offset, until, 1, r.Spans); errors.Is(err, commitlog.ErrGap) {
+			break
+		} else if err != nil {
+			return err
+		}
+		s := &r.Spans[0]
+		if s.Sparse {
+			part, found, err := l.dense(s, offset, until)
+			if err != nil {
+				return err
+			}
+			if !found {
+				offset = s.End
+				r.keep(0)
+				continue
+			}
+			*s = part
+		}
+		r.Bytes, r.Base, r.From, r.End = s.Len, s.Stored(), max(offset, s.First()), s.End
+		return nil
+	}
+	r.From, r.End = until, until
 	return nil
 }
 
 // begin empties a reading and opens its index.
 func (l *Lane) begin(r *Reading, index, offset uint64) (*commitlog.IndexView, error) {
-	r.Spans, r.cuts, r.ends, r.Bytes, r.Base, r.End = r.Spans[:0], r.cuts[:0], r.ends[:0], 0, offset, offset
+	r.Spans, r.cuts, r.ends, r.Bytes, r.Base, r.From, r.End = r.Spans[:0], r.cuts[:0], r.ends[:0], 0, offset, offset, offset
 	ix, err := l.View.Index(index)
 	if err == nil {
 		r.Start, err = ix.Start()

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/trimq/trimq/protocol/admin"
+	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/journal"
 )
 
@@ -78,7 +79,7 @@ func (c *Core) dropDefinitions(about func(*admin.Definition) bool) {
 // emptyVHost dooms the queues of a vhost and ends its exchanges.
 func (c *Core) emptyVHost(vhost string) {
 	for name, q := range c.queues.all {
-		if v, _ := admin.SplitVHost(name); v == vhost {
+		if v, _ := admin.SplitVHost(name); v == vhost && !failpoint.Broken("vhosts-leave-queues") {
 			c.doomQueue(q)
 		}
 	}

@@ -124,9 +124,18 @@ func (c *Core) decided(ev interface{ Append([]byte) []byte }) {
 	c.turn.events = ev.Append(c.turn.events)
 }
 
-// op tells persistsrv about an index.
+// op tells persistsrv about an index. How it is compacted takes two ops more.
 func (c *Core) op(kind journal.OpKind, settings ipc.IndexSettings) {
+	compaction := settings.Compaction
+	settings.Compaction = ipc.Compaction{}
 	c.turn.ops = append(c.turn.ops, journal.IndexOp{Kind: kind, Index: settings.Index, Settings: settings})
+	if !compaction.On {
+		return
+	}
+	half := ipc.IndexSettings{Index: settings.Index, Compaction: compaction}
+	for _, kind := range []journal.OpKind{journal.OpCompact, journal.OpClosing} {
+		c.turn.ops = append(c.turn.ops, journal.IndexOp{Kind: kind, Index: settings.Index, Settings: half})
+	}
 }
 
 // levelOr resolves the level of a new topic or queue.

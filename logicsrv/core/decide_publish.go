@@ -60,13 +60,23 @@ func (c *Core) decidePublish() {
 		c.holdPublish(m, bodyOff, x)
 		return
 	}
-	if m.DelayedOnly && !x.spec.Delayed {
+	if m.DelayedOnly && !x.spec.Delayed && !failpoint.Broken("delayed-only-ignored") {
 		m.DueMS = 0
 	}
 	c.msg = message{m.RoutingKey, m.Headers, m.MoreKeys}
 	c.route(x, &c.msg)
+<<<<<<< HEAD
+=======
+	for _, key := range m.MoreKeys {
+		if failpoint.Broken("more-keys-ignored") {
+			break
+		}
+		c.msg.key = key
+		c.routeMore(x, &c.msg)
+	}
+>>>>>>> main
 	switch n := len(c.targets); {
-	case m.NoHeaders && c.headersSeen:
+	case m.NoHeaders && c.headersSeen && !failpoint.Broken("no-headers-ignored"):
 		c.reject(m.Head, errcode.NeedHeaders, fmt.Sprintf("exchange %s, or one behind it, looks at headers", quoted(m.Exchange)))
 	case n == 0 && m.Mandatory:
 		c.reject(m.Head, errcode.Unroutable, fmt.Sprintf("no queue is bound to exchange %s for key %s", quoted(m.Exchange), quoted(m.RoutingKey)))
@@ -97,7 +107,7 @@ func noteOf(m *ipc.Publish) ipc.Note {
 func (c *Core) routeBatch(m *ipc.Publish, bodyOff int, x *exchange) {
 	t := c.turn
 	p := c.place(m.Priority, m.Batch.Count, m.Weight, false)
-	if m.Whole && p.full > 0 && m.Batch.Count > 1 {
+	if m.Whole && p.full > 0 && m.Batch.Count > 1 && !failpoint.Broken("whole-ignored") {
 		c.reject(m.Head, errcode.QueueFull, fmt.Sprintf("queue %s cannot take all of %d messages", quoted(p.fullName), m.Batch.Count))
 		return
 	}

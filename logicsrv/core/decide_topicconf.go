@@ -5,6 +5,7 @@ import (
 
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
 	"github.com/trimq/trimq/protocol/topicconf"
@@ -28,6 +29,9 @@ func (c *Core) alterTopic(m *admin.AlterTopic) (admin.Created, refused) {
 	was, is := t.set, topicconf.Read(configs)
 	if keeping(0, &was) != keeping(0, &is) {
 		for _, ix := range t.partitions {
+			if failpoint.Broken("keeping-not-told") {
+				break
+			}
 			c.op(journal.OpConfigure, keeping(ix.id, &is))
 		}
 	}
@@ -44,7 +48,7 @@ func (c *Core) deleteRecords(m *admin.DeleteRecords) (admin.Created, refused) {
 		switch {
 		case !ok || ix.topic == nil:
 			return admin.Created{}, errcode.New(errcode.UnknownIndex, "index %d is no partition of a topic", to.Index)
-		case to.Offset > ix.visible:
+		case to.Offset > ix.visible && !failpoint.Broken("unseen-deleted"):
 			return admin.Created{}, errcode.New(errcode.OffsetOutOfRange, "offset %d of index %d, which ends at %d", to.Offset, to.Index, ix.visible)
 		}
 	}
@@ -57,6 +61,9 @@ func (c *Core) deleteRecords(m *admin.DeleteRecords) (admin.Created, refused) {
 	}
 	c.decided(&ev)
 	for _, to := range m.To {
+		if failpoint.Broken("records-stay") {
+			break
+		}
 		c.turn.ops = append(c.turn.ops, journal.IndexOp{Kind: journal.OpTrim, Index: to.Index, Offset: to.Offset})
 	}
 	return admin.Created{}, nil

@@ -154,7 +154,7 @@ func (c *Core) dropHeads() {
 	}
 	done := 0
 	for _, q := range c.over {
-		if !q.gone && !c.dropHead(q) {
+		if !q.gone && q.set.Overflow == admin.DropHead && !c.dropHead(q) { // a policy may want it to refuse meanwhile
 			break
 		}
 		q.over = false

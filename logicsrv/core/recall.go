@@ -30,6 +30,9 @@ type lateRun struct {
 
 // lateAt lists a delivery. The list is kept as short as what is in hand.
 func (k *consumer) lateAt(cur *cursor, first, next uint64, due int64) {
+	if failpoint.Broken("ack-timeout-early") {
+		due -= 1000
+	}
 	if n := len(k.late); n >= 64 && n >= 2*k.lateKept {
 		k.late = slices.DeleteFunc(k.late, func(l lateRun) bool {
 			held := k.held(l.cur)
@@ -45,9 +48,6 @@ func (k *consumer) clock() *timer { return &k.timer }
 // due takes back what the consumer has held for too long, and tells it.
 func (k *consumer) due(c *Core) {
 	now := c.turn.timeMS
-	if failpoint.Broken("ack-timeout-early") {
-		now += 1000
-	}
 	for len(k.late) > 0 && k.late[0].due <= now && c.consumers[k.subID] == k {
 		if !c.hasRoom() || !c.recall(k) {
 			break // goes on with the next turn

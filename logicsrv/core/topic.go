@@ -88,7 +88,14 @@ func (t *topic) settings(index uint64) ipc.IndexSettings {
 
 // keeping is what persistsrv is told of an index of a topic with these settings.
 func keeping(index uint64, set *topicconf.Settings) ipc.IndexSettings {
-	return ipc.IndexSettings{Index: index, RetentionBytes: set.RetentionBytes, RetentionMS: set.RetentionMS}
+	s := ipc.IndexSettings{Index: index, RetentionBytes: set.RetentionBytes, RetentionMS: set.RetentionMS}
+	if set.Compact {
+		s.Compaction = ipc.Compaction{
+			On: true, DirtyPPM: set.DirtyPPM, MinLagMS: set.MinLagMS, MaxLagMS: set.MaxLagMS,
+			TombstoneMS: set.TombstoneMS, ClosingMS: set.ClosingMS, ClosingBytes: set.ClosingBytes,
+		}
+	}
+	return s
 }
 
 // configure gives the topic its configuration.

@@ -21,13 +21,16 @@ func traceEntry(b *strings.Builder, e *journal.Entry) {
 	fmt.Fprintf(b, "entry lsn=%d term=%d level=%s pos=%d\n", e.LSN, e.Term, levelNames[e.Level], e.Pos)
 	traceEvents(b, e.Events)
 	for _, op := range e.Ops {
-		names := [...]string{"", "create", "delete", "trim", "configure"}
+		names := [...]string{"", "create", "delete", "trim", "configure", "compact", "closing"}
 		fmt.Fprintf(b, "  op %s index=%d", names[op.Kind], op.Index)
 		if op.Kind == journal.OpTrim {
 			fmt.Fprintf(b, " offset=%d", op.Offset)
 		}
 		if s := op.Settings; s.RetentionBytes != 0 || s.RetentionMS != 0 {
 			fmt.Fprintf(b, " bytes=%d ms=%d", s.RetentionBytes, s.RetentionMS)
+		}
+		if s := op.Settings.Compaction; s.On {
+			fmt.Fprintf(b, " %+v", s)
 		}
 		b.WriteByte('\n')
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/trimq/trimq/logicsrv/replay"
 	"github.com/trimq/trimq/protocol/commitlog"
@@ -286,7 +287,12 @@ func (s *Shell) tellSettings() bool {
 	part := s.rec.configAt
 	end := min(len(settings), (part+1)*perPart)
 	m := ipc.Configure{Term: s.rec.Term, Part: uint32(part), Parts: uint32(parts), Settings: settings[part*perPart : end]}
-	if !s.put(s.logOut, uint16(ipc.TypeConfigure), m.Append(nil)) {
+	typ, record := ipc.TypeConfigure, m.Append(nil)
+	if slices.ContainsFunc(m.Settings, func(x ipc.IndexSettings) bool { return x.Compaction.On }) {
+		full := ipc.ConfigureCompacted(m)
+		typ, record = ipc.TypeConfigureCompacted, full.Append(nil)
+	}
+	if !s.put(s.logOut, uint16(typ), record) {
 		return false
 	}
 	failpoint.Hit("logic.configure")

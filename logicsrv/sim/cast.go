@@ -60,6 +60,7 @@ func (w *world) cast() {
 	w.castConsumers()
 	w.castMembers()
 	w.castBank()
+	w.castKeeper("t-disk", "t-page", "t-memory")
 }
 
 func (w *world) addProducer(p *producer) {

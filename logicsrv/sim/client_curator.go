@@ -65,7 +65,7 @@ func (w *world) drawExchange(name string) admin.CreateExchange {
 	r := w.rng
 	m := admin.CreateExchange{
 		Name: name, Type: []admin.ExchangeType{admin.Direct, admin.Fanout, admin.Topic, admin.Headers}[r.IntN(4)],
-		Durable: r.IntN(4) > 0, AutoDelete: r.IntN(2) == 0, Internal: r.IntN(4) == 0,
+		Durable: r.IntN(4) > 0, AutoDelete: r.IntN(2) == 0, Internal: r.IntN(4) == 0, Delayed: w.theme.delays && r.IntN(2) == 0,
 	}
 	if r.IntN(3) == 0 {
 		m.Alternate = append(slices.Clone(curated), "all")[r.IntN(len(curated)+1)]

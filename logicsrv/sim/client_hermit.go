@@ -91,7 +91,11 @@ func (h *hermit) subscribe() {
 		h.entering = false
 		if typ == ipc.TypeError {
 			code, text := h.refusal(b)
-			h.w.fail("who has an exclusive queue cannot consume from it: %v %s", code, text)
+			if code != errcode.UnknownIndex || !h.w.theme.policies { // by one of which it may have expired
+				h.w.fail("who has an exclusive queue cannot consume from it: %v %s", code, text)
+			}
+			h.queue, h.sub = 0, nil
+			h.conn.subs = nil
 		}
 	})
 	h.conn.subs = append(h.conn.subs, s)

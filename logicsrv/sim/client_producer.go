@@ -45,10 +45,15 @@ type flight struct {
 	key string
 	hdr []ipc.Header
 
-	mandatory bool
-	priority  uint8
-	ttlMS     int64
-	weight    uint32
+	more        []string // keys besides key
+	mandatory   bool
+	priority    uint8
+	ttlMS       int64
+	weight      uint32
+	dueMS       int64
+	delayedOnly bool // that counts only where the exchange delays
+	whole       bool // all of it, or nothing where a queue rejects a part
+	noHeaders   bool // its headers are left out
 
 	sent  bool // on the present connection
 	again bool // it may have been stored before
@@ -137,8 +142,14 @@ func (p *producer) vary(f *flight) {
 		f.ttlMS = []int64{0, 5, 80, 600}[r.IntN(4)]
 	}
 	if p.w.theme.delays && r.IntN(3) == 0 {
-		f.m.dueMS = p.w.now + int64(r.IntN(2500))
-		f.m.apart = true
+		f.dueMS, f.m.apart = p.w.now+int64(r.IntN(2500)), true
+		if f.delayedOnly = r.IntN(2) == 0; !f.delayedOnly {
+			f.m.dueMS = f.dueMS
+		}
+	}
+	f.whole, f.noHeaders = r.IntN(4) == 0, len(f.hdr) == 0 && r.IntN(6) == 0
+	for range max(0, r.IntN(6)-3) {
+		f.more = append(f.more, p.keys[r.IntN(len(p.keys))])
 	}
 	if p.exchange == "" && p.w.hermitage != "" && r.IntN(4) == 0 {
 		f.key = p.w.hermitage
@@ -177,8 +188,9 @@ func (p *producer) send(f *flight) {
 	if p.topic == "" {
 		typ, encode = ipc.TypePublish, func(h ipc.Head) []byte {
 			a := ipc.Publish{
-				Head: h, Level: m.level, Mandatory: f.mandatory, Priority: f.priority, Weight: f.weight, DueMS: m.dueMS, TTLMS: f.ttlMS,
-				Batch: m.meta, Exchange: p.exchange, RoutingKey: f.key, Headers: f.hdr,
+				Head: h, Level: m.level, Mandatory: f.mandatory, Priority: f.priority, Weight: f.weight, DueMS: f.dueMS, TTLMS: f.ttlMS,
+				Batch: m.meta, Exchange: p.exchange, RoutingKey: f.key, Headers: f.hdr, MoreKeys: f.more,
+				DelayedOnly: f.delayedOnly, Whole: f.whole, NoHeaders: f.noHeaders,
 			}
 			return a.Append(nil)
 		}
@@ -231,6 +243,10 @@ func (p *producer) refused(f *flight, code errcode.Code, text string) {
 		reason = p.topic == "" && f.mandatory && (f.key == unroutableKey || p.w.theme != nil)
 	case errcode.NotFound, errcode.AccessRefused:
 		reason = p.curated // the model knows more
+	case errcode.QueueFull:
+		reason = f.whole && m.meta.Count > 1
+	case errcode.NeedHeaders:
+		reason = f.noHeaders
 	case errcode.OutOfOrderSequence, errcode.UnknownProducer, errcode.ProducerFenced:
 		reason = p.idempotent && (p.broken || p.curated || p.w.forgot(p.pid))
 	}

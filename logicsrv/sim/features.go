@@ -24,12 +24,16 @@ func (w *world) castTheme() {
 	if w.theme.topic {
 		a.topic(mainTopic, 2, ipc.LevelPage)
 	}
+	if w.theme.policies {
+		v := vhostDefinition()
+		a.add(admin.CmdDefine, v.Append(nil), nil)
+	}
 	a.exchangeAs(admin.CreateExchange{Name: "dlx", Type: admin.Fanout, Durable: true})
 	a.exchangeAs(admin.CreateExchange{Name: "all", Type: admin.Fanout, Durable: true})
 	for i := range w.theme.queues {
 		q := &w.theme.queues[i]
 		a.queueAs(q)
-		if q.Topic == "" && q.Name != "grave" {
+		if v, _ := admin.SplitVHost(q.Name); q.Topic == "" && q.Name != "grave" && v == admin.DefaultVHost {
 			a.bind("all", q.Name, "")
 		}
 	}
@@ -62,6 +66,7 @@ func (w *world) castUsers(k *curator) {
 	if w.theme.topic {
 		w.addProducer(&producer{topic: mainTopic, partition: 0})
 		w.addProducer(&producer{topic: mainTopic, partition: 1})
+		w.castKeeper(mainTopic)
 	}
 	if w.theme.pulls {
 		for i := range 1 + r.IntN(3) {
@@ -79,6 +84,10 @@ func (w *world) castUsers(k *curator) {
 			x.party = party{w: w, name: fmt.Sprintf("txn%d", len(w.clients))}
 			w.clients = append(w.clients, x)
 		}
+	}
+	if w.theme.policies {
+		w.clients = append(w.clients, &governor{commander{party: party{w: w, name: "governor"}}})
+		w.addProducer(&producer{exchange: "", keys: []string{"q0", admin.InVHost(estate, "q7")}, varied: true})
 	}
 	if w.theme.hermit {
 		w.clients = append(w.clients, &hermit{party: party{w: w, name: "hermit"}})

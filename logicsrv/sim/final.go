@@ -48,6 +48,10 @@ func (w *world) settle() {
 			c.stopped = true
 		case *curator:
 			c.stopped = true
+		case *keeper:
+			c.stopped = true
+		case *governor:
+			c.stopped = true
 		case *hermit:
 			c.stopped = true
 		}
@@ -288,5 +292,12 @@ func (w *world) judgeFiles() {
 	w.must(err, "verify the data directory")
 	if sum.Segments > 0 && sum.LastLSN != w.log.last {
 		w.fail("verify ends at lsn=%d, the log at lsn=%d", sum.LastLSN, w.log.last)
+	}
+	for index, want := range w.model.Starts() {
+		start, _, err := commitlog.ReadIndex(w.disk.read(), index)
+		w.must(err, "read an index")
+		if start != want {
+			w.fail("index %d begins at %d, records below %d were deleted", index, start, want)
+		}
 	}
 }

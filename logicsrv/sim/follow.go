@@ -205,7 +205,10 @@ func (w *world) absorbRef(r *journal.Ref, lsn uint64) {
 	}
 	m, skip := from.m, from.skip+uint32(r.SourceOffset-from.base)
 	partial := skip > 0 || r.Count < m.meta.Count
-	if r.Flags&journal.RefDamaged != 0 || r.Position != m.position && !m.again || r.Length != m.meta.Length || r.Skip != skip || (r.Flags&journal.RefPartial != 0) != partial {
+	deleted := r.SourceOffset+uint64(r.Count) <= w.model.Starts()[r.Source] // and its segment with it, perhaps
+	switch damaged := r.Flags&journal.RefDamaged != 0; {
+	case damaged && deleted:
+	case damaged, r.Position != m.position && !m.again, r.Length != m.meta.Length, r.Skip != skip, (r.Flags&journal.RefPartial != 0) != partial:
 		w.fail("entry lsn=%d has the reference %+v to %v, which lies at position %d, %d records skipped", lsn, r, m, m.position, skip)
 	}
 	x.next += uint64(r.Count)

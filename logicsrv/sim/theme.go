@@ -21,6 +21,7 @@ type theme struct {
 	pulls     bool
 	back      bool   // the dead-letter exchange leads to the first queue too
 	exchanges bool   // come and go
+	policies  bool   // come and go, and so does a vhost
 	seeks     bool   // queues are set back and forth a lot
 	alone     string // a queue that nobody but pullers uses; empty: none
 	checkMS   uint64 // between two checks of a transaction
@@ -52,6 +53,9 @@ func makeTheme(seed uint64) *theme {
 	}})
 	if t.topic {
 		t.queues = append(t.queues, drawView(r))
+	}
+	if t.policies = r.IntN(3) == 0; t.policies {
+		t.queues = append(t.queues, admin.CreateQueue{Name: admin.InVHost(estate, "q7"), Level: ipc.LevelPage, QueueSettings: drawSettings(r)})
 	}
 	return t
 }

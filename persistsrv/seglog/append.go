@@ -276,7 +276,7 @@ func (l *Log) do(a *act) error {
 	switch a.op {
 	case 0:
 		return l.addEntry(a)
-	case journal.OpCreate, journal.OpConfigure:
+	case journal.OpCreate, journal.OpConfigure, journal.OpCompact, journal.OpClosing:
 		return l.setSettings(a)
 	case journal.OpDelete:
 		return l.deleteIndex(a.index)

@@ -10,6 +10,7 @@ import (
 	"github.com/trimq/trimq/protocol/commitlog"
 	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/ipc"
+	"github.com/trimq/trimq/protocol/journal"
 )
 
 // index is what is kept in memory of one index: nothing per entry.
@@ -37,6 +38,12 @@ type index struct {
 	older      *index // in tailFiles
 	newer      *index
 	fileBase   uint64 // of file
+
+	covered uint64 // end of the offsets that packs cover; entries of the log below are old news
+	cleaned uint64 // below it, it was compacted
+	horizon int64  // Unix ms: then something may go that stands for a deletion; 0: there is nothing
+	seen    uint64 // where it ended when it was compacted as far as could be
+	retryMS int64  // not before that it is looked at again
 }
 
 // indexFile is one segment of an index.
@@ -45,6 +52,7 @@ type indexFile struct {
 	count uint32 // slots in use
 	slots uint32
 	dirty bool
+	pack  *pack // that it leads into, if it was compacted: then it is full
 }
 
 func newIndex(id uint64) *index {
@@ -67,6 +75,9 @@ func (l *Log) addEntry(a *act) error {
 	}
 	if x.rebuild && a.entry.Offset < x.base {
 		return nil
+	}
+	if a.entry.Offset < x.covered {
+		return nil // only in recovery
 	}
 	if a.entry.Offset < x.next {
 		return fmt.Errorf("index %#x: entry for offset %d, the next one is %d", x.id, a.entry.Offset, x.next)
@@ -116,13 +127,7 @@ func (l *Log) createIndexFile(x *index, base uint64) error {
 	}
 	slots := l.set.IndexEntries
 	if errors.Is(err, fs.ErrExist) {
-		if f, err = l.fs.Open(name); err == nil {
-			var b [commitlog.IndexHeaderSize]byte
-			_, _ = f.ReadAt(b[:], 0)
-			if h, err := commitlog.DecodeIndexHeader(b[:]); err == nil && h.Index == x.id && h.Base == base {
-				slots = h.Slots
-			}
-		}
+		f, slots, err = l.reuseIndexFile(x, base)
 	}
 	if err != nil {
 		return fmt.Errorf("create %s: %w", name, full(err))
@@ -138,6 +143,28 @@ func (l *Log) createIndexFile(x *index, base uint64) error {
 	l.newDirs[x.id] = true
 	l.files.put(x, f, base)
 	return nil
+}
+
+// reuseIndexFile opens a file of an index that is to be written again, or begins it anew where it was
+// compacted: its readers have it mapped, and it holds other entries.
+func (l *Log) reuseIndexFile(x *index, base uint64) (f vfs.File, slots uint32, err error) {
+	name := commitlog.IndexName(x.id, base)
+	if f, err = l.fs.Open(name); err != nil {
+		return nil, 0, err
+	}
+	var b [commitlog.IndexHeaderSize]byte
+	_, _ = f.ReadAt(b[:], 0)
+	h, bad := commitlog.DecodeIndexHeader(b[:])
+	switch {
+	case bad == nil && h.Compacted:
+		f.Close()
+		if err = l.fs.Remove(name); err == nil {
+			f, err = l.fs.Create(name)
+		}
+	case bad == nil && h.Index == x.id && h.Base == base:
+		return f, h.Slots, nil
+	}
+	return f, l.set.IndexEntries, err
 }
 
 // writePending appends the gathered entries to the index's last file.
@@ -195,7 +222,18 @@ func (l *Log) setSettings(a *act) error {
 			return err
 		}
 	}
-	x.keep, x.term = a.keep, a.term
+	switch a.op {
+	case journal.OpCompact:
+		c := &a.keep.Compaction
+		c.TombstoneMS, c.ClosingMS, c.ClosingBytes = x.keep.Compaction.TombstoneMS, x.keep.Compaction.ClosingMS, x.keep.Compaction.ClosingBytes
+		x.keep.Compaction = *c
+	case journal.OpClosing:
+		c := &x.keep.Compaction
+		c.On, c.TombstoneMS, c.ClosingMS, c.ClosingBytes = true, a.keep.Compaction.TombstoneMS, a.keep.Compaction.ClosingMS, a.keep.Compaction.ClosingBytes
+	default:
+		x.keep = a.keep
+	}
+	x.term, x.seen, x.retryMS = a.term, 0, 0
 	l.config.keep(a.index)
 	return nil
 }

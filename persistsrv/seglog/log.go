@@ -24,6 +24,9 @@ type Settings struct {
 	RoundBytes           int64  // of log gathered into one write
 	OpenIndexFiles       int    // kept open for appending
 	VerifyIndexBytes     int64  // of index entries checked at start
+	CompactMS            int64  // at the earliest after that time an index is compacted again
+	CompactKeys          int    // that are remembered in one pass of compaction, at most
+	CompactBytes         int64  // of new batches that are compacted whatever their topic says of its segments
 }
 
 // Options says what a log works on.
@@ -33,6 +36,10 @@ type Options struct {
 	Now      func() int64  // Unix time in milliseconds
 	Salt     func() uint64 // random, of a new segment: nobody outside may be able to guess it
 	Log      *slog.Logger
+
+	// Pace is called by Compact with the bytes that it has read or written since the last call: it
+	// may wait, and gives false where Compact shall stop. nil: it is never told to do either.
+	Pace func(bytes int) bool
 
 	// Warm says that a predecessor ran on this machine since it was booted, so that the page
 	// cache has all that it wrote.
@@ -70,6 +77,8 @@ type Log struct {
 
 	mu       sync.Mutex
 	segs     []*segment // in order
+	packs    []*pack    // in order
+	nextPack uint64     // the position of the next one
 	cur      *segment   // the last of them, which is appended to; only the writer changes it
 	indexes  map[uint64]*index
 	written  uint64        // LSN
@@ -91,6 +100,7 @@ type Log struct {
 	round  round
 	config configuring
 	scrub  scrub
+	pace   func(bytes int) bool // see Options.Pace
 }
 
 // Stats counts what the log has done since it was opened.
@@ -104,6 +114,10 @@ type Stats struct {
 	Checkpoints              uint64 // logicsrv's, stored
 	DamagedPlaces            uint64
 	DamagedRefs              uint64 // references that lead to nothing that can be read
+	Compactions              uint64 // passes over an index that have changed something
+	CompactedRecords         uint64 // dropped by them
+	CompactedBytes           uint64 // of batches, likewise
+	Packs, PackBytes         uint64
 	Segments, LogBytes, Free uint64
 	RecoveredFrom            uint64 // log position
 	RecoveryScanned          uint64 // bytes
@@ -162,6 +176,10 @@ func (l *Log) Stats() Stats {
 	s := l.stats
 	s.Segments = uint64(len(l.segs))
 	s.Free = l.space.free.Load()
+	s.Packs = uint64(len(l.packs))
+	for _, p := range l.packs {
+		s.PackBytes += p.end - p.position
+	}
 	return s
 }
 

@@ -183,12 +183,18 @@ func (l *Log) indexCheckpoint(sync func() error) error {
 	l.mu.Lock()
 	l.ckpt.dead = l.ckpt.dead[len(s.dead):]
 	l.mu.Unlock()
-	return l.removeDead(&s.ckpt)
+	if err := l.removeDead(&s.ckpt); err != nil {
+		return err
+	}
+	return l.removeDeadPacks(&s.ckpt)
 }
 
 // snapshot copies the state between two rounds. REQUIRES: mu is held, not applying.
 func (l *Log) snapshot() *snapshot {
-	s := &snapshot{ckpt: commitlog.IndexCheckpoint{LSN: l.written, Position: l.end, Term: l.term}, dead: l.ckpt.dead}
+	s := &snapshot{ckpt: commitlog.IndexCheckpoint{LSN: l.written, Position: l.end, Term: l.term, NextPack: l.nextPack}, dead: l.ckpt.dead}
+	for _, p := range l.packs {
+		s.ckpt.Packs = append(s.ckpt.Packs, commitlog.PackState{Position: p.position, End: p.end, Refs: p.refs, Live: p.live})
+	}
 	for _, seg := range l.segs {
 		s.ckpt.Segments = append(s.ckpt.Segments, commitlog.SegmentState{
 			Position: seg.position, BaseLSN: seg.baseLSN, LastLSN: seg.lastLSN, End: seg.end, Refs: seg.refs, Live: seg.live, Salt: seg.salt,
@@ -199,7 +205,7 @@ func (l *Log) snapshot() *snapshot {
 		x := l.indexes[id]
 		st := commitlog.IndexState{
 			Index: x.id, Start: x.start, Next: x.next, Bytes: x.bytes, MaxTimeMS: x.maxTime,
-			RetentionBytes: x.keep.RetentionBytes, RetentionMS: x.keep.RetentionMS, Term: x.term,
+			RetentionBytes: x.keep.RetentionBytes, RetentionMS: x.keep.RetentionMS, Term: x.term, Compaction: x.keep.Compaction,
 			Files: make([]commitlog.FileState, 0, len(x.files)),
 		}
 		for _, f := range x.files[:x.frontFile] {
@@ -208,7 +214,11 @@ func (l *Log) snapshot() *snapshot {
 		x.files, x.frontFile = x.files[x.frontFile:], 0
 		for i := range x.files {
 			f := &x.files[i]
-			st.Files = append(st.Files, commitlog.FileState{Base: f.base, Count: f.count, Slots: f.slots})
+			fst := commitlog.FileState{Base: f.base, Count: f.count, Slots: f.slots}
+			if f.pack != nil {
+				fst.Pack = f.pack.position
+			}
+			st.Files = append(st.Files, fst)
 			if f.dirty {
 				s.files = append(s.files, indexFileName{x.id, f.base})
 				f.dirty = false

@@ -22,8 +22,11 @@ func Open(o Options) (*Log, error) {
 	}
 	invariant.Check(o.Salt != nil, "a log without a source of salts")
 	l := &Log{
-		fs: o.FS, set: o.Settings, now: o.Now, salt: o.Salt, log: o.Log,
+		fs: o.FS, set: o.Settings, now: o.Now, salt: o.Salt, log: o.Log, pace: o.Pace,
 		indexes: map[uint64]*index{}, newDirs: map[uint64]bool{},
+	}
+	if l.pace == nil {
+		l.pace = func(int) bool { return true }
 	}
 	l.files.limit = o.Settings.OpenIndexFiles
 	l.SetReserve(o.Settings.DiskReserveBytes)
@@ -62,7 +65,7 @@ func (l *Log) open(o Options) error {
 
 // ours are the names that a data directory has.
 var ours = []string{
-	commitlog.LogDir, commitlog.IndexDir, commitlog.CheckpointDir, commitlog.MarkerName, commitlog.LockName,
+	commitlog.LogDir, commitlog.IndexDir, commitlog.CheckpointDir, commitlog.PackDir, commitlog.MarkerName, commitlog.LockName,
 	commitlog.IndexCheckpointName, commitlog.KnownDamageName, commitlog.BeforeRepairDir,
 	// Of the other daemons, of the operator, and of the file system.
 	"broker.id", "parked", "run", "log", "trimq.toml", "lost+found",
@@ -115,7 +118,7 @@ func (l *Log) checkMarker() error {
 	if err := commitlog.CheckMarker(b[:n]); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
-	for _, dir := range []string{"", commitlog.LogDir, commitlog.CheckpointDir} {
+	for _, dir := range []string{"", commitlog.LogDir, commitlog.CheckpointDir, commitlog.PackDir} {
 		if err := l.removeUnfinished(dir); err != nil {
 			return err
 		}

@@ -35,6 +35,9 @@ type recovery struct {
 	source  map[*segment]*segment // a segment to be written again → the one that has its bytes
 	cut     bool                  // the torn end was cut
 	broken  map[uint64]bool       // log positions of batches that fail their check
+
+	packsOf  map[uint64][]*pack // not restored yet, of indexes that are made anew
+	repacked bool               // an index has packs that the index checkpoint does not know: its counts are old
 }
 
 // actsAtOnce bounds the index changes that recovery gathers.
@@ -45,6 +48,9 @@ func (r *recovery) run() error {
 		return err
 	}
 	if err := r.loadIndexCheckpoint(); err != nil {
+		return err
+	}
+	if err := r.loadPacks(); err != nil {
 		return err
 	}
 	r.hint = max(r.hint, r.ckpt.LSN)
@@ -296,11 +302,41 @@ func (r *recovery) apply(i int, e *journal.Entry, p commitlog.Place) error {
 	planned := len(r.l.round.acts)
 	r.l.plan(e, p.Position)
 	r.markBroken(r.l.round.acts[planned:])
+	if err := r.restoreBefore(r.l.round.acts[planned:]); err != nil {
+		return err
+	}
 	if r.pre {
 		r.keepRebuilt()
 	}
 	if len(r.l.round.acts) >= actsAtOnce {
 		return r.flush()
+	}
+	return nil
+}
+
+// restoreBefore restores the packs that come before the entries of indexes that are made anew.
+func (r *recovery) restoreBefore(acts []act) error {
+	for i := range acts {
+		a := &acts[i]
+		x := r.l.indexes[a.index]
+		of := r.packsOf[a.index]
+		if a.op != 0 || x == nil || !x.rebuild || len(of) == 0 || of[0].header.Base > a.entry.Offset {
+			continue
+		}
+		// What was gathered so far comes before it.
+		kept := append([]act(nil), acts[i:]...)
+		r.l.round.acts = r.l.round.acts[:len(r.l.round.acts)-len(kept)]
+		if r.pre {
+			r.keepRebuilt()
+		}
+		if err := r.flush(); err != nil {
+			return err
+		}
+		if err := r.restorePacks(x, a.entry.Offset); err != nil {
+			return err
+		}
+		r.l.round.acts = append(r.l.round.acts, kept...)
+		return r.restoreBefore(r.l.round.acts)
 	}
 	return nil
 }

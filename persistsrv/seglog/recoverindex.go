@@ -14,6 +14,7 @@ import (
 // loadIndexes takes over the indexes of the index checkpoint, and checks their files. One
 // whose files are not as they should be is rebuilt from the log; its start is kept.
 func (r *recovery) loadIndexes() error {
+	defer r.sortPacks()
 	if r.whole {
 		return r.startsOnDisk()
 	}
@@ -22,7 +23,7 @@ func (r *recovery) loadIndexes() error {
 		st := &r.ckpt.Indexes[i]
 		x := newIndex(st.Index)
 		x.start, x.next, x.bytes, x.maxTime, x.term = st.Start, st.Next, st.Bytes, st.MaxTimeMS, st.Term
-		x.keep = ipc.IndexSettings{Index: st.Index, RetentionBytes: st.RetentionBytes, RetentionMS: st.RetentionMS}
+		x.keep = ipc.IndexSettings{Index: st.Index, RetentionBytes: st.RetentionBytes, RetentionMS: st.RetentionMS, Compaction: st.Compaction}
 		why, err := r.checkIndex(x, st, &budget)
 		if err != nil {
 			return err
@@ -33,8 +34,12 @@ func (r *recovery) loadIndexes() error {
 			if x.base = st.Start; len(st.Files) > 0 {
 				x.base = st.Files[0].Base
 			}
-		} else if err := r.frontOf(x, st.Start); err != nil {
-			return err
+		} else {
+			x.settlePacks()
+			x.next = max(x.next, x.covered)
+			if err := r.frontOf(x, st.Start); err != nil {
+				return err
+			}
 		}
 		r.l.indexes[x.id] = x
 	}
@@ -44,7 +49,7 @@ func (r *recovery) loadIndexes() error {
 // toRebuild empties an index in memory. Its files are written over in place.
 func (r *recovery) toRebuild(x *index) {
 	x.rebuild, x.files, x.bytes, x.maxTime, x.next = true, nil, 0, -1, 0
-	x.frontFile, x.frontSlot = 0, 0
+	x.frontFile, x.frontSlot, x.covered = 0, 0, 0
 	r.l.stats.Rebuilt++
 }
 
@@ -77,6 +82,13 @@ func (r *recovery) startsOnDisk() error {
 		}
 		r.l.indexes[id] = x
 	}
+	for _, p := range r.l.packs { // of an index of which nothing else is left
+		if id := p.header.Index; r.l.indexes[id] == nil && !p.broken {
+			x := newIndex(id)
+			r.toRebuild(x)
+			r.l.indexes[id] = x
+		}
+	}
 	return nil
 }
 
@@ -100,7 +112,18 @@ func (r *recovery) header(id, base uint64) (h commitlog.IndexHeader, err error) 
 // checkIndex compares an index's files with what the index checkpoint says. why tells what is
 // wrong with them.
 func (r *recovery) checkIndex(x *index, st *commitlog.IndexState, budget *int64) (why, err error) {
-	for _, fst := range st.Files {
+	covered := uint64(0)
+	for i, fst := range st.Files {
+		end := st.Next
+		if i+1 < len(st.Files) {
+			end = st.Files[i+1].Base
+		}
+		switch {
+		case fst.Base < covered && end > covered:
+			return fmt.Errorf("the file from offset %d was compacted in part", fst.Base), nil // it was made anew with other files
+		case fst.Base < covered:
+			continue // compaction has put what it held into the file before
+		}
 		f, err := r.l.fs.Open(commitlog.IndexName(x.id, fst.Base))
 		if isNotExist(err) {
 			return fmt.Errorf("%s is missing", commitlog.IndexName(x.id, fst.Base)), nil
@@ -108,20 +131,58 @@ func (r *recovery) checkIndex(x *index, st *commitlog.IndexState, budget *int64)
 		if err != nil {
 			return nil, err
 		}
-		start, why, err := checkIndexFile(f, x.id, fst, budget)
+		p, why, err := r.compacted(f, &fst)
+		var start uint64
+		if why == nil && err == nil {
+			start, why, err = checkIndexFile(f, x.id, fst, budget)
+		}
 		f.Close()
 		if why != nil || err != nil {
 			return why, err
 		}
+		if p != nil {
+			covered = p.header.End
+		}
 		if x.stored = max(x.stored, start); r.warm {
 			x.start = max(x.start, start)
 		}
-		x.files = append(x.files, indexFile{base: fst.Base, count: fst.Count, slots: fst.Slots})
+		x.files = append(x.files, indexFile{base: fst.Base, count: fst.Count, slots: fst.Slots, pack: p})
 	}
 	if len(x.files) == 0 {
 		return errors.New("it has no file"), nil
 	}
 	return nil, nil
+}
+
+// compacted finds the pack of an index file, if it was compacted. This may have happened after the index
+// checkpoint, which has another file of the same name then: such a file is full, and says so itself.
+func (r *recovery) compacted(f vfs.File, st *commitlog.FileState) (p *pack, why, err error) {
+	var b [commitlog.IndexHeaderSize + commitlog.IndexEntrySize]byte
+	n, err := f.ReadAt(b[:], 0)
+	if err != nil && err != io.EOF {
+		return nil, nil, err
+	}
+	h, bad := commitlog.DecodeIndexHeader(b[:n])
+	switch {
+	case bad != nil: // the caller sees it
+		return nil, nil, nil
+	case !h.Compacted && st.Pack != 0:
+		return nil, fmt.Errorf("the file from offset %d does not lead into its pack", st.Base), nil
+	case !h.Compacted:
+		return nil, nil, nil
+	}
+	e, ok := commitlog.DecodeEntry(b[commitlog.IndexHeaderSize:])
+	if !ok {
+		return nil, fmt.Errorf("the first entry of the file from offset %d fails its check", st.Base), nil
+	}
+	if p = r.l.packAt(e.Origin); p == nil || p.broken {
+		return nil, fmt.Errorf("the file from offset %d leads to a pack at position %d, which is not there", st.Base, e.Origin), nil
+	}
+	st.Count, st.Slots = h.Slots, h.Slots
+	if st.Pack != p.position {
+		r.repacked, r.l.newDirs[h.Index] = true, true
+	}
+	return p, nil, nil
 }
 
 // checkIndexFile reads the header, the last entry, and as long as the budget lasts all entries.
@@ -168,7 +229,7 @@ func (r *recovery) frontOf(x *index, checkpointed uint64) error {
 	if start <= checkpointed {
 		return nil
 	}
-	x.start = start
+	x.start = max(x.start, start)
 	if err := r.l.forget(x, start); err != nil {
 		return err
 	}
@@ -188,9 +249,16 @@ func (r *recovery) rebuildBelow() error {
 	}
 	for i := range r.ckpt.Indexes {
 		st := &r.ckpt.Indexes[i]
-		if x := r.l.indexes[st.Index]; x.rebuild {
-			x.next = max(x.next, st.Next)
+		x := r.l.indexes[st.Index]
+		if !x.rebuild {
+			continue
 		}
+		if st.Next > 0 {
+			if err := r.restorePacks(x, st.Next-1); err != nil {
+				return err
+			}
+		}
+		x.next = max(x.next, st.Next)
 	}
 	return nil
 }
@@ -219,6 +287,12 @@ func (r *recovery) finishIndexes() error {
 	}
 	for _, id := range l.indexIDs() {
 		x := l.indexes[id]
+		if x.rebuild {
+			if err := r.restorePacks(x, ^uint64(0)); err != nil {
+				return err
+			}
+			x.settlePacks()
+		}
 		if len(x.files) == 0 {
 			x.next = max(x.next, x.start)
 			if err := l.createIndexFile(x, x.next); err != nil {
@@ -236,7 +310,7 @@ func (r *recovery) finishIndexes() error {
 			return err
 		}
 	}
-	if l.stats.Rebuilt == 0 {
+	if l.stats.Rebuilt == 0 && !r.repacked {
 		return nil
 	}
 	return r.recount()
@@ -261,6 +335,9 @@ func (r *recovery) settleStart(x *index) error {
 // entry: entries of a log whose end was lost. Files do not shrink, for the sake of readers.
 func (r *recovery) clearSurplus(x *index) error {
 	l := r.l
+	if err := l.removeUnfinished(commitlog.IndexPath(x.id)); err != nil {
+		return err
+	}
 	names, err := commitlog.ListIndexFiles(vfs.Reading(l.fs), x.id)
 	if err != nil {
 		return err
@@ -305,6 +382,9 @@ func (r *recovery) recount() error {
 	l := r.l
 	for _, s := range l.segs {
 		s.refs, s.live = 0, 0
+	}
+	for _, p := range l.packs {
+		p.refs, p.live = 0, 0
 	}
 	for _, id := range l.indexIDs() {
 		x := l.indexes[id]

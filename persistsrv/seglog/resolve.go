@@ -9,6 +9,7 @@ import (
 	"sort"
 
 	"github.com/trimq/trimq/persistsrv/vfs"
+	"github.com/trimq/trimq/protocol/batch"
 	"github.com/trimq/trimq/protocol/commitlog"
 	"github.com/trimq/trimq/protocol/invariant"
 	"github.com/trimq/trimq/protocol/journal"
@@ -134,6 +135,9 @@ func (l *Log) source(e *journal.Entry, i int, origin uint64) (commitlog.Entry, e
 		if l.at(src.Position) == nil {
 			src.Flags |= commitlog.FlagDamaged
 		}
+		if err == nil && src.Flags&commitlog.FlagSparse != 0 {
+			return l.dense(r, src)
+		}
 		return src, err
 	}
 	if src, ok := l.round.refs.own.find(e, i, origin); ok {
@@ -143,6 +147,36 @@ func (l *Log) source(e *journal.Entry, i int, origin uint64) (commitlog.Entry, e
 		return commitlog.Entry{}, errLater
 	}
 	return commitlog.Entry{}, nil
+}
+
+// dense is the part of a sparse batch that holds all records that a reference refers to, as an entry of
+// its own; a zero one where compaction has removed one of them. REQUIRES: mu is held.
+func (l *Log) dense(r *journal.Ref, src commitlog.Entry) (part commitlog.Entry, err error) {
+	p := l.packAt(src.Position)
+	if p == nil {
+		return part, nil
+	}
+	f, err := l.fs.Open(p.name())
+	if err != nil {
+		return part, err
+	}
+	defer f.Close()
+	b := make([]byte, src.Length)
+	if _, err := f.ReadAt(b, commitlog.PackHeaderSize+int64(src.Position-p.position)); err != nil && err != io.EOF {
+		return part, fmt.Errorf("read %s: %w", p.name(), err)
+	}
+	var reader batch.Reader
+	_ = reader.Runs(b, func(delta, record, count uint32) bool { // a batch that is broken has none
+		first := src.Offset + uint64(delta)
+		if r.SourceOffset < first || r.SourceOffset+uint64(r.Count) > first+uint64(count) {
+			return true
+		}
+		part = src
+		part.Offset, part.Skip, part.Count = first, record, count
+		part.Flags = part.Flags&^commitlog.FlagSparse | commitlog.FlagPartial | commitlog.FlagRebase
+		return false
+	})
+	return part, nil
 }
 
 // lookup reads entries of indexes, and remembers the ones that it has read last: references come

@@ -26,7 +26,7 @@ func (l *Log) trim(x *index, to uint64) error {
 		if err := l.forget(x, to); err != nil {
 			return err
 		}
-		x.start, x.startMoved, x.dirty, l.ckpt.changed = to, true, true, true
+		x.start, x.startMoved, x.dirty, l.ckpt.changed = max(x.start, to), true, true, true
 	}
 	return l.storeStart(x)
 }
@@ -54,7 +54,16 @@ func (l *Log) forget(x *index, to uint64) error {
 				return nil
 			}
 			x.frontFile, x.frontSlot = x.frontFile+1, 0
+			x.startBehindPack()
 		}
+	}
+}
+
+// startBehindPack moves the start to where the front file begins, if the file before it was compacted: all
+// that it had is trimmed, and nothing is left in between.
+func (x *index) startBehindPack() {
+	if x.frontFile > 0 && x.files[x.frontFile-1].pack != nil && x.start < x.files[x.frontFile].base {
+		x.start, x.startMoved = x.files[x.frontFile].base, true
 	}
 }
 
@@ -216,6 +225,7 @@ func (l *Log) findFront(x *index) error {
 	if x.frontFile == len(x.files) && x.frontFile > 0 {
 		x.frontFile--
 	}
+	x.startBehindPack()
 	return nil
 }
 

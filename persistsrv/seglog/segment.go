@@ -46,8 +46,14 @@ func (s *segment) offset(position uint64) int64 {
 	return commitlog.SegmentHeaderSize + int64(position-s.position)
 }
 
-// at returns the segment that holds a log position; nil if none does.
+// at returns the segment, or the pack, that holds a log position; nil if none does.
 func (l *Log) at(position uint64) *segment {
+	if position >= commitlog.PackPosition {
+		if p := l.packAt(position); p != nil {
+			return &p.segment
+		}
+		return nil
+	}
 	lo, hi := 0, len(l.segs)
 	for lo < hi {
 		if m := (lo + hi) / 2; l.segs[m].position <= position {

@@ -26,6 +26,9 @@ func (s *Shell) count() {
 		{shmqueue.PersistCheckpoints, now.Checkpoints, was.Checkpoints},
 		{shmqueue.PersistRewritten, now.Rewritten, was.Rewritten},
 		{shmqueue.PersistDamagedRefs, now.DamagedRefs, was.DamagedRefs},
+		{shmqueue.PersistCompactions, now.Compactions, was.Compactions},
+		{shmqueue.PersistCompactedRecords, now.CompactedRecords, was.CompactedRecords},
+		{shmqueue.PersistCompactedBytes, now.CompactedBytes, was.CompactedBytes},
 	} {
 		if v.now > v.was {
 			c.Add(v.id, v.now-v.was)
@@ -33,6 +36,8 @@ func (s *Shell) count() {
 	}
 	c.Set(shmqueue.PersistSegments, now.Segments)
 	c.Set(shmqueue.PersistLogBytes, now.LogBytes)
+	c.Set(shmqueue.PersistPacks, now.Packs)
+	c.Set(shmqueue.PersistPackBytes, now.PackBytes)
 	c.Set(shmqueue.PersistDiskFree, now.Free)
 	c.Set(shmqueue.PersistDamaged, now.DamagedPlaces)
 	c.Set(shmqueue.PersistWritten, s.log.Written())

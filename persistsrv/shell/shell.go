@@ -28,6 +28,9 @@ type Settings struct {
 	RoundBytes       int64 // gathered at most in one write; default 16 MiB
 	CheckpointBytes  int64 // of log between two index checkpoints; default 64 MiB
 	CheckpointMS     int64 // … or that time, if anything was written; default 30000
+	CompactMS        int64 // at the earliest after that time a partition is compacted again; default 15000
+	CompactKeys      int   // that one pass of compaction remembers at most; default 2,000,000
+	CompactBytes     int64 // of new batches that are compacted whatever the topic says of its segments; default 64 MiB
 }
 
 // Options says what a shell works on.
@@ -37,11 +40,12 @@ type Options struct {
 	RingC    *shmqueue.Ring // 65432: entries; cursors
 	Shard    uint32
 	Settings Settings
-	Now      func() int64       // Unix time in milliseconds
-	Salt     func() uint64      // random, see seglog.Options
-	Inline   bool               // Step syncs and maintains by itself: for the simulator
-	Log      *slog.Logger       // nil: none
-	Counters *shmqueue.Counters // nil: none
+	Now      func() int64         // Unix time in milliseconds
+	Salt     func() uint64        // random, see seglog.Options
+	Inline   bool                 // Step syncs, maintains and compacts by itself: for the simulator
+	Pace     func(bytes int) bool // see seglog.Options
+	Log      *slog.Logger         // nil: none
+	Counters *shmqueue.Counters   // nil: none
 }
 
 // Bits of ring 65432's WordStatus. Set and cleared by persistsrv only.
@@ -69,6 +73,7 @@ type Shell struct {
 	dirtySince int64 // when the oldest unsynced bytes were written; 0: there are none
 	nextTick   int64
 	nextScrub  atomic.Int64 // when the next slice of old log may be read
+	nextLook   atomic.Int64 // when it is looked again whether something is to be compacted
 	nextCount  int64
 	checkAfter uint64 // bytes that may be written before free space is looked at again
 	syncMu     sync.Mutex
@@ -95,6 +100,9 @@ func (s *Settings) fill() {
 	orDefault(&s.RoundBytes, 16<<20)
 	orDefault(&s.CheckpointBytes, 64<<20)
 	orDefault(&s.CheckpointMS, 30_000)
+	orDefault(&s.CompactMS, 15_000)
+	orDefault(&s.CompactKeys, 2_000_000)
+	orDefault(&s.CompactBytes, 64<<20)
 	s.DiskReserveBytes = max(0, s.DiskReserveBytes)
 }
 
@@ -110,6 +118,7 @@ func New(o Options) (*Shell, error) {
 	set := &o.Settings
 	l, err := seglog.Open(seglog.Options{
 		FS: o.FS, Now: o.Now, Salt: o.Salt, Log: o.Log,
+		Pace:       o.Pace,
 		Warm:       o.RingC.Word(shmqueue.WordWritten).Load() > 0,
 		SyncedHint: o.RingC.Word(shmqueue.WordSynced).Load(),
 		Rewrite:    status.Load()&(StatusSyncFailed|StatusSyncing) != 0 && !failpoint.Broken("failed-sync-believed"),
@@ -118,6 +127,7 @@ func New(o Options) (*Shell, error) {
 			IndexEntries: uint32(set.IndexEntries), IndexCheckpointBytes: uint64(set.CheckpointBytes),
 			IndexCheckpointMS: set.CheckpointMS, DiskReserveBytes: uint64(set.DiskReserveBytes),
 			RoundBytes: set.RoundBytes, OpenIndexFiles: 512, VerifyIndexBytes: 256 << 20,
+			CompactMS: set.CompactMS, CompactKeys: set.CompactKeys, CompactBytes: set.CompactBytes,
 		},
 	})
 	if errors.Is(err, seglog.ErrFull) {
@@ -294,17 +304,10 @@ func (s *Shell) take() (done bool, err error) {
 		return true, nil
 	case ipc.TypeConfigure:
 		c, err := ipc.DecodeConfigure(s.held.Payload)
-		if err != nil {
-			return false, fmt.Errorf("ring 65432, record at %d: %w", s.held.Pos, err)
-		}
-		if err := s.log.Flush(); err != nil {
-			return false, err
-		}
-		if err := s.log.Configure(&c); err != nil {
-			return false, err
-		}
-		s.marks.add(s.held.End, s.log.LastLSN(), false)
-		return true, nil
+		return s.configure(&c, err)
+	case ipc.TypeConfigureCompacted:
+		c, err := ipc.DecodeConfigureCompacted(s.held.Payload)
+		return s.configure((*ipc.Configure)(&c), err)
 	}
 	return false, fmt.Errorf("ring 65432, record at %d: type %d is none of persistsrv's", s.held.Pos, s.held.Type)
 }
@@ -343,6 +346,21 @@ func (s *Shell) publish() (moved bool) {
 		s.o.RingA.Bell().Ring()
 	}
 	return moved
+}
+
+// configure takes over the settings of a record, if it could be decoded.
+func (s *Shell) configure(c *ipc.Configure, err error) (bool, error) {
+	if err != nil {
+		return false, fmt.Errorf("ring 65432, record at %d: %w", s.held.Pos, err)
+	}
+	if err := s.log.Flush(); err != nil {
+		return false, err
+	}
+	if err := s.log.Configure(c); err != nil {
+		return false, err
+	}
+	s.marks.add(s.held.End, s.log.LastLSN(), false)
+	return true, nil
 }
 
 // release frees what is done with in ring 65432.

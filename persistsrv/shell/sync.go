@@ -98,10 +98,37 @@ func (s *Shell) maintain(force bool) error {
 	return err
 }
 
-// SyncStep is SyncLog and then Maintain.
+// compactLookMS is how often it is looked whether something is to be compacted.
+const compactLookMS = 1000
+
+// compactingMS is for how long nobody looks while that goes on, unless it ends before.
+const compactingMS = 3600 * 1000
+
+// CompactDue says whether it is time to look for something that Compact has to do.
+func (s *Shell) CompactDue() bool { return s.o.Now() >= s.nextLook.Load() }
+
+// Compact compacts what is due, one partition after the other.
+func (s *Shell) Compact() error {
+	s.nextLook.Store(s.o.Now() + compactingMS)
+	for s.log.CompactionDue() {
+		if err := s.log.Compact(s.SyncLog); err != nil {
+			s.o.RingC.Word(shmqueue.WordStatus).Or(StatusSyncFailed) // as in maintain
+			return err
+		}
+	}
+	s.nextLook.Store(s.o.Now() + min(compactLookMS, s.o.Settings.CompactMS))
+	return nil
+}
+
+// SyncStep is SyncLog, Maintain and Compact, as far as they are due.
 func (s *Shell) SyncStep() error {
 	if err := s.SyncLog(); err != nil {
 		return err
+	}
+	if s.CompactDue() {
+		if err := s.Compact(); err != nil {
+			return err
+		}
 	}
 	if !s.MaintainDue() {
 		return nil
@@ -140,5 +167,6 @@ func (s *Shell) NextWake() time.Duration {
 	if s.log.ScrubDue() {
 		wait = min(wait, s.nextScrub.Load()-now)
 	}
+	wait = min(wait, s.nextLook.Load()-now)
 	return time.Duration(max(wait, 1)) * time.Millisecond
 }

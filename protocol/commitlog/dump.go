@@ -71,12 +71,8 @@ func dumpEntry(w io.Writer, e *journal.Entry, p Place, o DumpOptions) error {
 }
 
 func dumpItems(w io.Writer, e *journal.Entry, p Place) error {
-	for _, op := range e.Ops {
-		name := map[journal.OpKind]string{
-			journal.OpCreate: "create", journal.OpDelete: "delete", journal.OpTrim: "trim", journal.OpConfigure: "configure",
-		}[op.Kind]
-		if _, err := fmt.Fprintf(w, "    %s index=%d offset=%d retention_bytes=%d retention_ms=%d\n",
-			name, op.Index, op.Offset, op.Settings.RetentionBytes, op.Settings.RetentionMS); err != nil {
+	for i := range e.Ops {
+		if err := dumpOp(w, &e.Ops[i]); err != nil {
 			return err
 		}
 	}
@@ -96,6 +92,23 @@ func dumpItems(w io.Writer, e *journal.Entry, p Place) error {
 		}
 	}
 	return nil
+}
+
+func dumpOp(w io.Writer, op *journal.IndexOp) (err error) {
+	c := &op.Settings.Compaction
+	switch op.Kind {
+	case journal.OpCompact:
+		_, err = fmt.Fprintf(w, "    compact index=%d dirty_ppm=%d min_lag_ms=%d max_lag_ms=%d\n", op.Index, c.DirtyPPM, c.MinLagMS, c.MaxLagMS)
+	case journal.OpClosing:
+		_, err = fmt.Fprintf(w, "    closing index=%d bytes=%d ms=%d tombstones_ms=%d\n", op.Index, c.ClosingBytes, c.ClosingMS, c.TombstoneMS)
+	default:
+		name := map[journal.OpKind]string{
+			journal.OpCreate: "create", journal.OpDelete: "delete", journal.OpTrim: "trim", journal.OpConfigure: "configure",
+		}[op.Kind]
+		_, err = fmt.Fprintf(w, "    %s index=%d offset=%d retention_bytes=%d retention_ms=%d\n",
+			name, op.Index, op.Offset, op.Settings.RetentionBytes, op.Settings.RetentionMS)
+	}
+	return err
 }
 
 func dumpItem(w io.Writer, e *journal.Entry, i int) error {

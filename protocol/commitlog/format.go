@@ -12,18 +12,21 @@ package commitlog
 //
 // Header of a segment of an index, file offset 0:
 //
-//	| magic u64 | version u32 | slots u32 | index u64 | base offset u64 | created ms i64 | 0 u32 | crc u32 | start u64 | ^start u64 |
-//	0           8             12          16          24                32               40      44        48          56           64
+//	| magic u64 | version u32 | slots u32 | index u64 | base offset u64 | created ms i64 | flags u32 | crc u32 | start u64 | ^start u64 |
+//	0           8             12          16          24                32               40          44        48          56           64
 //
 // start is outside the CRC because it moves: offsets below it are no longer there. It is stored with
 // its complement, by one write; a reader that finds them not to fit looks again, and once more, before
-// it takes the file for damaged: it may have come in between. Then slots entries of 56 bytes, unused ones zero:
+// it takes the file for damaged: it may have come in between. flags: 1 compacted, the file was made by
+// compaction, is full, and what lies between its entries, or behind the last one up to the next file, is
+// gone for good. Then slots entries of 56 bytes, unused ones zero:
 //
 //	| offset u64 | position u64 | note u64 | origin u64 | max time ms i64 | length u32 | count u32 | skip u24, flags u8 | crc u32 |
 //	0            8              16         24           32                40           44          48                   52       56
 //
-// Version ladder: 1, never released; 2: index entries with note, origin and skip; 3, the one spoken:
-// log entries of version 3, the complement of an index's start.
+// Version ladder: 1, never released; 2: index entries with note, origin and skip; 3: log entries of version
+// 3, the complement of an index's start; 4, the one spoken: packs, index files that were compacted, sparse
+// batches, settings of compaction among the ops of log entries.
 
 import (
 	"encoding/binary"
@@ -38,7 +41,7 @@ import (
 )
 
 const (
-	Version = 3
+	Version = 4
 
 	SegmentMagic    uint64 = 0x01474f4c514d5254 // "TRMQLOG\x01"
 	IndexMagic      uint64 = 0x01584449514d5254 // "TRMQIDX\x01"
@@ -66,7 +69,7 @@ const (
 )
 
 // MarkerText is the content of the marker file.
-const MarkerText = "TriMQ data directory, format 3\n"
+const MarkerText = "TriMQ data directory, format 4\n"
 
 // What builds before the first release have written, and what to do about it.
 const (
@@ -84,7 +87,7 @@ func CheckMarker(text []byte) error {
 	if string(text) == MarkerText {
 		return nil
 	}
-	if old, ok := strings.CutPrefix(string(text), oldMarkerText); ok && (old == "1\n" || old == "2\n") {
+	if old, ok := strings.CutPrefix(string(text), oldMarkerText); ok && (old == "1\n" || old == "2\n" || old == "3\n") {
 		return fmt.Errorf("%w: "+oldMend, ErrVersion, old[:1])
 	}
 	return fmt.Errorf("%w: file %s says %q, this program knows %q; %s", ErrVersion, MarkerName, text[:min(len(text), 2*len(MarkerText))], MarkerText, markerMend)
@@ -107,6 +110,8 @@ const (
 	FlagRebase  uint32 = journal.RefRebase  // the base offset inside the batch is not Entry.Base: a reader patches it
 	FlagDamaged uint32 = journal.RefDamaged // the batch in the log failed its check, or is not there: reading it is an error
 	FlagPartial uint32 = journal.RefPartial // the batch has other records too, which are no business of this index
+	// FlagSparse: not every offset of the entry has a record; the batch tells which. Never of a partial one.
+	FlagSparse uint32 = 8
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -187,7 +192,11 @@ type IndexHeader struct {
 	Base      uint64 // offset of the first entry that belongs here
 	CreatedMS int64
 	Start     uint64 // offsets below it are no longer there
+	Compacted bool   // all slots are in use, and offsets that are in none of them are gone
 }
+
+// indexCompacted is the flag of IndexHeader.Compacted.
+const indexCompacted = 1
 
 // Append encodes the header.
 func (h *IndexHeader) Append(b []byte) []byte {
@@ -198,7 +207,11 @@ func (h *IndexHeader) Append(b []byte) []byte {
 	b = le.AppendUint64(b, h.Index)
 	b = le.AppendUint64(b, h.Base)
 	b = le.AppendUint64(b, uint64(h.CreatedMS))
-	b = le.AppendUint32(b, 0)
+	flags := uint32(0)
+	if h.Compacted {
+		flags = indexCompacted
+	}
+	b = le.AppendUint32(b, flags)
 	b = le.AppendUint32(b, crc32.Checksum(b[at:], castagnoli))
 	b = le.AppendUint64(b, h.Start)
 	return le.AppendUint64(b, ^h.Start)
@@ -231,6 +244,10 @@ func DecodeIndexHeader(b []byte) (IndexHeader, error) {
 		Base:      le.Uint64(b[24:]),
 		CreatedMS: int64(le.Uint64(b[32:])),
 		Start:     le.Uint64(b[48:]),
+		Compacted: le.Uint32(b[40:])&indexCompacted != 0,
+	}
+	if f := le.Uint32(b[40:]); f&^indexCompacted != 0 {
+		return IndexHeader{}, formatErrorf(what, "flags %#x, of which some are unknown", f)
 	}
 	if h.Slots == 0 || h.Slots > maxSlots {
 		return IndexHeader{}, formatErrorf(what, "%d slots, want 1 to %d", h.Slots, maxSlots)

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/trimq/trimq/protocol/ipc"
 )
 
 // The files in testdata/golden fix the formats. A missing one is written by the test, which
@@ -37,7 +39,7 @@ func annotated(b []byte, fields []field) string {
 
 func golden(t *testing.T, name string, got []byte) {
 	t.Helper()
-	path := filepath.Join("testdata", "golden", "commitlog_v3_"+name)
+	path := filepath.Join("testdata", "golden", "commitlog_v4_"+name)
 	want, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -58,33 +60,38 @@ func golden(t *testing.T, name string, got []byte) {
 
 var (
 	goldenSegment = SegmentHeader{Shard: 1, Position: 0x1122334455, BaseLSN: 77, CreatedMS: 1_700_000_000_000, Capacity: 256 << 20, Salt: 0x0123456789abcdef}
-	goldenIndex   = IndexHeader{Slots: 65536, Index: 0xabcdef, Base: 123456, CreatedMS: 1_700_000_000_000, Start: 123460}
+	goldenIndex   = IndexHeader{Slots: 65536, Index: 0xabcdef, Base: 123456, CreatedMS: 1_700_000_000_000, Start: 123460, Compacted: true}
 	goldenEntry   = Entry{
 		Offset: 123456, Position: 0x1122334466, Note: 0x1122330088, Origin: 0x1122330010, MaxTimeMS: 1_700_000_000_123,
 		Length: 4711, Count: 20, Skip: 1<<24 - 3, Flags: FlagRebase | FlagPartial,
 	}
 	goldenCkpt = IndexCheckpoint{
-		LSN: 99, Position: 0x1122335566, Term: 6,
+		LSN: 99, Position: 0x1122335566, Term: 6, NextPack: PackPosition + 4096,
+		Packs:    []PackState{{PackPosition + 8, PackPosition + 4090, 16, 999}},
 		Segments: []SegmentState{{Position: 0, BaseLSN: 1, LastLSN: 76, End: 0x1122334455, Refs: 3, Live: 999, Salt: 5}, {Position: 0x1122334455, BaseLSN: 77, LastLSN: 99, End: 0x1122335566, Salt: 0x0123456789abcdef}},
 		Indexes: []IndexState{
-			{Index: 7, Start: 5, Next: 40, Bytes: 999, MaxTimeMS: 1_700_000_000_123, RetentionBytes: 1 << 30, RetentionMS: 86_400_000, Term: 3, Files: []FileState{{0, 16, 16}, {30, 2, 16}}},
-			{Index: 8, MaxTimeMS: -1, Files: []FileState{{0, 0, 65536}}},
+			{Index: 7, Start: 5, Next: 40, Bytes: 999, MaxTimeMS: 1_700_000_000_123, RetentionBytes: 1 << 30, RetentionMS: 86_400_000, Term: 3, Compaction: ipc.Compaction{On: true, DirtyPPM: 500_000, MinLagMS: 1, MaxLagMS: 2, TombstoneMS: 3, ClosingMS: 4, ClosingBytes: 5}, Files: []FileState{{0, 16, 16, PackPosition + 8}, {30, 2, 16, 0}}},
+			{Index: 8, MaxTimeMS: -1, Files: []FileState{{0, 0, 65536, 0}}},
 		},
 	}
 )
+
+var goldenPack = PackHeader{
+	Entries: 16, Position: PackPosition + 8, Index: 7, Base: 5, End: 40, Cleaned: 38, HorizonMS: 1_700_086_400_000, CreatedMS: 1_700_000_000_000,
+}
 
 func TestGolden(t *testing.T) {
 	seg := goldenSegment.Append(nil)
 	golden(t, "segment_header.bin", seg)
 	golden(t, "segment_header.txt", []byte(annotated(seg, []field{
-		{0, "magic"}, {8, "version 2"}, {12, "shard 1"}, {16, "position 0x1122334455"}, {24, "base LSN 77"},
+		{0, "magic"}, {8, "version 4"}, {12, "shard 1"}, {16, "position 0x1122334455"}, {24, "base LSN 77"},
 		{32, "created ms 1700000000000"}, {40, "capacity 256 MiB"}, {48, "salt 0x0123456789abcdef"}, {56, "zero"}, {60, "crc of 0-59"},
 	})))
 	idx := goldenIndex.Append(nil)
 	golden(t, "index_header.bin", idx)
 	golden(t, "index_header.txt", []byte(annotated(idx, []field{
-		{0, "magic"}, {8, "version 2"}, {12, "slots 65536"}, {16, "index 0xabcdef"}, {24, "base offset 123456"},
-		{32, "created ms 1700000000000"}, {40, "zero"}, {44, "crc of 0-43"}, {48, "start 123460"}, {56, "check: start inverted"},
+		{0, "magic"}, {8, "version 4"}, {12, "slots 65536"}, {16, "index 0xabcdef"}, {24, "base offset 123456"},
+		{32, "created ms 1700000000000"}, {40, "flags: compacted"}, {44, "crc of 0-43"}, {48, "start 123460"}, {56, "check: start inverted"},
 	})))
 	entry := goldenEntry.Append(nil)
 	golden(t, "index_entry.bin", entry)
@@ -95,13 +102,21 @@ func TestGolden(t *testing.T) {
 	ckpt := goldenCkpt.Append(nil)
 	golden(t, "index_checkpoint.bin", ckpt)
 	golden(t, "index_checkpoint.txt", []byte(annotated(ckpt, []field{
-		{0, "magic"}, {8, "version 2"}, {12, "crc of 16-"}, {16, "lsn 99"}, {24, "position 0x1122335566"},
-		{32, "segments 2"}, {36, "indexes 2"}, {40, "files 3"}, {44, "zero"},
-		{48, "term 6"}, {56, "segment 0: position"}, {64, "base LSN 1"}, {72, "last LSN 76"}, {80, "end"}, {88, "refs 3"}, {96, "live bytes 999"}, {104, "salt 5"},
-		{112, "segment 1"},
-		{168, "index 7"}, {176, "start 5"}, {184, "next 40"}, {192, "bytes 999"}, {200, "max time ms"}, {208, "retention bytes"},
-		{216, "retention ms"}, {224, "term 3"}, {232, "files 2"}, {236, "zero"},
-		{240, "index 8"}, {312, "file 0 of index 7: base 0, 16 of 16 slots"}, {328, "file 1: base 30, 2 of 16"}, {344, "file 0 of index 8"},
+		{0, "magic"}, {8, "version 4"}, {12, "crc of 16-"}, {16, "lsn 99"}, {24, "position 0x1122335566"},
+		{32, "segments 2"}, {36, "indexes 2"}, {40, "files 3"}, {44, "packs 1"},
+		{48, "term 6"}, {56, "next pack"}, {64, "segment 0: position"}, {72, "base LSN 1"}, {80, "last LSN 76"}, {88, "end"}, {96, "refs 3"}, {104, "live bytes 999"}, {112, "salt 5"},
+		{120, "segment 1"},
+		{176, "index 7"}, {184, "start 5"}, {192, "next 40"}, {200, "bytes 999"}, {208, "max time ms"}, {216, "retention bytes"},
+		{224, "retention ms"}, {232, "term 3"}, {240, "files 2"}, {244, "flags: compacted"}, {248, "dirty ppm 500000"}, {256, "min lag ms 1"}, {264, "max lag ms 2"},
+		{272, "tombstones ms 3"}, {280, "closing ms 4"}, {288, "closing bytes 5"},
+		{296, "index 8"}, {416, "pack 0: position"}, {424, "end"}, {432, "refs 16"}, {440, "live bytes 999"},
+		{448, "file 0 of index 7: base 0, 16 of 16 slots"}, {464, "its pack"}, {472, "file 1: base 30, 2 of 16"}, {496, "file 0 of index 8"},
+	})))
+	pack := goldenPack.Append(nil)
+	golden(t, "pack_header.bin", pack)
+	golden(t, "pack_header.txt", []byte(annotated(pack, []field{
+		{0, "magic"}, {8, "version 4"}, {12, "entries 16"}, {16, "position"}, {24, "index 7"}, {32, "base 5"}, {40, "end 40"}, {48, "cleaned 38"},
+		{56, "horizon ms"}, {64, "created ms"}, {72, "zero"}, {124, "crc of 0-123"},
 	})))
 }
 
@@ -112,11 +127,11 @@ func TestGoldenConstants(t *testing.T) {
 		value any
 	}{
 		{"Alignment", Alignment}, {"CheckpointDir", CheckpointDir}, {"CheckpointMagic", CheckpointMagic}, {"FlagDamaged", FlagDamaged},
-		{"FlagPartial", FlagPartial}, {"FlagRebase", FlagRebase}, {"IndexCheckpointName", IndexCheckpointName}, {"IndexDir", IndexDir}, {"IndexEntrySize", IndexEntrySize},
+		{"FlagPartial", FlagPartial}, {"FlagRebase", FlagRebase}, {"FlagSparse", FlagSparse}, {"IndexCheckpointName", IndexCheckpointName}, {"IndexDir", IndexDir}, {"IndexEntrySize", IndexEntrySize},
 		{"IndexHeaderSize", IndexHeaderSize}, {"IndexMagic", IndexMagic}, {"IndexStartOffset", IndexStartOffset}, {"LockName", LockName},
-		{"LogDir", LogDir}, {"MarkerName", MarkerName}, {"MarkerText", MarkerText}, {"SegmentHeaderSize", SegmentHeaderSize},
+		{"LogDir", LogDir}, {"PackDir", PackDir}, {"PackHeaderSize", PackHeaderSize}, {"PackMagic", PackMagic}, {"PackPosition", PackPosition}, {"MarkerName", MarkerName}, {"MarkerText", MarkerText}, {"SegmentHeaderSize", SegmentHeaderSize},
 		{"SegmentMagic", SegmentMagic}, {"TmpSuffix", TmpSuffix}, {"Version", Version},
-		{"name of segment 5", SegmentName(5)}, {"name of index 255 from 9", IndexName(255, 9)}, {"name of checkpoint 3", CheckpointName(3)},
+		{"name of segment 5", SegmentName(5)}, {"name of index 255 from 9", IndexName(255, 9)}, {"name of checkpoint 3", CheckpointName(3)}, {"name of pack 5", PackName(PackPosition + 5)},
 	} {
 		fmt.Fprintf(&out, "%s = %#v\n", c.name, c.value)
 	}
@@ -220,7 +235,7 @@ func TestOldVersions(t *testing.T) {
 	if err := CheckMarker([]byte(MarkerText)); err != nil {
 		t.Error(err)
 	}
-	if err := CheckMarker([]byte("TriMQ data directory, format 4\n")); !errors.Is(err, ErrVersion) {
+	if err := CheckMarker([]byte("TriMQ data directory, format 5\n")); !errors.Is(err, ErrVersion) {
 		t.Error(err)
 	}
 }

@@ -84,13 +84,20 @@ func ReadIndex(fsys FS, index uint64) (start uint64, entries []Entry, err error)
 	if err != nil {
 		return 0, nil, err
 	}
+	covered := uint64(0)
 	for i, base := range bases {
+		if base < covered {
+			continue
+		}
 		h, es, _, err := ReadIndexFile(fsys, index, base)
 		if err != nil {
 			return 0, nil, err
 		}
 		if i == 0 {
 			start = h.Start
+		}
+		if covered, err = CoveredTo(fsys, &h, es); err != nil {
+			return 0, nil, err
 		}
 		entries = append(entries, es...)
 	}

@@ -36,6 +36,7 @@ type indexMap struct {
 	slots int
 	count int // slots known to be in use
 	size  int64
+	gaps  bool // it was compacted: offsets without an entry are gone
 	mem   []byte
 }
 
@@ -133,7 +134,7 @@ func (ix *IndexView) open(base uint64, known *indexMap) (*indexMap, error) {
 		return nil, fmt.Errorf("map index %s: %w", path, err)
 	}
 	ix.v.maps.Add(1)
-	f := &indexMap{base: base, path: path, inode: st.Ino, slots: int(h.Slots), mem: mem, size: st.Size}
+	f := &indexMap{base: base, path: path, inode: st.Ino, slots: int(h.Slots), mem: mem, size: st.Size, gaps: h.Compacted}
 	f.recount()
 	return f, nil
 }
@@ -238,23 +239,25 @@ func (ix *IndexView) Bytes() (n int64, err error) {
 	if err := ix.begin(); err != nil || len(ix.files) == 0 {
 		return 0, err
 	}
-	start, err := ix.files[0].start()
+	next, err := ix.files[0].start()
 	if err != nil {
 		return 0, err
 	}
 	for _, f := range ix.files {
 		f.grow()
 		for slot := range f.count {
-			if e, ok := f.entry(slot); ok && e.End() > start {
+			// What compaction has put into another file may still be in this one.
+			if e, ok := f.entry(slot); ok && e.End() > next {
 				n += int64(e.Length)
+				next = e.End()
 			}
 		}
 	}
 	return n, nil
 }
 
-// Find returns the entry that contains offset; ErrBelowStart, ErrBeyondEnd, and ErrDamaged
-// where the log's damage has torn a hole into the index.
+// Find returns the entry that contains offset or, where compaction has removed what was there, the next
+// one; ErrBelowStart, ErrBeyondEnd, and ErrDamaged where the log's damage has torn a hole into the index.
 func (ix *IndexView) Find(offset uint64) (Entry, error) {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
@@ -319,14 +322,35 @@ func (ix *IndexView) search(offset uint64) (place, Entry, error) {
 		return place{}, Entry{}, fmt.Errorf("%w: %s", ErrDamaged, f.path)
 	case slot == f.count && i == len(ix.files)-1:
 		return place{}, Entry{}, ErrBeyondEnd
+	case slot == f.count && f.gaps:
+		return ix.first(i + 1)
 	case slot == f.count:
 		return place{}, Entry{}, ErrDamaged // between two files
 	}
 	e, ok := f.entry(slot)
-	if !ok || e.Offset > offset {
+	if !ok || e.Offset > offset && !f.gaps {
 		return place{}, Entry{}, ErrDamaged // between two entries
 	}
 	return place{i, slot}, e, nil
+}
+
+// first is the first entry from a file on that follows compacted ones.
+func (ix *IndexView) first(file int) (place, Entry, error) {
+	f := ix.files[file]
+	if f.count == 0 && !f.grow() {
+		return place{}, Entry{}, ErrBeyondEnd
+	}
+	e, ok := f.entry(0)
+	if !ok {
+		return place{}, Entry{}, fmt.Errorf("%w: %s", ErrDamaged, f.path)
+	}
+	return place{file, 0}, e, nil
+}
+
+// follows tells whether nothing is missing between what ends at an offset, in a file, and an entry: it
+// lies behind it, and closely, or what was between them was compacted.
+func (ix *IndexView) follows(file int, end uint64, e *Entry) bool {
+	return e.Offset == end || e.Offset > end && ix.files[file].gaps
 }
 
 // next is the entry behind a place.

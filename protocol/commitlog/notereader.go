@@ -6,6 +6,7 @@ import (
 	"io"
 	"sort"
 
+	"github.com/trimq/trimq/protocol/batch"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
 )
@@ -22,7 +23,8 @@ type NoteReader struct {
 	index uint64 // of the file below
 	base  uint64
 	file  File
-	slots int // of it
+	slots int  // of it
+	gaps  bool // it was compacted
 }
 
 // NewNoteReader reads below a data directory.
@@ -59,16 +61,57 @@ func (r *NoteReader) Range(index, first, next uint64, yield func(Noted)) error {
 		if err != nil {
 			return err
 		}
+		if e.Offset > first {
+			first = gone(first, min(e.Offset, next), yield)
+			continue
+		}
 		n := Noted{Entry: e}
 		if e.Flags&FlagDamaged != 0 {
 			n.Err = fmt.Errorf("%w: offset %d of index %#x", ErrDamaged, e.Offset, index)
 		} else if e.Note != 0 {
 			n.Err = r.note(e.Note, &n)
 		}
-		yield(n)
+		if n.Err == nil && e.Flags&FlagSparse != 0 {
+			r.sparse(&n, first, yield)
+		} else {
+			yield(n)
+		}
 		first = e.End()
 	}
 	return nil
+}
+
+// gone yields that compaction has left nothing of [first, end), or of as much of it as an entry may have.
+func gone(first, end uint64, yield func(Noted)) (next uint64) {
+	n := min(end-first, journal.MaxCount)
+	if n > 0 {
+		yield(Noted{Entry: Entry{Offset: first, Count: uint32(n)}, Err: ErrGap})
+	}
+	return first + n
+}
+
+// sparse yields what there is of a sparse batch from an offset on, and what is gone, in order.
+func (r *NoteReader) sparse(n *Noted, first uint64, yield func(Noted)) {
+	b, err := r.log.read(n.Entry.Position, int(n.Entry.Length))
+	var reader batch.Reader
+	if err == nil {
+		err = reader.Runs(b, func(delta, _, count uint32) bool {
+			part := *n
+			part.Entry.Offset, part.Entry.Count = n.Entry.Offset+uint64(delta), count
+			if part.Entry.End() > first {
+				gone(first, max(first, part.Entry.Offset), yield)
+				yield(part)
+				first = part.Entry.End()
+			}
+			return true
+		})
+	}
+	if err != nil {
+		n.Err = fmt.Errorf("%w: offset %d of index %#x: %w", ErrDamaged, n.Entry.Offset, r.index, err)
+		yield(*n)
+		return
+	}
+	gone(first, n.Entry.End(), yield)
 }
 
 // note reads a note into n. Where the segment is not known it may be a new one.
@@ -104,10 +147,11 @@ func (r *NoteReader) noteBytes(position uint64) ([]byte, error) {
 	return r.log.read(position, size)
 }
 
-// find looks for the entry that holds an offset.
+// find looks for the entry that holds an offset or, where compaction has left nothing there, for a later
+// one, or for where one may be: then it holds nothing.
 func (r *NoteReader) find(index, offset uint64) (Entry, error) {
 	if r.file != nil && r.index == index {
-		if e, err := r.search(offset); err == nil {
+		if e, err := r.search(offset); err == nil && e.Count > 0 {
 			return e, nil
 		}
 	}
@@ -122,7 +166,14 @@ func (r *NoteReader) find(index, offset uint64) (Entry, error) {
 	if err := r.open(index, bases[i]); err != nil {
 		return Entry{}, err
 	}
-	return r.search(offset)
+	e, err := r.search(offset)
+	if err == nil && e.Count == 0 { // what follows is in another file
+		if i+1 == len(bases) {
+			return e, fmt.Errorf("%w: offset %d of index %#x", ErrDamaged, offset, index)
+		}
+		e.Offset = bases[i+1]
+	}
+	return e, err
 }
 
 // open opens a file of an index.
@@ -138,11 +189,11 @@ func (r *NoteReader) open(index, base uint64) error {
 		f.Close()
 		return fmt.Errorf("%w: %s: %w", ErrDamaged, name, err)
 	}
-	r.file, r.index, r.base, r.slots = f, index, base, int(h.Slots)
+	r.file, r.index, r.base, r.slots, r.gaps = f, index, base, int(h.Slots), h.Compacted
 	return nil
 }
 
-// search looks for the entry in the open file.
+// search looks for the entry in the open file. One that holds nothing: it ends before the offset.
 func (r *NoteReader) search(offset uint64) (Entry, error) {
 	size, err := r.file.Size()
 	if err != nil {
@@ -169,7 +220,9 @@ func (r *NoteReader) search(offset uint64) (Entry, error) {
 	switch {
 	case failed != nil:
 		return Entry{}, failed
-	case !ok || e.Offset > offset:
+	case !ok && r.gaps && slot == count:
+		return Entry{}, nil
+	case !ok || e.Offset > offset && !r.gaps:
 		return Entry{}, fmt.Errorf("%w: offset %d of index %#x", ErrDamaged, offset, r.index)
 	}
 	return e, nil

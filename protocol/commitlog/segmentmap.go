@@ -24,15 +24,31 @@ type Span struct {
 	Note    uint64 // log position of the first batch's note; 0: it has none. See View.Note
 	Skip    uint32 // records of a partial batch that come before the first one
 	Count   uint32 // records that are in the index
+	Shift   uint32 // by how much Base lies above where the batch's first record is: see Dense
 	Rebase  bool   // one batch whose bytes 0–7 a reader replaces by Base (big endian)
 	Partial bool   // one batch that has other records too, which are no business of this index's readers
+	Sparse  bool   // one batch that has fewer records than Count: it tells by itself which
 }
 
 // First is the offset of the first record.
 func (s *Span) First() uint64 { return s.Base + uint64(s.Skip) }
 
 // Position is the log position of the first batch.
-func (s *Span) Position() uint64 { return s.Seg.position + uint64(s.Off) - SegmentHeaderSize }
+func (s *Span) Position() uint64 { return s.Seg.position + uint64(s.Off-s.Seg.head) }
+
+// Stored is the offset that the batch's first record has, or would have, where the span shows part of a
+// sparse batch (Dense); elsewhere it is Base.
+func (s *Span) Stored() uint64 { return s.Base - uint64(s.Shift) }
+
+// Dense is the part of a sparse span that has count records at [offset, offset+count), the first of which
+// is the batch's record of that number: a partial span, as far as its readers are concerned.
+func (s *Span) Dense(offset uint64, record, count uint32) Span {
+	d := *s
+	d.Sparse, d.Partial = false, true
+	d.Base, d.Skip, d.Count, d.End = offset-uint64(record), record, count, offset+uint64(count)
+	d.Shift = uint32(d.Base - s.Base)
+	return d
+}
 
 // NoteOffset is where the note lies in the span's own file; false: it lies in another one, or there
 // is none. No later segment has taken over what lies in front of the batch.
@@ -41,10 +57,11 @@ func (s *Span) NoteOffset() (off int64, ok bool) {
 	return off, s.Note != 0 && s.Note >= s.Seg.position && off < s.Off
 }
 
-// Segment is an open segment of the log, mapped when its bytes are first asked for. It stays
+// Segment is an open segment of the log, or a pack, mapped when its bytes are first asked for. It stays
 // open, even after its file is deleted, until every Retain has had its Release.
 type Segment struct {
 	position uint64
+	head     int64 // bytes of the file before that position
 	file     *os.File
 	fd       int
 	inode    uint64
@@ -59,8 +76,8 @@ type Segment struct {
 }
 
 // openSegment opens a file, or returns known if that is still the same file. nil: it has gone, or is not begun.
-func openSegment(root string, f SegmentFile, known *Segment) (*Segment, error) {
-	path := filepath.Join(root, filepath.FromSlash(f.Name))
+func openSegment(root string, f listed, known *Segment) (*Segment, error) {
+	path := filepath.Join(root, filepath.FromSlash(f.name))
 	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -77,7 +94,10 @@ func openSegment(root string, f SegmentFile, known *Segment) (*Segment, error) {
 		file.Close()
 		return known, nil
 	}
-	s := &Segment{position: f.Position, file: file, fd: int(file.Fd()), inode: st.Ino, capacity: st.Size}
+	s := &Segment{position: f.position, head: f.head, file: file, fd: int(file.Fd()), inode: st.Ino, capacity: st.Size}
+	if f.position >= PackPosition {
+		return s.openPack(), nil
+	}
 	// The file may be another one than the one that was listed.
 	var b [SegmentHeaderSize]byte
 	_, _ = file.ReadAt(b[:], 0) // what cannot be read does not decode
@@ -86,13 +106,24 @@ func openSegment(root string, f SegmentFile, known *Segment) (*Segment, error) {
 		file.Close()
 		return nil, nil // just being made
 	}
-	s.misnamed = err == nil && h.Position != f.Position
+	s.misnamed = err == nil && h.Position != f.position
 	if err == nil && h.Capacity < maxSegmentMap {
 		s.capacity = max(st.Size, int64(h.Capacity))
 	}
 	s.size.Store(st.Size)
 	s.refs.Store(1)
 	return s, nil
+}
+
+// openPack is openSegment for a pack, which is whole from the moment that it has its name.
+func (s *Segment) openPack() *Segment {
+	var b [PackHeaderSize]byte
+	_, _ = s.file.ReadAt(b[:], 0) // what cannot be read does not decode
+	h, err := DecodePackHeader(b[:])
+	s.misnamed = err == nil && h.Position != s.position
+	s.size.Store(s.capacity)
+	s.refs.Store(1)
+	return s
 }
 
 // AdoptSegment is a segment that another program has left open in this process, for ranges of its
@@ -135,7 +166,7 @@ func (s *Segment) holdsAt(off int64, n int) bool {
 }
 
 func (s *Segment) offset(position uint64) int64 {
-	return SegmentHeaderSize + int64(position-s.position)
+	return s.head + int64(position-s.position)
 }
 
 // readAt copies what the file has from an offset on into b, at most all of it. Unlike Bytes it

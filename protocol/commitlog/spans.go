@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"errors"
 	"fmt"
 	"sort"
 )
@@ -8,20 +9,39 @@ import (
 // Spans appends to dst the file ranges that hold the batches from the one that contains
 // offset to below visible, at most maxBytes in all, but the first batch whole even over that
 // (and where visible lies within it: a consumer of a queue is given parts of batches).
-// Adjacent batches are merged, but not partial ones, and none with maxBytes 1: so a consumer of
-// a queue gets one batch with its note. Every span's segment is retained for the caller, who calls
-// Release. ErrDamaged if the first batch is damaged; later ones end the spans before it.
+// Where compaction has removed what was at offset, they begin with what follows; ErrGap if nothing
+// is left below visible. Adjacent batches are merged, but not partial and sparse ones, and none with
+// maxBytes 1: so a consumer of a queue gets one batch with its note. Every span's segment is retained for
+// the caller, who calls Release. ErrDamaged if the first batch is damaged; later ones end the spans before it.
 func (ix *IndexView) Spans(offset, visible uint64, maxBytes int, dst []Span) ([]Span, error) {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
 	if offset >= visible {
 		return dst, ErrBeyondEnd
 	}
-	p, e, err := ix.find(offset)
-	if err != nil {
-		return dst, err
+	out, err := ix.spans(offset, visible, maxBytes, dst)
+	if errors.Is(err, errMoved) {
+		// Compaction has put another file in the place of one that is mapped, and what that led to is gone.
+		if err := ix.load(); err != nil {
+			return dst, err
+		}
+		out, err = ix.spans(offset, visible, maxBytes, dst)
 	}
-	if e.Flags&FlagDamaged != 0 {
+	return out, err
+}
+
+// errMoved says that what an entry leads to is not there: it is damage, or the entry is an old one.
+var errMoved = fmt.Errorf("%w: no segment has it", ErrDamaged)
+
+// spans is Spans for what is mapped.
+func (ix *IndexView) spans(offset, visible uint64, maxBytes int, dst []Span) ([]Span, error) {
+	p, e, err := ix.find(offset)
+	switch {
+	case err != nil:
+		return dst, err
+	case e.Offset >= visible:
+		return dst, ErrGap
+	case e.Flags&FlagDamaged != 0:
 		return dst, fmt.Errorf("%w: offsets %d to %d at position %d", ErrDamaged, e.Offset, e.End(), e.Position)
 	}
 	r := spanner{v: ix.v, dst: dst, own: len(dst)}
@@ -30,18 +50,21 @@ func (ix *IndexView) Spans(offset, visible uint64, maxBytes int, dst []Span) ([]
 			if len(r.dst) > len(dst) {
 				break
 			}
-			if ix.trimmed(&e) {
+			switch {
+			case ix.trimmed(&e):
 				err = ErrBelowStart // since it was found
+			case errors.Is(err, ErrDamaged):
+				err = fmt.Errorf("%w: %w", errMoved, err)
 			}
 			return dst, err
 		}
-		end := e.End()
+		end, file := e.End(), p.file
 		var ok bool
 		ix.hint = p
 		if end >= visible {
 			break
 		}
-		if p, e, ok = ix.next(p); !ok || e.Offset != end || e.End() > visible || e.Flags&FlagDamaged != 0 {
+		if p, e, ok = ix.next(p); !ok || !ix.follows(file, end, &e) || e.End() > visible || e.Flags&FlagDamaged != 0 {
 			break
 		}
 		if r.bytes+int(e.Length) > maxBytes {
@@ -66,6 +89,7 @@ func (r *spanner) add(e *Entry) error {
 	s := Span{
 		Len: int(e.Length), Base: e.Base(), End: e.End(), Note: e.Note, Skip: e.Skip, Count: e.Count,
 		Rebase: e.Flags&FlagRebase != 0, Partial: e.Flags&FlagPartial != 0,
+		Sparse: e.Flags&FlagSparse != 0,
 	}
 	if !r.merge(e.Position, &s) {
 		seg, err := r.v.segment(e.Position, s.Len)
@@ -82,11 +106,11 @@ func (r *spanner) add(e *Entry) error {
 
 // merge lets the last span reach over a batch, if that lies behind it and both are sent as they are.
 func (r *spanner) merge(position uint64, s *Span) bool {
-	if len(r.dst) == r.own || r.end != position || s.Rebase || s.Partial {
+	if len(r.dst) == r.own || r.end != position || s.Rebase || s.Partial || s.Sparse {
 		return false
 	}
 	last := &r.dst[len(r.dst)-1]
-	if last.Rebase || last.Partial || last.Seg.position > position || !last.Seg.holds(position, s.Len) || !r.v.newest(last.Seg, position) {
+	if last.Rebase || last.Partial || last.Sparse || last.Seg.position > position || !last.Seg.holds(position, s.Len) || !r.v.newest(last.Seg, position) {
 		return false
 	}
 	last.Len += s.Len

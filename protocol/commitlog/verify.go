@@ -28,6 +28,7 @@ type Finding struct {
 // Summary counts what Verify has read.
 type Summary struct {
 	Segments, Entries, Batches, Indexes, IndexEntries uint64
+	Packs                                             uint64
 	Bytes                                             uint64
 	FirstLSN, LastLSN                                 uint64
 	Errors                                            uint64
@@ -41,7 +42,7 @@ type Summary struct {
 func Verify(fsys FS, report func(Finding)) (Summary, error) {
 	v := &verifier{fs: fsys, tell: report, cursors: map[uint64]*indexCursor{}, lost: map[uint64]bool{}, bytes: logBytes{fs: fsys}}
 	defer v.bytes.close()
-	for _, part := range []func() error{v.marker, v.knownDamage, v.indexCheckpoint, v.segments, v.log, v.indexes, v.checkpoints} {
+	for _, part := range []func() error{v.marker, v.knownDamage, v.indexCheckpoint, v.segments, v.packs, v.log, v.indexes, v.checkpoints} {
 		if err := part(); err != nil {
 			return v.sum, err
 		}

@@ -37,7 +37,7 @@ func (v *verifier) items(e *journal.Entry, p Place) error {
 		if err != nil {
 			return err
 		}
-		if c == nil || want.End() <= c.start {
+		if c == nil || want.End() <= c.start || c.covers(want.Offset) {
 			continue
 		}
 		c.compare(v, want)
@@ -116,7 +116,16 @@ type indexCursor struct {
 	start   uint64
 	entries []Entry
 	slot    int
-	broken  bool // one finding for each index is enough
+	broken  bool      // one finding for each index is enough
+	packed  []offsets // that compaction has put into packs: the log says nothing of them any more
+}
+
+// offsets are those from first to before end.
+type offsets struct{ first, end uint64 }
+
+// covers tells whether compaction has put an offset into a pack.
+func (c *indexCursor) covers(offset uint64) bool {
+	return slices.ContainsFunc(c.packed, func(o offsets) bool { return o.first <= offset && offset < o.end })
 }
 
 // cursor opens an index; nil if it is not there.
@@ -137,7 +146,11 @@ func (v *verifier) cursor(id uint64) (*indexCursor, error) {
 	}
 	c := &indexCursor{id: id, name: IndexPath(id)}
 	v.cursors[id] = c
+	covered := uint64(0)
 	for i, base := range bases {
+		if base < covered {
+			continue // on its way out
+		}
 		h, entries, used, err := ReadIndexFile(v.fs, id, base)
 		if err != nil {
 			v.found(Error, IndexName(id, base), 0, "%v", err)
@@ -150,6 +163,13 @@ func (v *verifier) cursor(id uint64) (*indexCursor, error) {
 		if i+1 < len(bases) && len(entries) < used {
 			v.found(Error, IndexName(id, base), uint64(len(entries)), "entry fails its check")
 			c.broken = true
+		}
+		if h.Compacted {
+			if covered, err = v.packed(id, &h, entries); err != nil {
+				return nil, err
+			}
+			c.packed = append(c.packed, offsets{base, max(covered, base+1)})
+			continue
 		}
 		c.entries = append(c.entries, entries...)
 	}

@@ -21,6 +21,7 @@ var (
 	ErrBelowStart   = errors.New("offset is below the start of the index")
 	ErrBeyondEnd    = errors.New("offset is at or beyond the end of the index")
 	ErrDamaged      = errors.New("stored batch is damaged")
+	ErrGap          = errors.New("compaction has left nothing of these offsets")
 )
 
 // maxIndexMaps bounds the mapped files of indexes; the kernel allows a process about 65,000
@@ -37,8 +38,8 @@ type View struct {
 
 	mu      sync.RWMutex
 	indexes map[uint64]*IndexView
-	segs    []*Segment // in order
-	dirTime int64      // the log directory's mtime when it was read
+	segs    []*Segment // in order: those of the log, then the packs
+	dirTime [2]int64   // the mtimes of the log's directory and that of the packs when they were read
 	closed  bool
 
 	looked atomic.Int64 // when the directory was looked at last, in ns of the monotonic clock
@@ -178,23 +179,19 @@ func (v *View) find(position uint64, n int) *Segment {
 	return v.segs[i]
 }
 
-// refresh reads the log's directory again, if it has changed or force is set. Files that were
-// replaced are opened anew; what is gone is let go.
+// refresh reads the log's directory again, and that of the packs, if one of them has changed or force is
+// set. Files that were replaced are opened anew; what is gone is let go.
 func (v *View) refresh(force bool) error {
-	dir := filepath.Join(v.root, LogDir)
-	st, err := os.Stat(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+	times, fresh, err := v.dirTimes()
 	if err != nil {
-		return fmt.Errorf("look at the log: %w", err)
+		return err
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if !force && st.ModTime().UnixNano() == v.dirTime || v.closed {
+	if !force && times == v.dirTime || v.closed {
 		return nil
 	}
-	files, err := ListSegments(DirFS(v.root))
+	files, err := v.listSegments()
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // removed while we looked
@@ -207,28 +204,66 @@ func (v *View) refresh(force bool) error {
 	}
 	var segs []*Segment
 	for _, f := range files {
-		s, err := openSegment(v.root, f, known[f.Position])
+		s, err := openSegment(v.root, f, known[f.position])
 		if err != nil {
 			return err
 		}
 		if s == nil {
 			continue
 		}
-		if s == known[f.Position] {
-			delete(known, f.Position)
+		if s == known[f.position] {
+			delete(known, f.position)
 		}
 		segs = append(segs, s)
 	}
-	v.segs, v.dirTime = segs, 0
-	// The clock of file systems is coarse: a change so fresh may be followed by another that
-	// shows the same time.
-	if time.Since(st.ModTime()) > lookAgain {
-		v.dirTime = st.ModTime().UnixNano()
+	v.segs, v.dirTime = segs, [2]int64{}
+	if !fresh {
+		v.dirTime = times
 	}
 	for _, s := range known {
 		s.Release()
 	}
 	return nil
+}
+
+// dirTimes are the mtimes of the two directories; 0 where there is none. fresh: one has changed just now,
+// and the clock of file systems is coarse, so that another change may follow that shows the same time.
+func (v *View) dirTimes() (times [2]int64, fresh bool, err error) {
+	for i, dir := range [2]string{LogDir, PackDir} {
+		st, err := os.Stat(filepath.Join(v.root, dir))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return times, false, fmt.Errorf("look at the log: %w", err)
+		}
+		times[i] = st.ModTime().UnixNano()
+		fresh = fresh || time.Since(st.ModTime()) <= lookAgain
+	}
+	return times, fresh, nil
+}
+
+// listed is a file that holds batches: a segment of the log or a pack.
+type listed struct {
+	name     string
+	position uint64
+	head     int64 // bytes before its first position
+}
+
+// listSegments lists them in the order of their positions.
+func (v *View) listSegments() (files []listed, err error) {
+	segs, err := ListSegments(DirFS(v.root))
+	if err != nil {
+		return nil, err
+	}
+	for i := range segs {
+		files = append(files, listed{segs[i].Name, segs[i].Position, SegmentHeaderSize})
+	}
+	packs, err := ListPacks(DirFS(v.root))
+	for i := range packs {
+		files = append(files, listed{packs[i].Name, packs[i].Position, PackHeaderSize})
+	}
+	return files, err
 }
 
 // noteChunk is what is read at once of a note; few are longer.

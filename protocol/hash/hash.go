@@ -52,6 +52,12 @@ func Partition(key []byte, n uint32) uint32 {
 // Murmur3 is the first half of the 128-bit murmur3 of b, seed 0.
 func Murmur3(b []byte) uint64 { return murmur3.Sum64(b) }
 
+// Murmur3Wide is Murmur3 with 128 bits, for those who take two things of the same hash for the same.
+func Murmur3Wide(b []byte) (wide [2]uint64) {
+	wide[0], wide[1] = murmur3.Sum128(b)
+	return wide
+}
+
 // Spread maps a number (a connection, an index) evenly to one of n places; 0 where n is 0.
 func Spread(v uint64, n uint32) uint32 {
 	if n == 0 {

@@ -357,20 +357,63 @@ func DecodeCheckpointPart(b []byte) (CheckpointPart, error) {
 	return m, done(&c, "checkpoint part")
 }
 
+// Append appends the record. REQUIRES: no index of it is compacted.
+func (m *Configure) Append(b []byte) []byte { return m.append(b, false) }
+
 // Append appends the record.
-func (m *Configure) Append(b []byte) []byte {
+func (m *ConfigureCompacted) Append(b []byte) []byte { return (*Configure)(m).append(b, true) }
+
+func (m *Configure) append(b []byte, compacted bool) []byte {
 	b = wire.AppendU32(wire.AppendU32(wire.AppendU64(b, m.Term), m.Part), m.Parts)
 	b = wire.AppendUvarint(b, uint64(len(m.Settings)))
 	for i := range m.Settings {
 		s := &m.Settings[i]
 		b = wire.AppendU64(b, s.Index)
 		b = wire.AppendU64(wire.AppendU64(b, uint64(s.RetentionBytes)), uint64(s.RetentionMS))
+		if compacted {
+			b = s.Compaction.append(b)
+		}
 	}
 	return b
 }
 
+// append encodes it: a byte that says whether the rest is there.
+func (m *Compaction) append(b []byte) []byte {
+	if !m.On {
+		return append(b, 0)
+	}
+	b = append(b, 1)
+	for _, v := range []int64{m.DirtyPPM, m.MinLagMS, m.MaxLagMS, m.TombstoneMS, m.ClosingMS, m.ClosingBytes} {
+		b = wire.AppendU64(b, uint64(v))
+	}
+	return b
+}
+
+func readCompaction(c *wire.Cursor) (m Compaction) {
+	switch c.U8() {
+	case 0:
+		return m
+	case 1:
+		m.On = true
+	default:
+		c.Fail(wire.ErrOutOfRange)
+	}
+	for _, v := range []*int64{&m.DirtyPPM, &m.MinLagMS, &m.MaxLagMS, &m.TombstoneMS, &m.ClosingMS, &m.ClosingBytes} {
+		*v = c.I64()
+	}
+	return m
+}
+
 // DecodeConfigure reads the record.
-func DecodeConfigure(b []byte) (Configure, error) {
+func DecodeConfigure(b []byte) (Configure, error) { return decodeConfigure(b, false) }
+
+// DecodeConfigureCompacted reads the record.
+func DecodeConfigureCompacted(b []byte) (ConfigureCompacted, error) {
+	m, err := decodeConfigure(b, true)
+	return ConfigureCompacted(m), err
+}
+
+func decodeConfigure(b []byte, compacted bool) (Configure, error) {
 	c := wire.Read(b)
 	m := Configure{Term: c.U64(), Part: c.U32(), Parts: c.U32()}
 	if m.Part >= m.Parts {
@@ -380,7 +423,10 @@ func DecodeConfigure(b []byte) (Configure, error) {
 		m.Settings = make([]IndexSettings, n)
 	}
 	for i := range m.Settings {
-		m.Settings[i] = IndexSettings{c.U64(), c.I64(), c.I64()}
+		m.Settings[i] = IndexSettings{Index: c.U64(), RetentionBytes: c.I64(), RetentionMS: c.I64()}
+		if compacted {
+			m.Settings[i].Compaction = readCompaction(&c)
+		}
 	}
 	return m, done(&c, "configure")
 }

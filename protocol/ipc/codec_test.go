@@ -155,7 +155,10 @@ func codecs() []codec {
 		record("checkpoint_part", "lsn:8 resultsFrom:8 part:4 parts:4 bytes:*",
 			CheckpointPart{99, 90, 1, 2, []byte("state")}, DecodeCheckpointPart),
 		record("configure", "term:8 part:4 parts:4 count:v index:8 retentionBytes:8 retentionMS:8",
-			Configure{3, 0, 1, []IndexSettings{{9, 1 << 30, 3_600_000}}}, DecodeConfigure),
+			Configure{3, 0, 1, []IndexSettings{{9, 1 << 30, 3_600_000, Compaction{}}}}, DecodeConfigure),
+		record("configure_compacted", "term:8 part:4 parts:4 count:v index:8 retentionBytes:8 retentionMS:8 compacted:1 "+
+			"index:8 retentionBytes:8 retentionMS:8 compacted:1 dirtyPPM:8 minLagMS:8 maxLagMS:8 tombstoneMS:8 closingMS:8 closingBytes:8",
+			ConfigureCompacted{3, 0, 1, []IndexSettings{{9, 1 << 30, 3_600_000, Compaction{}}, {10, 0, 0, Compaction{true, 500_000, 1, 2, 3, 4, 5}}}}, DecodeConfigureCompacted),
 	}...)
 }
 

@@ -202,4 +202,6 @@ var kinds = map[Type]kind{
 	TypeEntry:      {name: "Entry"},
 	TypeCheckpoint: bare("CheckpointPart", decodeSizedPart),
 	TypeConfigure:  bare("Configure", DecodeConfigure),
+
+	TypeConfigureCompacted: bare("ConfigureCompacted", DecodeConfigureCompacted),
 }

@@ -60,6 +60,8 @@ const (
 	TypeEntry      Type = 128 // Entry: append this to the commit log (journal.Entry with body references)
 	TypeCheckpoint Type = 129 // CheckpointPart
 	TypeConfigure  Type = 130 // Configure: index settings told again at each start of logicsrv
+
+	TypeConfigureCompacted Type = 131 // ConfigureCompacted: the same, where one of the indexes is compacted
 )
 
 // Level is a durability level: the name of the cursor that an acknowledgement waits for.
@@ -525,6 +527,18 @@ type IndexSettings struct {
 	Index          uint64
 	RetentionBytes int64 // 0: no limit
 	RetentionMS    int64 // 0: no limit
+	Compaction     Compaction
+}
+
+// Compaction says how an index is compacted: of each key the last record stays.
+type Compaction struct {
+	On           bool
+	DirtyPPM     int64 // how much of the index must be new for it, in millionths
+	MinLagMS     int64 // how young a record is that is not touched yet
+	MaxLagMS     int64 // how old a record that has not been looked at makes it due
+	TombstoneMS  int64 // how long a record without a value stays after it was first looked at
+	ClosingMS    int64 // at that age what is new is looked at, however little it is
+	ClosingBytes int64 // … or when it is so much
 }
 
 // Configure tells settings of existing indexes again, and, in its last part, that an
@@ -534,3 +548,6 @@ type Configure struct {
 	Part, Parts uint32
 	Settings    []IndexSettings
 }
+
+// ConfigureCompacted is a Configure with all of the settings.
+type ConfigureCompacted Configure

@@ -26,6 +26,8 @@ package journal
 //
 //	events   eventBytes, a multiple of 8 (drawn in eventreader.go)
 //	op    ×n | kind u8 | 0 ×7 | index u64 | offset u64 | retentionBytes i64 | retentionMS i64 |      40
+//	         of kind 5, instead of the three last: | dirtyPPM i64 | minLagMS i64 | maxLagMS i64 |
+//	         of kind 6:                            | closingBytes i64 | tombstoneMS i64 | closingMS i64 |
 //	item  ×n | index u64 | base u64 | maxTimeMS i64 | count u32 | body u32 |                        32
 //	body  ×n | ringPos u64 | base u64 | length u32 | crc u32 | epoch i32 | note u32 |               32
 //	ref   ×n | (drawn in ref.go) |                                                                  80
@@ -39,8 +41,8 @@ package journal
 // headCRC covers no body: a body is a RecordBatch with a CRC of its own over bytes 21 …, and
 // what lies before those is checked against the body table (Body.Verify). synced is the LSN that
 // was durable when the entry was written: by it recovery tells a torn tail from damage.
-// Version ladder: 1, never released; 2: references, notes, a version in the ring form; 3, the one spoken: share groups, settings of groups,
-// queues, exchanges and bindings with the arguments of AMQP.
+// Version ladder: 1, never released; 2: references, notes, a version in the ring form; 3: share groups, settings of groups,
+// queues, exchanges and bindings with the arguments of AMQP; 4, the one spoken: ops of kinds 5 and 6.
 
 import (
 	"encoding/binary"
@@ -70,8 +72,8 @@ const (
 
 // Versions of the two forms that are written and read.
 const (
-	DiskVersion = 3
-	RingVersion = 3
+	DiskVersion = 4
+	RingVersion = 4
 )
 
 // DiskMagic begins each entry in the log.

@@ -176,7 +176,7 @@ func TestEventsGolden(t *testing.T) {
 			t.Errorf("%s: the golden file reads as %x, %v", c.name, again, err)
 		}
 	}
-	golden.Constants(t, "journal_v3_constants")
+	golden.Constants(t, "journal_v4_constants")
 	golden.Documented(t, "../../docs/formats/journal.md", "Ev")
 }
 

@@ -46,7 +46,9 @@ const (
 	OpCreate    OpKind = 1 // start an index at offset 0, with settings
 	OpDelete    OpKind = 2 // drop it
 	OpTrim      OpKind = 3 // offsets below Offset are no longer needed
-	OpConfigure OpKind = 4 // change its settings
+	OpConfigure OpKind = 4 // change its settings; without the two below, it is not compacted
+	OpCompact   OpKind = 5 // behind OpCreate or OpConfigure: it is compacted, of which this is one half of the settings
+	OpClosing   OpKind = 6 // … and this the other
 )
 
 // IndexOp changes an index as a whole. Ops of an entry come before its items and references.

@@ -90,22 +90,35 @@ func (op *IndexOp) append(b []byte) []byte {
 	var e [OpSize]byte
 	e[0] = byte(op.Kind)
 	le.PutUint64(e[8:], op.Index)
-	le.PutUint64(e[16:], op.Offset)
-	le.PutUint64(e[24:], uint64(op.Settings.RetentionBytes))
-	le.PutUint64(e[32:], uint64(op.Settings.RetentionMS))
+	s, c := &op.Settings, &op.Settings.Compaction
+	words := [3]uint64{op.Offset, uint64(s.RetentionBytes), uint64(s.RetentionMS)}
+	switch op.Kind {
+	case OpCompact:
+		words = [3]uint64{uint64(c.DirtyPPM), uint64(c.MinLagMS), uint64(c.MaxLagMS)}
+	case OpClosing:
+		words = [3]uint64{uint64(c.ClosingBytes), uint64(c.TombstoneMS), uint64(c.ClosingMS)}
+	}
+	for i, w := range words {
+		le.PutUint64(e[16+8*i:], w)
+	}
 	return append(b, e[:]...)
 }
 
 // readOp gives the settings the op's own index, which is not encoded twice.
 func readOp(b []byte) (IndexOp, error) {
-	op := IndexOp{Kind: OpKind(b[0]), Index: le.Uint64(b[8:]), Offset: le.Uint64(b[16:])}
-	op.Settings = ipc.IndexSettings{
-		Index:          op.Index,
-		RetentionBytes: int64(le.Uint64(b[24:])),
-		RetentionMS:    int64(le.Uint64(b[32:])),
-	}
-	if op.Kind < OpCreate || op.Kind > OpConfigure || le.Uint64(b)>>8 != 0 {
+	op := IndexOp{Kind: OpKind(b[0]), Index: le.Uint64(b[8:])}
+	op.Settings.Index = op.Index
+	first, second, third := le.Uint64(b[16:]), int64(le.Uint64(b[24:])), int64(le.Uint64(b[32:]))
+	c := &op.Settings.Compaction
+	switch {
+	case op.Kind < OpCreate || op.Kind > OpClosing || le.Uint64(b)>>8 != 0:
 		return op, fmt.Errorf("%w: op of kind %d", ErrEntry, op.Kind)
+	case op.Kind == OpCompact:
+		c.On, c.DirtyPPM, c.MinLagMS, c.MaxLagMS = true, int64(first), second, third
+	case op.Kind == OpClosing:
+		c.On, c.ClosingBytes, c.TombstoneMS, c.ClosingMS = true, int64(first), second, third
+	default:
+		op.Offset, op.Settings.RetentionBytes, op.Settings.RetentionMS = first, second, third
 	}
 	return op, nil
 }

@@ -99,16 +99,30 @@ func (w *writer) putCondition(n *node, negated bool) {
 	case nodeAnd, nodeOr:
 		w.putJoined(n, negated)
 	case nodeCompare:
-		rel := n.rel
-		if negated {
+		rel, turned := n.rel, comparesConditions(n.kids)
+		if negated != turned {
 			rel = rel.negated()
 		}
-		w.put(n.kids[0], false, bindsSum)
+		w.put(n.kids[0], turned, bindsSum)
 		w.WriteString(" " + rel.String() + " ")
 		w.put(n.kids[1], false, bindsSum)
 	default:
 		w.putNamed(n, negated)
 	}
+}
+
+// comparesConditions tells whether two headers that are compared as conditions, for NOTs that cancel each other
+// stand before one, would be written as headers alone, which are compared by their bytes. Of one the negation
+// is compared then.
+func comparesConditions(kids []*node) bool {
+	alone := func(n *node) bool {
+		odd := false
+		for n.kind == nodeNot {
+			n, odd = n.kids[0], !odd
+		}
+		return !odd && n.isHeader()
+	}
+	return alone(kids[0]) && alone(kids[1]) && (kids[0].kind == nodeNot || kids[1].kind == nodeNot)
 }
 
 func (w *writer) putJoined(n *node, negated bool) {

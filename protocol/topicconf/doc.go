@@ -11,8 +11,7 @@
 //     A key that is not in it has its default. Set to its default, it counts as set.
 //  2. A value that is in a configuration has passed the check of its key: Read cannot fail for it.
 //  3. A key is taken only if what it says is done, or says nothing that could be done here otherwise:
-//     see keys.go. All else is refused. The exception is compaction: its keys are taken, and topics
-//     that ask for it keep all of their records.
+//     see keys.go. All else is refused.
 //
 // Goroutines: none; the table of keys is constant.
 package topicconf

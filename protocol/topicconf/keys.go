@@ -33,6 +33,8 @@ const (
 	MinInSync         = "min.insync.replicas"
 	RetentionBytes    = "retention.bytes"
 	RetentionMS       = "retention.ms"
+	SegmentBytes      = "segment.bytes"
+	SegmentMS         = "segment.ms"
 )
 
 // Values of a cleanup policy and a timestamp type.
@@ -61,7 +63,8 @@ const maxValue = 1024
 
 // keys are all keys, in order of name. Three kinds of them:
 //
-//   - what is done: cleanup, retention, sizes, times;
+//   - what is done: cleanup, retention, compaction, sizes, times. When what is new of a partition may be
+//     compacted is said by the size and the age of Kafka's segments, for nothing else they are there for;
 //   - how the files of a partition of Kafka are cut, kept and synced, and which replica leads it. Here
 //     partitions have no files of their own, all that is acknowledged is synced as its level says, and
 //     one broker leads: any value that Kafka takes is taken and shown, and says nothing;
@@ -95,10 +98,10 @@ var keys = []Key{
 	{"remote.storage.enable", Bool, "false", only("false")},
 	{RetentionBytes, Long, "-1", limit},
 	{RetentionMS, Long, "-1", limit},
-	{"segment.bytes", Int, "1073741824", within(14, math.MaxInt32)},
+	{SegmentBytes, Int, "1073741824", within(14, math.MaxInt32)},
 	{"segment.index.bytes", Int, "10485760", within(4, math.MaxInt32)},
 	{"segment.jitter.ms", Long, "0", within(0, math.MaxInt64)},
-	{"segment.ms", Long, "604800000", within(1, math.MaxInt64)},
+	{SegmentMS, Long, "604800000", within(1, math.MaxInt64)},
 	{"unclean.leader.election.enable", Bool, "false", truth},
 }
 

@@ -17,10 +17,12 @@ type Settings struct {
 	Delete          bool  // the retention counts
 	Compact         bool  // of each key the newest record is kept
 
-	TombstoneMS int64 // how long a record without a value is kept after it came, when it is compacted
-	MinLagMS    int64 // how young a record is that is not compacted yet
-	MaxLagMS    int64 // how old a record is that makes a compaction due
-	DirtyPPM    int64 // how much of the partition must be new for one, in millionths
+	TombstoneMS  int64 // how long a record without a value is kept after it was compacted first
+	MinLagMS     int64 // how young a record is that is not compacted yet
+	MaxLagMS     int64 // how old a record is that makes a compaction due
+	DirtyPPM     int64 // how much of the partition must be new for one, in millionths
+	ClosingMS    int64 // at that age what is new may be compacted, however little it is
+	ClosingBytes int64 // … or when it is so much
 }
 
 // Read is what a configuration means.
@@ -40,6 +42,7 @@ func Read(list []ipc.Header) (s Settings) {
 	s.TombstoneMS, s.MinLagMS, s.MaxLagMS = number(list, DeleteRetentionMS), number(list, MinCompactionLag), number(list, MaxCompactionLag)
 	ratio, _ := strconv.ParseFloat(Value(list, DirtyRatio), 64)
 	s.DirtyPPM = int64(ratio * 1e6)
+	s.ClosingMS, s.ClosingBytes = number(list, SegmentMS), number(list, SegmentBytes)
 	return s
 }
 

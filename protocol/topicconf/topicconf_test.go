@@ -129,7 +129,7 @@ func TestRead(t *testing.T) {
 		return Read(list)
 	}
 	day := int64(86400000)
-	byDefault := Settings{MaxMessageBytes: -1, Delete: true, TombstoneMS: day, MaxLagMS: 1<<63 - 1, DirtyPPM: 500000}
+	byDefault := Settings{MaxMessageBytes: -1, Delete: true, TombstoneMS: day, MaxLagMS: 1<<63 - 1, DirtyPPM: 500000, ClosingMS: 7 * day, ClosingBytes: 1 << 30}
 	if got := set(); got != byDefault {
 		t.Errorf("%+v", got)
 	}

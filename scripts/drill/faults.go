@@ -31,10 +31,11 @@ const (
 	LoadQueues = "queues" // all else that queues do
 	LoadKafka  = "kafka"  // topics, with Kafka's clients beside native ones
 	LoadAMQP   = "amqp"   // queues, with AMQP's clients beside native ones
+	LoadKTxn   = "ktxn"   // transactions of Kafka's clients
 )
 
 // Loads are all that there are.
-var Loads = []string{LoadTopics, LoadQueues, LoadKafka, LoadAMQP}
+var Loads = []string{LoadTopics, LoadQueues, LoadKafka, LoadAMQP, LoadKTxn}
 
 // faultKinds are the kinds that there are.
 var faultKinds = map[string]kindOf{

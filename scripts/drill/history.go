@@ -36,6 +36,8 @@ type sentMessage struct {
 	hasOffset bool
 	reached   uint32 // through an exchange
 	forgotten bool   // … but so long ago that the broker does not know any more
+	deal      *deal  // the transaction that it is part of; nil: none
+	source    string // the message of which it was made; empty: none
 	at, end   time.Time
 }
 
@@ -117,6 +119,9 @@ type history struct {
 	looks   map[string][]look // by "topic/partition": how long it was
 	reads   map[string][]look // … or had to be for what was read
 	keys    map[string]string // by "topic key": the partition in which it was found
+	dealt   map[string]bool   // topics with transactions in them, some of whose offsets nobody is given
+	moved   map[string]bool   // topics of each of whose messages one other must have been made
+	passed  map[string][]gap  // by "topic/partition" of those: what committed readers have passed over
 	down    []span            // connsrv was not there
 	deaf    []span            // logicsrv was not there
 	both    []span            // connsrv and logicsrv were killed together
@@ -145,6 +150,7 @@ func newHistory() *history {
 		began: time.Now(), senders: map[string]*sender{}, queues: map[string]*queueHistory{},
 		seen: map[string]map[uint64]string{}, final: map[string][]sight{}, parties: map[string]*wires{},
 		commits: map[string]*offsets{}, marks: map[string]uint64{}, kinds: map[string]int{}, looks: map[string][]look{}, reads: map[string][]look{}, keys: map[string]string{},
+		dealt: map[string]bool{}, moved: map[string]bool{}, passed: map[string][]gap{},
 	}
 	h.ledger = newLedger(h)
 	return h
@@ -194,7 +200,11 @@ func (h *history) send(who string, m sentMessage) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	n := len(h.senders[who].messages)
-	h.do(&opSent{Who: who, N: n, Topic: m.topic, Partition: m.partition, Key: m.key, Places: m.places})
+	o := &opSent{Who: who, N: n, Topic: m.topic, Partition: m.partition, Key: m.key, Places: m.places, Source: m.source}
+	if m.deal != nil {
+		o.Deal = &m.deal.n
+	}
+	h.do(o)
 	return n
 }
 

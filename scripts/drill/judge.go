@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"sort"
-	"strings"
 	"time"
 )
 
@@ -28,6 +27,8 @@ func (h *history) judge() []string {
 		h.judgeQueue(name, q, found)
 	}
 	h.judgeLoss(found)
+	h.judgeParts(found)
+	h.judgeMoved(found)
 	h.judgeLines()
 	h.judgeConnections()
 	h.ledger.judge()
@@ -100,10 +101,9 @@ func (h *history) judgeKey(where, topic, value string, m *sentMessage) {
 // judgePartition: offsets without gaps, nothing that readers saw otherwise, the order of each
 // producer.
 func (h *history) judgePartition(where string, records []sight, found map[string]map[string][]uint64) {
-	topic, _, _ := strings.Cut(where, "/")
-	seen, last := h.seen[where], map[*sender]int{}
+	topic, seen, last := topicOf(where), h.seen[where], map[*sender]int{}
 	for i, r := range records {
-		if r.Offset != uint64(i) {
+		if r.Offset != uint64(i) && !h.dealt[topic] || i > 0 && r.Offset <= records[i-1].Offset {
 			h.violation("%s: offset %d at place %d", where, r.Offset, i)
 		}
 		if was, ok := seen[r.Offset]; ok && was != r.Value {
@@ -112,10 +112,11 @@ func (h *history) judgePartition(where string, records []sight, found map[string
 		h.place(where, topic, r.Value, r.Offset, found, last)
 	}
 	for o, v := range seen {
-		if o >= uint64(len(records)) {
+		if _, there := recordAt(records, o); !there {
 			h.violation("%s: a reader saw %q at offset %d, where nothing is in the end", where, v, o)
 		}
 	}
+	h.judgePassed(where, records)
 }
 
 // judgeQueue: one message an offset, the order of each producer, and each delivery.
@@ -185,7 +186,7 @@ func (h *history) judgeLoss(found map[string]map[string][]uint64) {
 			}
 			for _, p := range places {
 				at := found[p][value]
-				if q := h.queues[p]; len(at) == 0 && m.fate == acked && (q == nil || !q.autoAck) {
+				if q := h.queues[p]; len(at) == 0 && m.expected() && (q == nil || !q.autoAck) {
 					h.violation("LOST: %s, acknowledged at offset %d (%v), is not in %s", value, m.offset, m.hasOffset, p)
 				}
 				if len(at) > 1 && !h.mayDouble(s, &m) {

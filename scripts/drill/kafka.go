@@ -1,12 +1,14 @@
 package drill
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -73,6 +75,7 @@ type kafkaStyle struct {
 	acks  kgo.Acks
 	plain bool // not idempotent
 	keyed bool // the client chooses the partition, by the key
+	burst int  // how many messages it sends at once, at most; 0: 40
 	next  func(*rand.Rand) (sentMessage, trimq.Message)
 }
 
@@ -106,18 +109,27 @@ type kafkaClient struct {
 
 // newKafka makes a client; it connects when it has something to do.
 func (w *world) newKafka(name string, opts ...kgo.Opt) (*kafkaClient, error) {
-	l, err := w.newLink(name, w.guests)
+	x, err := w.newGuest(name)
 	if err != nil {
 		return nil, err
 	}
-	x := &kafkaClient{link: l, w: w}
-	x.c, err = kgo.NewClient(append(opts, kgo.SeedBrokers(w.guests), kgo.WithContext(w.life), kgo.ClientID(name), kgo.Dialer(x.dialWatched),
-		kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }), kgo.MetadataMinAge(50*time.Millisecond), kgo.DisableClientMetrics(),
-		kgo.RequestTimeoutOverhead(patience), kgo.RequestRetries(1000), kgo.RetryTimeout(patience))...)
-	if err != nil {
+	if x.c, err = kgo.NewClient(x.options(opts)...); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return x, nil
+}
+
+// newGuest makes one known that has no client yet.
+func (w *world) newGuest(name string) (*kafkaClient, error) {
+	l, err := w.newLink(name, w.guests)
+	return &kafkaClient{link: l, w: w}, err
+}
+
+// options are opts and what all have.
+func (x *kafkaClient) options(opts []kgo.Opt) []kgo.Opt {
+	return append(opts, kgo.SeedBrokers(x.w.guests), kgo.WithContext(x.life), kgo.ClientID(x.name), kgo.Dialer(x.dialWatched),
+		kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }), kgo.MetadataMinAge(50*time.Millisecond), kgo.DisableClientMetrics(),
+		kgo.RequestTimeoutOverhead(patience), kgo.RequestRetries(1000), kgo.RetryTimeout(patience))
 }
 
 // disconnected tells whether an error says that there was no connection, and nothing else.
@@ -198,7 +210,7 @@ func (w *world) produceKafka(name string, s kafkaStyle, r *rand.Rand, life time.
 	ctx, cancel := context.WithTimeout(w.ctx, life)
 	defer cancel()
 	for ctx.Err() == nil {
-		for range 1 + r.IntN(40) {
+		for range 1 + r.IntN(cmp.Or(s.burst, 40)) {
 			size := r.IntN(600)
 			if r.IntN(200) == 0 {
 				size = r.IntN(6000)
@@ -232,22 +244,22 @@ func (w *world) extendKafka(name, topic string, r *rand.Rand) {
 }
 
 // readKafka reads a topic without a group, in incarnations that go on where the one before has stood.
-func (w *world) readKafka(name, topic string, partitions uint32, r *rand.Rand) {
+func (w *world) readKafka(name, topic string, partitions uint32, r *rand.Rand, more ...kgo.Opt) {
 	at := map[string]uint64{}
 	for i := 0; w.ctx.Err() == nil; i++ {
 		from := map[int32]kgo.Offset{}
 		for p := range partitions {
 			from[int32(p)] = kgo.NewOffset().At(int64(at[place(topic, p)]))
 		}
-		x, err := w.newKafka(fmt.Sprintf("%s-%d", name, i), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}),
-			kgo.FetchMaxWait(200*time.Millisecond), kgo.FetchMaxBytes(1<<(16+r.Int32N(6))), kgo.DisableFetchSessions())
+		x, err := w.newKafka(fmt.Sprintf("%s-%d", name, i), append(slices.Clip(more), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}),
+			kgo.FetchMaxWait(200*time.Millisecond), kgo.FetchMaxBytes(1<<(16+r.Int32N(6))), kgo.DisableFetchSessions())...)
 		if err != nil {
 			w.h.report("%v", err)
 			return
 		}
 		ctx, cancel := context.WithTimeout(w.ctx, time.Duration(1+r.IntN(5))*time.Second)
 		for ctx.Err() == nil {
-			x.poll(ctx, func(where string, asked time.Time, seen []sight) {
+			x.poll(ctx, 0, func(where string, asked time.Time, seen []sight) {
 				w.h.note(&opRead{Where: where, Asked: w.h.since(asked), Next: at[where], Records: seen})
 				at[where] = seen[len(seen)-1].Offset + 1
 			})
@@ -257,10 +269,10 @@ func (w *world) readKafka(name, topic string, partitions uint32, r *rand.Rand) {
 	}
 }
 
-// poll waits for records and shows those of each partition.
-func (x *kafkaClient) poll(ctx context.Context, see func(where string, asked time.Time, seen []sight)) {
+// poll waits for records, most of them at most (0: all that there are), and shows those of each partition.
+func (x *kafkaClient) poll(ctx context.Context, most int, see func(where string, asked time.Time, seen []sight)) {
 	asked := time.Now()
-	fetches := x.c.PollFetches(ctx)
+	fetches := x.c.PollRecords(ctx, most)
 	fetches.EachError(func(topic string, p int32, err error) {
 		if ctx.Err() == nil && !disconnected(err) { // which a member of a group tells its user
 			x.w.complain(err, "%s: fetch of %s/%d", x.name, topic, p)

@@ -69,7 +69,7 @@ func (m *kafkaMember) once(r *rand.Rand) {
 	ctx, cancel := context.WithTimeout(m.w.ctx, time.Duration(3+r.IntN(8))*time.Second)
 	defer cancel()
 	for ctx.Err() == nil {
-		m.poll(ctx, m.read)
+		m.poll(ctx, 0, m.read)
 		if r.IntN(10) == 0 {
 			m.commit()
 		}

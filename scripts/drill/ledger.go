@@ -31,6 +31,7 @@ type viewing struct {
 	queue         string
 	index, offset uint64
 	at            time.Time
+	since         time.Time // it was not given out before; zero: its consumer does not know
 	attempts      uint16
 	priority      uint8
 	deaths        []trimq.Death
@@ -66,6 +67,7 @@ type deal struct {
 	name    string
 	ends    outcome
 	letters []*letter
+	parts   []part  // of Kafka's
 	input   *letter // which it acknowledges; nil: none
 }
 
@@ -131,11 +133,15 @@ func (l *ledger) saw(p *trimq.Parcel, m *trimq.Record, v opSaw) *viewing {
 	return l.sights[v.N]
 }
 
-// sawAll notes a parcel that came to a consumer.
-func (l *ledger) sawAll(m *trimq.Deliveries, who int) []*viewing {
+// sawAll notes a parcel that came to a consumer, and was not given out before a time; zero: it is not known.
+func (l *ledger) sawAll(m *trimq.Deliveries, who int, since time.Time) []*viewing {
 	all := make([]*viewing, len(m.Messages))
 	for i := range m.Messages {
-		all[i] = l.saw(&m.Parcel, &m.Messages[i], opSaw{Holder: &who})
+		o := opSaw{Holder: &who}
+		if !since.IsZero() {
+			o.Since = new(l.h.since(since))
+		}
+		all[i] = l.saw(&m.Parcel, &m.Messages[i], o)
 	}
 	return all
 }

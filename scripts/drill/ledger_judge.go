@@ -134,7 +134,11 @@ func (l *ledger) judgeNext(x *letter, seen, next *viewing) {
 		return // leases have a judge of their own
 	}
 	lost := l.h.lostBetween(k.client, seen.at.Add(-slack), next.at.Add(slack))
-	late := k.timeout > 0 && !again.at.Before(x.sent.Add(k.timeout-grain))
+	given := x.sent // at the earliest
+	if v.since.After(given) {
+		given = v.since
+	}
+	late := k.timeout > 0 && !again.at.Before(given.Add(k.timeout-grain))
 	back := !v.nacked.IsZero() && !v.nacked.After(again.at)
 	gone := k.ended(again.at)
 	if !gone && !lost && !late && !back {
@@ -188,17 +192,23 @@ func (l *ledger) judgeDeal(d *deal) {
 			}
 		}
 	}
-	switch {
-	case d.ends == rolledBack && len(here) > 0:
-		l.h.violation("%s was rolled back, but there are %v", d.name, here)
-	case d.ends == undecided && len(here) > 0 && len(missing) > 0:
-		l.h.violation("%s: there are %v, but not %v", d.name, here, missing)
-	}
+	l.judgeWhole(d, here, missing)
 	if d.input != nil && len(here) > 0 {
 		for _, o := range l.deals {
 			if o != d && o.input == d.input && slices.ContainsFunc(o.letters, func(x *letter) bool { return len(x.sights) > 0 }) {
 				l.h.violation("%s was taken by %s and by %s", d.input.value, d.name, o.name)
 			}
 		}
+	}
+}
+
+// judgeWhole: nothing is there of a transaction that was rolled back, and all or nothing of one of which nobody
+// knows how it ended. REQUIRES: h.mu held.
+func (l *ledger) judgeWhole(d *deal, here, missing []string) {
+	switch {
+	case d.ends == rolledBack && len(here) > 0:
+		l.h.violation("%s was rolled back, but there are %v", d.name, here)
+	case d.ends == undecided && len(here) > 0 && len(missing) > 0:
+		l.h.violation("%s: there are %v, but not %v", d.name, here, missing)
 	}
 }

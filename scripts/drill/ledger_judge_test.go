@@ -88,6 +88,11 @@ func TestLedgerJudge(t *testing.T) {
 		t.Errorf("a late sight of an early delivery: %s", wrong)
 	}
 	for want, spoil := range map[string]func(x map[string]*letter, l *ledger){
+		"and again at 20.700 with 1, while hasty held it": func(x map[string]*letter, _ *ledger) { // it came late
+			s := x["acked"].sights
+			s[0].nacked, s[0].since, s[0].holder = time.Time{}, at.Add(400*time.Millisecond), &holder{client: "hasty", timeout: 400 * time.Millisecond}
+			s[2].at = at.Add(700 * time.Millisecond)
+		},
 		"with 1 attempts and again at 20.010 with 2, while slow held it": func(x map[string]*letter, _ *ledger) {
 			s := x["acked"].sights // the time of the earlier delivery was not over
 			s[0].attempts, s[2].attempts, s[2].holder = 2, 1, &holder{client: "slow", timeout: 400 * time.Millisecond}

@@ -2,6 +2,7 @@ package drill
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -146,6 +147,8 @@ type opSent struct {
 	Partition uint32   `json:"p,omitempty"`
 	Key       string   `json:"key,omitempty"` // which decides the partition
 	Places    []string `json:"l,omitempty"`
+	Deal      *int     `json:"d,omitempty"`   // the transaction that it is part of
+	Source    string   `json:"src,omitempty"` // the message of which it was made
 }
 
 func (*opSent) kind() string { return "send" }
@@ -155,7 +158,14 @@ func (o *opSent) apply(h *history, at time.Time) {
 		h.violation("message %d of %s is not its next one", o.N, o.Who)
 		return
 	}
-	s.messages = append(s.messages, sentMessage{topic: o.Topic, partition: o.Partition, key: o.Key, places: o.Places, at: at})
+	m := sentMessage{topic: o.Topic, partition: o.Partition, key: o.Key, places: o.Places, source: o.Source, at: at}
+	if o.Deal != nil {
+		m.deal = h.deal(*o.Deal)
+	}
+	if m.deal != nil {
+		m.deal.parts = append(m.deal.parts, part{s, o.N})
+	}
+	s.messages = append(s.messages, m)
 }
 
 // opSettled is what became of a message.
@@ -304,7 +314,10 @@ func (o *opRead) apply(h *history, at time.Time) {
 	}
 	next := o.Next
 	for _, r := range o.Records {
-		if r.Offset != next {
+		switch {
+		case r.Offset > next && h.dealt[topicOf(o.Where)]:
+			h.passed[o.Where] = append(h.passed[o.Where], gap{next, r.Offset})
+		case r.Offset != next:
 			h.violation("%s: a reader at offset %d got offset %d", o.Where, next, r.Offset)
 		}
 		next = r.Offset + 1
@@ -395,3 +408,9 @@ func (o *opLooked) apply(h *history, at time.Time) {
 
 // place is where a partition is, as all of the history names it.
 func place(topic string, partition uint32) string { return fmt.Sprintf("%s/%d", topic, partition) }
+
+// topicOf is the topic of such a place.
+func topicOf(where string) string {
+	topic, _, _ := strings.Cut(where, "/")
+	return topic
+}

@@ -115,6 +115,7 @@ type opSaw struct {
 	Priority uint8          `json:"prio,omitempty"`
 	Deaths   []trimq.Death  `json:"deaths,omitempty"`
 	Holder   *int           `json:"h,omitempty"`
+	Since    *time.Duration `json:"since,omitempty"`   // before which it was not given out
 	Granted  *time.Duration `json:"granted,omitempty"` // of a lease, with its end
 	Least    time.Duration  `json:"least,omitempty"`
 	Drained  bool           `json:"drained,omitempty"`
@@ -129,6 +130,9 @@ func (o *opSaw) apply(h *history, at time.Time) {
 	}
 	if o.Holder != nil {
 		v.holder = h.holder(*o.Holder)
+	}
+	if o.Since != nil {
+		v.since = h.began.Add(*o.Since)
 	}
 	if o.Granted != nil {
 		v.lease = &lease{granted: h.began.Add(*o.Granted), least: h.began.Add(o.Least)}

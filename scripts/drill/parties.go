@@ -201,7 +201,9 @@ func (w *world) followOnce(k *trimq.Consumer, group, topic string, r *rand.Rand)
 		where := place(f.Topic, f.Partition)
 		seen := sights(f.Records)
 		w.h.note(&opRead{Where: where, Asked: w.h.since(asked), Next: at[where], Records: seen})
-		at[where] += uint64(len(seen))
+		if len(seen) > 0 {
+			at[where] = seen[len(seen)-1].Offset + 1
+		}
 		f.Release()
 		if r.IntN(10) == 0 {
 			w.commit(k, group)

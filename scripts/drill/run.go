@@ -134,7 +134,7 @@ func (w *world) prepare() (err error) {
 	switch o.Load {
 	case LoadQueues:
 		settings["transaction_checks"] = "1000"
-	case LoadKafka:
+	case LoadKafka, LoadKTxn:
 		if w.guests, err = broker.FreeAddress(); err != nil {
 			return err
 		}
@@ -244,6 +244,8 @@ func (w *world) script() script {
 		return kafkaLoad{w}
 	case LoadAMQP:
 		return amqpLoad{&drill{world: w, l: w.h.ledger}}
+	case LoadKTxn:
+		return ktxnLoad{w}
 	}
 	return w
 }

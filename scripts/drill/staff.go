@@ -161,12 +161,17 @@ func (d *drill) serve(name string, s staff, r *rand.Rand) {
 			d.h.report("%v", err)
 			return
 		}
-		k, err := party.client.ConsumeQueue(d.life, s.queue, trimq.WithPrefetch(1+r.IntN(20)), trimq.WithAckTimeout(s.timeout))
+		prefetch := 1 + r.IntN(20)
+		if s.timeout > 0 { // so that it is known when each was given out
+			prefetch = 1
+		}
+		began := time.Now()
+		k, err := party.client.ConsumeQueue(d.life, s.queue, trimq.WithPrefetch(prefetch), trimq.WithAckTimeout(s.timeout))
 		if err != nil {
 			d.h.report("%s: consume: %v", party.name, err)
 			return
 		}
-		w := &serving{d: d, s: s, k: k, party: party.name, who: d.h.hold(party.name, s.timeout)}
+		w := &serving{d: d, s: s, k: k, party: party.name, who: d.h.hold(party.name, s.timeout), free: began}
 		w.once(r)
 		killed := r.IntN(2) == 0
 		d.h.letGo(w.who)
@@ -185,6 +190,7 @@ type serving struct {
 	party       string
 	who         int // the incarnation
 	unconfirmed []settled
+	free        time.Time // with a time-out: it held nothing until then, so what came next was given out later
 }
 
 // settled is a letter whose acknowledgement was not confirmed yet.
@@ -204,7 +210,11 @@ func (w *serving) once(r *rand.Rand) {
 			}
 			return
 		}
-		views := w.d.l.sawAll(m, w.who)
+		given := time.Time{}
+		if w.s.timeout > 0 {
+			given = w.free
+		}
+		views := w.d.l.sawAll(m, w.who, given)
 		if w.s.pause > 0 {
 			time.Sleep(time.Duration(r.Int64N(int64(w.s.pause))))
 		}
@@ -221,11 +231,13 @@ func (w *serving) once(r *rand.Rand) {
 // settle passes one verdict.
 func (w *serving) settle(value string, v *viewing, r *rand.Rand) {
 	var err error
-	switch w.s.judge(value, r) {
-	case keep:
+	verdict := w.s.judge(value, r)
+	if verdict == keep {
 		time.Sleep(time.Duration(r.Int64N(int64(hasty * 2))))
-		fallthrough
-	case take:
+	}
+	w.free = earlier(time.Now(), w.free.Add(w.s.timeout)) // when it may have been taken back
+	switch verdict {
+	case keep, take:
 		if err = w.k.Ack(v.index, v.offset); err == nil {
 			w.unconfirmed = append(w.unconfirmed, settled{value, v.at})
 		}

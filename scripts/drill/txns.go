@@ -159,7 +159,7 @@ func (d *drill) transform(name string, r *rand.Rand) {
 				}
 				break
 			}
-			for i, v := range d.l.sawAll(m, who) {
+			for i, v := range d.l.sawAll(m, who, time.Time{}) {
 				d.transformOne(k, p, string(m.Messages[i].Value), v, r)
 			}
 			m.Release()

@@ -68,6 +68,11 @@ func TestKafkaUnderFaults(t *testing.T) {
 	sound(t, drill.Options{Load: drill.LoadKafka}, 10*time.Second)
 }
 
+// TestKafkaTransactionsUnderFaults: consume, process, produce in transactions, and a nemesis.
+func TestKafkaTransactionsUnderFaults(t *testing.T) {
+	sound(t, drill.Options{Load: drill.LoadKTxn}, 10*time.Second)
+}
+
 // TestAMQPUnderFaults: AMQP's clients beside native ones, at the same queues, and a nemesis.
 func TestAMQPUnderFaults(t *testing.T) {
 	sound(t, drill.Options{Load: drill.LoadAMQP}, 10*time.Second)

@@ -37,6 +37,13 @@ var planted = []struct{ load, rule, fault, wrong string }{
 	{drill.LoadQueues, "attempts-not-counted", "cut", "without being flagged"},
 	{drill.LoadQueues, "lost-ignored", "pairs", "without being flagged"},
 	{drill.LoadQueues, "lease-ends-early", "cut", "before its lease ended"},
+	{drill.LoadQueues, "ack-timeout-early", "cut", "held it"},
+	{drill.LoadKTxn, "aborts-forgotten", "cut", "was rolled back, but"},
+	{drill.LoadKTxn, "open-is-stable", "cut", "where nothing is in the end"},
+	{drill.LoadKTxn, "commits-hidden", "cut", "LOST"},
+	{drill.LoadKTxn, "aborted-positions", "cut", "LOST: nothing was made of"},
+	{drill.LoadKTxn, "finish-half", "logicsrv", "do not come to the ends"},
+	{drill.LoadKTxn, "restart-halves", "logicsrv", "was rolled back, but"},
 }
 
 // attempts bounds how many drills it may take until a broken rule shows.

@@ -108,6 +108,11 @@ type Config struct {
 	PageFlushMS      int   `toml:"page_flush_ms" help:"log bytes that nobody waits for are synced after that time"`
 	RetentionCheckMS int   `toml:"retention_check_ms" help:"how often retention is looked at"`
 
+	CompactMS             int   `toml:"compact_ms" help:"at the earliest after that time a compacted partition is looked at again"`
+	CompactKeys           int   `toml:"compact_keys" help:"keys that one pass of compaction remembers at most; each costs about 50 bytes of persistsrv's memory while it runs"`
+	CompactBytes          Bytes `toml:"compact_bytes" help:"so much that is new of a partition may be compacted although it has not reached its topic's segment.bytes or segment.ms"`
+	CompactBytesPerSecond Bytes `toml:"compact_bytes_per_second" help:"compaction reads and writes no more; 0: no limit"`
+
 	LogLevel string `toml:"log_level" help:"debug, info, warn or error" reload:"yes"`
 }
 
@@ -157,7 +162,13 @@ func Default() *Config {
 		DiskReserveBytes: 512 << 20,
 		PageFlushMS:      1000,
 		RetentionCheckMS: 5000,
-		LogLevel:         "info",
+
+		CompactMS:             15_000,
+		CompactKeys:           2_000_000,
+		CompactBytes:          64 << 20,
+		CompactBytesPerSecond: 64 << 20,
+
+		LogLevel: "info",
 	}
 }
 
@@ -240,6 +251,10 @@ func (c *Config) check() error {
 		{"disk_reserve_bytes", int64(c.DiskReserveBytes), 2 * int64(c.RingRequestBytes), 1 << 44},
 		{"page_flush_ms", int64(c.PageFlushMS), 1, maxMS},
 		{"retention_check_ms", int64(c.RetentionCheckMS), 10, maxMS},
+		{"compact_ms", int64(c.CompactMS), 10, maxMS},
+		{"compact_keys", int64(c.CompactKeys), 1000, 1 << 30},
+		{"compact_bytes", int64(c.CompactBytes), 1, 1 << 40},
+		{"compact_bytes_per_second", int64(c.CompactBytesPerSecond), 0, 1 << 40},
 	} {
 		if b.value < b.min || b.value > b.max {
 			errs = append(errs, fmt.Errorf("%s = %d is out of its limits %d … %d", b.key, b.value, b.min, b.max))

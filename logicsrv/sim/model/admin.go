@@ -18,6 +18,10 @@ type command struct {
 	delete admin.Delete
 	seek   admin.Seek
 	list   admin.Describe
+
+	alter   *admin.AlterTopic
+	records *admin.DeleteRecords
+	define  *admin.Definition // or the end of one
 }
 
 func (m *Model) command(in *Input) *command {
@@ -41,6 +45,18 @@ func (m *Model) command(in *Input) *command {
 		c.name = c.seek.Name
 	case admin.CmdDescribe:
 		c.list, err = admin.DecodeDescribe(a.Body)
+	case admin.CmdAlterTopic:
+		var t admin.AlterTopic
+		t, err = admin.DecodeAlterTopic(a.Body)
+		c.alter = &t
+	case admin.CmdDeleteRecords:
+		var d admin.DeleteRecords
+		d, err = admin.DecodeDeleteRecords(a.Body)
+		c.records = &d
+	case admin.CmdDefine, admin.CmdUndefine:
+		var d admin.Definition
+		d, err = admin.DecodeDefinition(a.Body)
+		c.define = &d
 	}
 	m.must(err, "decode the body of a command")
 	return c
@@ -119,8 +135,14 @@ func (m *Model) refusedPublish(p *ipc.Publish, code errcode.Code) {
 	case errcode.AccessRefused:
 		legal = x.spec.Internal
 	case errcode.Unroutable:
-		r := m.route(p.Exchange, p.RoutingKey, p.Headers)
+		r := m.routeAll(p)
 		legal = p.Mandatory && len(r.queues)+len(r.topics) == 0
+	case errcode.NeedHeaders:
+		legal = p.NoHeaders && m.routeKeys(p).headers
+		m.saw(RuleNeedHeaders)
+	case errcode.QueueFull:
+		legal = p.Whole && p.Batch.Count > 1 && m.turnsAway(p)
+		m.saw(RuleWhole)
 	case errcode.UnknownTxn:
 		legal = !m.mayUse(m.txns[p.Txn], p.Head)
 	}
@@ -195,9 +217,17 @@ func (m *Model) answeredBegin(in *Input, o *Output, ev journal.Event) {
 	}
 }
 
-// answeredCommand judges the answer to a command about a queue.
+// answeredCommand judges the answer to a command about a queue, a topic or a definition.
 func (m *Model) answeredCommand(in *Input, o *Output, ev journal.Event, before bool) {
 	c := m.command(in)
+	if c.alter != nil || c.records != nil {
+		m.answeredTopic(c, o, ev, before)
+		return
+	}
+	if c.define != nil {
+		m.answeredDefinition(c, o, ev, before)
+		return
+	}
 	if c.name == "" {
 		return
 	}
@@ -220,8 +250,8 @@ func (m *Model) answeredCommand(in *Input, o *Output, ev journal.Event, before b
 	case journal.EvUnchanged:
 		if q != nil && !before {
 			q.unusedMS = m.now()
-			if c.create != nil && q.set != c.create.QueueSettings {
-				m.cfg.Fail("queue %s is called equal, it has %+v, asked for was %+v", c.name, q.set, c.create.QueueSettings)
+			if c.create != nil && q.declared != c.create.QueueSettings {
+				m.cfg.Fail("queue %s is called equal, it has %+v, asked for was %+v", c.name, q.declared, c.create.QueueSettings)
 			}
 		}
 	}
@@ -232,7 +262,7 @@ func (m *Model) refusedCommand(c *command, q *queue, code errcode.Code) {
 	legal := true
 	switch code {
 	case errcode.NotFound:
-		legal = q == nil
+		legal = q == nil && (c.create == nil || m.lacks(c.create))
 	case errcode.Locked:
 		legal = q != nil && m.locked(q, c.head)
 		m.saw(RuleLocked)
@@ -243,13 +273,19 @@ func (m *Model) refusedCommand(c *command, q *queue, code errcode.Code) {
 	case errcode.Unavailable:
 		legal = !m.synced
 	case errcode.Inequivalent:
-		legal = q != nil && c.create != nil && q.set != c.create.QueueSettings
+		legal = q != nil && c.create != nil && q.declared != c.create.QueueSettings
 	case errcode.OffsetOutOfRange:
 		legal = m.beyond(c, q)
 	}
 	if !legal {
 		m.cfg.Fail("%s of queue %s is refused without a reason: %v", admin.Text(c.cmd), c.name, code)
 	}
+}
+
+// lacks tells whether there is no vhost for a queue, or no topic over which it is to be.
+func (m *Model) lacks(q *admin.CreateQueue) bool {
+	vhost, _ := admin.SplitVHost(q.Name)
+	return !m.hasVHost(vhost) || q.Topic != "" && m.topicNamed(q.Topic) == nil
 }
 
 // beyond tells whether a seek goes to where nothing is, or is kept no longer.
@@ -302,6 +338,8 @@ func (m *Model) judgeDeleted(e *journal.QueueDeleted, q *queue) {
 	used := len(q.consumers) > 0 || len(q.pulls) > 0
 	x := q.set.ExpiresMS
 	switch {
+	case q.evicted:
+		m.saw(RuleVHost)
 	case q.doomed && q.set.Exclusive:
 		m.saw(RuleExclusiveGone)
 	case q.doomed:

@@ -206,7 +206,7 @@ func (m *Model) judgeGone(q *queue) {
 	used := len(q.consumers) > 0 || len(q.pulls) > 0
 	x := q.set.ExpiresMS
 	switch {
-	case q.doomed:
+	case q.doomed, q.evicted:
 	case m.synced && q.set.AutoDelete && q.used && len(q.consumers) == 0:
 	case m.synced && x.Given && !used && m.now() >= q.unusedMS+int64(x.N):
 	default:

@@ -2,6 +2,7 @@ package model
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/ipc"
@@ -318,15 +319,18 @@ func (m *Model) deadLettered(e *journal.DeadLettered) {
 	if !q.set.KeepKey {
 		t.key = q.set.DeadLetterKey
 	}
+	if vhost, _ := admin.SplitVHost(q.name); t.exchange == "" && !strings.Contains(t.key, admin.VHostMark) {
+		t.key = admin.InVHost(vhost, t.key) // the names of queues bear the vhost
+	}
 	weight := uint64(0)
 	for _, x := range batch {
 		weight += x.weight
-		if x.is != dead || x.why != first.why || x.letter != first.letter {
+		if x.is != dead || x.why != first.why || x.letter != first.letter && !m.deleted(e) {
 			m.cfg.Fail("%v is dead-lettered, it is %v (%v)", x, x.is, x.why)
 		}
 	}
 	t.weight, t.count = weight, e.Count
-	if m.judging() {
+	if m.judging() && !m.deleted(e) {
 		m.judgeDeadLettered(e, q, &t)
 	}
 	for _, x := range batch {
@@ -334,6 +338,12 @@ func (m *Model) deadLettered(e *journal.DeadLettered) {
 	}
 	m.goesTo(e.Targets, e.Count, weight, ipc.NoTTL, &t)
 	m.condemn(e.Targets)
+}
+
+// deleted tells whether the dead go nowhere, for their records have been deleted from the topic.
+func (m *Model) deleted(e *journal.DeadLettered) bool {
+	p := m.parts[e.Index]
+	return p != nil && e.Offset+uint64(e.Count) <= p.start && len(e.Targets) == 0
 }
 
 // judgeDeadLettered: they go where the exchange leads, but for a queue from which they have come

@@ -60,7 +60,7 @@ type doubt struct {
 // describedQueue tells in what a description is wrong; empty: it is right.
 func (m *Model) describedQueue(d *admin.QueueInfo) string {
 	q := m.queueNamed(d.Name)
-	if q == nil || q.id != d.Queue || q.set != d.Settings || q.level != d.Level {
+	if q == nil || q.id != d.Queue || q.declared != d.Settings || q.set != d.Effective || q.level != d.Level {
 		return fmt.Sprintf("queue %s is described as %+v, the model has %+v", d.Name, d, q)
 	}
 	all := uint64(0)

@@ -60,6 +60,10 @@ func (m *Model) thing(ev journal.Event) {
 		decoded(m, ev, journal.DecodeTopicDeleted, m.topicDeleted)
 	case journal.EvPartitionsAdded:
 		decoded(m, ev, journal.DecodePartitionsAdded, m.partitionsAdded)
+	case journal.EvTopicConfigured:
+		decoded(m, ev, journal.DecodeTopicConfigured, m.topicConfigured)
+	case journal.EvRecordsDeleted:
+		decoded(m, ev, journal.DecodeRecordsDeleted, m.recordsDeleted)
 	case journal.EvExchangeCreated:
 		decoded(m, ev, journal.DecodeExchangeCreated, func(e *journal.ExchangeCreated) {
 			m.exchanges[e.Exchange.Name] = &exchange{id: e.ID, spec: e.Exchange}
@@ -74,6 +78,10 @@ func (m *Model) thing(ev journal.Event) {
 			id := e.Binding.Identity()
 			m.unbind(func(b *binding) bool { return b.id == id })
 		})
+	case journal.EvDefined:
+		decoded(m, ev, journal.DecodeDefined, m.defined)
+	case journal.EvUndefined:
+		decoded(m, ev, journal.DecodeUndefined, m.undefined)
 	case journal.EvQueueCreated:
 		decoded(m, ev, journal.DecodeQueueCreated, m.queueCreated)
 	case journal.EvQueueDeleted:
@@ -101,7 +109,7 @@ func decoded[T any](m *Model, ev journal.Event, decode func(journal.Event) (T, e
 func (m *Model) judging() bool { return m.turn != nil }
 
 func (m *Model) topicCreated(e *journal.TopicCreated) {
-	t := &topic{id: e.ID, name: e.Name, level: e.Level}
+	t := &topic{id: e.ID, name: e.Name, level: e.Level, configs: e.Configs}
 	m.topics[e.ID] = t
 	m.addPartitions(t, e.Indexes)
 }
@@ -144,7 +152,8 @@ func (m *Model) exchangeDeleted(e *journal.ExchangeDeleted) {
 
 // queueCreated: a queue begins empty. One over a topic has all that is in it, from a position on.
 func (m *Model) queueCreated(e *journal.QueueCreated) {
-	q := &queue{id: e.Queue, name: e.Name, level: e.Level, set: e.Settings, owner: e.Owner, unusedMS: m.now()}
+	q := &queue{id: e.Queue, name: e.Name, level: e.Level, declared: e.Settings, owner: e.Owner, unusedMS: m.now()}
+	q.set = m.effective(q.name, q.declared)
 	if m.judging() {
 		m.judgeCreated(q)
 	}
@@ -177,8 +186,11 @@ func (m *Model) judgeCreated(q *queue) {
 		m.cfg.Fail("queue %s is created though nobody has asked for it", q.name)
 		return
 	}
-	if c.create.QueueSettings != q.set {
-		m.cfg.Fail("queue %s is created with %+v, asked for were %+v", q.name, q.set, c.create.QueueSettings)
+	if c.create.QueueSettings != q.declared {
+		m.cfg.Fail("queue %s is created with %+v, asked for were %+v", q.name, q.declared, c.create.QueueSettings)
+	}
+	if v, _ := admin.SplitVHost(q.name); !m.hasVHost(v) {
+		m.cfg.Fail("queue %s is created in a vhost that is not there", q.name)
 	}
 	if o := m.owner(c.head.Epoch, c.head.Conn); q.set.Exclusive && q.owner != o {
 		m.cfg.Fail("the exclusive queue %s belongs to %+v, %+v has made it", q.name, q.owner, o)

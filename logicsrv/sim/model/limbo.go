@@ -16,12 +16,12 @@ func (m *Model) delayedBatch(e *journal.Delayed) {
 	m.came++
 	if m.judging() {
 		p, ok := m.cause.(*ipc.Publish)
-		if !ok || p.Txn != 0 || p.DueMS != e.DueMS || p.DueMS <= m.now() || e.TTLMS != p.TTLMS || e.Weight != p.Weight || e.Count != p.Batch.Count {
+		if !ok || p.Txn != 0 || p.DueMS != e.DueMS || !m.waits(p) || e.TTLMS != p.TTLMS || e.Weight != p.Weight || e.Count != p.Batch.Count {
 			m.cfg.Fail("a batch is delayed until %d, published was %+v", e.DueMS, m.cause)
 			return
 		}
 		m.judgeNote(&e.Note, p)
-		m.judgeDests(m.route(p.Exchange, p.RoutingKey, p.Headers), e.Dests)
+		m.judgeDests(m.routeAll(p), e.Dests)
 	}
 	m.limbo[place{e.Limbo, e.Offset}] = b
 	m.delayed = append(m.delayed, b)

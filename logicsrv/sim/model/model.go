@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 
+	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
 )
@@ -87,20 +88,22 @@ type hard struct {
 	nonce  uint64
 	timeMS int64
 
-	queues     map[uint64]*queue
-	lanes      map[uint64]*lane // of queues with messages of their own
-	topics     map[uint64]*topic
-	parts      map[uint64]*partition
-	exchanges  map[string]*exchange
-	bindings   []binding
-	limbo      map[place]*heldBatch
-	delayed    []*heldBatch // not released
-	txns       map[uint64]*txn
-	ends       map[uint64]ending
-	answers    map[uint64]journal.Event // the event of each input, by its position under nonce
-	came       uint64                   // counts batches in limbo
-	handing    giver                    // whose connections hold messages
-	handingLSN uint64                   // nothing is given out before this entry is synced
+	queues    map[uint64]*queue
+	lanes     map[uint64]*lane // of queues with messages of their own
+	topics    map[uint64]*topic
+	parts     map[uint64]*partition
+	exchanges map[string]*exchange
+	bindings  []binding
+	// definitions are vhosts and policies, by their identity.
+	definitions map[string]admin.Definition
+	limbo       map[place]*heldBatch
+	delayed     []*heldBatch // not released
+	txns        map[uint64]*txn
+	ends        map[uint64]ending
+	answers     map[uint64]journal.Event // the event of each input, by its position under nonce
+	came        uint64                   // counts batches in limbo
+	handing     giver                    // whose connections hold messages
+	handingLSN  uint64                   // nothing is given out before this entry is synced
 }
 
 // place is an offset of an index.
@@ -141,8 +144,10 @@ func New(cfg Config) *Model {
 }
 
 func newHard() hard {
+	root := admin.Definition{Kind: admin.DefVHost, Name: admin.DefaultVHost}
 	return hard{
-		queues: map[uint64]*queue{}, lanes: map[uint64]*lane{}, topics: map[uint64]*topic{}, parts: map[uint64]*partition{},
+		definitions: map[string]admin.Definition{root.Identity(): root},
+		queues:      map[uint64]*queue{}, lanes: map[uint64]*lane{}, topics: map[uint64]*topic{}, parts: map[uint64]*partition{},
 		exchanges: predeclared(), limbo: map[place]*heldBatch{}, txns: map[uint64]*txn{}, ends: map[uint64]ending{},
 		answers: map[uint64]journal.Event{},
 	}

@@ -18,7 +18,7 @@ func (m *Model) routed(ev journal.Event) {
 	t := letterOf(&note, &e.Sent)
 	if m.judging() {
 		p, ok := m.cause.(*ipc.Publish)
-		if !ok || p.Txn != 0 || p.DueMS > m.now() && len(e.Targets) > 0 {
+		if !ok || p.Txn != 0 || m.waits(p) && len(e.Targets) > 0 {
 			m.cfg.Fail("a batch is routed that nobody has published, or not for now: %+v", m.cause)
 		}
 		if x := m.exchanges[p.Exchange]; x == nil || x.spec.Internal {
@@ -28,7 +28,10 @@ func (m *Model) routed(ev journal.Event) {
 		if e.TTLMS != p.TTLMS || e.Weight != p.Weight || e.Count != p.Batch.Count {
 			m.cfg.Fail("a batch of %d records, weight %d, time to live %d is routed as %+v", p.Batch.Count, p.Weight, p.TTLMS, e.Sent)
 		}
-		m.judgePlaces(m.route(p.Exchange, p.RoutingKey, p.Headers), batchOf(t, false), e.Targets, e.Full)
+		if p.Whole && e.Full > 0 && e.Count > 1 {
+			m.cfg.Fail("a batch of %d records that was to be taken as a whole finds %d full queues, and goes to %v", e.Count, e.Full, e.Targets)
+		}
+		m.judgePlaces(m.routeAll(p), batchOf(t, false), e.Targets, e.Full)
 	}
 	m.goesTo(e.Targets, e.Count, uint64(e.Weight), e.TTLMS, t)
 	if n, known := m.condemn(e.Targets); m.judging() && known && n != e.Dying {
@@ -38,6 +41,35 @@ func (m *Model) routed(ev journal.Event) {
 
 func letterOf(n *ipc.Note, s *journal.Sent) *letter {
 	return &letter{exchange: n.Exchange, key: n.Key, headers: n.Headers, priority: n.Priority, weight: uint64(s.Weight), count: s.Count}
+}
+
+// waits tells whether a batch is for later. The time may count only where its exchange delays.
+func (m *Model) waits(p *ipc.Publish) bool {
+	if p.DueMS <= m.now() {
+		return false
+	}
+	x := m.exchanges[p.Exchange]
+	if p.DelayedOnly && x != nil && !x.spec.Delayed {
+		m.saw(RuleDelayedOnly)
+		return false
+	}
+	return true
+}
+
+// routeAll finds where a batch goes by all of its keys. One whose headers are not known goes nowhere where they
+// are looked at.
+func (m *Model) routeAll(p *ipc.Publish) *router {
+	r := m.routeKeys(p)
+	if p.NoHeaders && r.headers {
+		m.cfg.Fail("a batch for exchange %q with key %q is routed by headers that are not known", p.Exchange, p.RoutingKey)
+	}
+	return r
+}
+
+// turnsAway tells whether a queue that a batch is for does not take it, as far as that is known.
+func (m *Model) turnsAway(p *ipc.Publish) bool {
+	b := batchOf(&letter{priority: p.Priority, weight: uint64(p.Weight), count: p.Batch.Count}, false)
+	return slices.ContainsFunc(m.routeAll(p).queues, func(q *queue) bool { return m.refuses(q, b) || q.vague && q.set.MaxBytes.Given })
 }
 
 // judgeNote: consumers are told what the publisher has said.

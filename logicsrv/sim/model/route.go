@@ -34,16 +34,33 @@ type router struct {
 	queues []*queue
 	topics []*topic
 	vague  bool // it went through an exchange whose choice the model does not know
+	// headers says that it went through an exchange that looks at them.
+	headers bool
 }
 
 // route finds where a message goes, by the bindings of now.
 func (m *Model) route(name, key string, headers []ipc.Header) *router {
+	return m.routeKeys(&ipc.Publish{Exchange: name, RoutingKey: key, Headers: headers})
+}
+
+// routeKeys is route for a batch that may have more keys than one. What several of them lead to is reached once.
+func (m *Model) routeKeys(p *ipc.Publish) *router {
 	r := &m.routes
-	*r = router{walked: map[string]bool{}, queues: r.queues[:0], topics: r.topics[:0]}
-	if name == "" {
-		m.reach(r, key)
-	} else {
-		m.routeThrough(r, name, key, headers)
+	*r = router{queues: r.queues[:0], topics: r.topics[:0]}
+	one := 0
+	for i, key := range append([]string{p.RoutingKey}, p.MoreKeys...) {
+		r.walked = map[string]bool{}
+		if p.Exchange == "" {
+			m.reach(r, key)
+		} else {
+			m.routeThrough(r, p.Exchange, key, p.Headers)
+		}
+		switch n := len(r.queues) + len(r.topics); {
+		case i == 0:
+			one = n
+		case n > one:
+			m.saw(RuleMoreKeys)
+		}
 	}
 	slices.SortFunc(r.queues, func(a, b *queue) int { return cmp.Compare(a.id, b.id) })
 	return r
@@ -56,6 +73,7 @@ func (m *Model) routeThrough(r *router, name, key string, headers []ipc.Header) 
 		return
 	}
 	r.walked[name] = true
+	r.headers = r.headers || x.spec.Type == admin.Headers || x.spec.HashHeader != ""
 	matched := false
 	for i := range m.bindings {
 		b := &m.bindings[i]
@@ -70,8 +88,8 @@ func (m *Model) routeThrough(r *router, name, key string, headers []ipc.Header) 
 			m.reach(r, b.Queue)
 		}
 	}
-	if !matched && x.spec.Alternate != "" {
-		m.routeThrough(r, x.spec.Alternate, key, headers)
+	if other := m.alternate(x); !matched && other != "" {
+		m.routeThrough(r, other, key, headers)
 	}
 }
 

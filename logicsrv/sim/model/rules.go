@@ -64,6 +64,15 @@ const (
 	RuleSeekForward
 	RuleDescribe
 	RuleFull
+	RuleMoreKeys
+	RuleWhole
+	RuleNeedHeaders
+	RuleDelayedOnly
+	RuleConfigured
+	RuleRecordsDeleted
+	RuleBeyond
+	RulePolicy
+	RuleVHost
 	Rules // how many there are
 )
 
@@ -126,6 +135,15 @@ var ruleNames = [Rules]string{
 	RuleSeekForward:      "a seek passes over messages",
 	RuleDescribe:         "a description counts right",
 	RuleFull:             "a queue never holds more than it may",
+	RuleMoreKeys:         "a message goes where any of its keys leads",
+	RuleWhole:            "what a full queue cannot take as a whole is refused",
+	RuleNeedHeaders:      "headers that are looked at are asked for",
+	RuleDelayedOnly:      "a time that only a delaying exchange heeds is not heeded by others",
+	RuleConfigured:       "a topic gets another configuration",
+	RuleRecordsDeleted:   "a partition begins later",
+	RuleBeyond:           "what is not visible yet is not deleted",
+	RulePolicy:           "a policy changes what counts for a queue",
+	RuleVHost:            "a queue goes with its vhost",
 }
 
 func (r Rule) String() string { return ruleNames[r] }

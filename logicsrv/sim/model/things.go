@@ -94,16 +94,19 @@ func (l *lane) alive() []*message {
 
 // queue is one queue.
 type queue struct {
-	id     uint64
-	name   string
-	level  ipc.Level
-	set    admin.QueueSettings
-	owner  journal.Owner
-	lanes  []*lane // in order of number
-	used   bool    // it had a consumer once
-	doomed bool    // its owner, or the memory in which it was, is gone
-	lease  uint64  // the last one given
-	vague  bool    // what it weighs is not known: something was sought back
+	id    uint64
+	name  string
+	level ipc.Level
+	set   admin.QueueSettings // what counts
+	// declared is what it was created with.
+	declared admin.QueueSettings
+	owner    journal.Owner
+	lanes    []*lane // in order of number
+	used     bool    // it had a consumer once
+	doomed   bool    // its owner, or the memory in which it was, is gone
+	evicted  bool    // its vhost is
+	lease    uint64  // the last one given
+	vague    bool    // what it weighs is not known: something was sought back
 
 	// What is learned of its users.
 
@@ -213,12 +216,14 @@ type topic struct {
 	id         uint64
 	name       string
 	level      ipc.Level
+	configs    []ipc.Header // in order of their keys
 	partitions []*partition
 }
 
 type partition struct {
 	topic   *topic
 	index   uint64
+	start   uint64 // what lies below was deleted
 	records []record
 }
 

@@ -36,21 +36,10 @@ type message struct {
 func (c *Core) route(x *exchange, m *message) {
 	c.targets, c.headersSeen = c.targets[:0], false
 	c.routing++
-	c.firstRouting = c.routing
 	c.routeFrom(x, m)
 	c.sortTargets()
 }
 
-<<<<<<< HEAD
-=======
-// routeMore adds what a message reaches by another of its keys.
-func (c *Core) routeMore(x *exchange, m *message) {
-	c.routing++ // an exchange that it has been through may lead elsewhere by this key
-	c.routeFrom(x, m)
-	c.sortTargets()
-}
-
->>>>>>> main
 // routeFrom adds what a message reaches from an exchange on.
 func (c *Core) routeFrom(x *exchange, m *message) {
 	if x.router == nil {
@@ -98,10 +87,10 @@ func (c *Core) routeThrough(x *exchange, m *message) {
 	}
 }
 
-// reach adds a destination to what the message goes to, unless it is there: an exchange by this key, a queue
-// or a topic, whichever of its partitions it is, by any.
+// reach adds a destination to what the message goes to, unless it is there: a topic, too, whichever of its
+// partitions a key chooses.
 func (c *Core) reach(d *destination, key string) {
-	if d.routed == c.routing || d.exchange == nil && d.routed >= c.firstRouting {
+	if d.routed == c.routing {
 		return
 	}
 	d.routed = c.routing

@@ -32,17 +32,16 @@ func (c *Conn) Pass(s *handover.Codec) {
 	if s.Reading() && !s.Failed() {
 		c.derive(s)
 	}
-	switch {
-	case !s.Reading():
-	case s.Failed():
+	if s.Failed() {
 		c.channels = nil // nobody has counted it, nobody shall take it out of account
-	case c.channels != nil:
-		c.settings.Attendance.Return(c.user, c.vhost, len(c.channels))
 	}
 }
 
 // TakenOver goes on with what stood in closures: methods, Waits for streams, and lines that have waited.
 func (c *Conn) TakenOver() {
+	if c.channels != nil {
+		c.settings.Attendance.Return(c.user, c.vhost, len(c.channels))
+	}
 	c.lane.Forget(c.link) // who waits for room is the room, not its link
 	for _, ch := range c.numbered() {
 		if ch.doing != nil {

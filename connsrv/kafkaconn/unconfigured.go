@@ -125,7 +125,9 @@ func (c *Conn) deleteACLs(k *call, m *kmsg.DeleteACLsRequest) {
 
 // describeClientQuotas: there are none.
 func (c *Conn) describeClientQuotas(k *call, _ *kmsg.DescribeClientQuotasRequest) {
-	c.finish(k, kmsg.NewPtrDescribeClientQuotasResponse())
+	resp := kmsg.NewPtrDescribeClientQuotasResponse()
+	resp.Entries = []kmsg.DescribeClientQuotasResponseEntry{} // Java's client does not bear null
+	c.finish(k, resp)
 }
 
 // serveUnconfigured carries a request of these out; false: it is another.

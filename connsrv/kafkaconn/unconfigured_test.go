@@ -73,7 +73,7 @@ func TestWithoutAuthorizer(t *testing.T) {
 		}
 	}
 	for version := int16(0); version <= 1; version++ {
-		if got := call1(s, version, kmsg.NewPtrDescribeClientQuotasRequest(), kmsg.NewPtrDescribeClientQuotasResponse()); got.ErrorCode != 0 || len(got.Entries) != 0 {
+		if got := call1(s, version, kmsg.NewPtrDescribeClientQuotasRequest(), kmsg.NewPtrDescribeClientQuotasResponse()); got.ErrorCode != 0 || got.Entries == nil || len(got.Entries) != 0 {
 			t.Errorf("%+v", got)
 		}
 	}

@@ -34,7 +34,7 @@ type keptRecord struct {
 
 // washer drives a log with one compacted index, and knows what was put into it.
 type washer struct {
-	t       *rapid.T
+	t       rapid.TB
 	mem     *vfs.Mem
 	log     *Log
 	now     int64
@@ -48,9 +48,9 @@ type washer struct {
 	looked  map[uint64]int64 // of tombstones: when a pass may have come to them first
 }
 
-func newWasher(t *rapid.T) *washer {
+func newWasher(t rapid.TB, seed uint64) *washer {
 	w := &washer{
-		t: t, mem: vfs.NewMem(), now: 1_000_000, dice: rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1)),
+		t: t, mem: vfs.NewMem(), now: 1_000_000, dice: rand.New(rand.NewPCG(seed, 1)),
 		records: map[uint64]keptRecord{}, open: map[int64]bool{}, aborted: map[uint64]bool{}, looked: map[uint64]int64{},
 	}
 	w.reopen()
@@ -408,7 +408,7 @@ func (w *washer) checkRefs(entries []commitlog.Entry, x *index) {
 // TestCompaction does random things to a compacted index, and breaks passes off.
 func TestCompaction(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		w := newWasher(rt)
+		w := newWasher(rt, rapid.Uint64().Draw(rt, "seed"))
 		rt.Repeat(map[string]func(*rapid.T){
 			"produce": func(rt *rapid.T) {
 				for range rapid.IntRange(1, 8).Draw(rt, "batches") {

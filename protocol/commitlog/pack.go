@@ -36,6 +36,8 @@ const PackPosition uint64 = 1 << 62
 const (
 	PackHeaderSize = 128
 	PackDir        = "packs" // where packs are
+
+	packHeaderUsed = 72 // up to the checksum, zeros follow
 )
 
 // PackHeader begins a pack.
@@ -89,6 +91,8 @@ func DecodePackHeader(b []byte) (PackHeader, error) {
 		return h, formatErrorf(what, "position %d, which is the log's", h.Position)
 	case h.Base >= h.End:
 		return h, formatErrorf(what, "offsets from %d to before %d", h.Base, h.End)
+	case slices.ContainsFunc(b[packHeaderUsed:PackHeaderSize-4], func(c byte) bool { return c != 0 }):
+		return h, formatErrorf(what, "bytes from %d on are not zero", packHeaderUsed)
 	}
 	return h, nil
 }

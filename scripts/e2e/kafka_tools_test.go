@@ -38,6 +38,9 @@ const (
 	kafkaVerifyConsumer  = "org.apache.kafka.tools.VerifiableConsumer"
 	kafkaBrokerAPIs      = "org.apache.kafka.tools.BrokerApiVersionsCommand"
 	kafkaGroups          = "org.apache.kafka.tools.GroupsCommand"
+	kafkaLogDirs         = "org.apache.kafka.tools.LogDirsCommand"
+	kafkaFeatures        = "org.apache.kafka.tools.FeatureCommand"
+	kafkaTransactions    = "org.apache.kafka.tools.TransactionsCommand"
 	kafkaSharePerf       = "org.apache.kafka.tools.ShareConsumerPerformance"
 )
 
@@ -174,4 +177,16 @@ func TestKafkaToolsLoad(t *testing.T) {
 	k.run(kafkaSharePerf, "", k.at("--topic", "load", "--group", "perf", "--num-records", "10000", "--timeout", "30000"), "nMsg.sec")
 	k.run(kafkaVerifyProducer, "", k.at("--topic", "verified", "--max-messages", "500", "--acks", "-1"), `"sent":500`, `"acked":500`)
 	k.run(kafkaVerifyConsumer, "", k.at("--topic", "verified", "--group-id", "verifier", "--max-messages", "500", "--reset-policy", "earliest"), `"shutdown_complete"`)
+}
+
+// What the tools ask of a broker: sizes, features, transactions, users.
+func TestKafkaToolsBroker(t *testing.T) {
+	t.Parallel()
+	k := newKafkaTools(t)
+	k.run(kafkaConsoleProducer, lines(20), k.at("--topic", "sized"))
+	k.run(kafkaLogDirs, "", k.at("--describe", "--topic-list", "sized"), `"partition":"sized-0"`, `"error":null`)
+	k.run(kafkaFeatures, "", k.at("describe"), "transaction.version", "FinalizedVersionLevel: 2")
+	k.run(kafkaTransactions, "", k.at("list"), "TransactionalId")
+	k.run(kafkaConfigs, "", k.at("--alter", "--entity-type", "users", "--entity-name", "ann", "--add-config", "SCRAM-SHA-256=[iterations=4096,password=secret]"), "Completed")
+	k.run(kafkaConfigs, "", k.at("--describe", "--entity-type", "users", "--entity-name", "ann"), "SCRAM-SHA-256=iterations=4096")
 }

@@ -2,6 +2,7 @@ package kafkaconn
 
 import (
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -76,7 +77,7 @@ func TestCreateTopicsRefusals(t *testing.T) {
 		{createRequest("a", 1, func(m *kmsg.CreateTopicsRequestTopic) { m.ReplicationFactor = 3 }), codeInvalidReplication},
 		{createRequest("a", 1, with("no.such.key", "1")), codeInvalidConfig},
 		{createRequest("a", 1, with("cleanup.policy", "shred")), codeInvalidConfig},
-		{createRequest("a", 1, with("compression.type", "gzip")), codeInvalidConfig},
+		{createRequest("a", 1, with("compression.type", "uncompressed")), codeInvalidConfig},
 		{createRequest("a", 1, with("min.insync.replicas", "2")), codeInvalidConfig},
 		{createRequest("a", 1, with("retention.ms", "soon")), codeInvalidConfig},
 		{createRequest("a", 1, replicas(nodeID, 5)), codeInvalidAssignment},
@@ -161,7 +162,7 @@ func TestDescribeConfigs(t *testing.T) {
 			names []string
 		}{
 			{kmsg.ConfigResourceTypeTopic, "a", nil}, {kmsg.ConfigResourceTypeTopic, "a", []string{"retention.ms", "none"}}, {kmsg.ConfigResourceTypeTopic, "none", nil},
-			{kmsg.ConfigResourceTypeTopic, "a/b", nil}, {kmsg.ConfigResourceTypeBroker, "0", nil}, {kmsg.ConfigResourceTypeBroker, "7", nil},
+			{kmsg.ConfigResourceTypeTopic, "a/b", nil}, {kmsg.ConfigResourceTypeBroker, strconv.Itoa(nodeID), nil}, {kmsg.ConfigResourceTypeBroker, "7", nil},
 		} {
 			ask := kmsg.NewDescribeConfigsRequestResource()
 			ask.ResourceType, ask.ResourceName, ask.ConfigNames = r.kind, r.name, r.names

@@ -1,6 +1,7 @@
 package kafkaconn
 
 import (
+	"strconv"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -54,9 +55,9 @@ func TestIncrementalAlterConfigs(t *testing.T) {
 			{change1(ofTopic, "a", set, "retention.ms", "1", "retention.ms", "2"), codeInvalidRequest, ""},
 			{change1(ofTopic, "none", set, "retention.ms", "1"), codeUnknownTopic, ""},
 			{change1(ofTopic, "a/b", set, "retention.ms", "1"), codeInvalidTopic, ""},
-			{change1(ofBroker, "0", set, "num.partitions", "1"), codeInvalidRequest, ""},
+			{change1(ofBroker, strconv.Itoa(nodeID), set, "num.partitions", "1"), codeInvalidRequest, ""},
 			{change1(ofBroker, "5", set, "num.partitions", "1"), codeInvalidRequest, ""},
-			{change1(kmsg.ConfigResourceTypeBrokerLogger, "0", set, "x", "1"), codeInvalidRequest, ""},
+			{change1(kmsg.ConfigResourceTypeBrokerLogger, strconv.Itoa(nodeID), set, "x", "1"), codeInvalidRequest, ""},
 			{change1(ofTopic, "a", unset, "max.message.bytes", "", "cleanup.policy", ""), codeNone, "as by default"},
 		} {
 			before := topicconf.Text(s.topics["a"].Configs)

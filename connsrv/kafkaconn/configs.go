@@ -38,7 +38,7 @@ var brokerConfigs = []brokerConfig{
 	}, true},
 	{"auto.create.topics.enable", kmsg.ConfigTypeBoolean, func(c *Conn) string { return strconv.FormatBool(c.settings.AutoCreate) }, true},
 	{"broker.id", kmsg.ConfigTypeInt, fixed(strconv.Itoa(nodeID)), true},
-	{"compression.type", kmsg.ConfigTypeString, asTopics("compression.type"), false},
+	{"compression.type", kmsg.ConfigTypeString, asTopics(topicconf.CompressionType), false},
 	{"default.replication.factor", kmsg.ConfigTypeInt, fixed("1"), false},
 	{"delete.topic.enable", kmsg.ConfigTypeBoolean, fixed("true"), false},
 	{"log.cleanup.policy", kmsg.ConfigTypeList, asTopics(topicconf.CleanupPolicy), false},
@@ -142,7 +142,7 @@ func (c *Conn) describedResource(
 	case ask.ResourceType == kmsg.ConfigResourceTypeTopic:
 		r.ErrorCode = codeInvalidTopic
 	default:
-		r.ErrorCode, r.ErrorMessage = codeInvalidRequest, kmsg.StringPtr("topics and broker 0 have a configuration")
+		r.ErrorCode, r.ErrorMessage = codeInvalidRequest, kmsg.StringPtr(fmt.Sprintf("topics and broker %d have a configuration", nodeID))
 	}
 	return r
 }

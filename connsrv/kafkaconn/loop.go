@@ -52,8 +52,9 @@ func ParseEndpoint(text string) (Endpoint, error) {
 	return Endpoint{host, uint16(port)}, nil
 }
 
-// nodeID is this broker's number among those of a cluster, as Kafka's clients see it.
-const nodeID = 0
+// nodeID is this broker's number among those of a cluster, as Kafka's clients see it: that of a broker
+// of Kafka which stands alone and was not told another.
+const nodeID = 1
 
 // Loop is what the Kafka connections of one event loop share.
 type Loop struct {

@@ -56,7 +56,7 @@ func (c *Conn) forbidden(k *call, req kmsg.Request) bool {
 		switch req.(type) {
 		case *kmsg.DescribeUserSCRAMCredentialsRequest, *kmsg.AlterUserSCRAMCredentialsRequest, *kmsg.DescribeClientQuotasRequest,
 			*kmsg.DescribeACLsRequest, *kmsg.ElectLeadersRequest, *kmsg.AlterPartitionAssignmentsRequest, *kmsg.ListPartitionReassignmentsRequest,
-			*kmsg.DescribeLogDirsRequest, *kmsg.UpdateFeaturesRequest:
+			*kmsg.DescribeLogDirsRequest, *kmsg.UpdateFeaturesRequest, *kmsg.ListConfigResourcesRequest:
 			code = codeClusterDenied
 		}
 	}

@@ -2,6 +2,7 @@ package kafkaconn
 
 import (
 	"reflect"
+	"strconv"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -97,7 +98,7 @@ func TestRightsToSee(t *testing.T) {
 		t.Errorf("offsets: %+v", resp)
 	}
 	configs := kmsg.NewPtrDescribeConfigsRequest()
-	for kind, name := range map[kmsg.ConfigResourceType]string{kmsg.ConfigResourceTypeTopic: "x", kmsg.ConfigResourceTypeBroker: "0", kmsg.ConfigResourceTypeGroupConfig: "x"} {
+	for kind, name := range map[kmsg.ConfigResourceType]string{kmsg.ConfigResourceTypeTopic: "x", kmsg.ConfigResourceTypeBroker: strconv.Itoa(nodeID), kmsg.ConfigResourceTypeGroupConfig: "x"} {
 		r := kmsg.NewDescribeConfigsRequestResource()
 		r.ResourceType, r.ResourceName = kind, name
 		configs.Resources = append(configs.Resources, r)

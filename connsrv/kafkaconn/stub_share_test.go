@@ -1,6 +1,7 @@
 package kafkaconn
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -223,7 +224,11 @@ func (s *stub) describeShares(m *ipc.Admin, ask *admin.Describe) bool {
 	d := admin.Description{Kind: ask.Kind}
 	switch ask.Kind {
 	case admin.KindGroupConfig:
-		for _, name := range ask.Names {
+		names := ask.Names
+		if len(names) == 0 {
+			names = slices.Sorted(maps.Keys(s.shares.settings))
+		}
+		for _, name := range names {
 			if list := s.shares.settings[name]; len(list) > 0 {
 				d.Configs = append(d.Configs, admin.GroupConfig{Group: name, Settings: list})
 			} else {

@@ -13,8 +13,8 @@ const (
 	codeElectionNotNeeded       = 84
 	codeNoReassignmentUnderWay  = 85
 	textNoAuthorizer            = "no authorizer is configured: there are no access lists"
-	textOnlyBroker              = "there is broker 0 alone, and it has all partitions"
-	textLeadsAlready            = "broker 0 leads the partition already"
+	textOnlyBroker              = "there is one broker alone, and it has all partitions"
+	textLeadsAlready            = "the one broker leads the partition already"
 	textNoReassignmentInTheWork = "no reassignment is under way"
 )
 
@@ -143,6 +143,8 @@ func (c *Conn) serveUnconfigured(k *call, req kmsg.Request) bool {
 		c.createACLs(k, m)
 	case *kmsg.DeleteACLsRequest:
 		c.deleteACLs(k, m)
+	case *kmsg.ListConfigResourcesRequest:
+		c.listConfigResources(k, m)
 	case *kmsg.DescribeClientQuotasRequest:
 		c.describeClientQuotas(k, m)
 	case *kmsg.DescribeLogDirsRequest:

@@ -34,7 +34,7 @@ func TestAlterPartitionAssignments(t *testing.T) {
 		replicas  []int32
 		code      int16
 	}{
-		{0, []int32{nodeID}, codeNone}, {0, nil, codeNoReassignmentUnderWay}, {0, []int32{nodeID, 1}, codeInvalidAssignment},
+		{0, []int32{nodeID}, codeNone}, {0, nil, codeNoReassignmentUnderWay}, {0, []int32{nodeID, nodeID + 1}, codeInvalidAssignment},
 		{0, []int32{3}, codeInvalidAssignment}, {5, []int32{nodeID}, codeUnknownTopic},
 	} {
 		req, topic := kmsg.NewPtrAlterPartitionAssignmentsRequest(), kmsg.NewAlterPartitionAssignmentsRequestTopic()
@@ -42,8 +42,10 @@ func TestAlterPartitionAssignments(t *testing.T) {
 		topic.Topic, p.Partition, p.Replicas = "a", row.partition, row.replicas
 		topic.Partitions = append(topic.Partitions, p)
 		req.Topics = append(req.Topics, topic)
-		if got := call1(s, 0, req, kmsg.NewPtrAlterPartitionAssignmentsResponse()).Topics[0].Partitions[0]; got.ErrorCode != row.code {
-			t.Errorf("%+v: %+v", row, got)
+		for version := int16(0); version <= 1; version++ {
+			if got := call1(s, version, req, kmsg.NewPtrAlterPartitionAssignmentsResponse()).Topics[0].Partitions[0]; got.ErrorCode != row.code {
+				t.Errorf("version %d, %+v: %+v", version, row, got)
+			}
 		}
 	}
 	s.refuses = errcode.Unavailable

@@ -24,6 +24,7 @@ const (
 // Keys that mean something here.
 const (
 	CleanupPolicy     = "cleanup.policy"
+	CompressionType   = "compression.type"
 	DeleteRetentionMS = "delete.retention.ms"
 	MaxCompactionLag  = "max.compaction.lag.ms"
 	MaxMessageBytes   = "max.message.bytes"
@@ -37,10 +38,11 @@ const (
 	SegmentMS         = "segment.ms"
 )
 
-// Values of a cleanup policy and a timestamp type.
+// Values of a cleanup policy, a compression type and a timestamp type.
 const (
 	Compact       = "compact"
 	Delete        = "delete"
+	Producer      = "producer"
 	CreateTime    = "CreateTime"
 	LogAppendTime = "LogAppendTime"
 )
@@ -61,20 +63,23 @@ const forever = "9223372036854775807"
 // maxValue bounds a value, in bytes.
 const maxValue = 1024
 
-// keys are all keys, in order of name. Three kinds of them:
+// keys are all keys, in order of name. Four kinds of them:
 //
 //   - what is done: cleanup, retention, compaction, sizes, times. When what is new of a partition may be
 //     compacted is said by the size and the age of Kafka's segments, for nothing else they are there for;
 //   - how the files of a partition of Kafka are cut, kept and synced, and which replica leads it. Here
 //     partitions have no files of their own, all that is acknowledged is synced as its level says, and
 //     one broker leads: any value that Kafka takes is taken and shown, and says nothing;
+//   - with which codec Kafka keeps what has come with another. Here batches are kept as they came,
+//     and consumers, who know all codecs, read the same records: those values are taken and shown, too.
+//     Not "uncompressed", which somebody may ask for whose consumers know none;
 //   - what is not done here: no value but the default is taken.
 var keys = []Key{
 	{CleanupPolicy, List, Delete, policies},
-	{"compression.gzip.level", Int, "-1", only("-1")},
-	{"compression.lz4.level", Int, "9", only("9")},
-	{"compression.type", String, "producer", only("producer")},
-	{"compression.zstd.level", Int, "3", only("3")},
+	{"compression.gzip.level", Int, "-1", within(-1, 9)},
+	{"compression.lz4.level", Int, "9", within(1, 17)},
+	{CompressionType, String, Producer, oneOf(Producer, "gzip", "snappy", "lz4", "zstd")},
+	{"compression.zstd.level", Int, "3", within(-131072, 22)},
 	{DeleteRetentionMS, Long, "86400000", within(0, math.MaxInt64)},
 	{"file.delete.delay.ms", Long, "60000", within(0, math.MaxInt64)},
 	{"flush.messages", Long, forever, within(1, math.MaxInt64)},

@@ -106,14 +106,18 @@ func (c *Conn) published(typ ipc.Type, req uint64, payload []byte) {
 		taken = c.refused(&s, errcode.New(errcode.Code(m.Code), "%s", m.Text))
 	} else if m, err := ipc.DecodePublished(payload); c.undecodable(err) == nil {
 		taken = m.Full == 0
-		if m.Queues > 0 {
+		switch {
+		case s.run.routing.txn != 0: // where it goes is decided by the commit
+		case m.Queues > 0:
 			c.lane.Counters.Add(shmqueue.ConnRouted, uint64(s.count))
-		} else if taken {
+		case taken:
 			c.lane.Counters.Add(shmqueue.ConnUnrouted, uint64(s.count))
 		}
 	}
 	c.confirm(&s, taken)
-	c.loop.recycle(s.run)
+	if s.run != nil {
+		c.loop.recycle(s.run)
+	}
 	if s.channel.sending == 0 {
 		s.channel.sorting = false
 	}
@@ -173,7 +177,12 @@ func (c *Conn) refused(s *sending, err *errcode.Error) (taken bool) {
 	switch err.Code {
 	case errcode.Unroutable:
 		c.lane.Counters.Add(shmqueue.ConnReturned, uint64(s.count))
-		c.giveBack(s)
+		if s.run.routing.txn != 0 { // it is returned with the commit
+			ch.tx.returns = append(ch.tx.returns, s.run)
+			s.run = nil
+			return true
+		}
+		ch.giveBack(s.run)
 		return true
 	case errcode.NotFound:
 		ch.fail(amqp.MethodBasicPublish, c.missing("exchange", name))
@@ -189,15 +198,14 @@ func (c *Conn) refused(s *sending, err *errcode.Error) (taken bool) {
 }
 
 // giveBack returns what reached no queue.
-func (c *Conn) giveBack(s *sending) {
-	x := s.run
+func (ch *channel) giveBack(x *run) {
 	var r batch.Reader
 	if err := r.Reset(x.sealed); err != nil {
 		invariant.Fail("a batch of ours is none: %v", err)
 	}
 	var rec batch.Record
 	for r.Next(&rec) {
-		c.sendContent(s.channel.number, &amqp.BasicReturn{
+		ch.conn.sendContent(ch.number, &amqp.BasicReturn{
 			ReplyCode: amqp.NoRoute, ReplyText: []byte("NO_ROUTE"), Exchange: x.exchange, RoutingKey: x.key,
 		}, storedProperties(&rec), rec.Value, mapped{})
 	}

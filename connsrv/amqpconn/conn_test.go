@@ -56,7 +56,7 @@ func TestHandshakeRefused(t *testing.T) {
 		{"vhost", amqp.AppendMethod(amqp.AppendMethod(startOk(guest), 0, &amqp.ConnectionTuneOk{}), 0, &amqp.ConnectionOpen{VirtualHost: []byte("x")}), 530, "NOT_ALLOWED - vhost x not found"},
 		{"order", amqp.AppendMethod(startOk(guest), 0, &amqp.ConnectionOpen{}), 503, "COMMAND_INVALID - connection.open is not expected now on channel 0"},
 		{"no frame end", append(startOk(guest), 1, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0), 501, "FRAME_ERROR - a frame of type 1 does not end where its size says"},
-		{"large frame", append([]byte(amqp.ProtocolHeader), 1, 0, 0, 1, 0, 0, 0), 501, "FRAME_ERROR - frame of 16777224 bytes, at most 16384 were agreed"},
+		{"large frame", append([]byte(amqp.ProtocolHeader), 1, 0, 0, 1, 0, 0, 0), 501, "FRAME_ERROR - frame of 16777224 bytes, at most 4096 were agreed"},
 	} {
 		r := newRig(t)
 		r.feed(c.in)

@@ -23,7 +23,7 @@ import (
 
 const (
 	// strangerFrame bounds the frames of who has not shown yet who it is.
-	strangerFrame = 16 << 10
+	strangerFrame = amqp.FrameMinSize
 	// closeWaitMS is for how long the answer to our close is waited for.
 	closeWaitMS = 5000
 	// imitated is the release of RabbitMQ whose behaviour clients get: some look at it.

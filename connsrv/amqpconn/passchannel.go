@@ -27,7 +27,7 @@ func (ch *channel) goOver(s *handover.Codec, subs *subTable) {
 	ch.passIncoming(s)
 	ch.confirms.pass(s)
 	ch.unacked.pass(s, subs)
-	ch.tx.pass(s, subs)
+	ch.tx.pass(s, subs, ch.conn)
 	handover.List(s, &ch.line, 5, func(s *handover.Codec, p *parcel) {
 		subs.pass(s, &p.sub)
 		session.PassRun(s, &p.run)
@@ -124,7 +124,7 @@ func (h *held) pass(s *handover.Codec, subs *subTable) {
 }
 
 // pass goes over a transaction.
-func (t *transaction) pass(s *handover.Codec, subs *subTable) {
+func (t *transaction) pass(s *handover.Codec, subs *subTable, c *Conn) {
 	handover.Uint(s, &t.number)
 	handover.Int(s, &t.pushed)
 	handover.List(s, &t.verdicts, 5, func(s *handover.Codec, v *verdictOn) {
@@ -139,6 +139,12 @@ func (t *transaction) pass(s *handover.Codec, subs *subTable) {
 		handover.Uint(s, &v.Verdict)
 		handover.Uint(s, &v.Range.First)
 		handover.Uint(s, &v.Range.Count)
+	})
+	handover.List(s, &t.returns, 10, func(s *handover.Codec, x **run) {
+		if s.Reading() {
+			*x = new(run)
+		}
+		(*x).pass(s, c)
 	})
 }
 

@@ -44,13 +44,16 @@ func (ch *channel) find(m amqp.Method, name string, then func(q *admin.QueueInfo
 	})
 }
 
-// touch declares a queue as it is: who may not use it is told so, and its time to expire begins anew.
+// touch declares a queue as it is: who may not use it is told so, and its time to expire begins anew. It goes on
+// with nil if the queue has gone meanwhile.
 func (ch *channel) touch(m amqp.Method, name string, q *admin.QueueInfo, then func(q *admin.QueueInfo)) {
-	same := &admin.CreateQueue{Name: q.Name, Level: q.Level, QueueSettings: q.Settings}
+	same := &admin.CreateQueue{Name: q.Name, Level: q.Level, QueueSettings: q.Settings, From: admin.FromNowhere}
 	ch.create(admin.CmdCreateQueue, same, func(_ admin.Created, err *errcode.Error) {
 		switch {
 		case err == nil:
 			then(q)
+		case err.Code == errcode.NotFound:
+			then(nil)
 		case err.Code == errcode.Locked:
 			ch.fail(m, ch.conn.lockedQueue(name))
 		default:
@@ -88,8 +91,17 @@ func (ch *channel) queueDeclare(m *amqp.QueueDeclare) {
 
 // declaredBefore answers a passive declare.
 func (ch *channel) declaredBefore(m *amqp.QueueDeclare, name string) {
+	if strings.HasPrefix(name, replyPrefix) {
+		ch.declaredReplies(m, name)
+		return
+	}
 	ch.find(m.Method(), name, func(q *admin.QueueInfo) {
-		if q != nil {
+		switch {
+		case q == nil:
+		case q.Effective.ExpiresMS.Given && !q.Settings.Exclusive: // it lasts longer for being looked at
+			ch.touch(m.Method(), name, q, func(q *admin.QueueInfo) { ch.declaredOrMissing(m, name, q) })
+			return
+		default:
 			ch.declared(m, name, q.Ready, q.Consumers)
 			return
 		}
@@ -101,6 +113,15 @@ func (ch *channel) declaredBefore(m *amqp.QueueDeclare, name string) {
 			ch.declared(m, name, messagesIn(t), 0)
 		})
 	})
+}
+
+// declaredOrMissing answers a passive declare of a queue that was there a moment ago.
+func (ch *channel) declaredOrMissing(m *amqp.QueueDeclare, name string, q *admin.QueueInfo) {
+	if q == nil {
+		ch.fail(m.Method(), ch.conn.missing("queue", name))
+		return
+	}
+	ch.declared(m, name, q.Ready, q.Consumers)
 }
 
 // queueAgain compares a queue with what is wanted, or makes it where it is not there.
@@ -117,6 +138,10 @@ func (ch *channel) queueAgain(m *amqp.QueueDeclare, name string, wanted *admin.C
 			ch.fail(m.Method(), ch.conn.lockedQueue(name))
 		default:
 			ch.touch(m.Method(), name, &d.Queues[0], func(q *admin.QueueInfo) {
+				if q == nil {
+					ch.queueCreate(m, wanted)
+					return
+				}
 				if f := ch.conn.queueDiffers(name, &q.Settings, wanted); f != nil {
 					ch.fail(m.Method(), f)
 					return

@@ -48,6 +48,22 @@ func (ch *channel) consumeReplies(m *amqp.BasicConsume, tag []byte) {
 	})
 }
 
+// declaredReplies answers a passive declare of a queue of answers, by which a server finds out whether somebody
+// still waits for one. Anybody may ask.
+func (ch *channel) declaredReplies(m *amqp.QueueDeclare, name string) {
+	whole := ch.conn.full(ownPrefix + strings.TrimPrefix(name, replyPrefix))
+	ch.describe(admin.KindQueue, []string{whole}, func(d *admin.Description, err *errcode.Error) {
+		switch {
+		case err != nil:
+			ch.fail(m.Method(), failed(err))
+		case len(d.Queues) == 0:
+			ch.fail(m.Method(), ch.conn.missing("queue", name))
+		default:
+			ch.declared(m, name, 0, 1)
+		}
+	})
+}
+
 // replies is the channel's consumer of answers; nil: it has none.
 func (ch *channel) replies() *consumer {
 	for _, s := range ch.tags { // order: there is one at most

@@ -16,6 +16,7 @@ import (
 type transaction struct {
 	number   uint64 // logicsrv's; 0: there is none
 	verdicts []verdictOn
+	returns  []*run           // what reaches no queue, to be returned with the commit
 	pushed   int              // of what they are about, what consumers were given: it counts until the commit
 	pledged  []ipc.TxnVerdict // verdicts that go with the commit that is under way
 }
@@ -94,6 +95,10 @@ func (ch *channel) ended(commit bool) {
 	c, tx := ch.conn, ch.tx
 	ch.tx = transaction{}
 	if commit {
+		for _, x := range tx.returns {
+			ch.giveBack(x)
+			c.loop.recycle(x)
+		}
 		c.redeem(tx.pledged)
 		for _, v := range tx.verdicts {
 			c.settled.add(v.held, v.verdict)

@@ -150,15 +150,13 @@ type Core struct {
 	in         Input    // the one being decided
 	asking     ipc.Head // of the command being decided
 
-	targets []*index
-	placing placing
-	giver   giver
-	routing uint64 // counts routings, so that a destination is reached once in each
-	// firstRouting is the message's first: one with several keys is routed several times.
-	firstRouting uint64
-	routeKey     string
-	walk         []*exchange // that the message being routed goes through
-	matched      bool        // a binding of the one that it is in
+	targets  []*index
+	placing  placing
+	giver    giver
+	routing  uint64 // counts routings, so that a destination is reached once in each
+	routeKey string
+	walk     []*exchange // that the message being routed goes through
+	matched  bool        // a binding of the one that it is in
 	// headersSeen: an exchange on its way looks at headers.
 	headersSeen bool
 	hit         func(*destination)

@@ -179,7 +179,7 @@ func (c *Core) letterRun(k *cursor, first, next uint64, reason ipc.Reason, n *No
 	x, ok := c.exchanges.get(q.set.DeadLetterExchange)
 	if ok = ok && !n.Unreadable; ok {
 		ev.Note = c.noteOfDead(k, reason, n)
-		c.msg = message{ev.Note.Key, ev.Note.Headers}
+		c.msg = message{key: ev.Note.Key, headers: ev.Note.Headers}
 		c.route(x, &c.msg)
 		c.targets = slices.DeleteFunc(c.targets, func(ix *index) bool { return circling(ix, ev.Note.Deaths) })
 	}

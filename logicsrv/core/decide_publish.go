@@ -63,15 +63,10 @@ func (c *Core) decidePublish() {
 	if m.DelayedOnly && !x.spec.Delayed && !failpoint.Broken("delayed-only-ignored") {
 		m.DueMS = 0
 	}
-	c.msg = message{m.RoutingKey, m.Headers}
-	c.route(x, &c.msg)
-	for _, key := range m.MoreKeys {
-		if failpoint.Broken("more-keys-ignored") {
-			break
-		}
-		c.msg.key = key
-		c.routeMore(x, &c.msg)
+	if c.msg = (message{m.RoutingKey, m.Headers, m.MoreKeys}); failpoint.Broken("more-keys-ignored") {
+		c.msg.more = nil
 	}
+	c.route(x, &c.msg)
 	switch n := len(c.targets); {
 	case m.NoHeaders && c.headersSeen && !failpoint.Broken("no-headers-ignored"):
 		c.reject(m.Head, errcode.NeedHeaders, fmt.Sprintf("exchange %s, or one behind it, looks at headers", quoted(m.Exchange)))

@@ -16,6 +16,9 @@ import (
 // createQueue decides a new queue. One that is not durable holds its messages at memory level
 // unless another is asked for: they are written, but nobody waits for it.
 func (c *Core) createQueue(m *admin.CreateQueue) (admin.Created, refused) {
+	if _, there := c.queues.get(m.Name); !there && m.From == admin.FromNowhere {
+		return admin.Created{}, errcode.New(errcode.NotFound, "there is no queue %s", quoted(m.Name))
+	}
 	vhost, local := admin.SplitVHost(m.Name)
 	if local == "" {
 		if no := c.checkVHost(vhost); no != nil {
@@ -77,7 +80,7 @@ func (c *Core) queueName() string {
 // sourceOf is the topic whose messages the queue is to hold; nil: its own.
 func (c *Core) sourceOf(m *admin.CreateQueue) (*topic, refused) {
 	if m.Topic == "" {
-		if m.FilterKind != admin.FilterNone || m.From != admin.FromEarliest || len(m.Offsets) > 0 {
+		if m.FilterKind != admin.FilterNone || m.From != admin.FromEarliest && m.From != admin.FromNowhere || len(m.Offsets) > 0 {
 			return nil, errcode.New(errcode.InvalidArgument, "a filter or a position makes sense only for a queue over a topic")
 		}
 		return nil, nil

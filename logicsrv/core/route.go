@@ -27,6 +27,7 @@ import (
 type message struct {
 	key     string
 	headers []ipc.Header
+	more    []string // keys besides, by which every exchange on its way looks too
 }
 
 // route fills c.targets with the indexes that a message reaches, each once, in order of
@@ -35,14 +36,6 @@ type message struct {
 func (c *Core) route(x *exchange, m *message) {
 	c.targets, c.headersSeen = c.targets[:0], false
 	c.routing++
-	c.firstRouting = c.routing
-	c.routeFrom(x, m)
-	c.sortTargets()
-}
-
-// routeMore adds what a message reaches by another of its keys.
-func (c *Core) routeMore(x *exchange, m *message) {
-	c.routing++ // an exchange that it has been through may lead elsewhere by this key
 	c.routeFrom(x, m)
 	c.sortTargets()
 }
@@ -50,17 +43,23 @@ func (c *Core) routeMore(x *exchange, m *message) {
 // routeFrom adds what a message reaches from an exchange on.
 func (c *Core) routeFrom(x *exchange, m *message) {
 	if x.router == nil {
-		if d, ok := c.dests[m.key]; ok {
-			// The key names the topic; so it cannot choose the partition as well.
-			c.reach(d, "")
+		c.reachNamed(m.key)
+		for _, key := range m.more {
+			c.reachNamed(key)
 		}
 		return
 	}
-	c.routeKey = m.key
 	x.dest.routed = c.routing
 	c.walk = append(c.walk[:0], x)
 	for i := 0; i < len(c.walk); i++ { // what it comes through adds to the list
 		c.routeThrough(c.walk[i], m)
+	}
+}
+
+// reachNamed adds the queue or topic of a name. It is the key, too, which so cannot choose a partition as well.
+func (c *Core) reachNamed(name string) {
+	if d, ok := c.dests[name]; ok {
+		c.reach(d, "")
 	}
 }
 
@@ -74,7 +73,12 @@ func (c *Core) sortTargets() {
 func (c *Core) routeThrough(x *exchange, m *message) {
 	c.matched = false
 	c.headersSeen = c.headersSeen || x.spec.Type == admin.Headers || x.spec.HashHeader != ""
+	c.routeKey = m.key
 	x.router.match(m, c.hit)
+	for _, key := range m.more {
+		c.routeKey = key
+		x.router.match(&message{key: key, headers: m.headers}, c.hit)
+	}
 	if c.matched || x.alternate == "" || failpoint.Broken("alternate-ignored") {
 		return
 	}
@@ -83,10 +87,10 @@ func (c *Core) routeThrough(x *exchange, m *message) {
 	}
 }
 
-// reach adds a destination to what the message goes to, unless it is there: an exchange by this key, a queue
-// or a topic, whichever of its partitions it is, by any.
+// reach adds a destination to what the message goes to, unless it is there: a topic, too, whichever of its
+// partitions a key chooses.
 func (c *Core) reach(d *destination, key string) {
-	if d.routed == c.routing || d.exchange == nil && d.routed >= c.firstRouting {
+	if d.routed == c.routing {
 		return
 	}
 	d.routed = c.routing

@@ -220,7 +220,7 @@ func hashChoice(x admin.CreateExchange, among []admin.CreateBinding, p *ipc.Publ
 		}
 		alone.router.bind(newBinding(&b, alone, d))
 	}
-	alone.router.match(&message{p.RoutingKey, p.Headers}, func(d *destination) {
+	alone.router.match(&message{key: p.RoutingKey, headers: p.Headers}, func(d *destination) {
 		chosen = admin.CreateBinding{Queue: d.name, ToExchange: d.exchange != nil}
 	})
 	return chosen

@@ -235,6 +235,8 @@ func (w words) queue() *admin.CreateQueue {
 	switch w["from"] {
 	case "latest":
 		m.From = admin.FromLatest
+	case "nowhere":
+		m.From = admin.FromNowhere
 	case "offset":
 		m.From, m.Offsets = admin.FromOffsets, []uint64{uint64(w.num("offset", 0))}
 	}

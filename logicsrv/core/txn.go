@@ -144,7 +144,7 @@ func (c *Core) holdPublish(m *ipc.Publish, bodyOff int, x *exchange) {
 	case m.DueMS > c.turn.timeMS:
 		code, text = errcode.InvalidArgument, "a delayed message cannot be part of a transaction"
 	case m.Mandatory:
-		c.msg = message{m.RoutingKey, m.Headers}
+		c.msg = message{m.RoutingKey, m.Headers, m.MoreKeys}
 		if c.route(x, &c.msg); len(c.targets) == 0 {
 			code, text = errcode.Unroutable, fmt.Sprintf("no queue is bound to exchange %s for key %s", quoted(m.Exchange), quoted(m.RoutingKey))
 		}
@@ -402,7 +402,7 @@ func (c *Core) targetsOf(p *txnPart) {
 		return
 	}
 	if x := c.exchByID[p.exchange]; x != nil {
-		c.msg = message{p.note.Key, p.note.Headers}
+		c.msg = message{key: p.note.Key, headers: p.note.Headers}
 		c.route(x, &c.msg)
 	}
 }

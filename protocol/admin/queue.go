@@ -61,6 +61,7 @@ const (
 	FromEarliest From = 0
 	FromLatest   From = 1
 	FromOffsets  From = 2 // given for partitions 0, 1, …; what is missing begins at the earliest
+	FromNowhere  From = 3 // the queue is there: it is not made, only compared, and its time to expire begins anew
 )
 
 // CreateQueue: as CreateExchange. The reply is a Created with the queue's id and name.
@@ -179,7 +180,7 @@ func DecodeCreateQueue(b []byte) (CreateQueue, error) {
 	for i := range m.Offsets {
 		m.Offsets[i] = c.U64()
 	}
-	if m.From > FromOffsets {
+	if m.From > FromNowhere {
 		c.Fail(wire.ErrOutOfRange)
 	}
 	return m, c.Done("create queue")

@@ -43,31 +43,33 @@ func (m *Model) route(name, key string, headers []ipc.Header) *router {
 	return m.routeKeys(&ipc.Publish{Exchange: name, RoutingKey: key, Headers: headers})
 }
 
-// routeKeys is route for a batch that may have more keys than one. What several of them lead to is reached once.
+// routeKeys is route for a batch that may have more keys than one: each exchange on its way looks by all of them.
 func (m *Model) routeKeys(p *ipc.Publish) *router {
 	r := &m.routes
-	*r = router{queues: r.queues[:0], topics: r.topics[:0]}
-	one := 0
-	for i, key := range append([]string{p.RoutingKey}, p.MoreKeys...) {
-		r.walked = map[string]bool{}
-		if p.Exchange == "" {
-			m.reach(r, key)
-		} else {
-			m.routeThrough(r, p.Exchange, key, p.Headers)
-		}
-		switch n := len(r.queues) + len(r.topics); {
-		case i == 0:
-			one = n
-		case n > one:
-			m.saw(RuleMoreKeys)
-		}
+	keys := append([]string{p.RoutingKey}, p.MoreKeys...)
+	one := r.from(m, p, keys[:1])
+	if len(p.MoreKeys) > 0 && r.from(m, p, keys) > one {
+		m.saw(RuleMoreKeys)
 	}
 	slices.SortFunc(r.queues, func(a, b *queue) int { return cmp.Compare(a.id, b.id) })
 	return r
 }
 
+// from finds what a batch reaches by some keys, and tells how many queues and topics that are.
+func (r *router) from(m *Model, p *ipc.Publish, keys []string) int {
+	*r = router{queues: r.queues[:0], topics: r.topics[:0], walked: map[string]bool{}}
+	if p.Exchange != "" {
+		m.routeThrough(r, p.Exchange, keys, p.Headers)
+		return len(r.queues) + len(r.topics)
+	}
+	for _, key := range keys {
+		m.reach(r, key)
+	}
+	return len(r.queues) + len(r.topics)
+}
+
 // routeThrough lets one exchange find destinations, unless the message has been there.
-func (m *Model) routeThrough(r *router, name, key string, headers []ipc.Header) {
+func (m *Model) routeThrough(r *router, name string, keys []string, headers []ipc.Header) {
 	x := m.exchanges[name]
 	if x == nil || r.walked[name] {
 		return
@@ -77,19 +79,19 @@ func (m *Model) routeThrough(r *router, name, key string, headers []ipc.Header) 
 	matched := false
 	for i := range m.bindings {
 		b := &m.bindings[i]
-		if b.Exchange != name || !matches(x.spec.Type, b, key, headers) {
+		if b.Exchange != name || !slices.ContainsFunc(keys, func(key string) bool { return matches(x.spec.Type, b, key, headers) }) {
 			continue
 		}
 		matched = true
 		r.vague = r.vague || x.spec.Type == admin.ConsistentHash
 		if b.ToExchange {
-			m.routeThrough(r, b.Queue, key, headers)
+			m.routeThrough(r, b.Queue, keys, headers)
 		} else {
 			m.reach(r, b.Queue)
 		}
 	}
 	if other := m.alternate(x); !matched && other != "" {
-		m.routeThrough(r, other, key, headers)
+		m.routeThrough(r, other, keys, headers)
 	}
 }
 

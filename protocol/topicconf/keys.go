@@ -181,7 +181,11 @@ func ratio(v string) error {
 }
 
 // policies takes compact and delete, or both.
+// policies checks a cleanup policy. An empty one is one, too: all is kept, and no limit counts.
 func policies(v string) error {
+	if v == "" {
+		return nil
+	}
 	for _, p := range elements(v) {
 		if p != Compact && p != Delete {
 			return fmt.Errorf("want compact, delete, or both with a comma between them")

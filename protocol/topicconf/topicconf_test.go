@@ -70,7 +70,6 @@ func TestApplyRefuses(t *testing.T) {
 		{[]Change{{Unset, "no.such.key", ""}}, "no.such.key is no key"},
 		{[]Change{{Append, RetentionMS, "1"}}, "retention.ms is no list"},
 		{[]Change{{Append, CleanupPolicy, "shred"}}, "want compact"},
-		{[]Change{{Subtract, CleanupPolicy, "delete"}}, "want compact"},
 		{[]Change{{Set, RetentionMS, "1"}, {Unset, RetentionMS, ""}}, "changed twice"},
 		{[]Change{{9, RetentionMS, "1"}}, "operation 9"},
 	} {
@@ -140,6 +139,9 @@ func TestRead(t *testing.T) {
 	}
 	if got := set(RetentionMS, "5", CleanupPolicy, Compact); got.RetentionMS != 0 || !got.Compact || got.Delete {
 		t.Errorf("%+v", got)
+	}
+	if got := set(RetentionMS, "5", CleanupPolicy, ""); got.RetentionMS != 0 || got.Compact || got.Delete {
+		t.Errorf("with an empty policy: %+v", got)
 	}
 	got := set(RetentionMS, "5", CleanupPolicy, "compact,delete", MaxMessageBytes, "0", TimestampType, LogAppendTime, DirtyRatio, "0.01")
 	if got.RetentionMS != 5 || !got.Compact || !got.Delete || got.MaxMessageBytes != 0 || !got.LogAppendTime || got.DirtyPPM != 10000 {

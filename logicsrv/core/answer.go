@@ -2,7 +2,6 @@ package core
 
 import (
 	"github.com/trimq/trimq/protocol/admin"
-	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/invariant"
 	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/protocol/journal"
@@ -194,12 +193,7 @@ func (c *Core) answerTxnalAgain(h ipc.Head, ev journal.Event, g gate) error {
 		}
 		m.ProducerID, m.Epoch = e.ProducerID, e.Epoch
 	case journal.EvUnchanged:
-		x := c.txnalOf(c.askedTxnal())
-		if x == nil {
-			c.refuse(h, errcode.TxnalUnknown, "there is no such transactional id any more")
-			return nil
-		}
-		m.ProducerID, m.Epoch = x.prod.id, x.prod.epoch
+		m.ProducerID, m.Epoch = c.askedAgain()
 	default: // TxnAdded, TxnOffsetsHeld
 		done := ipc.Done{Head: h}
 		t.sent(g, ipc.TypeAcked, done.Append(t.recs))
@@ -209,14 +203,18 @@ func (c *Core) answerTxnalAgain(h ipc.Head, ev journal.Event, g gate) error {
 	return nil
 }
 
-// askedTxnal is the transactional id that the input names.
-func (c *Core) askedTxnal() string {
+// askedAgain is what a repeated request was answered with. What the transactional id has become since then
+// is another owner's, who must not be told to this one.
+func (c *Core) askedAgain() (id int64, epoch int16) {
 	if c.in.Type == ipc.TypeInitTxnal {
-		m, _ := ipc.DecodeInitTxnal(c.in.Payload)
-		return m.ID
+		m, _ := ipc.DecodeInitTxnal(c.in.Payload) // it was decoded before
+		return m.ProducerID, m.Epoch + 1
 	}
 	m, _ := ipc.DecodeTxnFinish(c.in.Payload)
-	return m.ID
+	if m.Bump {
+		return m.ProducerID, m.Txnal.Epoch + 1
+	}
+	return m.ProducerID, m.Txnal.Epoch
 }
 
 // attemptsAt is how often leased messages had been delivered before, as far as it is still known.

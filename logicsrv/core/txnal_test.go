@@ -273,6 +273,48 @@ func TestTxnalFencing(t *testing.T) {
 	want(t, "no id", code, errcode.InvalidArgument)
 }
 
+// TestTxnalAnsweredAgain: a repeated request that is read once more after a death gets the answer that it
+// had, though another owner has come since: two with one epoch could not be told apart.
+func TestTxnalAnsweredAgain(t *testing.T) {
+	w, part := newTxnalWorld(t)
+	a, _ := w.initTxnal("a", 60_000, -1, -1)
+	next, _ := w.initTxnal("a", 60_000, a.ProducerID, a.Txnal.Epoch)
+	init := ipc.InitTxnal{Head: userHead, ID: "a", TimeoutMS: 60_000, ProducerID: a.ProducerID, Epoch: a.Txnal.Epoch}
+	began := *next
+	next.add(part)
+	next.finish(true, true)
+	end := ipc.TxnFinish{Head: userHead, Txnal: began.Txnal, Commit: true, Bump: true}
+	same := ipc.TxnFinish{Head: userHead, Txnal: next.Txnal, Commit: true}
+	after := next.Txnal.Epoch
+	w.initTxnal("a", 60_000, -1, -1) // another owner
+	again := func(typ ipc.Type, b []byte) (ipc.Type, []byte) {
+		in := w.put(typ, b)
+		in.Known = (&journal.Unchanged{Pos: in.Pos}).Append(nil)
+		w.c.Step(w.now, in)
+		_, out := w.end()
+		if len(out) != 1 {
+			t.Fatalf("%v", out)
+		}
+		return out[0].Type, out[0].Record
+	}
+	for _, x := range []struct {
+		name  string
+		typ   ipc.Type
+		b     []byte
+		epoch int16
+	}{
+		{"the next epoch", ipc.TypeInitTxnal, init.Append(nil), began.Txnal.Epoch},
+		{"an end with a new epoch", ipc.TypeTxnFinish, end.Append(nil), after},
+		{"an end", ipc.TypeTxnFinish, same.Append(nil), after},
+	} {
+		typ, b := again(x.typ, x.b)
+		p, err := ipc.DecodeProducer(b)
+		if typ != ipc.TypeProducer || err != nil || p.ProducerID != a.ProducerID || p.Epoch != x.epoch {
+			t.Errorf("%s: type %d, %+v (%v), want epoch %d", x.name, typ, p, err, x.epoch)
+		}
+	}
+}
+
 // TestTxnalTimes: a transaction that lasts too long is aborted and its owner fenced, who may go on; an
 // id that nobody uses is forgotten, with its producer.
 func TestTxnalTimes(t *testing.T) {

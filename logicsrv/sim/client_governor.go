@@ -5,6 +5,7 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/trimq/trimq/protocol/admin"
 )
@@ -56,6 +57,11 @@ func (w *world) drawPolicy() admin.Definition {
 		if _, there := d.Value(v.Key); !there {
 			d.Values = append(d.Values, v)
 		}
+		d.Canonical()
+	}
+	if _, there := d.Value(admin.PolicyPrefix + "expires"); there {
+		d.Values = slices.DeleteFunc(d.Values, func(v admin.Value) bool { return v.Key == "pattern" })
+		d.Values = append(d.Values, admin.TextValue("pattern", "^q")) // the hermit's queue lasts as long as its connection
 		d.Canonical()
 	}
 	return d

@@ -88,6 +88,7 @@ var regressions = []struct {
 	{54, "an entry stored into an index that the same entry deleted, and so made it anew"},
 	{152, "an empty segment named the wrong first LSN: a reader that began there found nothing"},
 	{922, "without an index checkpoint a lost entry passed for a removed segment"},
+	{989, "a repeated request for the next epoch was answered, after a death, with the epoch of the owner that had come meanwhile"},
 	{25812, "what a boot had cut off the log came back in front of new entries"},
 }
 

@@ -281,9 +281,9 @@ func (c *Conn) sent(x *run, record *ipc.Publish, bytes int) {
 // and being woken for each costs both sides more than all else about it. An answer makes us look at what
 // has come meanwhile, so that nothing waits longer than for the answer to what went before it.
 const (
-	minGather  = 16 << 10
+	minGather  = 8 << 10
 	maxGather  = 64 << 10
-	gatherPart = 8 // of what is under way gathers at most
+	gatherPart = 2 // of what is under way, one in so many gathers at most
 )
 
 // look is called behind an answer.

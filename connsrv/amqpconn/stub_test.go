@@ -5,10 +5,10 @@ import (
 	"cmp"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 
+	"github.com/trimq/trimq/connsrv/session/roomtest"
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/batch"
 	"github.com/trimq/trimq/protocol/commitlog"
@@ -53,26 +53,15 @@ func newStub(tb testing.TB) *stub {
 		rig: newRig(tb), queues: map[string]*stubQueue{}, exchanges: map[string][]string{"amq.fanout": nil, "headed": nil},
 		subs: map[uint64]*stubSub{}, txns: map[uint64][]func(){}, segEnd: commitlog.SegmentHeaderSize,
 	}
-	s.seg = s.create(commitlog.SegmentName(0), (&commitlog.SegmentHeader{BaseLSN: 1, Capacity: 1 << 28}).Append(nil))
+	s.seg = roomtest.File(s.tb, s.dir, commitlog.SegmentName(0), (&commitlog.SegmentHeader{BaseLSN: 1, Capacity: 1 << 28}).Append(nil))
 	s.stream = s.queue(1)
 	return s
-}
-
-func (s *stub) create(name string, header []byte) *os.File {
-	path := filepath.Join(s.dir, name)
-	must(s.tb, os.MkdirAll(filepath.Dir(path), 0o755))
-	f, err := os.Create(path)
-	must(s.tb, err)
-	_, err = f.Write(header)
-	must(s.tb, err)
-	s.tb.Cleanup(func() { f.Close() })
-	return f
 }
 
 func (s *stub) queue(index uint64) *stubQueue {
 	h := commitlog.IndexHeader{Slots: 4096, Index: index}
 	return &stubQueue{
-		index: index, file: s.create(commitlog.IndexName(index, 0), h.Append(nil)), attempts: map[uint64]uint16{}, held: map[uint64]uint64{},
+		index: index, file: roomtest.File(s.tb, s.dir, commitlog.IndexName(index, 0), h.Append(nil)), attempts: map[uint64]uint16{}, held: map[uint64]uint64{},
 	}
 }
 

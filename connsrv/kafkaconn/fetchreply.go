@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"math"
 
-	"github.com/trimq/trimq/connsrv/session"
 	"github.com/trimq/trimq/shmqueue"
 )
 
@@ -152,26 +151,7 @@ func (c *Conn) sendFetched(f *fetching, b []byte, cuts []int) {
 		}
 		copy(c.link.Append(cuts[i]-from), b[from:cuts[i]])
 		from = cuts[i]
-		c.writeSpans(&c.loop.readings[r-1])
+		c.loop.readings[r-1].Send(c.link)
 	}
 	copy(c.link.Append(len(b)-from), b[from:])
-}
-
-// writeSpans queues the ranges of the log. Where one batch lies in several indexes, its base offset
-// is that of another one and is replaced on the way out. Of a batch that is in this index in part
-// only, that part goes out, from memory.
-func (c *Conn) writeSpans(r *session.Reading) {
-	for i := range r.Spans {
-		s := &r.Spans[i]
-		if cut := r.Cut(i); cut != nil {
-			copy(c.link.Append(len(cut)), cut)
-			continue
-		}
-		skip := 0
-		if s.Rebase {
-			skip = 8
-			binary.BigEndian.PutUint64(c.link.Append(skip), s.Base)
-		}
-		c.link.WriteRange(s.Seg, s.Off+int64(skip), s.Len-skip)
-	}
 }

@@ -251,7 +251,7 @@ func (c *Conn) sendShare(b []byte, cuts []int, order []*shareTold) {
 		copy(c.link.Append(cuts[i]-from), b[from:cuts[i]])
 		from = cuts[i]
 		for j := t.records.from; j < t.records.to; j++ {
-			c.writeSpans(&c.loop.readings[j])
+			c.loop.readings[j].Send(c.link)
 		}
 	}
 	copy(c.link.Append(len(b)-from), b[from:])

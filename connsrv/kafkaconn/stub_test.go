@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/trimq/trimq/connsrv/session"
+	"github.com/trimq/trimq/connsrv/session/roomtest"
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/batch"
 	"github.com/trimq/trimq/protocol/commitlog"
@@ -52,19 +53,8 @@ func newStub(tb testing.TB) *stub {
 	s := &stub{rig: newRig(tb), topics: map[string]*admin.TopicInfo{}, indexes: map[uint64]*stubIndex{}, seen: map[ipc.Type]int{}, created: map[string]int{}}
 	s.shares.queues, s.shares.settings = map[string]*stubQueue{}, map[string][]admin.Setting{}
 	s.segEnd = commitlog.SegmentHeaderSize
-	s.seg = s.create(commitlog.SegmentName(0), (&commitlog.SegmentHeader{BaseLSN: 1, Capacity: 1 << 28}).Append(nil))
+	s.seg = roomtest.File(s.tb, s.dir, commitlog.SegmentName(0), (&commitlog.SegmentHeader{BaseLSN: 1, Capacity: 1 << 28}).Append(nil))
 	return s
-}
-
-func (s *stub) create(name string, header []byte) *os.File {
-	path := filepath.Join(s.dir, name)
-	must(s.tb, os.MkdirAll(filepath.Dir(path), 0o755))
-	f, err := os.Create(path)
-	must(s.tb, err)
-	_, err = f.Write(header)
-	must(s.tb, err)
-	s.tb.Cleanup(func() { f.Close() })
-	return f
 }
 
 // stubID is the id of the first topic of a name.
@@ -95,7 +85,7 @@ func (s *stub) topic(name string, partitions int) *admin.TopicInfo {
 		s.lastIndex++
 		t.Partitions[i].Index = index
 		h := commitlog.IndexHeader{Slots: 4096, Index: index}
-		s.indexes[index] = &stubIndex{file: s.create(commitlog.IndexName(index, 0), h.Append(nil))}
+		s.indexes[index] = &stubIndex{file: roomtest.File(s.tb, s.dir, commitlog.IndexName(index, 0), h.Append(nil))}
 	}
 	s.topics[name] = t
 	return t

@@ -1,8 +1,6 @@
 package nativeconn
 
 import (
-	"encoding/binary"
-
 	"github.com/trimq/trimq/connsrv/session"
 	"github.com/trimq/trimq/protocol/errcode"
 	"github.com/trimq/trimq/protocol/ipc"
@@ -139,26 +137,7 @@ func (c *Conn) answerFetch(h native.Header, p *session.Park, r *session.Reading,
 	native.PutHeader(b, native.CmdFetch, native.FlagResponse, h.Correlation, native.FetchReplySize+r.Bytes)
 	reply := native.FetchReply{Index: p.Index, Start: r.Start, Visible: visible, NBytes: uint32(r.Bytes)}
 	reply.Put(b[native.FrameHeaderSize:])
-	c.writeSpans(r)
-}
-
-// writeSpans queues the ranges of the log. Where one batch lies in several indexes, its
-// base offset is that of another one and is replaced on the way out. Of a batch that is in this
-// index in part only, that part goes out, from memory.
-func (c *Conn) writeSpans(r *session.Reading) {
-	for i := range r.Spans {
-		s := &r.Spans[i]
-		if cut := r.Cut(i); cut != nil {
-			copy(c.link.Append(len(cut)), cut)
-			continue
-		}
-		skip := 0
-		if s.Rebase {
-			skip = 8
-			binary.BigEndian.PutUint64(c.link.Append(skip), s.Base)
-		}
-		c.link.WriteRange(s.Seg, s.Off+int64(skip), s.Len-skip)
-	}
+	r.Send(c.link)
 }
 
 // answerEmpty answers a fetch for which there is nothing.

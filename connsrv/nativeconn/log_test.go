@@ -2,9 +2,9 @@ package nativeconn
 
 import (
 	"os"
-	"path/filepath"
 	"testing"
 
+	"github.com/trimq/trimq/connsrv/session/roomtest"
 	"github.com/trimq/trimq/protocol/batch"
 	"github.com/trimq/trimq/protocol/commitlog"
 	"github.com/trimq/trimq/protocol/ipc"
@@ -29,25 +29,9 @@ type testIndex struct {
 
 func newTestLog(tb testing.TB, dir string) *testLog {
 	l := &testLog{tb: tb, dir: dir, indexes: map[uint64]*testIndex{}, end: commitlog.SegmentHeaderSize}
-	l.seg = l.create(commitlog.SegmentName(0), (&commitlog.SegmentHeader{BaseLSN: 1, Capacity: 1 << 28}).Append(nil))
+	l.seg = roomtest.File(l.tb, l.dir, commitlog.SegmentName(0), (&commitlog.SegmentHeader{BaseLSN: 1, Capacity: 1 << 28}).Append(nil))
 	l.write(make([]byte, 8)) // position 0 would be no note
 	return l
-}
-
-func (l *testLog) create(name string, header []byte) *os.File {
-	path := filepath.Join(l.dir, name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		l.tb.Fatal(err)
-	}
-	f, err := os.Create(path)
-	if err == nil {
-		_, err = f.Write(header)
-	}
-	if err != nil {
-		l.tb.Fatal(err)
-	}
-	l.tb.Cleanup(func() { f.Close() })
-	return f
 }
 
 // close closes the files before the test ends.
@@ -87,7 +71,7 @@ func (l *testLog) enter(index uint64, e commitlog.Entry) (base uint64) {
 	ix := l.indexes[index]
 	if ix == nil {
 		h := commitlog.IndexHeader{Slots: 65536, Index: index}
-		ix = &testIndex{file: l.create(commitlog.IndexName(index, 0), h.Append(nil))}
+		ix = &testIndex{file: roomtest.File(l.tb, l.dir, commitlog.IndexName(index, 0), h.Append(nil))}
 		l.indexes[index] = ix
 	}
 	e.Offset = ix.next

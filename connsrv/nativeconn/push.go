@@ -56,7 +56,7 @@ func (c *Conn) closeSub(s *session.Sub, err error) {
 // deliver sends one DELIVER with the batches that were read.
 func (c *Conn) deliver(d *delivery, r *session.Reading, index, first uint64, count uint32) {
 	c.putDeliver(d, &native.Deliver{Index: index, Base: r.Base, First: first, Count: count}, r.Bytes)
-	c.writeSpans(r)
+	r.Send(c.link)
 }
 
 // sliceBytes is the size of a batch from which it is worth to send a part of it only.

@@ -2,13 +2,13 @@ package server
 
 import (
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/trimq/trimq/connsrv/session/roomtest"
 	"github.com/trimq/trimq/protocol/batch"
 	"github.com/trimq/trimq/protocol/commitlog"
 	"github.com/trimq/trimq/protocol/errcode"
@@ -74,11 +74,11 @@ func newStub(t *testing.T, dir, fifo string, a, b *shmqueue.Ring) *stubLogic {
 	must(t, err)
 	f := os.NewFile(uintptr(bell), fifo)
 	s.connBell.SetWake(func() { _, _ = f.Write([]byte{1}) })
-	s.seg = s.create(commitlog.SegmentName(0), (&commitlog.SegmentHeader{BaseLSN: 1, Capacity: 1 << 30}).Append(nil))
+	s.seg = roomtest.File(s.t, s.dir, commitlog.SegmentName(0), (&commitlog.SegmentHeader{BaseLSN: 1, Capacity: 1 << 30}).Append(nil))
 	s.segEnd = commitlog.SegmentHeaderSize
 	for i := uint64(1); i <= 8; i++ {
 		h := commitlog.IndexHeader{Slots: 65536, Index: i}
-		s.indexes[i] = &stubIndex{file: s.create(commitlog.IndexName(i, 0), h.Append(nil))}
+		s.indexes[i] = &stubIndex{file: roomtest.File(s.t, s.dir, commitlog.IndexName(i, 0), h.Append(nil))}
 		must(t, s.indexes[i].file.Truncate(commitlog.IndexHeaderSize+65536*commitlog.IndexEntrySize))
 	}
 	go s.run()
@@ -89,17 +89,6 @@ func newStub(t *testing.T, dir, fifo string, a, b *shmqueue.Ring) *stubLogic {
 		f.Close()
 	})
 	return s
-}
-
-func (s *stubLogic) create(name string, header []byte) *os.File {
-	path := filepath.Join(s.dir, name)
-	must(s.t, os.MkdirAll(filepath.Dir(path), 0o755))
-	f, err := os.Create(path)
-	must(s.t, err)
-	_, err = f.Write(header)
-	must(s.t, err)
-	s.t.Cleanup(func() { f.Close() })
-	return f
 }
 
 func (s *stubLogic) run() {

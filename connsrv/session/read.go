@@ -1,6 +1,7 @@
 package session
 
 import (
+	"encoding/binary"
 	"errors"
 
 	"github.com/trimq/trimq/protocol/commitlog"
@@ -35,6 +36,25 @@ func (r *Reading) Cut(i int) []byte {
 		return nil
 	}
 	return r.cuts[begin:r.ends[i]]
+}
+
+// Send queues what was read. Where one batch lies in several indexes, its base offset is that of another
+// one and is replaced on the way out. Of a batch that is in this index in part only, that part goes out,
+// from memory.
+func (r *Reading) Send(link Link) {
+	for i := range r.Spans {
+		s := &r.Spans[i]
+		if cut := r.Cut(i); cut != nil {
+			copy(link.Append(len(cut)), cut)
+			continue
+		}
+		skip := 0
+		if s.Rebase {
+			skip = 8
+			binary.BigEndian.PutUint64(link.Append(skip), s.Base)
+		}
+		link.WriteRange(s.Seg, s.Off+int64(skip), s.Len-skip)
+	}
 }
 
 // Read finds the batches of a partition from the one that contains offset to below visible: at most

@@ -1,7 +1,7 @@
-// Package roomtest has what the tests of rooms need around one: a link that keeps what the room sends, and
-// a lane that leads to a ring in plain memory.
+// Package roomtest has what the tests of rooms need around one: a link that keeps what the room sends,
+// a lane that leads to a ring in plain memory, and files of a log.
 //
-// Callers: the tests of nativeconn, kafkaconn and amqpconn.
+// Callers: the tests of nativeconn, kafkaconn and amqpconn, and those of server.
 //
 // Invariants:
 //

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/trimq/trimq/persistsrv/vfs"
 	"github.com/trimq/trimq/protocol/batch"
@@ -181,6 +182,38 @@ func TestViewsPassOverWhatIsGone(t *testing.T) {
 	}
 	if s := d.log.Stats(); s.Segments > 6 || s.Packs > 6 || s.Compactions != 3 {
 		t.Errorf("what nobody needs is still there: %+v", s)
+	}
+}
+
+// TestViewsLookAgain compacts what a view has mapped as a single file, of which nothing tells that it is full:
+// what was compacted is not seen for ever.
+func TestViewsLookAgain(t *testing.T) {
+	dir := t.TempDir()
+	d := newLaundry(t, dir)
+	v, err := commitlog.OpenView(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	for i := range 5 {
+		d.put(i)
+	}
+	if got := walk(t, v, 0, 10, 1<<20); len(got) != 10 {
+		t.Fatalf("before: %v", got)
+	}
+	d.now += 1000
+	if err := d.log.Compact(d.sync); err != nil {
+		t.Fatal(err)
+	}
+	const want = 7 // a key of each batch, and the last one but one of the key that always comes, and the last
+	for until := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		got := walk(t, v, 0, 10, 1<<20)
+		if len(got) == want {
+			return
+		}
+		if time.Now().After(until) {
+			t.Fatalf("still there: %v", got)
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"sort"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,9 @@ type IndexView struct {
 	mu    sync.Mutex
 	files []*indexMap // in order; empty: not looked at, or given back
 	hint  place       // of the entry that was read last, or of the one behind it
+
+	looked  int64 // when the directory was looked at last, in ns of the view's clock
+	dirTime int64 // its mtime when the files were mapped; 0: it had only just changed, and may again within that tick
 }
 
 // place is a slot of an index.
@@ -183,6 +187,32 @@ func (f *indexMap) start() (uint64, error) {
 	return 0, fmt.Errorf("%w: the start of %s", ErrDamaged, f.path)
 }
 
+// renew looks, now and then, whether compaction has put other files in the place of those that are mapped:
+// what they lead to may stay readable for long, and a reader would go on to see what is not there any more.
+func (ix *IndexView) renew() error {
+	now := int64(time.Since(ix.v.began))
+	if len(ix.files) == 0 || now-ix.looked <= int64(lookAgain) {
+		return nil
+	}
+	ix.looked = now
+	st, err := os.Stat(filepath.Join(ix.v.root, IndexPath(ix.id)))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil // who finds nothing more in what is mapped finds that out
+	case err != nil:
+		return fmt.Errorf("look at index %#x: %w", ix.id, err)
+	case st.ModTime().UnixNano() == ix.dirTime:
+		return nil
+	}
+	if err := ix.load(); err != nil {
+		return err
+	}
+	if ix.dirTime = 0; time.Since(st.ModTime()) > lookAgain {
+		ix.dirTime = st.ModTime().UnixNano()
+	}
+	return nil
+}
+
 // begin sees that files are mapped, and that the first one is still in use.
 func (ix *IndexView) begin() error {
 	if len(ix.files) == 1 && ix.files[0].count < ix.files[0].slots {
@@ -267,6 +297,9 @@ func (ix *IndexView) Find(offset uint64) (Entry, error) {
 
 // find is Find with the entry's place.
 func (ix *IndexView) find(offset uint64) (place, Entry, error) {
+	if err := ix.renew(); err != nil {
+		return place{}, Entry{}, err
+	}
 	if err := ix.begin(); err != nil {
 		return place{}, Entry{}, err
 	}

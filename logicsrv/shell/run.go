@@ -2,7 +2,6 @@ package shell
 
 import (
 	"errors"
-	"runtime"
 	"time"
 
 	"github.com/trimq/trimq/protocol/ipc"
@@ -54,8 +53,8 @@ func (s *Shell) Run() error {
 			idle = 0
 			continue
 		}
+		// Not runtime.Gosched: it would wake another thread to go on with this goroutine.
 		if idle++; idle < spins {
-			runtime.Gosched()
 			continue
 		}
 		s.sleep()

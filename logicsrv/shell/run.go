@@ -4,7 +4,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/shmqueue"
 )
 
@@ -100,7 +99,10 @@ func (s *Shell) drained() bool {
 }
 
 // sleep waits for the bell.
-func (s *Shell) sleep() { s.bell.Sleep(s.stillIdle, s.sleepTime()) }
+func (s *Shell) sleep() {
+	s.showAwaited()
+	s.bell.Sleep(s.stillIdle, s.sleepTime())
+}
 
 // sleepTime is how long nobody need ring: until the core's next timer, unless what has to come
 // first will ring.
@@ -137,8 +139,7 @@ func (s *Shell) stillIdle() bool {
 	}
 	c := s.opt.RingC
 	switch {
-	case c.Word(shmqueue.WordWritten).Load() != s.cur[ipc.LevelPage],
-		c.Word(shmqueue.WordSynced).Load() != s.cur[ipc.LevelDisk],
+	case s.arrived(),
 		c.Word(shmqueue.WordStatus).Load() != s.opt.RingB.Word(shmqueue.WordStatus).Load():
 		return false
 	case (s.entryLSN != 0 || s.checkpoint.out.total != 0) && c.Head() != s.headC,

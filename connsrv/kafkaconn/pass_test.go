@@ -260,8 +260,8 @@ func TestPassEveryField(t *testing.T) {
 // The format of a room is frozen.
 func TestGoldenPass(t *testing.T) {
 	r := newRig(t)
-	golden.Check(t, "handover_v3_kafka_producing", "room:*", written(sampleProducing(r)))
-	golden.Check(t, "handover_v3_kafka_asking", "room:*", written(sampleAsking(r)))
+	golden.Check(t, "handover_v4_kafka_producing", "room:*", written(sampleProducing(r)))
+	golden.Check(t, "handover_v4_kafka_asking", "room:*", written(sampleAsking(r)))
 }
 
 // A request of a version that this program does not serve ends its connection, and no other.

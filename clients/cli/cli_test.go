@@ -396,12 +396,12 @@ func TestPublishAndConsume(t *testing.T) {
 		t.Fatalf("consumed %s, %v", got, err)
 	}
 	// First where it begins, so that nobody begins elsewhere.
-	if fmt.Sprint(s.commits) != "[{1 3 } {2 3 } {1 4 }]" || s.heard[0] != ipc.EpochJoin || s.heard[len(s.heard)-1] != ipc.EpochLeave {
+	if fmt.Sprint(s.commits) != "[{1 3  0} {2 3  0} {1 4  0}]" || s.heard[0] != ipc.EpochJoin || s.heard[len(s.heard)-1] != ipc.EpochLeave {
 		t.Fatalf("committed %v, heard %v", s.commits, s.heard)
 	}
 	s.commits, s.heard = nil, nil
 	s.succeed(t, "", "consume", "--topic", "t", "--count", "2", "--positions", "h", "--partition", "0")
-	if fmt.Sprint(s.commits) != "[{1 2 }]" || s.heard != nil {
+	if fmt.Sprint(s.commits) != "[{1 2  0}]" || s.heard != nil {
 		t.Fatalf("committed %v, heard %v", s.commits, s.heard)
 	}
 	s.commits = nil

@@ -76,13 +76,13 @@ func TestGovernGroups(t *testing.T) {
 	s := newStub(t)
 	s.succeed(t, manyLines(20), "publish", "--topic", "t", "--partition", "0")
 	for args, want := range map[string]string{
-		"--to latest":               "[{1 20 } {2 20 }]", // the stub knows one end
-		"--to 7 --partition 0":      "[{1 7 }]",
-		"--by 5":                    "[{1 6 }]", // the group stands at 1
-		"--by -5":                   "[{1 0 }]",
-		"--to earliest --topic t":   "[{1 0 } {2 0 }]",
+		"--to latest":               "[{1 20  0} {2 20  0}]", // the stub knows one end
+		"--to 7 --partition 0":      "[{1 7  0}]",
+		"--by 5":                    "[{1 6  0}]", // the group stands at 1
+		"--by -5":                   "[{1 0  0}]",
+		"--to earliest --topic t":   "[{1 0  0} {2 0  0}]",
 		"--by 5 --dry-run --json":   "",
-		"--to latest --partition 1": "[{2 20 }]",
+		"--to latest --partition 1": "[{2 20  0}]",
 	} {
 		s.mu.Lock()
 		delete(s.asked, native.CmdResetOffsets)

@@ -399,7 +399,7 @@ func TestPassEveryField(t *testing.T) {
 
 // The format of a room is frozen.
 func TestGoldenPass(t *testing.T) {
-	golden.Check(t, "handover_v3_amqp", "room:*", written(sampleBusy(newRig(t))))
+	golden.Check(t, "handover_v4_amqp", "room:*", written(sampleBusy(newRig(t))))
 }
 
 // A method that this program does not know ends its connection, and no other.

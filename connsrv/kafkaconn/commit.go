@@ -86,12 +86,15 @@ func (c *Conn) commits(m *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitRespo
 			case !c.may(access.Read, t.name):
 				done.ErrorCode = codeTopicDenied
 			case done.ErrorCode == codeNone:
-				offsets = append(offsets, ipc.OffsetCommit{Index: index, Offset: uint64(p.Offset), Metadata: orEmpty(p.Metadata)})
+				offsets = append(offsets, ipc.OffsetCommit{Index: index, Offset: uint64(p.Offset), Metadata: orEmpty(p.Metadata), Leader: leader(p.LeaderEpoch)})
 			}
 		}
 	}
 	return offsets
 }
+
+// leader is a leader epoch as it is committed: one more, or 0 where the client tells none.
+func leader(epoch int32) uint32 { return uint32(max(epoch, -1)) + 1 }
 
 // commitCode is why a position cannot be stored.
 func commitCode(known bool, offset int64, metadata string) int16 {

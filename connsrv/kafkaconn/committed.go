@@ -216,7 +216,7 @@ func committedPartition(number int32, o *ipc.OffsetCommit) kmsg.OffsetFetchRespo
 	p := kmsg.NewOffsetFetchResponseGroupTopicPartition()
 	p.Partition, p.Offset, p.LeaderEpoch, p.Metadata = number, -1, -1, kmsg.StringPtr("")
 	if o != nil {
-		p.Offset, p.Metadata = int64(o.Offset), &o.Metadata
+		p.Offset, p.LeaderEpoch, p.Metadata = int64(o.Offset), int32(o.Leader)-1, &o.Metadata
 	}
 	return p
 }

@@ -1,6 +1,7 @@
 package kafkaconn
 
 import (
+	"math"
 	"reflect"
 	"slices"
 	"testing"
@@ -144,7 +145,7 @@ func commitRequest(member string, topic string, offsets ...int64) *kmsg.OffsetCo
 	t.Topic, t.TopicID = topic, stubID(topic)
 	for i, offset := range offsets {
 		p := kmsg.NewOffsetCommitRequestTopicPartition()
-		p.Partition, p.Offset, p.Metadata = int32(i), offset, kmsg.StringPtr("so far")
+		p.Partition, p.Offset, p.LeaderEpoch, p.Metadata = int32(i), offset, int32(i), kmsg.StringPtr("so far")
 		t.Partitions = append(t.Partitions, p)
 	}
 	req.Topics = append(req.Topics, t)
@@ -170,7 +171,11 @@ func TestOffsetCommit(t *testing.T) {
 		if !slices.Equal(commitCodes(resp), []int16{0, 0, codeUnknownTopic}) {
 			t.Errorf("version %d: %+v", version, resp)
 		}
-		if m := s.groups.commits[0]; m.Member != "m1" || m.Epoch != 3 || m.Offsets[1] != (ipc.OffsetCommit{Index: a.Partitions[1].Index, Offset: 6, Metadata: "so far"}) {
+		told := uint32(0)
+		if version >= 6 {
+			told = 2
+		}
+		if m := s.groups.commits[0]; m.Member != "m1" || m.Epoch != 3 || m.Offsets[1] != (ipc.OffsetCommit{Index: a.Partitions[1].Index, Offset: 6, Metadata: "so far", Leader: told}) {
 			t.Errorf("version %d: %+v", version, m)
 		}
 		if resp := call1(s, version, commitRequest("", "a", 9), kmsg.NewPtrOffsetCommitResponse()); commitCodes(resp)[0] != 0 || len(s.groups.simple) != 1 {
@@ -258,6 +263,25 @@ func TestOffsetFetch(t *testing.T) {
 		req.Groups[0].Topics = []kmsg.OffsetFetchRequestGroupTopic{}
 		if got := positions(call1(s, version, req, kmsg.NewPtrOffsetFetchResponse())); len(got) != 0 {
 			t.Errorf("version %d: %+v", version, got)
+		}
+	}
+}
+
+// TestCommittedEpoch: the leader epoch that was committed with a position is told, −1 where none was.
+func TestCommittedEpoch(t *testing.T) {
+	for _, epoch := range []int32{-1, 0, 7, math.MaxInt32} {
+		s := newStub(t)
+		s.topic("a", 1)
+		commit := commitRequest("", "a", 5)
+		commit.Topics[0].Partitions[0].LeaderEpoch = epoch
+		call1(s, 9, commit, kmsg.NewPtrOffsetCommitResponse())
+		group, topic, req := kmsg.NewOffsetFetchRequestGroup(), kmsg.NewOffsetFetchRequestGroupTopic(), kmsg.NewPtrOffsetFetchRequest()
+		topic.Topic, topic.Partitions = "a", []int32{0}
+		group.Group, group.Topics = "g", append(group.Topics, topic)
+		req.Groups = append(req.Groups, group)
+		got := call1(s, 9, req, kmsg.NewPtrOffsetFetchResponse()).Groups[0].Topics[0].Partitions[0]
+		if got.Offset != 5 || got.LeaderEpoch != epoch {
+			t.Errorf("epoch %d: %+v", epoch, got)
 		}
 	}
 }

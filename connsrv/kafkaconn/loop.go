@@ -61,7 +61,7 @@ type Loop struct {
 	Lane     *session.Lane
 	topics   catalogue
 	readings []session.Reading // of the fetch that is being answered
-	keys     batch.Reader      // of batches for compacted topics
+	records  batch.Reader      // of batches whose topics do not take all records
 	starts   map[uint64]uint64 // of partitions' logs, as transactions have told them last
 }
 

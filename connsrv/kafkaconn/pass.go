@@ -118,13 +118,19 @@ func (p *produced) pass(s *handover.Codec) {
 		handover.Int(s, &t.parts)
 		s.Check(t.parts >= 0)
 	})
-	handover.List(s, &p.parts, 6, func(s *handover.Codec, part *producedPart) {
+	handover.List(s, &p.parts, 7, func(s *handover.Codec, part *producedPart) {
 		handover.Int(s, &part.number)
 		handover.Int(s, &part.code)
 		handover.Uint(s, &part.index)
 		handover.Int(s, &part.base)
 		handover.Int(s, &part.timeMS)
 		s.String(&part.text)
+		handover.List(s, &part.bad, 3, func(s *handover.Codec, r *badRecord) {
+			handover.Int(s, &r.place)
+			handover.Uint(s, &r.reason)
+			handover.Int(s, &r.timeMS)
+			s.Check(r.place >= 0 && r.reason >= badNoKey && r.reason <= badTooSoon)
+		})
 	})
 }
 

@@ -163,7 +163,7 @@ func sampleProducing(r *rig) *Conn {
 	head := requestHead{size: 1000, key: int16(kmsg.Produce), version: 9, correlation: -7}
 	first := &call{requestHead: head, number: 10, begunMS: 5, done: true, produce: &produced{
 		level: ipc.LevelDisk, silent: true, whole: true, transactional: true, txnalID: "t", refusal: codeInvalidTxnState,
-		topics: []producedTopic{{"a", topicID{1, 2}, 1}}, parts: []producedPart{{number: 3, code: codeStorage, index: 10, base: -1, timeMS: -1, text: "text"}},
+		topics: []producedTopic{{"a", topicID{1, 2}, 1}}, parts: []producedPart{{number: 3, code: codeStorage, index: 10, base: -1, timeMS: -1, text: "text", bad: []badRecord{{2, badTooOld, 77}}}},
 	}}
 	second := &call{requestHead: head, number: 11, begunMS: 6, open: 1, unasked: 1, produce: &produced{
 		topics: []producedTopic{{name: "a", parts: 2}}, parts: []producedPart{{index: 10}, {index: 11}},
@@ -260,8 +260,8 @@ func TestPassEveryField(t *testing.T) {
 // The format of a room is frozen.
 func TestGoldenPass(t *testing.T) {
 	r := newRig(t)
-	golden.Check(t, "handover_v3_kafka_producing", "room:*", written(sampleProducing(r)))
-	golden.Check(t, "handover_v3_kafka_asking", "room:*", written(sampleAsking(r)))
+	golden.Check(t, "handover_v4_kafka_producing", "room:*", written(sampleProducing(r)))
+	golden.Check(t, "handover_v4_kafka_asking", "room:*", written(sampleAsking(r)))
 }
 
 // A request of a version that this program does not serve ends its connection, and no other.

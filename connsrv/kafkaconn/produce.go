@@ -37,6 +37,7 @@ type producedPart struct {
 	count  int32 // records of the batch under way; after a hand-over 0, and nobody knows
 	timeMS int64 // at which its topic says that it came; −1: the records keep the times of their creation
 	text   string
+	bad    []badRecord // those for which the batch was refused
 }
 
 // setAcks finds the level that the response waits for: the topic's own for acks=all, the page cache
@@ -68,8 +69,8 @@ func (c *Conn) append(k *call, place int, slot shmqueue.Slot) {
 		part.code = codeUnsupportedCodec
 	} else if h.LogAppendTime() && !c.intake.topic.set.LogAppendTime {
 		part.code, part.text = codeInvalidTimestamp, "the time at which a batch came is not the producer's to say"
-	} else if c.intake.topic.set.Compact {
-		part.code, part.text = c.loop.checkKeys(stored)
+	} else if set := &c.intake.topic.set; set.Compact || set.LimitsTime() {
+		c.loop.checkRecords(stored, set, c.settings.Clock(), part)
 	}
 	if part.code != codeNone {
 		slot.Discard()
@@ -94,19 +95,6 @@ func (c *Conn) append(k *call, place int, slot shmqueue.Slot) {
 	}
 	c.loop.Lane.Counters.Add(shmqueue.ConnProducedMessages, uint64(meta.Count))
 	c.loop.Lane.Counters.Add(shmqueue.ConnProducedBytes, uint64(meta.Length))
-}
-
-// checkKeys refuses a batch for a compacted topic with a record that has no key: it would stay for ever.
-func (l *Loop) checkKeys(b []byte) (code int16, text string) {
-	l.keys.SkipCRC = true // it was right just now
-	keyed, err := l.keys.Keyed(b)
-	switch {
-	case err != nil:
-		return codeInvalidRecord, err.Error()
-	case !keyed:
-		return codeInvalidRecord, "a record without a key: its topic is compacted, and of each key the last record stays"
-	}
-	return codeNone, ""
 }
 
 // txnal says how the batches of a Produce request stand to transactions. From the version on in which
@@ -244,7 +232,7 @@ func (c *Conn) appendPart(b []byte, flex bool, version int16, p *producedPart) [
 		b = binary.BigEndian.AppendUint64(b, uint64(c.startOf(p.index)))
 	}
 	if version >= 8 {
-		b = appendCount(b, flex, 0)
+		b = appendBadRecords(b, flex, p.bad)
 		if p.text == "" {
 			b = appendNull(b, flex)
 		} else {

@@ -62,7 +62,7 @@ func (c *Conn) heldOffsets(m *kmsg.TxnOffsetCommitRequest, resp *kmsg.TxnOffsetC
 				done.ErrorCode = codeTopicDenied
 			}
 			if done.ErrorCode == codeNone {
-				offsets = append(offsets, ipc.OffsetCommit{Index: index, Offset: uint64(p.Offset), Metadata: orEmpty(p.Metadata)})
+				offsets = append(offsets, ipc.OffsetCommit{Index: index, Offset: uint64(p.Offset), Metadata: orEmpty(p.Metadata), Leader: leader(p.LeaderEpoch)})
 			}
 		}
 	}

@@ -145,7 +145,7 @@ func TestPassEveryField(t *testing.T) {
 
 // The format of a room is frozen.
 func TestGoldenPass(t *testing.T) {
-	golden.Check(t, "handover_v3_room", "room:*", written(sample(newRig(t))))
+	golden.Check(t, "handover_v4_room", "room:*", written(sample(newRig(t))))
 }
 
 // The answer to a pull that nobody waits for any more is left out.

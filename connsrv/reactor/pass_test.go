@@ -80,7 +80,7 @@ func TestPassLinkWithoutItsFile(t *testing.T) {
 
 // The format of a link is frozen.
 func TestGoldenLink(t *testing.T) {
-	golden.Check(t, "handover_v3_link", `
+	golden.Check(t, "handover_v4_link", `
 		remote:s deadline:v opened:v active:v sent:v stalled:v linger:v ended:v awaited:v lowat:v paused:v
 		readable:1 writable:1 awaiting:1 gather:1 small:1 ready:1 dirty:1 established:1 crowded:1 closing:1 hungUp:1 want.direct:1 want.pause:1
 		want.bytes:v input:s output:v ranged:1 bytes:s ranged:1 fd:v offset:v length:v ranged:1 bytes:s`,
@@ -90,7 +90,7 @@ func TestGoldenLink(t *testing.T) {
 // Whatever bytes come, a link is read or refused; what is read is written as the same bytes, unless
 // neighbours in its output have become one.
 func FuzzPassLink(f *testing.F) {
-	f.Add(golden.Read(f, "handover_v3_link"))
+	f.Add(golden.Read(f, "handover_v4_link"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		file := &countedFile{}
 		c := &Conn{loop: &Loop{}}

@@ -172,7 +172,7 @@ func TestGoldenState(t *testing.T) {
 	x.Link = x.Link[:0] // addresses and times; reactor's own test has them
 	w := handover.Write(nil)
 	p.pass(w)
-	golden.Check(t, "handover_v3_server", `
+	golden.Check(t, "handover_v4_server", `
 		magic:v version:v epoch:v nonce:v markers:v definitions:v nowMS:v kernelMS:v listeners:v fd:v protocol:s asked:s address:s files:v loops:v
 		counter:v connections:v id:v fd:v protocol:s refused:1 link:s roomBytes:v state:v maxFrame:v window:v share:v skip:v challenge:s client:s
 		shareWait:1 resting:1 told:1 deadlineMS:v pullers:v direct.length:v direct.command:v direct.flags:v direct.correlation:v
@@ -193,7 +193,7 @@ func (b *broker) takeOverNothing() {
 // Whatever bytes come, what was passed on is read or refused; what is read is written as the same
 // bytes.
 func FuzzPassed(f *testing.F) {
-	f.Add(golden.Read(f, "handover_v3_server"))
+	f.Add(golden.Read(f, "handover_v4_server"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p := new(passed)
 		c := handover.Read(b)

@@ -55,7 +55,7 @@ func smallState(t *testing.T) *Core {
 	// Three messages that a consumer gave back.
 	w.turn(ipc.TypeSubscribe, (&ipc.Subscribe{Head: m.Head, Sub: 1, Queue: runs, Limit: 3}).Append(nil))
 	w.turn(ipc.TypeUnsubscribe, (&ipc.Unsubscribe{Head: m.Head, Sub: 1}).Append(nil))
-	commit := ipc.CommitOffsets{Head: m.Head, Group: "g", Offsets: []ipc.OffsetCommit{{Index: part, Offset: 2, Metadata: "m"}}}
+	commit := ipc.CommitOffsets{Head: m.Head, Group: "g", Offsets: []ipc.OffsetCommit{{Index: part, Offset: 2, Metadata: "m", Leader: 1}}}
 	w.turn(ipc.TypeCommit, commit.Append(nil))
 	heldBack(w, m.Head, part)
 	w.smallGroups(m.Head)
@@ -100,7 +100,7 @@ func TestGolden(t *testing.T) {
 	const settings = `durable:1 exclusive:1 autoDelete:1 singleActive:1 maxPriority:1 overflow:1
 		maxMessages:1 n:8 maxBytes:1 n:8 messageTTL:1 n:8 expires:1 n:8 deliveryLimit:1 n:8 rewind:1 n:8
 		deadLetter:1 exchange:s keepKey:1 key:s topic:s filterKind:1 filter:s type:1 arguments:s `
-	golden.Check(t, "state_v3", `
+	golden.Check(t, "state_v4", `
 		magic:4 version:2 zero:2 lsn:v term:v nonce:8 pos:v timeMS:v shard:v lastID:v lastPID:v lastTxn:v
 		topics:v name:s id:v uuid:16 level:1 configs:v createdMS:v turn:v
 			partitions:v id:v next:v id:v next:v
@@ -127,7 +127,7 @@ func TestGolden(t *testing.T) {
 		groups:v
 			name:s type:1 epoch:v emptyMS:v stale:1 offsets:v protocolType:s protocol:s leader:s synced:1
 				members:v id:s instance:s clientID:s clientHost:s sessionMS:4 rebalanceMS:4 protocols:v name:s metadata:s assignment:s
-			name:s type:1 epoch:v emptyMS:v stale:1 offsets:v index:v offset:v metadata:s
+			name:s type:1 epoch:v emptyMS:v stale:1 offsets:v index:v offset:v metadata:s leader:v
 			name:s type:1 epoch:v emptyMS:v stale:1 offsets:v members:v
 				id:s instance:s clientID:s clientHost:s sessionMS:v rebalanceMS:v epoch+2:v before:v assignor:s topics:v topic:s
 					target:v id:v assigned:v id:v revoking:v id:v
@@ -148,10 +148,10 @@ func TestGolden(t *testing.T) {
 		txnals:v
 			id:s producer:v epoch:v used:v lanes:v to:v epoch:v next:v accepted:v kept:v first:v last:v result:v lastEpoch+1:v timeoutMS:v usedMS:v phase:1
 			id:s producer:v epoch:v used:v lanes:v to:v epoch:v next:v accepted:v kept:v first:v last:v result:v lastEpoch+1:v timeoutMS:v usedMS:v phase:1
-				begunMS:v parts:v index:v first+1:v index:v none:v groups:v group:s held:v group:s offsets:v index:v offset:v metadata:s
+				begunMS:v parts:v index:v first+1:v index:v none:v groups:v group:s held:v group:s offsets:v index:v offset:v metadata:s leader:v
 		partitions:v index:v aborted:v producer:v first:v length:v index:v aborted:v
 		handing.nonce:8 handing.epoch:v`, blob)
-	l, err := Load(Config{}, golden.Read(t, "state_v3"))
+	l, err := Load(Config{}, golden.Read(t, "state_v4"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,12 +54,12 @@ func (l *loader) inhabited(g *group) bool {
 
 // positions reads what a group has committed.
 func (l *loader) positions(g *group) bool {
-	n := l.Count(3, loadThings)
+	n := l.Count(4, loadThings)
 	if n > 0 {
 		g.offsets = make([]ipc.OffsetCommit, 0, min(n, 1024))
 	}
 	for range n {
-		o := ipc.OffsetCommit{Index: l.Uvarint(), Offset: l.Uvarint(), Metadata: l.String()}
+		o := ipc.OffsetCommit{Index: l.Uvarint(), Offset: l.Uvarint(), Metadata: l.String(), Leader: uint32(l.small(math.MaxUint32))}
 		last := len(g.offsets) - 1
 		if !l.ensure(l.partition(o.Index) && o.Offset <= maxOffset && (last < 0 || g.offsets[last].Index < o.Index)) {
 			return false

@@ -67,7 +67,8 @@ func (w words) commits() (out []ipc.OffsetCommit) {
 		ix, off, _ := strings.Cut(part, ":")
 		i, _ := strconv.ParseUint(ix, 10, 64)
 		o, _ := strconv.ParseUint(off, 10, 64)
-		out = append(out, ipc.OffsetCommit{Index: i, Offset: o, Metadata: w["meta"]})
+		leader, _ := strconv.ParseUint(w["leader"], 10, 32)
+		out = append(out, ipc.OffsetCommit{Index: i, Offset: o, Metadata: w["meta"], Leader: uint32(leader)})
 	}
 	return out
 }

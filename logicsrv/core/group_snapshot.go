@@ -10,7 +10,7 @@ import (
 // The groups in a checkpoint, in order of name; notation as in snapshot.go, ids as in the
 // journal's events (journal.AppendIDs):
 //
-//	| name str | type u8 | epoch v | emptyMS v | stale bool | list of (index v | offset v | metadata str) |
+//	| name str | type u8 | epoch v | emptyMS v | stale bool | list of (index v | offset v | metadata str | leader v) |
 //
 // and, of a modern or share group, its members in order of id:
 //
@@ -32,7 +32,7 @@ func (c *Core) appendGroups(b []byte) []byte {
 		for i := range g.offsets {
 			o := &g.offsets[i]
 			b = wire.AppendUvarint(wire.AppendUvarint(b, o.Index), o.Offset)
-			b = wire.AppendString(b, o.Metadata)
+			b = wire.AppendUvarint(wire.AppendString(b, o.Metadata), uint64(o.Leader))
 		}
 		switch g.kind {
 		case admin.GroupModern, admin.GroupShare:

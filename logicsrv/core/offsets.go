@@ -26,7 +26,7 @@ func setOffset(list []ipc.OffsetCommit, o ipc.OffsetCommit) []ipc.OffsetCommit {
 		list = slices.Insert(list, i, ipc.OffsetCommit{Index: o.Index})
 	}
 	at := &list[i]
-	at.Offset = o.Offset
+	at.Offset, at.Leader = o.Offset, o.Leader
 	if at.Metadata != o.Metadata {
 		at.Metadata = strings.Clone(o.Metadata)
 	}
@@ -202,7 +202,7 @@ func (c *Core) decideOffsets() {
 	// Metadata is the clients': a group could hold more of it than a record.
 	size := 0
 	for i := range reply.Offsets {
-		size += 24 + len(reply.Offsets[i].Metadata)
+		size += 28 + len(reply.Offsets[i].Metadata)
 	}
 	if size > maxReplyBytes {
 		c.refuse(m.Head, errcode.LimitExceeded, "the answer would be too long; ask for fewer indexes at once")

@@ -228,7 +228,7 @@ func (g *inputs) hard() (ipc.Type, []byte) {
 		}
 		return ipc.TypeAck, m.Append(nil)
 	case 6:
-		return ipc.TypeCommit, (&ipc.CommitOffsets{Head: h, Group: g.pick("g1", "g2", ""), Level: g.level(), Offsets: []ipc.OffsetCommit{{Index: g.index(), Offset: g.Uint64N(50), Metadata: g.pick("", "m")}}}).Append(nil)
+		return ipc.TypeCommit, (&ipc.CommitOffsets{Head: h, Group: g.pick("g1", "g2", ""), Level: g.level(), Offsets: []ipc.OffsetCommit{{Index: g.index(), Offset: g.Uint64N(50), Metadata: g.pick("", "m"), Leader: uint32(g.IntN(3))}}}).Append(nil)
 	case 7:
 		m := ipc.InitProducer{Head: h, ProducerID: int64(g.IntN(5) - 1), Epoch: int16(g.IntN(3) - 1)}
 		return ipc.TypeInitProducer, m.Append(nil)
@@ -259,7 +259,7 @@ func (g *inputs) txnal(h ipc.Head) (ipc.Type, []byte) {
 	case 3:
 		m := ipc.TxnOffsets{
 			Head: h, Txnal: by, Group: g.pick("g1", "g2"), Generation: -1, Joins: g.IntN(2) == 0,
-			Offsets: []ipc.OffsetCommit{{Index: g.index(), Offset: g.Uint64N(50), Metadata: g.pick("", "m")}},
+			Offsets: []ipc.OffsetCommit{{Index: g.index(), Offset: g.Uint64N(50), Metadata: g.pick("", "m"), Leader: uint32(g.IntN(3))}},
 		}
 		return ipc.TypeTxnOffsets, m.Append(nil)
 	case 4, 5:

@@ -27,9 +27,9 @@ package core
 //	        | 2 | base v | list of word u64 |                  bitmap from offset base, a multiple of 64
 //
 // The smaller form of a set is taken, runs if equal. What a CRC covers is the matter of the
-// envelope, journal.AppendCheckpoint. Version ladder: 1, never released; 2; 3, the one read: share
+// envelope, journal.AppendCheckpoint. Version ladder: 1, never released; 2; 3: share
 // groups, settings of groups, arguments of queues, exchanges and bindings, definitions,
-// transactional producers, handing.
+// transactional producers, handing; 4, the one read: leader epochs of committed offsets.
 
 import (
 	"math/bits"
@@ -41,7 +41,7 @@ import (
 
 const (
 	snapshotMagic   = "TMQS"
-	snapshotVersion = 3
+	snapshotVersion = 4
 )
 
 // Forms of a set.

@@ -15,7 +15,7 @@ import (
 //	| list of producers   in order of transactional id:
 //	|     id str | producer, as there | lastEpoch + 1 v | timeoutMS v | usedMS v | phase u8 |
 //	|     and of an open transaction: begunMS v | list of partitions (index v | first + 1 v; 0: nothing came yet)
-//	|     | list of group str | list of (group str | list of (index v | offset v | metadata str))
+//	|     | list of group str | list of (group str | list of (index v | offset v | metadata str | leader v))
 //	| list of partitions  in order of index, those in which there ever was a transaction:
 //	|     index v | list of aborted ones (producer v | first v | last − first v)
 //
@@ -67,6 +67,7 @@ func (x *txnal) appendOpen(b []byte) []byte {
 		b = wire.AppendUvarint(wire.AppendString(b, h.group), uint64(len(h.offsets)))
 		for _, o := range h.offsets {
 			b = wire.AppendString(wire.AppendUvarint(wire.AppendUvarint(b, o.Index), o.Offset), o.Metadata)
+			b = wire.AppendUvarint(b, uint64(o.Leader))
 		}
 	}
 	return b
@@ -117,8 +118,8 @@ func (l *loader) openTxnal(x *txnal) {
 	for range l.Count(2, maxTxnalGroups) {
 		h := heldOffsets{group: l.String()}
 		l.ensure(x.holds(h.group) && (len(x.held) == 0 || x.held[len(x.held)-1].group < h.group))
-		for range l.Count(3, ipc.MaxOffsets) {
-			o := ipc.OffsetCommit{Index: l.Uvarint(), Offset: l.small(maxOffset), Metadata: l.String()}
+		for range l.Count(4, ipc.MaxOffsets) {
+			o := ipc.OffsetCommit{Index: l.Uvarint(), Offset: l.small(maxOffset), Metadata: l.String(), Leader: uint32(l.small(math.MaxUint32))}
 			ix, ok := l.c.indexes.get(o.Index)
 			l.ensure(ok && ix.topic != nil && (len(h.offsets) == 0 || h.offsets[len(h.offsets)-1].Index < o.Index))
 			h.offsets = append(h.offsets, o)

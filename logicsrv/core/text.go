@@ -115,7 +115,7 @@ func (t *texter) txnal(x *txnal) {
 	}
 	for i := range x.held {
 		for _, o := range x.held[i].offsets {
-			t.line("transactional %q holds group=%q index=%d %d metadata=%q", x.id, x.held[i].group, o.Index, o.Offset, o.Metadata)
+			t.line("transactional %q holds group=%q index=%d %d metadata=%q leader=%d", x.id, x.held[i].group, o.Index, o.Offset, o.Metadata, o.Leader)
 		}
 	}
 }
@@ -176,7 +176,7 @@ func (t *texter) group(g *group) {
 	t.line("group %q type=%d epoch=%d empty_since=%d stale=%v protocol_type=%q protocol=%q leader=%q synced=%v",
 		g.name, g.kind, g.epoch, g.emptyMS, g.stale, g.protocolType, g.protocol, g.leader, g.synced)
 	for _, o := range g.offsets {
-		t.line("group %q offset index=%d %d metadata=%q", g.name, o.Index, o.Offset, o.Metadata)
+		t.line("group %q offset index=%d %d metadata=%q leader=%d", g.name, o.Index, o.Offset, o.Metadata, o.Leader)
 	}
 	for _, m := range g.members {
 		t.line("group %q member %q instance=%q client=%q host=%q session_ms=%d rebalance_ms=%d epoch=%d before=%d assignor=%q topics=%q",

@@ -228,6 +228,9 @@ func traceOffsets(offsets []ipc.OffsetCommit) string {
 		if o.Metadata != "" {
 			part += "(" + o.Metadata + ")"
 		}
+		if o.Leader != 0 {
+			part += fmt.Sprintf("@%d", o.Leader)
+		}
 		parts = append(parts, part)
 	}
 	return "[" + strings.Join(parts, " ") + "]"

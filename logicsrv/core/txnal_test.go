@@ -102,7 +102,7 @@ func (w *world) smallTxnals(part uint64) {
 	b, _ := w.initTxnal("shop-2", 60_000, -1, -1)
 	b.add(part, other)
 	b.send(part, 1, ipc.TxnalAdded)
-	b.hold("readers", true, ipc.OffsetCommit{Index: part, Offset: 1, Metadata: "m"})
+	b.hold("readers", true, ipc.OffsetCommit{Index: part, Offset: 1, Metadata: "m", Leader: 8})
 	c, _ := w.initTxnal("shop-3", 60_000, -1, -1)
 	c.add(other)
 	c.finish(true, false)

@@ -83,7 +83,7 @@ func (f *fetcher) commit(index uint64) {
 	f.committing = true
 	pos := f.pos
 	o := f.w.conn.ask(f.conn, ipc.TypeCommit, func(h ipc.Head) []byte {
-		m := ipc.CommitOffsets{Head: h, Group: f.group, Offsets: []ipc.OffsetCommit{{Index: index, Offset: pos, Metadata: "m"}}}
+		m := ipc.CommitOffsets{Head: h, Group: f.group, Offsets: []ipc.OffsetCommit{{Index: index, Offset: pos, Metadata: "m", Leader: leaderAt(pos)}}}
 		return m.Append(nil)
 	}, nil, func(typ ipc.Type, b []byte) {
 		f.committing = false
@@ -96,6 +96,9 @@ func (f *fetcher) commit(index uint64) {
 	})
 	o.before = func() { f.offered = max(f.offered, pos) }
 }
+
+// leaderAt is the leader epoch that goes with a position: one that was of another is seen.
+func leaderAt(pos uint64) uint32 { return uint32(pos % 5) }
 
 func (f *fetcher) askCommitted(index uint64) {
 	f.asking = true
@@ -114,6 +117,9 @@ func (f *fetcher) askCommitted(index uint64) {
 		var got uint64
 		if len(m.Offsets) > 0 {
 			got = m.Offsets[0].Offset
+			if m.Offsets[0].Leader != leaderAt(got) {
+				f.w.fail("%s: offset %d of index %d was committed with leader epoch %d, told is %d", f.name, got, index, leaderAt(got), m.Offsets[0].Leader)
+			}
 		}
 		if got < least || got > f.offered {
 			f.w.fail("%s: committed offset of index %d is %d, outside [%d, %d]", f.name, index, got, least, f.offered)

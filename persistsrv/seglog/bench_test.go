@@ -2,6 +2,7 @@ package seglog
 
 import (
 	"bytes"
+	"errors"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -62,6 +63,49 @@ func addTo(b *testing.B, l *Log, e *journal.Entry, raw []byte) {
 	}
 	if err != nil {
 		b.Fatal(err)
+	}
+}
+
+// BenchmarkOpen opens a log with 5,000 indexes that have a few entries each, as after a stop in good order.
+func BenchmarkOpen(b *testing.B) {
+	fs, err := vfs.NewOS(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	open := func() *Log {
+		l, err := Open(Options{
+			FS: fs, Now: func() int64 { return time.Now().UnixMilli() }, Salt: rand.Uint64,
+			Settings: Settings{
+				SegmentBytes: 256 << 20, SegmentMS: 1 << 40, IndexEntries: 65536, IndexCheckpointBytes: 1 << 40, IndexCheckpointMS: 1 << 40,
+				RoundBytes: 16 << 20, OpenIndexFiles: 512, VerifyIndexBytes: 1 << 20,
+			},
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		return l
+	}
+	l := open()
+	var bb batch.Builder
+	bb.Add(1, nil, bytes.Repeat([]byte{'x'}, 20), nil)
+	raw := bytes.Clone(bb.Seal(batch.None, -1, -1, -1))
+	e := &journal.Entry{Term: 1, Level: ipc.LevelPage, Bodies: []journal.Body{{Length: uint32(len(raw)), CRC: batch.Header(raw).CRC()}}}
+	for i := range uint64(20_000) {
+		at := i / 5000
+		e.Items, e.Bodies[0].Base = []journal.IndexItem{{Index: i%5000 + 1, Base: at, Count: 1}}, at
+		addTo(b, l, e, raw)
+	}
+	sync := func() error {
+		_, err := l.Sync()
+		return err
+	}
+	if err := errors.Join(l.Flush(), l.Maintain(true, sync), l.Close()); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if err := open().Close(); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

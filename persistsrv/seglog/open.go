@@ -134,6 +134,11 @@ func (l *Log) removeUnfinished(dir string) error {
 	if err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
+	return l.removeTmp(dir, names)
+}
+
+// removeTmp removes the unfinished files among those of a directory.
+func (l *Log) removeTmp(dir string, names []string) error {
 	for _, name := range names {
 		if !strings.HasSuffix(name, commitlog.TmpSuffix) {
 			continue

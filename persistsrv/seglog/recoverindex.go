@@ -335,14 +335,18 @@ func (r *recovery) settleStart(x *index) error {
 // entry: entries of a log whose end was lost. Files do not shrink, for the sake of readers.
 func (r *recovery) clearSurplus(x *index) error {
 	l := r.l
-	if err := l.removeUnfinished(commitlog.IndexPath(x.id)); err != nil {
+	names, err := l.fs.List(commitlog.IndexPath(x.id))
+	if err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	if err := l.removeTmp(commitlog.IndexPath(x.id), names); err != nil {
 		return err
 	}
-	names, err := commitlog.ListIndexFiles(vfs.Reading(l.fs), x.id)
+	bases, err := commitlog.IndexBases(x.id, names)
 	if err != nil {
 		return err
 	}
-	for _, base := range names {
+	for _, base := range bases {
 		if !slices.ContainsFunc(x.files, func(f indexFile) bool { return f.base == base }) {
 			if err := l.fs.Remove(commitlog.IndexName(x.id, base)); err != nil {
 				return err

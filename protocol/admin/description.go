@@ -53,7 +53,7 @@ func (m *Description) Append(b []byte) []byte {
 		b = wire.AppendUvarint(b, uint64(len(m.Groups)))
 		for i := range m.Groups {
 			b = wire.AppendString(b, m.Groups[i].Name)
-			b = ipc.AppendOffsetCommits(b, m.Groups[i].Offsets)
+			b = ipc.AppendPositions(b, m.Groups[i].Offsets)
 		}
 	case KindConsumer:
 		b = wire.AppendUvarint(b, uint64(len(m.Consumers)))
@@ -121,7 +121,7 @@ func DecodeDescription(b []byte) (Description, error) {
 		})
 	case KindGroup:
 		m.Groups = readList(&c, 2, func(c *wire.Cursor) GroupInfo {
-			return GroupInfo{Name: c.String(), Offsets: ipc.ReadOffsetCommits(c)}
+			return GroupInfo{Name: c.String(), Offsets: ipc.ReadPositions(c)}
 		})
 	case KindConsumer:
 		m.Consumers = readList(&c, 50, readConsumer)

@@ -23,13 +23,13 @@ import (
 
 // Append appends the encoded body.
 func (m *ResetOffsets) Append(b []byte) []byte {
-	return ipc.AppendOffsetCommits(wire.AppendString(b, m.Group), m.Offsets)
+	return ipc.AppendPositions(wire.AppendString(b, m.Group), m.Offsets)
 }
 
 // DecodeResetOffsets reads a body.
 func DecodeResetOffsets(b []byte) (ResetOffsets, error) {
 	c := wire.Read(b)
-	m := ResetOffsets{c.String(), ipc.ReadOffsetCommits(&c)}
+	m := ResetOffsets{c.String(), ipc.ReadPositions(&c)}
 	return m, c.Done("reset offsets")
 }
 

@@ -11,7 +11,7 @@ import (
 
 // TestDumpKnowsEveryEvent: the examples of package journal are of all events that there are.
 func TestDumpKnowsEveryEvent(t *testing.T) {
-	files, err := filepath.Glob("../journal/testdata/golden/event_v3_*.bin")
+	files, err := filepath.Glob("../journal/testdata/golden/event_v5_*.bin")
 	if err != nil || len(files) < 40 {
 		t.Fatalf("%d examples, %v", len(files), err)
 	}

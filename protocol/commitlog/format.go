@@ -25,8 +25,8 @@ package commitlog
 //	0            8              16         24           32                40           44          48                   52       56
 //
 // Version ladder: 1, never released; 2: index entries with note, origin and skip; 3: log entries of version
-// 3, the complement of an index's start; 4, the one spoken: packs, index files that were compacted, sparse
-// batches, settings of compaction among the ops of log entries.
+// 3, the complement of an index's start; 4: packs, index files that were compacted, sparse batches, settings of
+// compaction among the ops of log entries; 5, the one spoken: log entries of version 5.
 
 import (
 	"encoding/binary"
@@ -41,7 +41,7 @@ import (
 )
 
 const (
-	Version = 4
+	Version = 5
 
 	SegmentMagic    uint64 = 0x01474f4c514d5254 // "TRMQLOG\x01"
 	IndexMagic      uint64 = 0x01584449514d5254 // "TRMQIDX\x01"
@@ -69,7 +69,7 @@ const (
 )
 
 // MarkerText is the content of the marker file.
-const MarkerText = "TriMQ data directory, format 4\n"
+const MarkerText = "TriMQ data directory, format 5\n"
 
 // What builds before the first release have written, and what to do about it.
 const (
@@ -87,7 +87,7 @@ func CheckMarker(text []byte) error {
 	if string(text) == MarkerText {
 		return nil
 	}
-	if old, ok := strings.CutPrefix(string(text), oldMarkerText); ok && (old == "1\n" || old == "2\n" || old == "3\n") {
+	if old, ok := strings.CutPrefix(string(text), oldMarkerText); ok && (len(old) == 2 && old[0] >= '1' && old[0] < '0'+Version && old[1] == '\n') {
 		return fmt.Errorf("%w: "+oldMend, ErrVersion, old[:1])
 	}
 	return fmt.Errorf("%w: file %s says %q, this program knows %q; %s", ErrVersion, MarkerName, text[:min(len(text), 2*len(MarkerText))], MarkerText, markerMend)

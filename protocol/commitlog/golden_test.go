@@ -39,7 +39,7 @@ func annotated(b []byte, fields []field) string {
 
 func golden(t *testing.T, name string, got []byte) {
 	t.Helper()
-	path := filepath.Join("testdata", "golden", "commitlog_v4_"+name)
+	path := filepath.Join("testdata", "golden", "commitlog_v5_"+name)
 	want, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -84,13 +84,13 @@ func TestGolden(t *testing.T) {
 	seg := goldenSegment.Append(nil)
 	golden(t, "segment_header.bin", seg)
 	golden(t, "segment_header.txt", []byte(annotated(seg, []field{
-		{0, "magic"}, {8, "version 4"}, {12, "shard 1"}, {16, "position 0x1122334455"}, {24, "base LSN 77"},
+		{0, "magic"}, {8, "version 5"}, {12, "shard 1"}, {16, "position 0x1122334455"}, {24, "base LSN 77"},
 		{32, "created ms 1700000000000"}, {40, "capacity 256 MiB"}, {48, "salt 0x0123456789abcdef"}, {56, "zero"}, {60, "crc of 0-59"},
 	})))
 	idx := goldenIndex.Append(nil)
 	golden(t, "index_header.bin", idx)
 	golden(t, "index_header.txt", []byte(annotated(idx, []field{
-		{0, "magic"}, {8, "version 4"}, {12, "slots 65536"}, {16, "index 0xabcdef"}, {24, "base offset 123456"},
+		{0, "magic"}, {8, "version 5"}, {12, "slots 65536"}, {16, "index 0xabcdef"}, {24, "base offset 123456"},
 		{32, "created ms 1700000000000"}, {40, "flags: compacted"}, {44, "crc of 0-43"}, {48, "start 123460"}, {56, "check: start inverted"},
 	})))
 	entry := goldenEntry.Append(nil)
@@ -102,7 +102,7 @@ func TestGolden(t *testing.T) {
 	ckpt := goldenCkpt.Append(nil)
 	golden(t, "index_checkpoint.bin", ckpt)
 	golden(t, "index_checkpoint.txt", []byte(annotated(ckpt, []field{
-		{0, "magic"}, {8, "version 4"}, {12, "crc of 16-"}, {16, "lsn 99"}, {24, "position 0x1122335566"},
+		{0, "magic"}, {8, "version 5"}, {12, "crc of 16-"}, {16, "lsn 99"}, {24, "position 0x1122335566"},
 		{32, "segments 2"}, {36, "indexes 2"}, {40, "files 3"}, {44, "packs 1"},
 		{48, "term 6"}, {56, "next pack"}, {64, "segment 0: position"}, {72, "base LSN 1"}, {80, "last LSN 76"}, {88, "end"}, {96, "refs 3"}, {104, "live bytes 999"}, {112, "salt 5"},
 		{120, "segment 1"},
@@ -115,7 +115,7 @@ func TestGolden(t *testing.T) {
 	pack := goldenPack.Append(nil)
 	golden(t, "pack_header.bin", pack)
 	golden(t, "pack_header.txt", []byte(annotated(pack, []field{
-		{0, "magic"}, {8, "version 4"}, {12, "entries 16"}, {16, "position"}, {24, "index 7"}, {32, "base 5"}, {40, "end 40"}, {48, "cleaned 38"},
+		{0, "magic"}, {8, "version 5"}, {12, "entries 16"}, {16, "position"}, {24, "index 7"}, {32, "base 5"}, {40, "end 40"}, {48, "cleaned 38"},
 		{56, "horizon ms"}, {64, "created ms"}, {72, "zero"}, {124, "crc of 0-123"},
 	})))
 }
@@ -235,7 +235,7 @@ func TestOldVersions(t *testing.T) {
 	if err := CheckMarker([]byte(MarkerText)); err != nil {
 		t.Error(err)
 	}
-	if err := CheckMarker([]byte("TriMQ data directory, format 5\n")); !errors.Is(err, ErrVersion) {
+	if err := CheckMarker([]byte("TriMQ data directory, format 6\n")); !errors.Is(err, ErrVersion) {
 		t.Error(err)
 	}
 }

@@ -35,7 +35,11 @@ func ListIndexFiles(fsys FS, index uint64) ([]uint64, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list index %#x: %w", index, err)
 	}
-	var bases []uint64
+	return IndexBases(index, names)
+}
+
+// IndexBases is ListIndexFiles for who knows what is in the index's directory.
+func IndexBases(index uint64, names []string) (bases []uint64, err error) {
 	for _, name := range names {
 		if strings.HasSuffix(name, TmpSuffix) {
 			continue

@@ -14,9 +14,9 @@ package ipc
 //	Subscribed     | head | sub u64 | filter |
 //	Unsubscribe    | head | sub u64 | keep bool |
 //	SubClosed      | head | sub u64 | code u16 | text string |
-//	CommitOffsets  | head | group string | level u8 | list of (index u64 | offset u64 | metadata string) |
+//	CommitOffsets  | head | group string | level u8 | list of (index u64 | offset u64 | metadata string | leader u32) |
 //	FetchOffsets   | head | group string | list of index u64 |
-//	OffsetList     | head | list of (index u64 | offset u64 | metadata string) |
+//	OffsetList     | head | list of (index u64 | offset u64 | metadata string | leader u32) |
 //	ConnClosed     | head |
 //	SubState       | head | term u64 | ask u64 | sub u64 | queue u64 | limit u64 | delivered u64 | consumer | list of (index u64 | first u64 | count u32) |
 //	ResyncEnd      | head | term u64 | ask u64 | loop u32 | loops u32 |

@@ -69,7 +69,7 @@ func withBatch[T any, P appender[T]](
 
 const (
 	headLayout  = "epoch:8 conn:8 req:8 "
-	offsLayout  = "count:v index:8 offset:8 metadata:s index:8 offset:8 metadata:s"
+	offsLayout  = "count:v index:8 offset:8 metadata:s leader:4 index:8 offset:8 metadata:s leader:4"
 	metaLayout  = "batch.producer:8 batch.maxTimeMS:8 batch.count:4 batch.crc:4 batch.length:4 batch.baseSeq:4 "
 	batchLayout = "batch:*"
 
@@ -79,7 +79,7 @@ const (
 var (
 	consumer = Consumer{true, false, false, -2, 10_000, "worker-1"}
 	head     = Head{Epoch: 0x0102030405060708, Conn: 0x1112131415161718, Req: 0x2122232425262728}
-	commits  = []OffsetCommit{{Index: 7, Offset: 1 << 40, Metadata: "m"}, {Index: 8}}
+	commits  = []OffsetCommit{{Index: 7, Offset: 1 << 40, Metadata: "m", Leader: 1}, {Index: 8}}
 	meta     = BatchMeta{
 		Count: 3, CRC: 0xCAFEF00D, MaxTimeMS: 1_700_000_000_123, ProducerID: 42,
 		Epoch: 5, BaseSeq: 900, Length: 11,
@@ -170,12 +170,12 @@ func TestRecordsRoundTrip(t *testing.T) {
 
 func TestGolden(t *testing.T) {
 	for _, c := range codecs() {
-		golden.Check(t, "ipc_v2_"+c.name, c.layout, c.record)
-		if again, err := c.redo(golden.Read(t, "ipc_v2_"+c.name)); err != nil || !bytes.Equal(again, c.record) {
+		golden.Check(t, "ipc_v3_"+c.name, c.layout, c.record)
+		if again, err := c.redo(golden.Read(t, "ipc_v3_"+c.name)); err != nil || !bytes.Equal(again, c.record) {
 			t.Errorf("%s: the golden file reads as %x, %v", c.name, again, err)
 		}
 	}
-	golden.Constants(t, "ipc_v2_constants")
+	golden.Constants(t, "ipc_v3_constants")
 	golden.Documented(t, "../../docs/formats/ipc.md", "Type")
 }
 

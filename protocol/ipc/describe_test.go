@@ -31,7 +31,7 @@ func TestDescribeKnowsAll(t *testing.T) {
 
 // types reads the numbers of all types from the golden list of constants.
 func types(t *testing.T) map[string]Type {
-	text, err := os.ReadFile("testdata/golden/ipc_v2_constants.txt")
+	text, err := os.ReadFile("testdata/golden/ipc_v3_constants.txt")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ package ipc
 //	GroupLeave      | head | group string | list of (member string | instance string) |
 //	GroupLeft       | head | list of code u16 |
 //	GroupCommit     | head | group string | member string | instance string | epoch i32 | level u8
-//	                | list of (index u64 | offset u64 | metadata string) |
+//	                | list of (index u64 | offset u64 | metadata string | leader u32) |
 //
 // Version ladder: 1, as in hot.go.
 

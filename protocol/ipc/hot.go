@@ -28,7 +28,7 @@ package ipc
 //	Ack       | epoch u64 | conn u64 | req u64 | sub u64 | queue u64 | index u64 | lease u64 | verdict u8 | 0 | recalls u16 | ranges u32 | (first u64 | count u32)… |
 //	Done      | epoch u64 | conn u64 | req u64 |
 //
-// Version ladder: 1, never released; 2, the first: queues of many indexes, leases, transactions; 3, what came behind it (docs/formats/ipc.md).
+// Version ladder: 1, never released; 2: queues of many indexes, leases, transactions; 3, the first: leader epochs of committed offsets, and all else (docs/formats/ipc.md).
 // The rings' header carries the version; all daemons of one broker are
 // of one build while they run, but a record may have been written by the build before.
 

@@ -320,6 +320,7 @@ type OffsetCommit struct {
 	Index    uint64
 	Offset   uint64 // the next offset to read
 	Metadata string
+	Leader   uint32 // leader epoch of the last message read, as Kafka's clients tell it, plus 1; 0: not told
 }
 
 // CommitOffsets stores positions of a group.

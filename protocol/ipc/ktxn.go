@@ -5,7 +5,7 @@ package ipc
 //
 //	InitTxnal  | head | id string | timeoutMS u32 | producer i64 | epoch i16 |
 //	TxnAdd     | head | txnal | group string | list of (index u64 | start u64) |
-//	TxnOffsets | head | txnal | group string | member string | instance string | generation i32 | joins bool | list of (index u64 | offset u64 | metadata string) |
+//	TxnOffsets | head | txnal | group string | member string | instance string | generation i32 | joins bool | list of (index u64 | offset u64 | metadata string | leader u32) |
 //	TxnFinish  | head | txnal | commit bool | bump bool |
 //	WaitStable | head | index u64 | beyond u64 | from u64 |
 //	Stable     | head | index u64 | end u64 | stable u64 | from u64 | to u64 | list of (producer i64 | first u64 | last u64) |

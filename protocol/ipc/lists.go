@@ -32,26 +32,51 @@ func ReadHeaders(c *wire.Cursor) []Header {
 	return headers
 }
 
-// AppendOffsetCommits appends a list of committed offsets; admin and journal use it too.
+// AppendOffsetCommits appends a list of committed offsets; journal uses it too.
 func AppendOffsetCommits(b []byte, offsets []OffsetCommit) []byte {
 	b = wire.AppendUvarint(b, uint64(len(offsets)))
 	for i := range offsets {
-		b = wire.AppendU64(b, offsets[i].Index)
-		b = wire.AppendU64(b, offsets[i].Offset)
-		b = wire.AppendString(b, offsets[i].Metadata)
+		b = wire.AppendU32(appendPosition(b, &offsets[i]), offsets[i].Leader)
 	}
 	return b
 }
 
 // ReadOffsetCommits reads a list of committed offsets, copying the strings.
 func ReadOffsetCommits(c *wire.Cursor) []OffsetCommit {
+	n := c.Count(21, MaxOffsets)
+	if n == 0 {
+		return nil
+	}
+	offsets := make([]OffsetCommit, n)
+	for i := range offsets {
+		offsets[i] = OffsetCommit{c.U64(), c.U64(), c.String(), c.U32()}
+	}
+	return offsets
+}
+
+// AppendPositions appends a list of committed offsets as packages native and admin have them:
+// native clients know of no leader epochs.
+func AppendPositions(b []byte, offsets []OffsetCommit) []byte {
+	b = wire.AppendUvarint(b, uint64(len(offsets)))
+	for i := range offsets {
+		b = appendPosition(b, &offsets[i])
+	}
+	return b
+}
+
+func appendPosition(b []byte, o *OffsetCommit) []byte {
+	return wire.AppendString(wire.AppendU64(wire.AppendU64(b, o.Index), o.Offset), o.Metadata)
+}
+
+// ReadPositions reads such a list, copying the strings.
+func ReadPositions(c *wire.Cursor) []OffsetCommit {
 	n := c.Count(17, MaxOffsets)
 	if n == 0 {
 		return nil
 	}
 	offsets := make([]OffsetCommit, n)
 	for i := range offsets {
-		offsets[i] = OffsetCommit{c.U64(), c.U64(), c.String()}
+		offsets[i] = OffsetCommit{Index: c.U64(), Offset: c.U64(), Metadata: c.String()}
 	}
 	return offsets
 }

@@ -42,7 +42,8 @@ package journal
 // what lies before those is checked against the body table (Body.Verify). synced is the LSN that
 // was durable when the entry was written: by it recovery tells a torn tail from damage.
 // Version ladder: 1, never released; 2: references, notes, a version in the ring form; 3: share groups, settings of groups,
-// queues, exchanges and bindings with the arguments of AMQP; 4, the one spoken: ops of kinds 5 and 6.
+// queues, exchanges and bindings with the arguments of AMQP; 4: ops of kinds 5 and 6; 5, the one spoken: leader epochs of committed
+// offsets.
 
 import (
 	"encoding/binary"
@@ -72,8 +73,8 @@ const (
 
 // Versions of the two forms that are written and read.
 const (
-	DiskVersion = 4
-	RingVersion = 4
+	DiskVersion = 5
+	RingVersion = 5
 )
 
 // DiskMagic begins each entry in the log.

@@ -79,7 +79,7 @@ const refLayout = "ref.index:8 ref.base:8 ref.source:8 ref.sourceOffset:8 ref.ma
 func TestEntryGolden(t *testing.T) {
 	e := exampleEntry()
 	ring := e.AppendRing(nil)
-	golden.Check(t, "entry_v4_ring", "lsn:8 term:8 nonce:8 pos:8 timeMS:8 shard:4 level:1 version:1 zero:2 "+
+	golden.Check(t, "entry_v5_ring", "lsn:8 term:8 nonce:8 pos:8 timeMS:8 shard:4 level:1 version:1 zero:2 "+
 		"eventBytes:4 ops:4 items:4 bodies:4 refs:4 zero:4 "+sectionsLayout, ring)
 	found := stored(e)
 	disk := found.AppendDisk(nil, 70, salt)
@@ -88,14 +88,14 @@ func TestEntryGolden(t *testing.T) {
 		disk = append(disk, body...)
 	}
 	disk = append(disk, make([]byte, e.DiskSize()-len(disk))...)
-	golden.Check(t, "entry_v4_disk", "magic:4 headCRC:4 version:2 level:1 zero:1 headBytes:4 bodyBytes:8 "+
+	golden.Check(t, "entry_v5_disk", "magic:4 headCRC:4 version:2 level:1 zero:1 headBytes:4 bodyBytes:8 "+
 		"lsn:8 term:8 synced:8 nonce:8 pos:8 timeMS:8 shard:4 eventBytes:4 ops:4 items:4 bodies:4 refs:4 zero:4 fixedCRC:4 "+
 		sectionsLayout+"body0:70 body1:61 pad:5", disk)
 
-	if got, err := DecodeRing(golden.Read(t, "entry_v4_ring")); err != nil || !reflect.DeepEqual(got, e) {
+	if got, err := DecodeRing(golden.Read(t, "entry_v5_ring")); err != nil || !reflect.DeepEqual(got, e) {
 		t.Errorf("ring: %v\nhave %+v\nwant %+v", err, got, e)
 	}
-	got, synced, headLen, totalLen, err := DecodeDisk(golden.Read(t, "entry_v4_disk"), salt)
+	got, synced, headLen, totalLen, err := DecodeDisk(golden.Read(t, "entry_v5_disk"), salt)
 	if err != nil || !reflect.DeepEqual(got, found) || synced != 70 ||
 		headLen != e.HeadSize() || totalLen != len(disk) {
 		t.Errorf("disk: %v synced %d head %d total %d\nhave %+v\nwant %+v", err, synced, headLen, totalLen, got, found)

@@ -90,8 +90,8 @@ func eventCodecs() []eventCodec {
 		event(EvReturned, "returned", "queue:8 index:8 reason:1 zero:3 "+rangesLayout,
 			Returned{4096, 9, 10, ipc.ReasonTimeout, ranges}, DecodeReturned),
 		event(EvProducerCreated, "producer_created", "producer:8 epoch:2 pad:6", ProducerCreated{4096, 42, 5}, DecodeProducerCreated),
-		event(EvOffsetsCommitted, "offsets_committed", "group:s offsets:v index:8 offset:8 metadata:s pad:2",
-			OffsetsCommitted{4096, "gr", []ipc.OffsetCommit{{Index: 9, Offset: 7, Metadata: "m"}}}, DecodeOffsetsCommitted),
+		event(EvOffsetsCommitted, "offsets_committed", "group:s offsets:v index:8 offset:8 metadata:s leader:4 pad:*",
+			OffsetsCommitted{4096, "gr", []ipc.OffsetCommit{{Index: 9, Offset: 7, Metadata: "m", Leader: 4}}}, DecodeOffsetsCommitted),
 		event(EvRejected, "rejected", "code:2 text:s pad:5", Rejected{4096, errcode.NotFound, "no x"[:0]}, DecodeRejected),
 		event(EvDuplicate, "duplicate", "index:8 base:8 queues:4 full:4", Duplicate{4096, 9, 1000, 2, 1}, DecodeDuplicate),
 		event(EvUnchanged, "unchanged", "index:8", Unchanged{4096, 9}, DecodeUnchanged),
@@ -171,12 +171,12 @@ func TestEventsRoundTrip(t *testing.T) {
 
 func TestEventsGolden(t *testing.T) {
 	for _, c := range eventCodecs() {
-		golden.Check(t, "event_v3_"+c.name, c.layout, c.encoded)
-		if again, err := c.redo(golden.Read(t, "event_v3_"+c.name)); err != nil || !bytes.Equal(again, c.encoded) {
+		golden.Check(t, "event_v5_"+c.name, c.layout, c.encoded)
+		if again, err := c.redo(golden.Read(t, "event_v5_"+c.name)); err != nil || !bytes.Equal(again, c.encoded) {
 			t.Errorf("%s: the golden file reads as %x, %v", c.name, again, err)
 		}
 	}
-	golden.Constants(t, "journal_v4_constants")
+	golden.Constants(t, "journal_v5_constants")
 	golden.Documented(t, "../../docs/formats/journal.md", "Ev")
 }
 

@@ -8,7 +8,7 @@ package journal
 //	Acked             | queue u64 | index u64 | conn u64 | sub u64 | reason u8 | 0 ×3 | ranges u32 | (first u64 | count u32)… |
 //	Returned          | queue u64 | index u64 | reason u8 | 0 ×3 | ranges u32 | (first u64 | count u32)… |
 //	ProducerCreated   | producer i64 | epoch i16 |
-//	OffsetsCommitted  | group string | list of (index u64 | offset u64 | metadata string) |
+//	OffsetsCommitted  | group string | list of (index u64 | offset u64 | metadata string | leader u32) |
 //	Rejected          | code u16 | text string |
 //	Duplicate         | index u64 | base u64 | queues u32 | full u32 |
 //	Unchanged         | index u64 |

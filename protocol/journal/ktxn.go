@@ -4,7 +4,7 @@ package journal
 //
 //	TxnalSet       | id string | producer i64 | epoch i16 | lastEpoch i16 | timeoutMS u32 |
 //	TxnAdded       | id string | group string | list of (index u64 | start u64) |
-//	TxnOffsetsHeld | id string | group string | list of (index u64 | offset u64 | metadata string) |
+//	TxnOffsetsHeld | id string | group string | list of (index u64 | offset u64 | metadata string | leader u32) |
 //	TxnFinished    | id string | committed bool | producer i64 | epoch i16 | lastEpoch i16 | list of target |
 //	TxnalsExpired  | list of id string |
 //

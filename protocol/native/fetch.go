@@ -153,7 +153,7 @@ type CommitOffsets struct {
 func (m *CommitOffsets) Append(b []byte) []byte {
 	b = append(b, byte(m.Level))
 	b = wire.AppendString(b, m.Group)
-	return appendOffsets(b, m.Offsets)
+	return ipc.AppendPositions(b, m.Offsets)
 }
 
 // DecodeCommitOffsets decodes it.
@@ -161,31 +161,8 @@ func DecodeCommitOffsets(b []byte) (CommitOffsets, error) {
 	c := wire.Read(b)
 	m := CommitOffsets{Level: ipc.Level(c.U8()), Group: c.String()}
 	checkLevel(&c, m.Level)
-	m.Offsets = readOffsets(&c)
+	m.Offsets = ipc.ReadPositions(&c)
 	return m, malformed(c.Done("COMMIT_OFFSETS"))
-}
-
-func appendOffsets(b []byte, offsets []ipc.OffsetCommit) []byte {
-	b = wire.AppendUvarint(b, uint64(len(offsets)))
-	for i := range offsets {
-		o := &offsets[i]
-		b = wire.AppendU64(b, o.Index)
-		b = wire.AppendU64(b, o.Offset)
-		b = wire.AppendString(b, o.Metadata)
-	}
-	return b
-}
-
-func readOffsets(c *wire.Cursor) []ipc.OffsetCommit {
-	n := c.Count(17, maxOffsets)
-	if n == 0 {
-		return nil
-	}
-	offsets := make([]ipc.OffsetCommit, n)
-	for i := range offsets {
-		offsets[i] = ipc.OffsetCommit{Index: c.U64(), Offset: c.U64(), Metadata: c.String()}
-	}
-	return offsets
 }
 
 // FetchOffsets asks for a group's positions; no Indexes: all of them.
@@ -225,11 +202,11 @@ func DecodeFetchOffsets(b []byte) (FetchOffsets, error) {
 type OffsetsReply struct{ Offsets []ipc.OffsetCommit }
 
 // Append encodes the body.
-func (m *OffsetsReply) Append(b []byte) []byte { return appendOffsets(b, m.Offsets) }
+func (m *OffsetsReply) Append(b []byte) []byte { return ipc.AppendPositions(b, m.Offsets) }
 
 // DecodeOffsetsReply decodes it.
 func DecodeOffsetsReply(b []byte) (OffsetsReply, error) {
 	c := wire.Read(b)
-	m := OffsetsReply{Offsets: readOffsets(&c)}
+	m := OffsetsReply{Offsets: ipc.ReadPositions(&c)}
 	return m, malformed(c.Done("FETCH_OFFSETS response"))
 }

@@ -110,7 +110,7 @@ type GroupCommit struct {
 func (m *GroupCommit) Append(b []byte) []byte {
 	b = wire.AppendString(wire.AppendString(wire.AppendString(b, m.Group), m.Member), m.Instance)
 	b = append(wire.AppendU32(b, uint32(m.Epoch)), byte(m.Level))
-	return ipc.AppendOffsetCommits(b, m.Offsets)
+	return ipc.AppendPositions(b, m.Offsets)
 }
 
 // DecodeGroupCommit decodes it.
@@ -118,6 +118,6 @@ func DecodeGroupCommit(b []byte) (GroupCommit, error) {
 	c := wire.Read(b)
 	m := GroupCommit{Group: c.String(), Member: c.String(), Instance: c.String(), Epoch: c.I32(), Level: ipc.Level(c.U8())}
 	checkLevel(&c, m.Level)
-	m.Offsets = ipc.ReadOffsetCommits(&c)
+	m.Offsets = ipc.ReadPositions(&c)
 	return m, malformed(c.Done("GROUP_COMMIT"))
 }

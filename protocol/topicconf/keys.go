@@ -28,6 +28,8 @@ const (
 	DeleteRetentionMS = "delete.retention.ms"
 	MaxCompactionLag  = "max.compaction.lag.ms"
 	MaxMessageBytes   = "max.message.bytes"
+	TimestampAfter    = "message.timestamp.after.max.ms"
+	TimestampBefore   = "message.timestamp.before.max.ms"
 	TimestampType     = "message.timestamp.type"
 	DirtyRatio        = "min.cleanable.dirty.ratio"
 	MinCompactionLag  = "min.compaction.lag.ms"
@@ -91,8 +93,8 @@ var keys = []Key{
 	{"local.retention.ms", Long, "-2", only("-2")},
 	{MaxCompactionLag, Long, forever, within(1, math.MaxInt64)},
 	{MaxMessageBytes, Int, strconv.Itoa(DefaultMaxMessageBytes), within(0, math.MaxInt32)},
-	{"message.timestamp.after.max.ms", Long, forever, only(forever)},
-	{"message.timestamp.before.max.ms", Long, forever, only(forever)},
+	{TimestampAfter, Long, forever, within(0, math.MaxInt64)},
+	{TimestampBefore, Long, forever, within(0, math.MaxInt64)},
 	{TimestampType, String, CreateTime, oneOf(CreateTime, LogAppendTime)},
 	{DirtyRatio, Double, "0.5", ratio},
 	{MinCompactionLag, Long, "0", within(0, math.MaxInt64)},

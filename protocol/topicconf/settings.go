@@ -1,6 +1,7 @@
 package topicconf
 
 import (
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +15,8 @@ type Settings struct {
 	RetentionBytes  int64 // 0: no limit
 	MaxMessageBytes int64 // of a batch; -1: the topic does not say
 	LogAppendTime   bool  // batches bear the time at which they came
+	MaxPastMS       int64 // how long ago a record may have been made that comes now; math.MaxInt64: no limit
+	MaxFutureMS     int64 // how far its time may lie ahead, likewise
 	Delete          bool  // the retention counts
 	Compact         bool  // of each key the newest record is kept
 
@@ -39,11 +42,17 @@ func Read(list []ipc.Header) (s Settings) {
 		s.MaxMessageBytes = number(list, MaxMessageBytes)
 	}
 	s.LogAppendTime = Value(list, TimestampType) == LogAppendTime
+	s.MaxPastMS, s.MaxFutureMS = number(list, TimestampBefore), number(list, TimestampAfter)
 	s.TombstoneMS, s.MinLagMS, s.MaxLagMS = number(list, DeleteRetentionMS), number(list, MinCompactionLag), number(list, MaxCompactionLag)
 	ratio, _ := strconv.ParseFloat(Value(list, DirtyRatio), 64)
 	s.DirtyPPM = int64(ratio * 1e6)
 	s.ClosingMS, s.ClosingBytes = number(list, SegmentMS), number(list, SegmentBytes)
 	return s
+}
+
+// LimitsTime tells whether there are times that a record may not have.
+func (s *Settings) LimitsTime() bool {
+	return !s.LogAppendTime && (s.MaxPastMS < math.MaxInt64 || s.MaxFutureMS < math.MaxInt64)
 }
 
 // bound is a limit: 0 where there is none. One of 0 is as near to it as can be.

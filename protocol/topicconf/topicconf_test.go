@@ -130,8 +130,14 @@ func TestRead(t *testing.T) {
 		return Read(list)
 	}
 	day := int64(86400000)
-	byDefault := Settings{MaxMessageBytes: -1, Delete: true, TombstoneMS: day, MaxLagMS: 1<<63 - 1, DirtyPPM: 500000, ClosingMS: 7 * day, ClosingBytes: 1 << 30}
+	byDefault := Settings{MaxMessageBytes: -1, MaxPastMS: 1<<63 - 1, MaxFutureMS: 1<<63 - 1, Delete: true, TombstoneMS: day, MaxLagMS: 1<<63 - 1, DirtyPPM: 500000, ClosingMS: 7 * day, ClosingBytes: 1 << 30}
 	if got := set(); got != byDefault {
+		t.Errorf("%+v", got)
+	}
+	if got := set(TimestampBefore, "0", TimestampAfter, "9"); got.MaxPastMS != 0 || got.MaxFutureMS != 9 || !got.LimitsTime() || byDefault.LimitsTime() {
+		t.Errorf("%+v", got)
+	}
+	if got := set(TimestampBefore, "0", TimestampType, LogAppendTime); got.LimitsTime() {
 		t.Errorf("%+v", got)
 	}
 	if got := set(RetentionMS, "0", RetentionBytes, "-1"); got.RetentionMS != 1 || got.RetentionBytes != 0 {

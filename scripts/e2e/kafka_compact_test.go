@@ -250,3 +250,26 @@ func TestKafkaRefusesRecordsWithoutKey(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Records whose times lie too far off are refused, from the moment on at which the topic says so.
+func TestKafkaRefusesTimes(t *testing.T) {
+	t.Parallel()
+	_, addr := kafkaBroker(t, nil)
+	p := kafkaClient(t, addr, kgo.AllowAutoTopicCreation(), kgo.DefaultProduceTopic("timed"), kgo.RecordRetries(1))
+	ctx := testContext(t)
+	at := func(ago time.Duration) error {
+		return p.ProduceSync(ctx, &kgo.Record{Value: []byte("v"), Timestamp: time.Now().Add(-ago)}).FirstErr()
+	}
+	if err := at(48 * time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	kafkaAlter(t, p, "timed", "message.timestamp.before.max.ms", "3600000", "message.timestamp.after.max.ms", "60000")
+	for _, ago := range []time.Duration{48 * time.Hour, -time.Hour} {
+		if err := at(ago); !errors.Is(err, kerr.InvalidTimestamp) {
+			t.Errorf("a record of %v ago: %v", ago, err)
+		}
+	}
+	if err := at(0); err != nil {
+		t.Fatal(err)
+	}
+}

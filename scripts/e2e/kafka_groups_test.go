@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 )
 
 // kafkaMembers are consumers of one group, and what has come to all of them together.
@@ -193,5 +194,36 @@ func TestKafkaGroupsDescribed(t *testing.T) {
 	del.Groups = []string{"eager", "none"}
 	if d, err := del.RequestWith(ctx, c); err != nil || d.Groups[0].ErrorCode != 68 || d.Groups[1].ErrorCode != 69 {
 		t.Errorf("%+v %v", d, err)
+	}
+}
+
+// What was committed with a position comes back with it, from a logicsrv that has it from the log too.
+func TestKafkaCommittedEpoch(t *testing.T) {
+	t.Parallel()
+	b, addr := kafkaBroker(t, nil)
+	c := kafkaClient(t, addr, kgo.AllowAutoTopicCreation(), kgo.MaxVersions(kversion.V3_7_0())) // topics by their names
+	kafkaProduce(t, c, "topic", 0, 10)
+	ctx := testContext(t)
+	commit, topic, p := kmsg.NewPtrOffsetCommitRequest(), kmsg.NewOffsetCommitRequestTopic(), kmsg.NewOffsetCommitRequestTopicPartition()
+	p.Offset, p.LeaderEpoch, p.Metadata = 5, 3, kmsg.StringPtr("so far")
+	topic.Topic, topic.Partitions = "topic", append(topic.Partitions, p)
+	commit.Group, commit.Topics = "g", append(commit.Topics, topic)
+	if done, err := commit.RequestWith(ctx, c); err != nil || done.Topics[0].Partitions[0].ErrorCode != 0 {
+		t.Fatalf("%+v %v", done, err)
+	}
+	for range 2 {
+		ask, group := kmsg.NewPtrOffsetFetchRequest(), kmsg.NewOffsetFetchRequestGroup()
+		group.Group = "g"
+		ask.Groups = append(ask.Groups, group)
+		found, err := ask.RequestWith(ctx, c)
+		if err != nil || len(found.Groups[0].Topics) != 1 {
+			t.Fatalf("%+v %v", found, err)
+		}
+		if got := found.Groups[0].Topics[0].Partitions[0]; got.Offset != 5 || got.LeaderEpoch != 3 || *got.Metadata != "so far" {
+			t.Errorf("%+v", got)
+		}
+		if err := b.Kill("logicsrv"); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -27,6 +27,7 @@ type results struct {
 	inPackage               map[string]int    // tests that ended in each package
 	output                  map[string]string // of what is still running, by package and test
 	noTests                 int
+	failures                []string // a line each: what failed, and what it said first
 }
 
 func main() {
@@ -45,7 +46,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "gotest:", err)
 	}
 	err = cmd.Wait()
-	fmt.Printf("%d passed, %d failed, %d skipped\n", r.passed, r.failed, r.skipped)
+	r.sum()
 	var exit *exec.ExitError
 	switch {
 	case errors.As(err, &exit):
@@ -104,8 +105,17 @@ func (r *results) endTest(e *event, output string) {
 		fmt.Fprintf(r.out, "SKIP %s %s: %s\n", e.Package, e.Test, reason(output))
 	case "fail":
 		r.failed++
+		r.failures = append(r.failures, fmt.Sprintf("FAIL %s %s: %s", e.Package, e.Test, reason(output)))
 		fmt.Fprintf(r.out, "FAIL %s %s\n%s", e.Package, e.Test, output)
 	}
+}
+
+// sum tells how many there were, and again what failed: whoever sees only the end of a long log sees why.
+func (r *results) sum() {
+	for _, f := range r.failures {
+		fmt.Fprintln(r.out, f)
+	}
+	fmt.Fprintf(r.out, "%d passed, %d failed, %d skipped\n", r.passed, r.failed, r.skipped)
 }
 
 func (r *results) endPackage(e *event, output string) {
@@ -122,7 +132,7 @@ func (r *results) endPackage(e *event, output string) {
 	}
 }
 
-// reason is what a skipped test said.
+// reason is what a skipped or failed test said first.
 func reason(output string) string {
 	for _, l := range strings.Split(output, "\n") {
 		if _, text, ok := strings.Cut(l, ".go:"); ok {

@@ -30,6 +30,10 @@ not an event
 	if r.passed != 1 || r.failed != 2 || r.skipped != 1 || r.noTests != 1 {
 		t.Errorf("%d passed, %d failed, %d skipped, %d without tests", r.passed, r.failed, r.skipped, r.noTests)
 	}
+	r.sum()
+	if want := "FAIL b TestBad: got 1, want 2\n1 passed, 2 failed, 1 skipped\n"; !strings.HasSuffix(out.String(), want) {
+		t.Errorf("does not end with %q:\n%s", want, out.String())
+	}
 	for _, want := range []string{"SKIP a TestTwo: needs root: a mount", "FAIL b TestBad", "got 1, want 2", "FAIL c", "not an event", "2 tests"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("lacks %q:\n%s", want, out.String())

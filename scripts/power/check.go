@@ -132,7 +132,8 @@ func read(ctx context.Context, client *trimq.Client, s *stream) (found []string,
 	}
 }
 
-// drain takes all that is ready in a queue.
+// drain takes all that is ready in a queue. What it has acknowledged is waited for once, at the end: with a sync
+// for each delivery a busy machine would need minutes.
 func drain(ctx context.Context, client *trimq.Client, queue string) (found []string, err error) {
 	k, err := client.ConsumeQueue(ctx, queue)
 	if err != nil {
@@ -144,16 +145,16 @@ func drain(ctx context.Context, client *trimq.Client, queue string) (found []str
 		d, err := k.Receive(short)
 		cancel()
 		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-			return found, nil
+			return found, k.Flush(ctx)
 		}
 		if err != nil {
-			return found, err
+			return found, fmt.Errorf("after %d messages: %w", len(found), err)
 		}
 		for _, m := range d.Messages {
 			found = append(found, string(m.Value))
 		}
-		if err := errors.Join(d.Ack(), k.Flush(ctx)); err != nil {
-			return found, err
+		if err := d.Ack(); err != nil {
+			return found, fmt.Errorf("after %d messages: %w", len(found), err)
 		}
 		d.Release()
 	}

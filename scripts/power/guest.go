@@ -98,7 +98,7 @@ func guestCheck(s *settings, path string) error {
 	defer cancel()
 	t, wrong, err := l.check(ctx, b.Addr)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w\n%s", err, b.Logs())
 	}
 	if out, err := b.Program("trimq", "log", "verify", b.Config.DataDir); err != nil {
 		wrong = append(wrong, fmt.Sprintf("trimq log verify: %v\n%s", err, out))

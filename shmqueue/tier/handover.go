@@ -39,8 +39,9 @@ const (
 	// HandOverVersion is that of what daemons pass on (docs/formats/handover.md). A program that
 	// takes another one is refused. Version ladder: 1, the first;
 	// 2, with connections of all protocols; 3, with the fetch sessions of Kafka's clients, what AMQP's
-	// connections are, and the definitions.
-	HandOverVersion = 3
+	// connections are, and the definitions; 4, with the records for which batches of
+	// Kafka's clients are refused, and of a build whose rings have leader epochs of committed offsets.
+	HandOverVersion = 4
 	// tryFor is how long the new program may take to show that it starts.
 	tryFor = 10 * time.Second
 )

@@ -26,8 +26,9 @@ const (
 	strangerFrame = amqp.FrameMinSize
 	// closeWaitMS is for how long the answer to our close is waited for.
 	closeWaitMS = 5000
-	// imitated is the release of RabbitMQ whose behaviour clients get: some look at it.
-	imitated = "3.13.7"
+	// product and imitated are whose behaviour clients get, and of which release: some look at them to find
+	// out what a prefetch counts, or which of RabbitMQ's extensions there are.
+	product, imitated = "RabbitMQ", "3.13.7"
 )
 
 // protocolHeader takes the first bytes. Who speaks another version is told ours.
@@ -63,8 +64,8 @@ func (c *Conn) properties() amqp.Table {
 	}
 	t := amqp.Table(nil).Add("capabilities", amqp.Nested(can))
 	t = t.Add("cluster_name", amqp.String(c.settings.Cluster))
-	t = t.Add("product", amqp.String("TriMQ")).Add("version", amqp.String(imitated))
-	return t.Add("trimq_version", amqp.String(c.settings.Version))
+	t = t.Add("product", amqp.String(product)).Add("version", amqp.String(imitated))
+	return t.Add("platform", amqp.String("TriMQ "+c.settings.Version)).Add("trimq_version", amqp.String(c.settings.Version))
 }
 
 // onConnection carries a frame of channel 0 out.

@@ -35,7 +35,7 @@ func (c *Conn) depart() {
 
 // addChannel opens a channel; a fault says that the connection, or its user, has enough.
 func (c *Conn) addChannel(number uint16) *fault {
-	if number > c.channelMax {
+	if len(c.channels) >= int(c.channelMax) { // any number may be taken, as by RabbitMQ
 		return wrong(amqp.NotAllowed, "number of channels opened (%d) has reached the negotiated channel_max (%d)", len(c.channels), c.channelMax)
 	}
 	if full := c.settings.Attendance.OpenChannel(c.settings.Access.Load(), c.user); full != nil {

@@ -72,3 +72,31 @@ func TestChannelLimit(t *testing.T) {
 	r.connect()
 	r.open() // those of a connection that has ended count no more
 }
+
+// What is agreed on is how many channels there are; which numbers they have is the client's business.
+func TestChannelMax(t *testing.T) {
+	r := newRig(t)
+	r.open()
+	for _, number := range []uint16{65535, 100, 2, 3, 4, 5} {
+		r.feed(amqp.AppendMethod(nil, number, &amqp.ChannelOpen{}))
+		one[*amqp.ChannelOpenOk](r)
+	}
+	r.feed(amqp.AppendMethod(nil, 6, &amqp.ChannelOpen{}))
+	want := "NOT_ALLOWED - number of channels opened (7) has reached the negotiated channel_max (7)"
+	if code, text := r.refusal(); code != amqp.NotAllowed || text != want {
+		t.Errorf("%d %q", code, text)
+	}
+}
+
+// Libraries look at the product to find out whether they talk with RabbitMQ; platform says who it is.
+func TestProperties(t *testing.T) {
+	r := newRig(t)
+	r.feed([]byte(amqp.ProtocolHeader))
+	start := one[*amqp.ConnectionStart](r)
+	for name, want := range map[string]string{"product": "RabbitMQ", "version": "3.13.7", "platform": "TriMQ 1.2.3"} {
+		v, _ := start.ServerProperties.Get(name)
+		if got, ok := v.Text(); !ok || string(got) != want {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}

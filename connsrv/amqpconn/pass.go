@@ -102,9 +102,9 @@ func (c *Conn) passNumbers(s *handover.Codec) {
 	if c.channels = nil; c.state == stateOpen {
 		c.channels = make(map[uint16]*channel, len(numbers))
 	}
-	s.Check(len(numbers) == 0 || c.state == stateOpen)
+	s.Check(len(numbers) == 0 || c.state == stateOpen && len(numbers) <= int(c.channelMax))
 	for i, n := range numbers {
-		if s.Check(n > 0 && n <= c.channelMax && (i == 0 || n > numbers[i-1])); s.Failed() {
+		if s.Check(n > 0 && (i == 0 || n > numbers[i-1])); s.Failed() {
 			return
 		}
 		c.channels[n] = &channel{conn: c, number: n}

@@ -78,7 +78,7 @@ func (r *rig) reply(typ ipc.Type, payload []byte) {
 // connect puts a new room in the place of the last one.
 func (r *rig) connect() {
 	settings := &Settings{
-		WindowRequests: 8, WindowBytes: 256 << 10, FrameMax: 8192, ChannelMax: 7, HeartbeatS: 10, Access: r.access, Attendance: r.attendance,
+		WindowRequests: 8, WindowBytes: 256 << 10, FrameMax: 8192, ChannelMax: 7, HeartbeatS: 10, Version: "1.2.3", Access: r.access, Attendance: r.attendance,
 		UnixMS: func() int64 { return 1_000_000 }, Log: slog.New(slog.DiscardHandler),
 	}
 	r.link = &roomtest.Link{Peer: "127.0.0.1:4711"}

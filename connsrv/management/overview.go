@@ -13,7 +13,7 @@ import (
 )
 
 // rabbitVersion is the version of RabbitMQ whose answers these are like: tools look at it.
-const rabbitVersion = "3.13.0"
+const rabbitVersion = "3.13.7"
 
 // exchangeTypes are those that AMQP's clients can have.
 func exchangeTypes() []object {

@@ -53,6 +53,10 @@ func (w Word) String() string {
 		return "poison_pos"
 	case WordPoisonCount:
 		return "poison_count"
+	case WordAwaitWritten:
+		return "await_written"
+	case WordAwaitSynced:
+		return "await_synced"
 	default:
 		return "spare"
 	}

@@ -129,7 +129,7 @@ func viewRing(s segment, snap shmqueue.Snapshot) ringHead {
 
 // ownWords are the words that have a meaning in each ring, as docs/formats/ring.md lists them.
 var ownWords = map[string][]shmqueue.Word{
-	"requests":  {shmqueue.WordTerm, shmqueue.WordIdentity, shmqueue.WordPoisonPos, shmqueue.WordPoisonCount},
+	"requests":  {shmqueue.WordTerm, shmqueue.WordIdentity, shmqueue.WordPoisonPos, shmqueue.WordPoisonCount, shmqueue.WordAwaitWritten, shmqueue.WordAwaitSynced},
 	"responses": {shmqueue.WordStatus, shmqueue.WordIdentity},
 	"log": {
 		shmqueue.WordWritten, shmqueue.WordSynced, shmqueue.WordStatus, shmqueue.WordFirstLSN, shmqueue.WordRead, shmqueue.WordIdentity,

@@ -68,6 +68,44 @@ func (m *marks) pop(cursor uint64) (mark, bool) {
 	return k, true
 }
 
+// await returns the LSN that the first mark waits for; NoLSN if there is none.
+func (m *marks) await() uint64 {
+	if m.first == len(m.buf) {
+		return NoLSN
+	}
+	return m.buf[m.first].lsn
+}
+
+// newest returns the LSN of the last mark; 0 if there is none.
+func (m *marks) newest() uint64 {
+	if m.first == len(m.buf) {
+		return 0
+	}
+	return m.buf[len(m.buf)-1].lsn
+}
+
+// NoLSN is an LSN that no cursor reaches.
+const NoLSN = ^uint64(0)
+
+// Awaits tells at which LSNs the cursors have to arrive before anything can come of it here: messages
+// become visible, or may be given to consumers. NoLSN: nothing waits for that cursor.
+func (c *Core) Awaits() (written, synced uint64) {
+	written, synced = c.toPage.await(), c.toDisk.await()
+	if c.handing.epoch != 0 && c.synced < c.handingLSN {
+		synced = min(synced, c.handingLSN)
+	}
+	return written, synced
+}
+
+// AwaitsUpTo is the highest LSN that Awaits will come to tell, if no turn comes before; 0: none.
+func (c *Core) AwaitsUpTo() uint64 {
+	last := max(c.toPage.newest(), c.toDisk.newest())
+	if c.handing.epoch != 0 && c.synced < c.handingLSN {
+		last = max(last, c.handingLSN)
+	}
+	return last
+}
+
 // marksOf is the FIFO of the cursor that makes messages of this level visible: memory and
 // page are visible once written, since readers read the log.
 func (c *Core) marksOf(level ipc.Level) *marks {

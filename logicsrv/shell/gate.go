@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"github.com/trimq/trimq/logicsrv/core"
 	"github.com/trimq/trimq/protocol/failpoint"
 	"github.com/trimq/trimq/protocol/invariant"
 	"github.com/trimq/trimq/protocol/ipc"
@@ -69,6 +70,15 @@ func (g *gate) hold(level ipc.Level, item heldOutput, record []byte) {
 func (g *gate) open(level ipc.Level, lsn uint64, c *cursors) bool {
 	l := &g.lanes[level]
 	return l.first == len(l.items) && c.reached(level, lsn)
+}
+
+// await returns the LSN that the first output of a lane waits for; core.NoLSN if there is none.
+func (g *gate) await(level ipc.Level) uint64 {
+	l := &g.lanes[level]
+	if l.first == len(l.items) {
+		return core.NoLSN
+	}
+	return l.items[l.first].lsn
 }
 
 // flush passes on what the cursors have opened, lane by lane, until put refuses.

@@ -2,10 +2,8 @@ package shell
 
 import (
 	"errors"
-	"runtime"
 	"time"
 
-	"github.com/trimq/trimq/protocol/ipc"
 	"github.com/trimq/trimq/shmqueue"
 )
 
@@ -54,8 +52,8 @@ func (s *Shell) Run() error {
 			idle = 0
 			continue
 		}
+		// Not runtime.Gosched: it would wake another thread to go on with this goroutine.
 		if idle++; idle < spins {
-			runtime.Gosched()
 			continue
 		}
 		s.sleep()
@@ -101,7 +99,10 @@ func (s *Shell) drained() bool {
 }
 
 // sleep waits for the bell.
-func (s *Shell) sleep() { s.bell.Sleep(s.stillIdle, s.sleepTime()) }
+func (s *Shell) sleep() {
+	s.showAwaited()
+	s.bell.Sleep(s.stillIdle, s.sleepTime())
+}
 
 // sleepTime is how long nobody need ring: until the core's next timer, unless what has to come
 // first will ring.
@@ -138,8 +139,7 @@ func (s *Shell) stillIdle() bool {
 	}
 	c := s.opt.RingC
 	switch {
-	case c.Word(shmqueue.WordWritten).Load() != s.cur[ipc.LevelPage],
-		c.Word(shmqueue.WordSynced).Load() != s.cur[ipc.LevelDisk],
+	case s.arrived(),
 		c.Word(shmqueue.WordStatus).Load() != s.opt.RingB.Word(shmqueue.WordStatus).Load():
 		return false
 	case (s.entryLSN != 0 || s.checkpoint.out.total != 0) && c.Head() != s.headC,

@@ -74,6 +74,8 @@ type Shell struct {
 	gate     gate
 	turns    turnQueue
 
+	await awaited // shown to persistsrv
+
 	notes      notes
 	checkpoint checkpoint
 	replay     *replayer
@@ -111,6 +113,7 @@ func New(opt Options) (*Shell, error) {
 		return nil, fmt.Errorf("take over the end of ring 65432: %w", err)
 	}
 	s.now = opt.Now()
+	s.showEveryMove()
 	s.beginRecovery()
 	failpoint.Hit("logic.attached")
 	return s, nil

@@ -321,7 +321,7 @@ func (s *Shell) takeEntry() (done bool, err error) {
 	if err == nil && result == seglog.Blocked {
 		if err = s.log.Flush(); err == nil {
 			s.raise(shmqueue.WordWritten, s.log.Written())
-			s.o.RingA.Bell().Ring()
+			s.ringMoved()
 			result, err = s.log.Add(e, s.o.RingA.At)
 		}
 	}
@@ -343,9 +343,19 @@ func (s *Shell) publish() (moved bool) {
 		moved = true
 	}
 	if moved {
-		s.o.RingA.Bell().Ring()
+		s.ringMoved()
 	}
 	return moved
+}
+
+// ringMoved wakes logicsrv, after a cursor has moved, where that is what it sleeps for.
+func (s *Shell) ringMoved() {
+	// SYNC: pairs with logicsrv's stores before it sleeps: the cursor was moved before this look.
+	a, c := s.o.RingA, s.o.RingC
+	if c.Word(shmqueue.WordWritten).Load() >= a.Word(shmqueue.WordAwaitWritten).Load() ||
+		c.Word(shmqueue.WordSynced).Load() >= a.Word(shmqueue.WordAwaitSynced).Load() {
+		a.Bell().Ring()
+	}
 }
 
 // configure takes over the settings of a record, if it could be decoded.

@@ -60,7 +60,7 @@ func (s *Shell) SyncLog() error {
 	status.And(^uint64(StatusSyncing))
 	failpoint.Hit("persist.status")
 	if moved {
-		s.o.RingA.Bell().Ring()
+		s.ringMoved()
 		s.o.RingC.Bell().Ring() // our own: what waited for this is to be released
 	}
 	return nil

@@ -78,6 +78,9 @@ func (c *Conn) step(b []byte) (used int, want session.Want) {
 	if c.intake != nil {
 		return c.takeIn(b)
 	}
+	if c.login.refusedMS != 0 {
+		return len(b), want // nothing is heard any more
+	}
 	if c.login.raw && c.login.mechanism != "" {
 		used, want.Bytes = c.takeRaw(b)
 		return used, want
@@ -323,18 +326,22 @@ func (c *Conn) drain() {
 
 // closeIfDrained closes a draining connection that has nothing left to answer.
 func (c *Conn) closeIfDrained() {
-	if c.state == stateDraining && len(c.line) == 0 && c.intake == nil {
+	if c.state == stateDraining && len(c.line) == 0 && c.intake == nil && c.login.refusedMS == 0 {
 		c.link.Close()
 	}
 }
 
-// Deadline ends the long poll whose time is over.
+// Deadline ends what has waited for its time: a long poll, or the refusal of a log-in.
 func (c *Conn) Deadline(nowMS int64) {
 	if len(c.line) > 0 && c.line[0].fetch != nil {
 		c.continueFetch(c.line[0])
 	}
 	if len(c.line) > 0 && c.line[0].share != nil && (c.state == stateDraining || nowMS >= c.line[0].share.deadlineMS) {
 		c.endPulls(c.line[0])
+	}
+	if c.login.refusedMS != 0 && c.state != stateClosed && nowMS >= c.login.refusedMS {
+		c.endRefusal()
+		return
 	}
 	c.closeIfDrained()
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/trimq/trimq/connsrv/connview"
 	"github.com/trimq/trimq/connsrv/session"
 	"github.com/trimq/trimq/protocol/invariant"
 	"github.com/trimq/trimq/protocol/ipc"
@@ -49,7 +50,10 @@ type Conn struct {
 	recalled  []recalled // answers from before a hand-over that are to be looked at again
 }
 
-var _ session.Protocol = (*Conn)(nil)
+var (
+	_ session.Protocol = (*Conn)(nil)
+	_ connview.Room    = (*Conn)(nil)
+)
 
 // New makes the room of a connection that has come in at an address.
 func New(s *Settings, loop *Loop, link session.Link, local netip.AddrPort) *Conn {

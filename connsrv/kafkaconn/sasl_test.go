@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
 	"github.com/trimq/trimq/connsrv/access"
+	"github.com/trimq/trimq/connsrv/connview"
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/definitions"
 	"github.com/trimq/trimq/protocol/errcode"
@@ -125,6 +127,21 @@ func TestLogin(t *testing.T) {
 				t.Errorf("%s, version %d: %+v", mechanism, version, got)
 			}
 		}
+	}
+}
+
+// TestView: those who look after the broker see who a client is, and can end its connection.
+func TestView(t *testing.T) {
+	s := newGuarded(t)
+	for _, want := range []connview.Conn{{VHost: "/", State: "starting"}, {VHost: "/", State: "running", User: "ann", Mechanism: "SCRAM-SHA-256"}} {
+		var v connview.Conn
+		if s.conn.View(&v); !reflect.DeepEqual(v, want) {
+			t.Errorf("%+v, want %+v", v, want)
+		}
+		s.login(1, "SCRAM-SHA-256", "ann", "ann")
+	}
+	if s.conn.CloseFor("enough"); !s.link.Closed {
+		t.Error("it goes on")
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/definitions"
 )
@@ -218,6 +219,15 @@ func (a *API) putTopicPermission(r *request) (answer, error) {
 	return a.put(r, cmd, err)
 }
 
+// topicPermissionsOf lists those of a user in a vhost; to have none is an error, as in RabbitMQ.
+func (a *API) topicPermissionsOf(r *request) (answer, error) {
+	out, err := a.list(admin.DefTopicPermission)(r)
+	if list, _ := out.body.([]object); err == nil && len(list) == 0 {
+		return answer{}, notFound("Not Found")
+	}
+	return out, err
+}
+
 // deleteTopicPermissions ends all of a user in a vhost.
 func (a *API) deleteTopicPermissions(r *request) (answer, error) {
 	all, err := a.defined(r, admin.DefTopicPermission)
@@ -249,6 +259,24 @@ func (a *API) putParameter(r *request) (answer, error) {
 	p.Component, p.VHost, p.Name = r.PathValue("item"), r.vhost(), r.PathValue("name")
 	cmd, err := p.Command()
 	return a.put(r, cmd, err)
+}
+
+// putClusterName keeps the name that the broker is told by in a global parameter, as RabbitMQ does.
+func (a *API) putClusterName(r *request) (answer, error) {
+	var in struct {
+		Name string `json:"name"`
+	}
+	if err := r.read(&in); err != nil {
+		return answer{}, err
+	}
+	if in.Name == "" {
+		return answer{}, badRequest("name: a text is wanted that is not empty")
+	}
+	name, _ := json.Marshal(in.Name) // a text always can be
+	p := definitions.Parameter{Name: access.ClusterName, Value: name}
+	cmd, err := p.Command()
+	_, err = a.put(r, cmd, err)
+	return answer{}, err
 }
 
 // limitNames are how lists of limits call whose they are.

@@ -1,6 +1,7 @@
 package definitions
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
@@ -53,6 +54,9 @@ func (u *User) Command(salt []byte) (Command, error) {
 	}
 	if !Algorithms(algorithm) {
 		return Command{}, fmt.Errorf("user %q: the hashing algorithm %q is not known; %s are", u.Name, algorithm, strings.Join(slices.Sorted(maps.Keys(hashes)), ", "))
+	}
+	if _, err := base64.StdEncoding.DecodeString(u.PasswordHash); err != nil {
+		return Command{}, fmt.Errorf("user %q: the password hash is not in Base64: %w", u.Name, err)
 	}
 	d.Values = append(d.Values, admin.TextValue("hashing_algorithm", algorithm), admin.TextValue("password_hash", u.PasswordHash))
 	for _, v := range []admin.Value{admin.TextValue("scram_sha_256", u.ScramSHA256), admin.TextValue("scram_sha_512", u.ScramSHA512)} {

@@ -199,8 +199,11 @@ type Whole struct {
 // belongs to no vhost. What the broker itself makes, and what belongs to a connection, is left out.
 func (w *Whole) Export(vhost string) *File {
 	f := &File{
-		Users: []User{}, VHosts: []VHost{}, Permissions: []Permission{}, TopicPermissions: []TopicPermission{}, Parameters: []Parameter{},
-		GlobalParameters: []Parameter{}, Policies: []Policy{}, Queues: []Queue{}, Exchanges: []Exchange{}, Bindings: []Binding{},
+		Permissions: []Permission{}, TopicPermissions: []TopicPermission{}, Parameters: []Parameter{},
+		Policies: []Policy{}, Queues: []Queue{}, Exchanges: []Exchange{}, Bindings: []Binding{},
+	}
+	if vhost == "" { // a vhost has none
+		f.Users, f.VHosts, f.GlobalParameters = []User{}, []VHost{}, []Parameter{}
 	}
 	in := func(v string) bool { return vhost == "" || vhost == v }
 	for i := range w.Definitions {

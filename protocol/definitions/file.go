@@ -15,12 +15,12 @@ type File struct {
 	RabbitMQVersion  string            `json:"rabbitmq_version,omitempty"`
 	ProductName      string            `json:"product_name,omitempty"`
 	ProductVersion   string            `json:"product_version,omitempty"`
-	Users            []User            `json:"users"`
-	VHosts           []VHost           `json:"vhosts"`
+	Users            []User            `json:"users,omitzero"`
+	VHosts           []VHost           `json:"vhosts,omitzero"`
 	Permissions      []Permission      `json:"permissions"`
 	TopicPermissions []TopicPermission `json:"topic_permissions"`
 	Parameters       []Parameter       `json:"parameters"`
-	GlobalParameters []Parameter       `json:"global_parameters"`
+	GlobalParameters []Parameter       `json:"global_parameters,omitzero"`
 	Policies         []Policy          `json:"policies"`
 	Queues           []Queue           `json:"queues"`
 	Exchanges        []Exchange        `json:"exchanges"`

@@ -77,6 +77,8 @@ type Shell struct {
 	nextCount  int64
 	checkAfter uint64 // bytes that may be written before free space is looked at again
 	syncMu     sync.Mutex
+	syncTook   atomic.Int64 // ns, of the last sync
+	awaitedMS  int64        // when logicsrv was seen last to wait for the page cache
 	counted    seglog.Stats
 }
 
@@ -343,6 +345,9 @@ func (s *Shell) publish() (moved bool) {
 		moved = true
 	}
 	if moved {
+		if s.o.RingA.Word(shmqueue.WordAwaitWritten).Load() != ^uint64(0) {
+			s.awaitedMS = s.o.Now()
+		}
 		s.ringMoved()
 	}
 	return moved

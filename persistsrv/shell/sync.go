@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"errors"
 	"time"
 
 	"github.com/trimq/trimq/protocol/failpoint"
@@ -169,7 +170,7 @@ func (s *Shell) Finish() error {
 		return err
 	}
 	s.release()
-	return s.maintain(true)
+	return errors.Join(s.maintain(true), s.log.EndAhead())
 }
 
 // Idle says whether Step has nothing to do: for the sleeper, after it has set its flag.

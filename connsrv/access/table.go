@@ -1,6 +1,8 @@
 package access
 
 import (
+	"cmp"
+	"encoding/json"
 	"errors"
 	"net/netip"
 	"regexp"
@@ -45,6 +47,7 @@ type Table struct {
 	users  map[string]*User
 	vhosts map[string]*admin.Definition
 	limits map[string]map[string]int64 // of vhosts
+	name   string                      // of the cluster; "": none was given
 	all    []admin.Definition
 }
 
@@ -92,6 +95,10 @@ func NewTable(all []admin.Definition) *Table {
 			t.vhosts[d.Name] = d
 		case admin.DefVHostLimit:
 			t.limits[d.Name] = definitions.LimitsOf(d)
+		case admin.DefGlobalParameter:
+			if d.Name == ClusterName && json.Unmarshal([]byte(d.Text("value")), &t.name) != nil {
+				t.name = "" // it is no text
+			}
 		case admin.DefUser:
 			t.users[d.Name] = &User{
 				Name: d.Name, Tags: definitions.ParseTags(d.Text("tags")), def: d, grants: map[string]*grant{}, topics: map[[2]string]*[2]rule{},
@@ -195,6 +202,17 @@ func (t *Table) MayTopic(user, vhost, exchange string, what Op, key string) bool
 		return rules[0].match(key)
 	}
 	return rules[1].match(key)
+}
+
+// ClusterName is the global parameter that gives the broker a name for people.
+const ClusterName = "cluster_name"
+
+// ClusterName is the name that the broker was given, or another where it was given none. t may be nil.
+func (t *Table) ClusterName(otherwise string) string {
+	if t == nil {
+		return otherwise
+	}
+	return cmp.Or(t.name, otherwise)
 }
 
 // Definitions are all that the table was made of. They are not to be changed.

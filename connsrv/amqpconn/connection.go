@@ -63,7 +63,7 @@ func (c *Conn) properties() amqp.Table {
 		can = can.Add(name, amqp.Bool(true))
 	}
 	t := amqp.Table(nil).Add("capabilities", amqp.Nested(can))
-	t = t.Add("cluster_name", amqp.String(c.settings.Cluster))
+	t = t.Add("cluster_name", amqp.String(c.settings.Access.Load().ClusterName(c.settings.Cluster)))
 	t = t.Add("product", amqp.String(product)).Add("version", amqp.String(imitated))
 	return t.Add("platform", amqp.String("TriMQ "+c.settings.Version)).Add("trimq_version", amqp.String(c.settings.Version))
 }

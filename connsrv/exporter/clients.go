@@ -14,7 +14,7 @@ const imitated = "3.13.7"
 func (s *scrape) info() {
 	if s.families == nil {
 		s.put(buildInfo, 1, "rabbitmq_version", imitated, "product_name", "TriMQ", "product_version", s.Version)
-		s.put(identityInfo, 1, "rabbitmq_node", s.Node, "rabbitmq_cluster", s.Cluster, "rabbitmq_cluster_permanent_id", s.Cluster)
+		s.put(identityInfo, 1, "rabbitmq_node", s.Node, "rabbitmq_cluster", s.ClusterName(), "rabbitmq_cluster_permanent_id", s.Cluster)
 	}
 	if s.families != nil && s.wants("vhost_status") {
 		for _, name := range s.VHosts() {

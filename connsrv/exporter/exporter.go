@@ -24,6 +24,7 @@ type Options struct {
 	Host        func() management.Host
 	Node        string // what the broker calls itself
 	Cluster     string // its id
+	ClusterName func() string
 	Version     string
 }
 

@@ -53,7 +53,7 @@ func testExporter(broker *fake) *Exporter {
 				{Number: 1, Unacked: 2, Unconfirmed: 3, Publishes: true, Consumers: make([]connview.Consumer, 1)}, {Number: 7, Unacked: 5, SharedPrefetch: 9},
 			}}}
 		},
-		VHosts: func() []string { return []string{"/", "v"} },
+		ClusterName: func() string { return "shop" }, VHosts: func() []string { return []string{"/", "v"} },
 		Host: func() management.Host {
 			return management.Host{MemoryBytes: 100, OpenFiles: 5, MaxFiles: 50, Sockets: 3, FreeBytes: 70, ReserveBytes: 7}
 		},
@@ -116,7 +116,7 @@ func TestFigures(t *testing.T) {
 			"rabbitmq_global_publishers 1", "rabbitmq_channel_messages_unacked 7", "rabbitmq_channel_consumers 1", "rabbitmq_connection_channels 2",
 			"rabbitmq_connections_closed_total 284", "rabbitmq_global_messages_delivered_total 218", "rabbitmq_global_messages_confirmed_total 49",
 			"rabbitmq_disk_space_available_bytes 70", "rabbitmq_process_open_tcp_sockets 3",
-			`rabbitmq_identity_info{rabbitmq_cluster="c",rabbitmq_cluster_permanent_id="c",rabbitmq_node="rabbit@here"} 1`,
+			`rabbitmq_identity_info{rabbitmq_cluster="shop",rabbitmq_cluster_permanent_id="c",rabbitmq_node="rabbit@here"} 1`,
 		}, "queue="},
 		{http.HandlerFunc(e.PerObject), "/metrics/per-object", []string{
 			`rabbitmq_queue_messages_ready{queue="a",vhost="/"} 3`, `rabbitmq_queue_messages_ready{queue="a",vhost="v"} 10`,

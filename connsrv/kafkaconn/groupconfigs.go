@@ -39,9 +39,11 @@ const (
 	resetDuration = "by_duration:"
 )
 
-// isolationUncommitted is the one isolation of share groups: their members see what open and aborted
-// transactions have written.
-const isolationUncommitted = "read_uncommitted"
+// The isolation of share groups: whether their members see what aborted transactions have written.
+const (
+	isolationUncommitted = "read_uncommitted"
+	isolationCommitted   = "read_committed"
+)
 
 var groupConfigs = []groupConfig{
 	{
@@ -56,8 +58,8 @@ var groupConfigs = []groupConfig{
 		check: between(100, 60_000),
 	},
 	{
-		name: groupIsolation, kind: kmsg.ConfigTypeString, standard: isolationUncommitted, want: isolationUncommitted + "; share groups know no other",
-		check: func(v string) bool { return v == isolationUncommitted },
+		name: groupIsolation, kind: kmsg.ConfigTypeString, standard: isolationUncommitted, want: isolationUncommitted + " or " + isolationCommitted,
+		check: func(v string) bool { return v == isolationUncommitted || v == isolationCommitted },
 	},
 	{
 		name: groupLimit, kind: kmsg.ConfigTypeInt, standard: "5", want: "2 to 10",
@@ -111,6 +113,8 @@ type shareSettings struct {
 	lockMS uint64
 	reset  string
 	limit  uint64 // how often a message may be given, in a queue that is made now
+
+	committed bool // what was aborted is passed over
 }
 
 // shareSettingsOf reads settings; what cannot be read is as if nobody had said it.
@@ -123,6 +127,8 @@ func shareSettingsOf(list []admin.Setting) shareSettings {
 			s.reset = value
 		case groupLock:
 			s.lockMS, _ = strconv.ParseUint(value, 10, 64)
+		case groupIsolation:
+			s.committed = value == isolationCommitted
 		case groupLimit:
 			s.limit, _ = strconv.ParseUint(value, 10, 64)
 		}

@@ -186,7 +186,7 @@ func sampleProducing(r *rig) *Conn {
 		id: 77, epoch: 5, byID: true,
 		parts: []sessionPart{{topic: "a", id: topicID{1, 2}, number: 1, leaderEpoch: -1, offset: 9, maxBytes: 1 << 20, toldEnd: 12, toldStart: untold}},
 	}, {id: 78, epoch: 1, parts: []sessionPart{{topic: "b"}}}}
-	c.login = login{user: "u", by: plainMechanism, untilMS: 99, mechanism: "SCRAM-SHA-256", raw: true, scram: sampleScram()}
+	c.login = login{user: "u", by: plainMechanism, untilMS: 99, mechanism: "SCRAM-SHA-256", raw: true, scram: sampleScram(), refusedMS: 5_000}
 	return c
 }
 
@@ -196,7 +196,7 @@ func sampleScram() *access.ScramExchange {
 
 func sampleShare() *shareSession {
 	return &shareSession{
-		shareKey: shareKey{"g", "m"}, epoch: 7, turn: 3, askedMS: 1000, settings: shareSettings{15_000, resetEarliest, 7},
+		shareKey: shareKey{"g", "m"}, epoch: 7, turn: 3, askedMS: 1000, settings: shareSettings{15_000, resetEarliest, 7, true},
 		parts: []sharePart{{topicID{1}, 2}, {topicID{1}, 0}}, queues: map[topicID]uint64{{1}: 500, {2}: 501},
 		hold: shareHold{[]shareRun{{500, 10, 3, 5, 77, 20_000, 1}, {500, 10, 5, 6, 78, 20_000, 0}, {500, 11, 0, 1, 78, 20_000, 0}}},
 	}

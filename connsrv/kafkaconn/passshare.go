@@ -13,7 +13,7 @@ import (
 // passShares goes over the share sessions, in order.
 func (c *Conn) passShares(s *handover.Codec) {
 	keys := slices.SortedFunc(maps.Keys(c.shares), shareKey.compare)
-	n := s.Count(len(keys), 9)
+	n := s.Count(len(keys), 10)
 	if s.Reading() {
 		s.Check(n <= maxShareSessions)
 		if keys = make([]shareKey, n); n > 0 {
@@ -42,6 +42,7 @@ func (t *shareSession) pass(s *handover.Codec) {
 	handover.Uint(s, &t.settings.lockMS)
 	s.String(&t.settings.reset)
 	handover.Uint(s, &t.settings.limit)
+	s.Bool(&t.settings.committed)
 	s.Check(t.epoch > 0 && t.turn >= 0)
 	handover.List(s, &t.parts, 18, func(s *handover.Codec, p *sharePart) {
 		passTopicID(s, &p.topic)

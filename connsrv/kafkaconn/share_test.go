@@ -480,7 +480,7 @@ func TestGroupConfigs(t *testing.T) {
 		{groupReset, "earliest", 0}, {groupReset, "first", codeInvalidConfig}, {groupReset, "by_duration:P1D", 0}, {groupReset, "by_duration:1h", codeInvalidConfig},
 		{groupLimit, "7", 0}, {groupLimit, "1", codeInvalidConfig}, {groupLimit, "11", codeInvalidConfig},
 		{groupLock, "15000", 0}, {groupLock, "1", codeInvalidConfig}, {groupLock, "x", codeInvalidConfig},
-		{groupIsolation, isolationUncommitted, 0}, {groupIsolation, "read_committed", codeInvalidConfig}, {groupIsolation, "none", codeInvalidConfig}, {"consumer.what", "1", codeInvalidConfig},
+		{groupIsolation, isolationUncommitted, 0}, {groupIsolation, isolationCommitted, 0}, {groupIsolation, "none", codeInvalidConfig}, {"consumer.what", "1", codeInvalidConfig},
 	} {
 		if code := alter(false, k.name, kmsg.IncrementalAlterConfigOpSet, &k.value); code != k.code {
 			t.Errorf("%s = %s: error %d, want %d", k.name, k.value, code, k.code)

@@ -44,7 +44,8 @@ type shareTold struct {
 	records       shareReading
 	acquired      []shareRun
 	index         uint64
-	sent          uint64 // all below is in the response, if it is there at all
+	sent          uint64       // all below is in the response, if it is there at all …
+	passed        []offsetSpan // … but this, in order, of which a committed reader gets nothing
 }
 
 // sharePull is a Pull of one topic that is under way.

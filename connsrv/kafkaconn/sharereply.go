@@ -22,15 +22,17 @@ func (c *Conn) readShare(k *call) {
 	slices.SortFunc(f.got, func(a, b shareRun) int {
 		return cmp.Or(cmp.Compare(a.index, b.index), cmp.Compare(a.first, b.first))
 	})
-	used, bytes := 0, 0
-	for i := range f.got {
-		c.readShareRun(f, &f.got[i], &used, &bytes)
-	}
-	if !f.strict && !f.aligned && c.align(k) {
-		return
-	}
-	f.got = nil
-	c.answerShare(k)
+	c.learnAborted(k, func() {
+		used, bytes := 0, 0
+		for i := range f.got {
+			c.readShareRun(f, &f.got[i], &used, &bytes)
+		}
+		if !f.strict && !f.aligned && c.align(k) {
+			return
+		}
+		f.got = nil
+		c.answerShare(k)
+	})
 }
 
 // align asks for the rest of batches of which a part was acquired; false: there are none.
@@ -57,7 +59,7 @@ func (c *Conn) align(k *call) bool {
 		t := &f.told[i]
 		c.releaseShare([]shareReading{t.records})
 		f.got = append(f.got, t.acquired...)
-		t.records, t.acquired, t.sent = shareReading{}, nil, 0
+		t.records, t.acquired, t.sent, t.passed = shareReading{}, nil, 0, nil
 	}
 	f.gathering = true
 	c.pullShare(k)
@@ -81,8 +83,13 @@ func (c *Conn) readShareRun(f *sharing, run *shareRun, used, bytes *int) {
 			}
 			continue
 		}
+		next, passed := t.passes(run.first)
+		if next = min(next, run.next); passed {
+			f.giveBack(run, ipc.VerdictSkip, next)
+			continue
+		}
 		part := *run
-		part.next = min(run.next, t.sent)
+		part.next = next
 		f.session.hold.add(part)
 		t.acquired = append(t.acquired, part)
 		run.first = part.next
@@ -96,7 +103,7 @@ func (c *Conn) readShareBatches(f *sharing, t *shareTold, run *shareRun, used, b
 		return false
 	}
 	r := c.loop.readingAt(*used)
-	err := c.loop.Lane.Read(r, run.index, run.first, run.next, max(1, f.maxBytes-*bytes))
+	err := c.readShared(r, f, run, max(1, f.maxBytes-*bytes))
 	switch {
 	case is(err, errcode.OffsetOutOfRange): // retention, or a hole that compaction has left
 		next := run.next
@@ -109,6 +116,10 @@ func (c *Conn) readShareBatches(f *sharing, t *shareTold, run *shareRun, used, b
 		r.Release()
 		f.giveBack(run, ipc.VerdictSkip, r.From)
 		return run.first < run.next
+	case err == nil && r.Bytes == 0: // nothing of it is committed
+		r.Release()
+		f.giveBack(run, ipc.VerdictSkip, min(run.next, r.End))
+		return run.first < run.next
 	case err != nil:
 		t.code, t.text = codeOf(err), err.Error()
 		f.giveBack(run, ipc.VerdictRequeue, run.next)
@@ -120,6 +131,9 @@ func (c *Conn) readShareBatches(f *sharing, t *shareTold, run *shareRun, used, b
 	}
 	if t.records.to == 0 {
 		t.records.from = *used
+	}
+	if f.session.settings.committed {
+		t.passOver(run.first, r)
 	}
 	*used++
 	t.records.to, t.records.bytes, t.sent = *used, t.records.bytes+r.Bytes, r.End

@@ -173,7 +173,9 @@ func (a *API) bind(r *request) (answer, error) {
 	if _, err := a.Broker.Do(r.Context(), cmd); err != nil {
 		return answer{}, err
 	}
-	return answer{status: http.StatusCreated, body: object{"properties_key": propertiesKey(&b)}}, nil
+	key := propertiesKey(&b)
+	location := url.PathEscape(b.Destination) + "/" + url.PathEscape(key)
+	return answer{status: http.StatusCreated, location: location, body: object{"properties_key": key}}, nil
 }
 
 func (a *API) unbind(r *request) (answer, error) {

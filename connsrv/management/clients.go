@@ -104,14 +104,45 @@ func (a *API) connection(r *request) (answer, error) {
 	return answer{body: a.connectionObject(c)}, nil
 }
 
+// closedHere is RabbitMQ's word for why a connection was closed, where nobody has given another.
+const closedHere = "Closed via management plugin"
+
 // closeConnection ends a connection; the header X-Reason says why.
 func (a *API) closeConnection(r *request) (answer, error) {
 	c, err := a.connectionNamed(r)
 	if err != nil {
 		return answer{}, err
 	}
-	if !a.Close(c.ID, cmp.Or(r.Header.Get("X-Reason"), "Closed via management plugin")) {
+	if !a.Close(c.ID, cmp.Or(r.Header.Get("X-Reason"), closedHere)) {
 		return answer{}, notFound("Not Found")
+	}
+	return answer{}, nil
+}
+
+// connectionPart lists the channels of a connection, or the connections of a user.
+func (a *API) connectionPart(r *request) (answer, error) {
+	switch {
+	case r.PathValue("name") == "username":
+		list := []object{}
+		for _, c := range a.ofUser(r, r.PathValue("part")) {
+			list = append(list, a.connectionObject(&c))
+		}
+		return answer{body: list}, nil
+	case r.PathValue("part") == "channels":
+		return a.channelsOf(r)
+	}
+	return answer{}, notFound("Not Found")
+}
+
+// ofUser are the connections of a user, as far as they are seen.
+func (a *API) ofUser(r *request, name string) []connview.Conn {
+	return slices.DeleteFunc(a.visible(r), func(c connview.Conn) bool { return c.User != name })
+}
+
+// closeConnectionsOf ends all connections of a user: those that are seen.
+func (a *API) closeConnectionsOf(r *request) (answer, error) {
+	for _, c := range a.ofUser(r, r.PathValue("of")) {
+		a.Close(c.ID, cmp.Or(r.Header.Get("X-Reason"), closedHere)) // one that has gone by itself is closed, too
 	}
 	return answer{}, nil
 }

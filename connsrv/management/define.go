@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/definitions"
 )
@@ -190,7 +191,7 @@ func (a *API) putUser(r *request) (answer, error) {
 		for _, d := range old { // tags alone: the password stays
 			if d.Name == u.Name {
 				is := definitions.UserOf(d)
-				u.PasswordHash, u.HashingAlgorithm, u.Scram = is.PasswordHash, is.HashingAlgorithm, is.Scram
+				u.PasswordHash, u.HashingAlgorithm, u.ScramSHA256, u.ScramSHA512 = is.PasswordHash, is.HashingAlgorithm, is.ScramSHA256, is.ScramSHA512
 			}
 		}
 	}
@@ -216,6 +217,15 @@ func (a *API) putTopicPermission(r *request) (answer, error) {
 	p.User, p.VHost = r.PathValue("name"), r.vhost()
 	cmd, err := p.Command()
 	return a.put(r, cmd, err)
+}
+
+// topicPermissionsOf lists those of a user in a vhost; to have none is an error, as in RabbitMQ.
+func (a *API) topicPermissionsOf(r *request) (answer, error) {
+	out, err := a.list(admin.DefTopicPermission)(r)
+	if list, _ := out.body.([]object); err == nil && len(list) == 0 {
+		return answer{}, notFound("Not Found")
+	}
+	return out, err
 }
 
 // deleteTopicPermissions ends all of a user in a vhost.
@@ -249,6 +259,24 @@ func (a *API) putParameter(r *request) (answer, error) {
 	p.Component, p.VHost, p.Name = r.PathValue("item"), r.vhost(), r.PathValue("name")
 	cmd, err := p.Command()
 	return a.put(r, cmd, err)
+}
+
+// putClusterName keeps the name that the broker is told by in a global parameter, as RabbitMQ does.
+func (a *API) putClusterName(r *request) (answer, error) {
+	var in struct {
+		Name string `json:"name"`
+	}
+	if err := r.read(&in); err != nil {
+		return answer{}, err
+	}
+	if in.Name == "" {
+		return answer{}, badRequest("name: a text is wanted that is not empty")
+	}
+	name, _ := json.Marshal(in.Name) // a text always can be
+	p := definitions.Parameter{Name: access.ClusterName, Value: name}
+	cmd, err := p.Command()
+	_, err = a.put(r, cmd, err)
+	return answer{}, err
 }
 
 // limitNames are how lists of limits call whose they are.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -79,6 +80,9 @@ func TestBindings(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(made), &key); err != nil || !strings.HasPrefix(key.Key, "a+b~") {
 		t.Errorf("%s, %v", made, err)
+	}
+	if at := r.header.Get("Location"); at != "q/"+url.PathEscape(key.Key) {
+		t.Errorf("the binding is said to be at %q", at)
 	}
 	all := get[[]map[string]any](r, "/api/bindings/%2F")
 	if len(all) != 2 || all[0]["source"] != "" || all[1]["properties_key"] != key.Key {
@@ -156,23 +160,33 @@ func TestDefinitions(t *testing.T) {
 	r.want(201, http.MethodPut, "/api/operator-policies/shop/p", `{"pattern":"^a","definition":{"max-length":5}}`)
 	r.want(201, http.MethodPut, "/api/parameters/shovel/shop/s", `{"value":{"a":1}}`)
 	r.want(201, http.MethodPut, "/api/global-parameters/g", `{"value":"x"}`)
+	r.want(400, http.MethodPut, "/api/cluster-name", `{}`)
+	r.want(204, http.MethodPut, "/api/cluster-name", `{"name":"north"}`)
+	r.want(201, http.MethodPut, "/api/topic-permissions/shop/bob", `{"exchange":"x","write":"a","read":"b"}`)
+	r.want(204, http.MethodDelete, "/api/topic-permissions/shop/bob/x", "")
+	r.want(404, http.MethodDelete, "/api/topic-permissions/shop/bob/x", "")
+	r.want(400, http.MethodPut, "/api/users/eve", `{"password_hash":"no-Base64!","tags":""}`)
 	r.want(204, http.MethodPut, "/api/vhost-limits/shop/max-queues", `{"value":7}`)
 	r.want(204, http.MethodPut, "/api/vhost-limits/shop/max-connections", `{"value":8}`)
 	r.want(204, http.MethodPut, "/api/user-limits/bob/max-channels", `{"value":9}`)
 	r.want(400, http.MethodPut, "/api/vhost-limits/shop/max-queues", `{"value":"many"}`)
 	for path, want := range map[string]string{
-		"/api/users/bob":                  `"tags":["management"]`,
-		"/api/permissions/shop/bob":       `"configure":""`,
-		"/api/users/bob/permissions":      `"vhost":"shop"`,
-		"/api/vhosts/shop/permissions":    `"user":"bob"`,
-		"/api/topic-permissions/shop/bob": `"exchange":"amq.topic"`,
-		"/api/policies/shop/p":            `"definition":{"dead-letter-exchange":"d","max-length":5}`,
-		"/api/operator-policies/shop":     `"max-length":5`,
-		"/api/parameters/shovel/shop/s":   `"value":{"a":1}`,
-		"/api/global-parameters":          `"value":"x"`,
-		"/api/vhost-limits/shop":          `"max-connections":8,"max-queues":7`,
-		"/api/user-limits/bob":            `"max-channels":9`,
-		"/api/vhosts/shop":                `"description":"d"`,
+		"/api/users/bob":                   `"tags":["management"]`,
+		"/api/permissions/shop/bob":        `"configure":""`,
+		"/api/users/bob/permissions":       `"vhost":"shop"`,
+		"/api/vhosts/shop/permissions":     `"user":"bob"`,
+		"/api/topic-permissions/shop/bob":  `"exchange":"amq.topic"`,
+		"/api/policies/shop/p":             `"definition":{"dead-letter-exchange":"d","max-length":5}`,
+		"/api/operator-policies/shop":      `"max-length":5`,
+		"/api/parameters/shovel/shop/s":    `"value":{"a":1}`,
+		"/api/global-parameters":           `"value":"x"`,
+		"/api/vhost-limits/shop":           `"max-connections":8,"max-queues":7`,
+		"/api/user-limits/bob":             `"max-channels":9`,
+		"/api/vhosts/shop":                 `"description":"d"`,
+		"/api/users/bob/topic-permissions": `"exchange":"amq.topic"`,
+		"/api/cluster-name":                `{"name":"north"}`,
+		"/api/overview":                    `"cluster_name":"north"`,
+		"/api/definitions":                 `{"name":"cluster_name","value":"north"}`,
 	} {
 		if got := r.want(200, http.MethodGet, path, ""); !strings.Contains(got, want) {
 			t.Errorf("%s: %s lacks %s", path, got, want)
@@ -184,6 +198,7 @@ func TestDefinitions(t *testing.T) {
 	} {
 		r.want(204, http.MethodDelete, path, "")
 	}
+	r.want(404, http.MethodGet, "/api/topic-permissions/shop/bob", "")
 	r.want(404, http.MethodDelete, "/api/users/bob", "")
 	r.want(404, http.MethodGet, "/api/vhosts/shop", "")
 }
@@ -236,6 +251,14 @@ func TestConnections(t *testing.T) {
 	r.want(204, http.MethodDelete, "/api/connections/127.0.0.1:1%20-%3E%20127.0.0.1:5672", "")
 	if r.closed[256] == "" {
 		t.Errorf("%v", r.closed)
+	}
+	if all := get[[]any](r, "/api/connections/username/guest"); len(all) != 1 {
+		t.Errorf("%v", all)
+	}
+	r.want(204, http.MethodDelete, "/api/connections/username/guest", "")
+	r.want(404, http.MethodGet, "/api/connections/first/neither", "")
+	if all := get[[]any](r, "/api/connections/first/channels"); len(all) != 1 || r.closed[256] != "Closed via management plugin" || len(r.closed) != 1 {
+		t.Errorf("%v; closed %v", all, r.closed)
 	}
 	r.user = "ann"
 	if all := get[[]any](r, "/api/connections"); len(all) != 0 {

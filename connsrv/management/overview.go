@@ -36,7 +36,7 @@ func (a *API) overview(r *request) (answer, error) {
 	}
 	o := object{
 		"management_version": rabbitVersion, "rates_mode": "basic", "exchange_types": exchangeTypes(), "product_version": a.Version, "product_name": "TriMQ",
-		"rabbitmq_version": rabbitVersion, "cluster_name": a.Cluster, "erlang_version": runtime.Version(), "erlang_full_version": runtime.Version(),
+		"rabbitmq_version": rabbitVersion, "cluster_name": r.from.ClusterName(a.Cluster), "erlang_version": runtime.Version(), "erlang_full_version": runtime.Version(),
 		"disable_stats": false, "enable_queue_totals": false, "statistics_db_event_queue": 0, "node": a.Node, "contexts": []object{},
 		"sample_retention_policies": object{"global": []int{600}, "basic": []int{600}, "detailed": []int{600}},
 		"listeners":                 a.listeners(), "churn_rates": object{},

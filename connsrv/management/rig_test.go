@@ -111,7 +111,8 @@ type rig struct {
 	api    *API
 	closed map[uint64]string
 	now    time.Time
-	user   string // and password
+	user   string      // and password
+	header http.Header // of the last answer
 }
 
 func newRig(t *testing.T) *rig {
@@ -182,6 +183,7 @@ func (r *rig) ask(method, path, body string) (int, string) {
 	}
 	w := httptest.NewRecorder()
 	r.api.ServeHTTP(w, req)
+	r.header = w.Header()
 	return w.Code, strings.TrimSpace(w.Body.String())
 }
 

@@ -10,11 +10,18 @@ import (
 func (a *API) routes() {
 	a.handle("GET /api/whoami", a.whoami, anyone...)
 	a.handle("GET /api/overview", a.overview, anyone...)
-	a.handle("GET /api/cluster-name", func(*request) (answer, error) { return answer{body: object{"name": a.Node}}, nil }, anyone...)
+	a.handle("GET /api/cluster-name", func(r *request) (answer, error) {
+		return answer{body: object{"name": r.from.ClusterName(a.Cluster)}}, nil
+	}, anyone...)
+	a.change("PUT /api/cluster-name", a.putClusterName, administrator)
 	a.handle("GET /api/nodes", a.nodes, monitoring)
 	a.handle("GET /api/nodes/{node}", a.node, monitoring)
-	a.handle("GET /api/extensions", func(*request) (answer, error) { return answer{body: []object{}}, nil }, anyone...)
-	a.handle("GET /api/feature-flags", func(*request) (answer, error) { return answer{body: []object{}}, nil }, anyone...)
+	for _, path := range []string{ // what there is none of
+		"extensions", "feature-flags", "deprecated-features", "deprecated-features/used", "federation-links", "federation-links/{vhost}",
+		"shovels", "shovels/{vhost}",
+	} {
+		a.handle("GET /api/"+path, func(*request) (answer, error) { return answer{body: []object{}}, nil }, anyone...)
+	}
 	a.handle("GET /api/health/checks/{check...}", a.healthCheck, anyone...)
 	a.handle("GET /api/healthchecks/node", a.healthCheck, anyone...)
 	a.handle("GET /api/aliveness-test/{vhost}", a.aliveness, anyone...)
@@ -30,7 +37,8 @@ func (a *API) connectionRoutes() {
 	a.handle("GET /api/vhosts/{vhost}/connections", a.connections, anyone...)
 	a.handle("GET /api/connections/{name}", a.connection, anyone...)
 	a.handle("DELETE /api/connections/{name}", a.closeConnection, anyone...)
-	a.handle("GET /api/connections/{name}/channels", a.channelsOf, anyone...)
+	a.handle("GET /api/connections/{name}/{part}", a.connectionPart, anyone...)
+	a.handle("DELETE /api/connections/username/{of}", a.closeConnectionsOf, anyone...)
 	a.handle("GET /api/channels", a.channels, anyone...)
 	a.handle("GET /api/vhosts/{vhost}/channels", a.channels, anyone...)
 	a.handle("GET /api/channels/{name}", a.channel, anyone...)
@@ -75,19 +83,22 @@ func (a *API) definitionRoutes() {
 	a.change("PUT /api/vhosts/{vhost}", a.putVHost, administrator)
 	a.change("DELETE /api/vhosts/{vhost}", a.undefine(admin.DefVHost), administrator)
 	a.handle("GET /api/vhosts/{vhost}/permissions", a.list(admin.DefPermission), administrator)
+	a.handle("GET /api/vhosts/{vhost}/topic-permissions", a.list(admin.DefTopicPermission), administrator)
 	a.handle("GET /api/users", a.list(admin.DefUser), administrator)
 	a.handle("GET /api/users/{name}", a.one(admin.DefUser), administrator)
 	a.change("PUT /api/users/{name}", a.putUser, administrator)
 	a.change("DELETE /api/users/{name}", a.undefine(admin.DefUser), administrator)
 	a.handle("GET /api/users/{name}/permissions", a.list(admin.DefPermission), administrator)
+	a.handle("GET /api/users/{name}/topic-permissions", a.list(admin.DefTopicPermission), administrator)
 	a.handle("GET /api/permissions", a.list(admin.DefPermission), administrator)
 	a.handle("GET /api/permissions/{vhost}/{name}", a.one(admin.DefPermission), administrator)
 	a.change("PUT /api/permissions/{vhost}/{name}", a.putPermission, administrator)
 	a.change("DELETE /api/permissions/{vhost}/{name}", a.undefine(admin.DefPermission), administrator)
 	a.handle("GET /api/topic-permissions", a.list(admin.DefTopicPermission), administrator)
-	a.handle("GET /api/topic-permissions/{vhost}/{name}", a.list(admin.DefTopicPermission), administrator)
+	a.handle("GET /api/topic-permissions/{vhost}/{name}", a.topicPermissionsOf, administrator)
 	a.change("PUT /api/topic-permissions/{vhost}/{name}", a.putTopicPermission, administrator)
 	a.change("DELETE /api/topic-permissions/{vhost}/{name}", a.deleteTopicPermissions, administrator)
+	a.change("DELETE /api/topic-permissions/{vhost}/{name}/{item}", a.undefine(admin.DefTopicPermission), administrator)
 	for path, kind := range map[string]admin.DefinitionKind{"policies": admin.DefPolicy, "operator-policies": admin.DefOperatorPolicy} {
 		a.handle("GET /api/"+path, a.list(kind), anyone...)
 		a.handle("GET /api/"+path+"/{vhost}", a.list(kind), anyone...)

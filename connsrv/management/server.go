@@ -81,8 +81,9 @@ func (r *request) vhost() string { return r.PathValue("vhost") }
 
 // answer is what a handler returns: a body to be encoded, and a status; 0: 200, or 204 without a body.
 type answer struct {
-	status int
-	body   any
+	status   int
+	location string // where what was made is found, from the path of the request on; "": it is not told
+	body     any
 }
 
 // handle enters a handler for users who have one of the tags; an administrator may do all.
@@ -208,6 +209,9 @@ func send(w http.ResponseWriter, r *request, out answer) {
 		status = http.StatusNoContent
 	case status == 0:
 		status = http.StatusOK
+	}
+	if out.location != "" {
+		w.Header().Set("Location", out.location)
 	}
 	if out.body == nil {
 		w.WriteHeader(status)

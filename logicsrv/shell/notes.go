@@ -115,7 +115,7 @@ func (s *Shell) readNotes(out []core.Noted, w *core.Wanted) ([]core.Noted, error
 	err := s.notes.reader.Range(w.Index, w.First, end, func(n commitlog.Noted) {
 		switch first, next := n.Part(w.First, end); {
 		case first >= next:
-		case errors.Is(n.Err, commitlog.ErrGap): // compaction has removed them meanwhile
+		case errors.Is(n.Err, commitlog.ErrGap): // compaction has removed them meanwhile, or retention
 			answer(next, core.Noted{Unreadable: true})
 		case n.Err != nil:
 			lost(next, n.Err)

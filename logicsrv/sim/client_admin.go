@@ -93,7 +93,7 @@ func (a *administrator) add(cmd admin.Command, body []byte, reply func([]byte)) 
 }
 
 func (a *administrator) topic(name string, partitions uint32, level ipc.Level) {
-	m := admin.CreateTopic{Name: name, Partitions: partitions, Level: level}
+	m := admin.CreateTopic{Name: name, Partitions: partitions, Level: level, Configs: a.w.laundry.configs()}
 	a.add(admin.CmdCreateTopic, m.Append(nil), nil)
 	d := admin.Describe{Kind: admin.KindTopic, Names: []string{name}}
 	a.add(admin.CmdDescribe, d.Append(nil), func(b []byte) {

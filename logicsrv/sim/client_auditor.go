@@ -79,6 +79,7 @@ func (a *auditor) audit(s *ipc.Stable) {
 			a.look(s, x, b)
 		}
 	}
+	a.auditWashed(s, end)
 	w.stats.audited += int(end - a.pos)
 	a.pos = end
 }

@@ -149,6 +149,7 @@ func (w *world) settleSome(k *conn, s *subscription, v ipc.Verdict, all, asked b
 		return
 	}
 	*open++
+	times := w.timesOf(s.queue, index, chosen)
 	s.drop(index, chosen)
 	o := w.conn.ask(k, ipc.TypeAck, func(h ipc.Head) []byte {
 		m := ipc.Ack{Head: h, Sub: s.sub, Queue: s.queue, Index: index, Verdict: v, Recalls: s.recalls, Ranges: ranges(chosen)}
@@ -161,7 +162,8 @@ func (w *world) settleSome(k *conn, s *subscription, v ipc.Verdict, all, asked b
 			return
 		}
 		if v != ipc.VerdictRequeue {
-			w.verdictConfirmed(s.queue, index, chosen)
+			// What was sought back and given out again meanwhile needs another verdict.
+			w.verdictConfirmed(s.queue, index, slices.DeleteFunc(chosen, func(o uint64) bool { return w.times[spot{s.queue, place{index, o}}] != times[o] }))
 		}
 	})
 	o.before = func() { w.verdictOffered(s, s.queue, index, chosen, v) }

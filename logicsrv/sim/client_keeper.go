@@ -55,5 +55,6 @@ func (w *world) drawAlteration(topic string) admin.AlterTopic {
 			m.Changes = append(m.Changes, topicconf.Change{Op: topicconf.Unset, Key: key})
 		}
 	}
+	m.Changes = append(m.Changes, w.laundry.alter()...)
 	return m
 }

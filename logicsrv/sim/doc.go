@@ -30,7 +30,12 @@
 //     not the core, judges every turn (judge.go).
 //  11. Of a transaction of a transactional producer all is committed or nothing, in every partition and
 //     group, and once; committed readers see what was committed alone, and never see it go (bank.go).
-//  12. The number that a lease or a transaction was told to have nothing else has, ever after.
+//  12. Of a compacted partition only that goes for which there is a reason: of each key the last record that counts stays,
+//     and what has no key, and what is in an open transaction; and of what was aborted committed readers are told nothing, nor is
+//     anything hidden from them that was committed (washing.go).
+//  13. The number that a lease or a transaction was told to have nothing else has, ever after.
+//
+// In half of the histories topics are compacted while everybody goes on (laundry.go).
 //
 // Half of the histories have a theme (theme.go): queues of random properties, exchanges that come
 // and go, pulls with leases, delays, transactions, subscriptions with filters.

@@ -169,8 +169,11 @@ func (w *world) filterOf(name string) string {
 	return ""
 }
 
-// matches tells whether a filter lets a message pass.
+// matches tells whether a filter lets a message pass, if it is there.
 func (w *world) matches(filter string, index, offset uint64) bool {
+	if w.laundry.knows(place{index, offset}) {
+		return false
+	}
 	if filter == "" {
 		return true
 	}

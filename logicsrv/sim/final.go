@@ -95,6 +95,7 @@ func (w *world) drain(what string, done func() bool) {
 			progress = w.stepTier(t) || progress
 		}
 		w.stepSync()
+		w.stepCompact()
 		w.stepNotes()
 		progress = w.stepReplay() || progress
 		for _, c := range w.clients {
@@ -204,6 +205,7 @@ func (w *world) judge() {
 	}
 	w.judgeReplay(live)
 	w.judgeFiles()
+	w.checkWashed()
 }
 
 func (w *world) judgeMessage(m *message) {

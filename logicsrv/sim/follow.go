@@ -6,6 +6,7 @@ import (
 	"errors"
 	"hash/fnv"
 	"io"
+	"slices"
 	"sort"
 
 	"github.com/trimq/trimq/protocol/commitlog"
@@ -30,7 +31,11 @@ type shadowIndex struct {
 	deleted uint64 // LSN; 0: it is there
 	next    uint64
 	batches []shadowBatch
+	trims   []shadowTrim
 }
+
+// shadowTrim says that offsets below one are gone.
+type shadowTrim struct{ lsn, offset uint64 }
 
 type shadowBatch struct {
 	base, end uint64
@@ -137,7 +142,11 @@ func (w *world) absorb(r *commitlog.Reader, e *journal.Entry, at commitlog.Place
 	w.absorbEvents(e)
 	deletes := 0
 	for i := range e.Ops {
-		if op := &e.Ops[i]; op.Kind == journal.OpDelete {
+		switch op := &e.Ops[i]; op.Kind {
+		case journal.OpTrim:
+			x := w.shadow(op.Index)
+			x.trims = append(x.trims, shadowTrim{e.LSN, op.Offset})
+		case journal.OpDelete:
 			w.shadow(op.Index).deleted = e.LSN
 			deletes++
 			w.log.deletes[e.LSN] = true
@@ -208,7 +217,9 @@ func (w *world) absorbRef(r *journal.Ref, lsn uint64) {
 	partial := skip > 0 || r.Count < m.meta.Count
 	deleted := r.SourceOffset+uint64(r.Count) <= w.model.Starts()[r.Source] // and its segment with it, perhaps
 	switch damaged := r.Flags&journal.RefDamaged != 0; {
-	case damaged && deleted:
+	case damaged && deleted, damaged && w.goneWith(r):
+	case !damaged && r.Position >= commitlog.PackPosition:
+		w.checkPacked(r, m, skip, lsn)
 	case damaged, r.Position != m.position && !m.again, r.Length != m.meta.Length, r.Skip != skip, (r.Flags&journal.RefPartial != 0) != partial:
 		w.fail("entry lsn=%d has the reference %+v to %v, which lies at position %d, %d records skipped", lsn, r, m, m.position, skip)
 	}
@@ -315,6 +326,7 @@ func (w *world) forgetBeyond(last uint64) {
 			n--
 		}
 		x.batches = x.batches[:n]
+		x.trims = slices.DeleteFunc(x.trims, func(t shadowTrim) bool { return t.lsn > last })
 		x.next = 0
 		if n > 0 {
 			x.next = x.batches[n-1].end

@@ -23,7 +23,7 @@ func (w *world) newModel() *model.Model {
 	return model.New(model.Config{
 		Fail:    w.fail,
 		Held:    func(queue, index, offset uint64) bool { return w.hand[spot{queue, place{index, offset}}] != nil },
-		Matches: w.matches, Answers: w.answers, TxnChecks: maxChecks, TxnMaxMS: maxTxnMS,
+		Matches: w.matches, Gone: w.isGone, Answers: w.answers, TxnChecks: maxChecks, TxnMaxMS: maxTxnMS,
 	})
 }
 

@@ -296,6 +296,15 @@ func (w *world) verdictTaken(queue, index uint64, offsets []uint64) {
 	}
 }
 
+// timesOf is how often messages have been delivered so far, by offset.
+func (w *world) timesOf(queue, index uint64, offsets []uint64) map[uint64]int {
+	times := map[uint64]int{}
+	for _, o := range offsets {
+		times[o] = w.times[spot{queue, place{index, o}}]
+	}
+	return times
+}
+
 func (w *world) verdictConfirmed(queue, index uint64, offsets []uint64) {
 	for _, o := range offsets {
 		if at := (spot{queue, place{index, o}}); w.done[at] > 0 { // else it was sought back meanwhile

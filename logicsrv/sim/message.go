@@ -14,11 +14,13 @@ import (
 
 // message is one RecordBatch that a producer has made, and all that is known of it.
 type message struct {
-	id    uint64
-	owner *producer
-	order int // among the messages of its owner; grows
-	bytes []byte
-	meta  ipc.BatchMeta
+	id      uint64
+	owner   *producer
+	order   int // among the messages of its owner; grows
+	madeMS  int64
+	bytes   []byte
+	meta    ipc.BatchMeta
+	records []batch.Record // of bytes; nil: nobody has looked
 
 	index uint64 // of an append; 0: it is published
 	level ipc.Level
@@ -69,7 +71,7 @@ func (m *message) String() string {
 // newMessage makes a batch of records that bear the message's id and bytes that follow from it.
 func (w *world) newMessage(owner *producer, pid int64, epoch int16, seq int32) *message {
 	w.nextMessage++
-	m := &message{id: w.nextMessage, owner: owner, order: owner.made}
+	m := &message{id: w.nextMessage, owner: owner, order: owner.made, madeMS: w.now}
 	owner.made++
 	w.builder.Reset()
 	count := 1 + w.rng.IntN(3)
@@ -82,7 +84,12 @@ func (w *world) newMessage(owner *producer, pid int64, epoch int16, seq int32) *
 		for len(w.value) < size {
 			w.value = append(w.value, byte(m.id*31+uint64(len(w.value)*7+i)))
 		}
-		w.builder.Add(w.now, nil, w.value, nil)
+		key, deletion := w.laundry.key(i)
+		value := w.value
+		if deletion {
+			value = nil
+		}
+		w.builder.Add(w.now, key, value, nil)
 	}
 	m.bytes = bytes.Clone(w.builder.Seal(batch.None, pid, epoch, seq))
 	meta, err := batch.Validate(m.bytes)

@@ -103,6 +103,13 @@ var Mutants = []Mutant{
 	{"sequences-ignored", "whatever an idempotent producer sends is taken for its next batch"},
 	{"appends-dropped", "some batches are acknowledged and not stored"},
 	{"commits-forgotten", "a group's positions stay where its first commit has put them"},
+	{"compact-drops-last", "compaction removes the last record of a key with those before it"},
+	{"compact-drops-tombstones", "compaction removes what stands for a deletion before its time"},
+	{"compact-keeps-aborted", "compaction takes what was aborted for what counts"},
+	{"compact-past-open", "compaction does not stop at the first open transaction"},
+	{"compact-drops-aborts", "compaction removes the ends of aborted transactions"},
+	{"compact-unsynced", "compaction removes what is followed by what a power cut takes away"},
+	{"compact-forgets-trims", "compaction undoes what was trimmed while it was under way"},
 	{"cut-without-truncate", "the torn end of the log is left in its file"},
 }
 

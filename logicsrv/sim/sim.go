@@ -34,7 +34,7 @@ const epochMS = 1_700_000_000_000
 func (s *Simulator) Run(o Options) (result Result) {
 	r := rand.New(rand.NewPCG(o.Seed, 0x7472696d71))
 	w := &world{
-		ledger: newLedger(), rng: r, plan: makePlan(r), theme: makeTheme(o.Seed), out: o.Trace, now: epochMS, mem: &s.mem, salts: rand.NewPCG(o.Seed, 0x73616c74),
+		ledger: newLedger(), rng: r, plan: makePlan(r), theme: makeTheme(o.Seed), laundry: makeLaundry(o.Seed), out: o.Trace, now: epochMS, mem: &s.mem, salts: rand.NewPCG(o.Seed, 0x73616c74),
 		names: map[string][]uint64{}, topicLevel: map[uint64]ipc.Level{}, queueLevel: map[uint64]ipc.Level{}, digests: map[uint64]uint64{},
 	}
 	w.bank = makeBank(o.Seed, w.theme != nil)
@@ -83,6 +83,7 @@ func (w *world) play() {
 			if w.rng.IntN(w.plan.syncEvery) == 0 {
 				w.stepSync()
 			}
+			w.stepCompact()
 			w.stepNotes()
 		case n < 13:
 			w.stepReplay()

@@ -39,7 +39,7 @@ func TestHistories(t *testing.T) {
 	t.Logf("%d histories: %s", n, total.String())
 	if n >= 200 && (total.Kills == 0 || total.PowerCuts == 0 || total.delivered == 0 || total.known == 0 || total.checkpoints == 0 || total.stored == 0 ||
 		total.beats == 0 || total.expelled == 0 || total.takenOver == 0 ||
-		total.controls == 0 || total.deals == 0 || total.fenced == 0 || total.audited == 0) {
+		total.controls == 0 || total.deals == 0 || total.fenced == 0 || total.audited == 0 || total.washed == 0) {
 		t.Fatalf("the histories do not contain what they are for: %s", total.String())
 	}
 	for _, rule := range total.Unused() {

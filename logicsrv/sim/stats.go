@@ -20,7 +20,7 @@ type Stats struct {
 	known, checkpoints, stored                                int
 	beats, expelled, takenOver                                int
 	pulled, recalls, skipped, checks, refs                    int
-	controls, deals, fenced, audited                          int
+	controls, deals, fenced, audited, washed                  int
 
 	rules [model.Rules]int // how often each rule of the model made a difference
 }
@@ -63,6 +63,7 @@ func (s *Stats) Add(o *Stats) {
 	s.deals += o.deals
 	s.fenced += o.fenced
 	s.audited += o.audited
+	s.washed += o.washed
 	for i := range s.rules {
 		s.rules[i] += o.rules[i]
 	}
@@ -93,9 +94,9 @@ func (s *Stats) String() string {
 		"known inputs %d, checkpoints %d, log gaps %d, replies of old epochs %d, to nobody %d, stale deliveries %d; "+
 		"answers to members %d, members expelled %d, partitions taken over from the silent %d; "+
 		"pulled %d, recalls %d, skipped %d, checks %d, references %d; "+
-		"control batches %d, transactions committed %d, requests of transactional producers refused %d, audited %d",
+		"control batches %d, transactions committed %d, requests of transactional producers refused %d, audited %d; compacted away %d",
 		s.Steps, s.Kills, s.PowerCuts, s.Stalls, s.DiskFulls, s.SyncErrors, s.Restarts,
 		s.acked, s.refused, s.delivered, s.commits, s.markers, s.clientDeaths, s.ringFull, s.diskFull,
 		s.known, s.stored, s.gaps, s.oldEpoch, s.unknownReply, s.staleDelivery, s.beats, s.expelled, s.takenOver,
-		s.pulled, s.recalls, s.skipped, s.checks, s.refs, s.controls, s.deals, s.fenced, s.audited)
+		s.pulled, s.recalls, s.skipped, s.checks, s.refs, s.controls, s.deals, s.fenced, s.audited, s.washed)
 }

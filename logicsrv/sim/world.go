@@ -41,12 +41,13 @@ func (t tier) String() string {
 // world is one history.
 type world struct {
 	ledger
-	rng   *rand.Rand
-	salts *rand.PCG // of segments; a stream of its own, so that a new segment moves no other draw
-	plan  plan
-	bank  *bank     // nil: there are no transactional producers
-	theme *theme    // nil: the history is not about features of queues
-	out   io.Writer // of the trace; nil: none
+	rng     *rand.Rand
+	salts   *rand.PCG // of segments; a stream of its own, so that a new segment moves no other draw
+	plan    plan
+	bank    *bank     // nil: there are no transactional producers
+	theme   *theme    // nil: the history is not about features of queues
+	laundry *laundry  // nil: nothing is compacted
+	out     io.Writer // of the trace; nil: none
 
 	now     int64 // virtual Unix time in ms
 	step    int
@@ -99,6 +100,8 @@ type persister interface {
 	SyncLog() error
 	MaintainDue() bool
 	Maintain() error
+	CompactDue() bool
+	Compact() error
 }
 
 // newPersist is persistsrv's real shell.
@@ -236,6 +239,7 @@ func (w *world) start(t tier) {
 	w.trace("%v starts", t)
 	if t == tierPersist && !w.log.pending && w.rng.IntN(4) == 0 {
 		w.compareLog()
+		w.checkWashed()
 	}
 }
 
@@ -281,12 +285,17 @@ func (w *world) logger() *slog.Logger {
 }
 
 func (w *world) persistOptions() pshell.Options {
+	set := w.plan.settings
+	if l := w.laundry; l != nil {
+		set.CompactMS, set.CompactKeys, set.CompactBytes = l.compactMS, l.keys, 1
+	}
 	return pshell.Options{
 		FS: w.disk, RingA: w.ringA, RingC: w.ringC,
-		Settings: w.plan.settings,
+		Settings: set,
 		Now:      func() int64 { return w.now },
 		Salt:     w.salts.Uint64,
 		Inline:   w.plan.inline,
+		Pace:     w.meanwhile,
 		Log:      w.logger(),
 	}
 }

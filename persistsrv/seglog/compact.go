@@ -9,6 +9,7 @@ import (
 	"github.com/trimq/trimq/persistsrv/vfs"
 	"github.com/trimq/trimq/protocol/batch"
 	"github.com/trimq/trimq/protocol/commitlog"
+	"github.com/trimq/trimq/protocol/failpoint"
 )
 
 // Compaction: of an index that asks for it, the last record of each key stays. A pass goes like this:
@@ -244,7 +245,7 @@ func (p *compacting) begin(sync func() error) (err error) {
 	if err != nil {
 		return err
 	}
-	if l.synced.Load() < lsn {
+	if l.synced.Load() < lsn && !failpoint.Broken("compact-unsynced") {
 		if err := sync(); err != nil {
 			return err
 		}

@@ -55,6 +55,8 @@ func TestCompactionMutants(t *testing.T) {
 		{"", ""},
 		{"compact-drops-last", "the last record of a key goes with those before it"},
 		{"compact-drops-tombstones", "what stands for a deletion goes before its time"},
+		{"compact-past-open", "a pass does not stop at the first open transaction"},
+		{"compact-forgets-trims", "what was trimmed during a pass comes back"},
 		{"compact-keeps-aborted", "what was aborted stays, and replaces what counts"},
 	} {
 		failpoint.Rule = m.rule

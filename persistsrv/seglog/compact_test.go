@@ -46,6 +46,7 @@ type washer struct {
 	aborted map[uint64]bool // offsets
 	synced  int
 	looked  map[uint64]int64 // of tombstones: when a pass may have come to them first
+	midway  int              // pieces of a pass until the index is trimmed in the midst of it; 0: it is not
 }
 
 func newWasher(t rapid.TB, seed uint64) *washer {
@@ -71,7 +72,7 @@ func (w *washer) reopen() {
 		hint = uint64(w.synced)
 	}
 	w.log, err = Open(Options{
-		FS: w.mem, Now: func() int64 { return w.now }, Salt: salts.Uint64, Warm: w.warm, SyncedHint: hint,
+		FS: w.mem, Now: func() int64 { return w.now }, Salt: salts.Uint64, Warm: w.warm, SyncedHint: hint, Pace: w.pace,
 		Settings: Settings{
 			SegmentBytes: 3000, AheadBytes: 500, SegmentMS: 10_000, IndexEntries: 4, IndexCheckpointBytes: 2500, IndexCheckpointMS: 1000,
 			RoundBytes: 2000, OpenIndexFiles: 2, VerifyIndexBytes: 1 << 20, CompactKeys: 1 + w.dice.IntN(20), CompactBytes: 1,
@@ -189,6 +190,21 @@ func (w *washer) sync() error {
 	return err
 }
 
+// pace is called with each piece of a pass.
+func (w *washer) pace(int) bool {
+	if w.midway > 0 {
+		if w.midway--; w.midway == 0 {
+			w.trim()
+		}
+	}
+	return true
+}
+
+func (w *washer) trim() {
+	to := w.next() / 8 * uint64(w.dice.IntN(6))
+	w.add(&journal.Entry{Ops: []journal.IndexOp{{Kind: journal.OpTrim, Index: compactedIndex, Offset: to}}}, nil, 0)
+}
+
 // compact makes a pass, and perhaps breaks it off at one of the calls that change files: by death,
 // a power cut, or a full disk.
 func (w *washer) compact() {
@@ -200,6 +216,9 @@ func (w *washer) compact() {
 	}
 	how, at, n := w.dice.IntN(6), 1+w.dice.IntN(30), 0
 	died := false
+	if how == 3 {
+		w.midway = at
+	}
 	if how == 1 { // what a power cut takes away is another test's matter
 		w.mustSync()
 	}
@@ -231,6 +250,7 @@ func (w *washer) compact() {
 		}
 	}()
 	w.mem.SetFault(nil)
+	w.midway = 0
 	switch {
 	case died && how == 0:
 		w.kill()
@@ -274,6 +294,9 @@ func (w *washer) check() {
 	start, entries, err := commitlog.ReadIndex(vfs.Reading(w.mem), compactedIndex)
 	if err != nil {
 		w.t.Fatal(err)
+	}
+	if start != x.start {
+		w.t.Fatalf("the files begin at %d, the index at %d", start, x.start)
 	}
 	log := commitlog.NewBatchReader(vfs.Reading(w.mem))
 	defer log.Close()
@@ -422,10 +445,7 @@ func TestCompaction(t *testing.T) {
 					w.compact()
 				}
 			},
-			"trim": func(*rapid.T) {
-				to := w.next() / 8 * uint64(w.dice.IntN(6))
-				w.add(&journal.Entry{Ops: []journal.IndexOp{{Kind: journal.OpTrim, Index: compactedIndex, Offset: to}}}, nil, 0)
-			},
+			"trim": func(*rapid.T) { w.trim() },
 			"maintain": func(rt *rapid.T) {
 				w.now += 2000
 				if err := w.log.Maintain(rapid.Bool().Draw(rt, "force"), w.sync); err != nil {

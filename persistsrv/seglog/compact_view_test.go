@@ -21,6 +21,8 @@ type laundry struct {
 	log *Log
 	now int64
 	lsn uint64
+
+	hasty bool // a pass is broken off as soon as it has begun
 }
 
 func newLaundry(t *testing.T, dir string) *laundry {
@@ -30,7 +32,7 @@ func newLaundry(t *testing.T, dir string) *laundry {
 	}
 	d := &laundry{t: t, now: 1_000_000}
 	d.log, err = Open(Options{
-		FS: fs, Now: func() int64 { return d.now }, Salt: salts.Uint64,
+		FS: fs, Now: func() int64 { return d.now }, Salt: salts.Uint64, Pace: func(int) bool { return !d.hasty },
 		Settings: Settings{
 			SegmentBytes: 3000, SegmentMS: 1 << 40, IndexEntries: 8, IndexCheckpointBytes: 2500, IndexCheckpointMS: 1000,
 			RoundBytes: 2000, OpenIndexFiles: 2, VerifyIndexBytes: 1 << 20, CompactKeys: 1000, CompactBytes: 1,
@@ -72,6 +74,12 @@ func (d *laundry) put(i int) {
 		Items:  []journal.IndexItem{{Index: compactedIndex, Base: base, Count: 2, MaxTimeMS: d.now}},
 		Bodies: []journal.Body{{RingPos: d.lsn, Length: uint32(len(raw)), CRC: batch.Header(raw).CRC(), Base: base}},
 	}, raw)
+}
+
+// trim removes what lies below an offset.
+func (d *laundry) trim(to uint64) {
+	d.t.Helper()
+	d.add(&journal.Entry{Ops: []journal.IndexOp{{Kind: journal.OpTrim, Index: compactedIndex, Offset: to}}}, nil)
 }
 
 func (d *laundry) sync() error {

@@ -332,7 +332,7 @@ func (g *packing) marker(e *commitlog.Entry, b []byte) error {
 	horizon, set := h.DeleteHorizonMS()
 	commit, err := batch.ParseControl(b)
 	switch {
-	case alive || err != nil || !commit:
+	case alive || err != nil || !commit && !failpoint.Broken("compact-drops-aborts"):
 		// Who reads committed messages alone has been told of what was aborted, and goes on leaving out
 		// what its producer sends until he comes to where that has ended.
 	case !set:
@@ -446,8 +446,9 @@ func (g *packing) replace(made *pack, files []indexFile, tmp string) error {
 	if !ok {
 		return errAbandoned
 	}
-	front := 0 // entries that are trimmed
-	if x.start != p.start && x.frontFile >= i {
+	front := 0                                                                                    // entries that are trimmed
+	moved := x.start != p.start && x.frontFile >= i && !failpoint.Broken("compact-forgets-trims") // since the pass began, of which the pack's index file knows nothing
+	if moved {
 		if err := g.trimmed(files); err != nil {
 			return err
 		}
@@ -470,7 +471,7 @@ func (g *packing) replace(made *pack, files []indexFile, tmp string) error {
 	made.refs, made.live = made.refs+uint64(len(g.w.entries)-front), made.live+live
 	x.bytes = x.bytes - min(x.bytes, g.bytes.before) + live
 	l.replaceFiles(x, i, len(files), made, front)
-	if front == 0 {
+	if !moved {
 		return nil
 	}
 	if front == len(g.w.entries) { // of what was packed everything is trimmed

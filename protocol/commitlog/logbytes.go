@@ -46,6 +46,18 @@ func (l *logBytes) read(position uint64, n int) ([]byte, error) {
 	return b, nil
 }
 
+// readAgain is read for who has listed the files a while ago: where what is known does not have the bytes, there
+// may be a new segment or pack.
+func (l *logBytes) readAgain(position uint64, n int) ([]byte, error) {
+	b, err := l.read(position, n)
+	if err != nil {
+		l.close()
+		l.segs = nil
+		b, err = l.read(position, n)
+	}
+	return b, err
+}
+
 // segment finds the one that holds n bytes from a log position on.
 func (l *logBytes) segment(position uint64, n int) (*extent, error) {
 	if l.segs == nil {

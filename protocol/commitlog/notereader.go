@@ -52,6 +52,7 @@ func (n *Noted) Weight(first, next uint64) uint32 {
 // note. An error says that it is not known what lies there, and may be worth another try: the
 // files may be on their way.
 func (r *NoteReader) Range(index, first, next uint64, yield func(Noted)) error {
+	r.closeFile() // compaction may have put another one in its place
 	for first < next {
 		e, err := r.find(index, first)
 		if errors.Is(err, ErrDamaged) {
@@ -71,8 +72,15 @@ func (r *NoteReader) Range(index, first, next uint64, yield func(Noted)) error {
 		} else if e.Note != 0 {
 			n.Err = r.note(e.Note, &n)
 		}
+		var runs []denseRun
 		if n.Err == nil && e.Flags&FlagSparse != 0 {
-			r.sparse(&n, first, yield)
+			runs, n.Err = r.sparse(&e)
+		}
+		if n.Err != nil && r.moved(index, first, e) {
+			continue
+		}
+		if n.Err == nil && e.Flags&FlagSparse != 0 {
+			yieldRuns(&n, runs, first, yield)
 		} else {
 			yield(n)
 		}
@@ -81,7 +89,7 @@ func (r *NoteReader) Range(index, first, next uint64, yield func(Noted)) error {
 	return nil
 }
 
-// gone yields that compaction has left nothing of [first, end), or of as much of it as an entry may have.
+// gone yields that compaction, or what trims an index, has left nothing of [first, end), or of as much of it as an entry may have.
 func gone(first, end uint64, yield func(Noted)) (next uint64) {
 	n := min(end-first, journal.MaxCount)
 	if n > 0 {
@@ -90,38 +98,50 @@ func gone(first, end uint64, yield func(Noted)) (next uint64) {
 	return first + n
 }
 
-// sparse yields what there is of a sparse batch from an offset on, and what is gone, in order.
-func (r *NoteReader) sparse(n *Noted, first uint64, yield func(Noted)) {
-	b, err := r.log.read(n.Entry.Position, int(n.Entry.Length))
+// denseRun is a run of records of a sparse batch that are there, by their offsets beyond the first one.
+type denseRun struct{ delta, count uint32 }
+
+// sparse reads which records of a sparse batch are there.
+func (r *NoteReader) sparse(e *Entry) (runs []denseRun, err error) {
+	b, err := r.log.readAgain(e.Position, int(e.Length))
 	var reader batch.Reader
 	if err == nil {
 		err = reader.Runs(b, func(delta, _, count uint32) bool {
-			part := *n
-			part.Entry.Offset, part.Entry.Count = n.Entry.Offset+uint64(delta), count
-			if part.Entry.End() > first {
-				gone(first, max(first, part.Entry.Offset), yield)
-				yield(part)
-				first = part.Entry.End()
-			}
+			runs = append(runs, denseRun{delta, count})
 			return true
 		})
 	}
 	if err != nil {
-		n.Err = fmt.Errorf("%w: offset %d of index %#x: %w", ErrDamaged, n.Entry.Offset, r.index, err)
-		yield(*n)
-		return
+		return nil, fmt.Errorf("%w: offset %d of index %#x: %w", ErrDamaged, e.Offset, r.index, err)
+	}
+	return runs, nil
+}
+
+// yieldRuns yields what there is of a sparse batch from an offset on, and what is gone, in order.
+func yieldRuns(n *Noted, runs []denseRun, first uint64, yield func(Noted)) {
+	for _, run := range runs {
+		part := *n
+		part.Entry.Offset, part.Entry.Count = n.Entry.Offset+uint64(run.delta), run.count
+		if part.Entry.End() > first {
+			gone(first, max(first, part.Entry.Offset), yield)
+			yield(part)
+			first = part.Entry.End()
+		}
 	}
 	gone(first, n.Entry.End(), yield)
 }
 
-// note reads a note into n. Where the segment is not known it may be a new one.
+// moved tells whether compaction has put another entry in the place of one that leads to nothing: a file that
+// was opened before that has the old one.
+func (r *NoteReader) moved(index, offset uint64, was Entry) bool {
+	r.closeFile()
+	e, err := r.find(index, offset)
+	return err == nil && e != was
+}
+
+// note reads a note into n.
 func (r *NoteReader) note(position uint64, n *Noted) error {
 	b, err := r.noteBytes(position)
-	if err != nil {
-		r.log.close()
-		r.log.segs = nil
-		b, err = r.noteBytes(position)
-	}
 	if err != nil {
 		return err
 	}
@@ -136,7 +156,7 @@ func (r *NoteReader) note(position uint64, n *Noted) error {
 }
 
 func (r *NoteReader) noteBytes(position uint64) ([]byte, error) {
-	head, err := r.log.read(position, journal.EventHeaderSize)
+	head, err := r.log.readAgain(position, journal.EventHeaderSize)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +164,7 @@ func (r *NoteReader) noteBytes(position uint64) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	return r.log.read(position, size)
+	return r.log.readAgain(position, size)
 }
 
 // find looks for the entry that holds an offset or, where compaction has left nothing there, for a later
@@ -160,7 +180,10 @@ func (r *NoteReader) find(index, offset uint64) (Entry, error) {
 		return Entry{}, err
 	}
 	i := sort.Search(len(bases), func(i int) bool { return bases[i] > offset }) - 1
-	if i < 0 {
+	switch {
+	case i < 0 && len(bases) > 0:
+		return Entry{Offset: bases[0]}, nil // it was trimmed
+	case i < 0:
 		return Entry{}, fmt.Errorf("%w: no file of index %#x holds offset %d", ErrDamaged, index, offset)
 	}
 	if err := r.open(index, bases[i]); err != nil {

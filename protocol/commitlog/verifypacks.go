@@ -67,7 +67,7 @@ func (v *verifier) pack(p *PackFile) error {
 
 // packedBatch checks a batch in a pack.
 func (v *verifier) packedBatch(e *Entry) error {
-	b, err := v.bytes.read(e.Position, int(e.Length))
+	b, err := v.bytes.readAgain(e.Position, int(e.Length))
 	if err != nil {
 		return err
 	}

@@ -12,13 +12,10 @@ import (
 
 // UserOf is a user. Limits are not in its definition.
 func UserOf(d *admin.Definition) User {
-	u := User{Name: d.Name, PasswordHash: d.Text("password_hash"), HashingAlgorithm: d.Text("hashing_algorithm"), Tags: ParseTags(d.Text("tags"))}
-	for _, v := range d.Values {
-		if scramHashes[v.Key] != nil {
-			u.Scram = append(u.Scram, v)
-		}
+	return User{
+		Name: d.Name, PasswordHash: d.Text("password_hash"), HashingAlgorithm: d.Text("hashing_algorithm"), Tags: ParseTags(d.Text("tags")),
+		ScramSHA256: d.Text("scram_sha_256"), ScramSHA512: d.Text("scram_sha_512"),
 	}
-	return u
 }
 
 // VHostOf is a vhost.
@@ -202,8 +199,11 @@ type Whole struct {
 // belongs to no vhost. What the broker itself makes, and what belongs to a connection, is left out.
 func (w *Whole) Export(vhost string) *File {
 	f := &File{
-		Users: []User{}, VHosts: []VHost{}, Permissions: []Permission{}, TopicPermissions: []TopicPermission{}, Parameters: []Parameter{},
-		GlobalParameters: []Parameter{}, Policies: []Policy{}, Queues: []Queue{}, Exchanges: []Exchange{}, Bindings: []Binding{},
+		Permissions: []Permission{}, TopicPermissions: []TopicPermission{}, Parameters: []Parameter{},
+		Policies: []Policy{}, Queues: []Queue{}, Exchanges: []Exchange{}, Bindings: []Binding{},
+	}
+	if vhost == "" { // a vhost has none
+		f.Users, f.VHosts, f.GlobalParameters = []User{}, []VHost{}, []Parameter{}
 	}
 	in := func(v string) bool { return vhost == "" || vhost == v }
 	for i := range w.Definitions {

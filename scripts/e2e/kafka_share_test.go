@@ -151,3 +151,41 @@ func TestKafkaShareConnsrvDies(t *testing.T) {
 	}
 	g.wait(600)
 }
+
+// Members of a group that reads committed records get no aborted ones; those of another group do, and nobody what is open.
+func TestKafkaShareCommitted(t *testing.T) {
+	t.Parallel()
+	b, addr := kafkaBroker(t, map[string]string{"kafka_partitions": "1", "group_heartbeat_ms": "300"})
+	p := kafkaClient(t, addr, kgo.AllowAutoTopicCreation(), kgo.TransactionalID("shop"))
+	const n = 50
+	kafkaTxn(t, p, "sales", 0, n, kgo.TryCommit)
+	kafkaTxn(t, p, "sales", n, 2*n, kgo.TryAbort)
+	strict := newShareGroup(t, addr, "strict", "sales")
+	configureGroup(t, p, "strict", "share.isolation.level", "read_committed")
+	lax := newShareGroup(t, addr, "lax", "sales")
+	strict.join()
+	lax.join()
+	defer strict.leave()
+	defer lax.leave()
+	lax.wait(2 * n)
+	if err := b.Kill("logicsrv"); err != nil {
+		t.Fatal(err)
+	}
+	kafkaTxn(t, p, "sales", 2*n, 3*n, kgo.TryAbort)
+	kafkaTxn(t, p, "sales", 3*n, 4*n, kgo.TryCommit)
+	lax.wait(4 * n)
+	eventually(t, "all that was committed", func() bool {
+		strict.mu.Lock()
+		defer strict.mu.Unlock()
+		for i := range 4 * n {
+			aborted, times := i/n == 1 || i/n == 2, strict.accepted[string(value(i))]
+			if aborted && times > 0 {
+				t.Fatalf("value %d was aborted, and given", i)
+			}
+			if !aborted && times == 0 {
+				return false
+			}
+		}
+		return true
+	})
+}

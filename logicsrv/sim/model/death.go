@@ -340,10 +340,18 @@ func (m *Model) deadLettered(e *journal.DeadLettered) {
 	m.condemn(e.Targets)
 }
 
-// deleted tells whether the dead go nowhere, for their records have been deleted from the topic.
+// deleted tells whether the dead go nowhere, for their records have been deleted from the topic or compacted away.
 func (m *Model) deleted(e *journal.DeadLettered) bool {
-	p := m.parts[e.Index]
-	return p != nil && e.Offset+uint64(e.Count) <= p.start && len(e.Targets) == 0
+	start := uint64(0)
+	if p := m.parts[e.Index]; p != nil {
+		start = p.start
+	}
+	for offset := e.Offset; offset < e.Offset+uint64(e.Count); offset++ {
+		if offset >= start && !m.cfg.Gone(e.Index, offset) {
+			return false
+		}
+	}
+	return len(e.Targets) == 0
 }
 
 // judgeDeadLettered: they go where the exchange leads, but for a queue from which they have come

@@ -18,6 +18,8 @@ type Config struct {
 	Held func(queue, index, offset uint64) bool
 	// Matches tells whether a queue's filter lets a message pass.
 	Matches func(filter string, index, offset uint64) bool
+	// Gone tells whether compaction has removed a record.
+	Gone func(index, offset uint64) bool
 
 	// Answers tells whether somebody has been there for long who answers for a producer group.
 	Answers func(group string) bool

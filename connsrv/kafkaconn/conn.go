@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/trimq/trimq/connsrv/connview"
 	"github.com/trimq/trimq/connsrv/session"
 	"github.com/trimq/trimq/protocol/invariant"
 	"github.com/trimq/trimq/protocol/ipc"
@@ -49,7 +50,10 @@ type Conn struct {
 	recalled  []recalled // answers from before a hand-over that are to be looked at again
 }
 
-var _ session.Protocol = (*Conn)(nil)
+var (
+	_ session.Protocol = (*Conn)(nil)
+	_ connview.Room    = (*Conn)(nil)
+)
 
 // New makes the room of a connection that has come in at an address.
 func New(s *Settings, loop *Loop, link session.Link, local netip.AddrPort) *Conn {
@@ -77,6 +81,9 @@ func (c *Conn) Input(b []byte) (used int, want session.Want) {
 func (c *Conn) step(b []byte) (used int, want session.Want) {
 	if c.intake != nil {
 		return c.takeIn(b)
+	}
+	if c.login.refusedMS != 0 {
+		return len(b), want // nothing is heard any more
 	}
 	if c.login.raw && c.login.mechanism != "" {
 		used, want.Bytes = c.takeRaw(b)
@@ -323,18 +330,22 @@ func (c *Conn) drain() {
 
 // closeIfDrained closes a draining connection that has nothing left to answer.
 func (c *Conn) closeIfDrained() {
-	if c.state == stateDraining && len(c.line) == 0 && c.intake == nil {
+	if c.state == stateDraining && len(c.line) == 0 && c.intake == nil && c.login.refusedMS == 0 {
 		c.link.Close()
 	}
 }
 
-// Deadline ends the long poll whose time is over.
+// Deadline ends what has waited for its time: a long poll, or the refusal of a log-in.
 func (c *Conn) Deadline(nowMS int64) {
 	if len(c.line) > 0 && c.line[0].fetch != nil {
 		c.continueFetch(c.line[0])
 	}
 	if len(c.line) > 0 && c.line[0].share != nil && (c.state == stateDraining || nowMS >= c.line[0].share.deadlineMS) {
 		c.endPulls(c.line[0])
+	}
+	if c.login.refusedMS != 0 && c.state != stateClosed && nowMS >= c.login.refusedMS {
+		c.endRefusal()
+		return
 	}
 	c.closeIfDrained()
 }

@@ -186,7 +186,7 @@ func sampleProducing(r *rig) *Conn {
 		id: 77, epoch: 5, byID: true,
 		parts: []sessionPart{{topic: "a", id: topicID{1, 2}, number: 1, leaderEpoch: -1, offset: 9, maxBytes: 1 << 20, toldEnd: 12, toldStart: untold}},
 	}, {id: 78, epoch: 1, parts: []sessionPart{{topic: "b"}}}}
-	c.login = login{user: "u", by: plainMechanism, untilMS: 99, mechanism: "SCRAM-SHA-256", raw: true, scram: sampleScram()}
+	c.login = login{user: "u", by: plainMechanism, untilMS: 99, mechanism: "SCRAM-SHA-256", raw: true, scram: sampleScram(), refusedMS: 5_000}
 	return c
 }
 

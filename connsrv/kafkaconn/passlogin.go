@@ -12,6 +12,7 @@ func (l *login) pass(s *handover.Codec) {
 	handover.Int(s, &l.untilMS)
 	s.String(&l.mechanism)
 	s.Bool(&l.raw)
+	handover.Int(s, &l.refusedMS)
 	begun := l.scram != nil
 	if s.Bool(&begun); !begun {
 		return

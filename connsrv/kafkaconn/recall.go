@@ -30,6 +30,9 @@ func (c *Conn) TakenOver() {
 	if len(c.line) > 0 && c.line[0].req != nil {
 		c.serve(c.line[0], c.line[0].req)
 	}
+	if c.login.refusedMS != 0 {
+		c.link.SetDeadline(c.login.refusedMS)
+	}
 	if c.intake != nil && c.intake.asking {
 		c.askFor(c.intake.asked)
 	}

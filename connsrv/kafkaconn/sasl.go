@@ -44,7 +44,13 @@ type login struct {
 	mechanism string // that was agreed on for what comes next; empty: none
 	raw       bool   // … which comes without requests around it, as with SaslHandshake 0
 	scram     *access.ScramExchange
+
+	refusedMS int64 // of the loop's clock: then the client learns that it is not let in, and is disconnected; 0: it is not refused
 }
+
+// refusalDelayMS is how long a client waits for a refusal, as Kafka's connection.failed.authentication.delay.ms: who
+// tries passwords gets no further over one connection.
+const refusalDelayMS = 100
 
 // mustLogIn tells that nothing is carried out before the client has logged in, again perhaps.
 func (c *Conn) mustLogIn() bool {
@@ -95,8 +101,8 @@ func (c *Conn) saslAuthenticate(k *call, m *kmsg.SASLAuthenticateRequest) {
 	}
 	if err != nil {
 		resp.ErrorCode, resp.ErrorMessage = codeLoginFailed, textOf(err)
-		c.finish(k, resp)
-		c.disconnect("login refused", "err", err)
+		k.resp = resp // it is not done before its time
+		c.refuseLogin(err)
 		return
 	}
 	resp.SASLAuthBytes = reply
@@ -125,14 +131,34 @@ func (c *Conn) takeRaw(b []byte) (used int, want int) {
 		return 0, sizeBytes + n
 	}
 	reply, err := c.takeToken(b[sizeBytes : sizeBytes+n])
-	if err != nil {
+	switch {
+	case is(err, errcode.Unavailable):
 		c.fatal(err.Error(), head)
+		return len(b), 0
+	case err != nil:
+		c.refuseLogin(err)
 		return len(b), 0
 	}
 	out := c.link.Append(sizeBytes + len(reply))
 	binary.BigEndian.PutUint32(out, uint32(len(reply)))
 	copy(out[sizeBytes:], reply)
 	return sizeBytes + n, 0
+}
+
+// refuseLogin has the client wait for its refusal.
+func (c *Conn) refuseLogin(err error) {
+	c.settings.Log.Info("login refused", "err", err, "conn", c.link.ID(), "remote", c.link.Remote())
+	c.login.refusedMS = c.link.NowMS() + refusalDelayMS
+	c.link.SetDeadline(c.login.refusedMS)
+}
+
+// endRefusal tells the client that it is not let in, where there is a word for it, and ends the connection.
+func (c *Conn) endRefusal() {
+	if len(c.line) > 0 {
+		c.finish(c.line[0], c.line[0].resp)
+	}
+	c.state = stateClosed
+	c.link.Close()
 }
 
 // takeToken goes on with the mechanism that was agreed on. With the last token the client is logged in, and a mechanism

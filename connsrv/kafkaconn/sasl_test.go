@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
 	"github.com/trimq/trimq/connsrv/access"
+	"github.com/trimq/trimq/connsrv/connview"
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/definitions"
 	"github.com/trimq/trimq/protocol/errcode"
@@ -75,7 +77,11 @@ func (s *stub) login(version int16, mechanism, user, password string) *kmsg.SASL
 	for {
 		req := kmsg.NewPtrSASLAuthenticateRequest()
 		req.SASLAuthBytes = token
-		resp := call1(s, version, req, kmsg.NewPtrSASLAuthenticateResponse())
+		s.feed(s.frame(version, req))
+		if s.conn.login.refusedMS != 0 {
+			return s.refusedLogin(version)
+		}
+		resp := decode(s.rig, s.responses()[0], version, s.next, kmsg.NewPtrSASLAuthenticateResponse())
 		if resp.ErrorCode != 0 {
 			return resp
 		}
@@ -86,6 +92,21 @@ func (s *stub) login(version int16, mechanism, user, password string) *kmsg.SASL
 		}
 		token = next
 	}
+}
+
+// refusedLogin is the answer for which a client has waited that is not let in.
+func (s *stub) refusedLogin(version int16) *kmsg.SASLAuthenticateResponse {
+	s.tb.Helper()
+	s.link.LaterMS += refusalDelayMS - 1
+	s.conn.Deadline(s.link.NowMS())
+	s.feed(s.frame(0, metadataRequest(false))) // it is not heard any more
+	if len(s.responses()) > 0 || s.link.Closed {
+		s.tb.Error("the refusal has come early")
+	}
+	s.next--
+	s.link.LaterMS++
+	s.conn.Deadline(s.link.NowMS())
+	return decode(s.rig, s.responses()[0], version, s.next, kmsg.NewPtrSASLAuthenticateResponse())
 }
 
 // TestLogin: a client logs in by each mechanism, and is served then.
@@ -106,6 +127,21 @@ func TestLogin(t *testing.T) {
 				t.Errorf("%s, version %d: %+v", mechanism, version, got)
 			}
 		}
+	}
+}
+
+// TestView: those who look after the broker see who a client is, and can end its connection.
+func TestView(t *testing.T) {
+	s := newGuarded(t)
+	for _, want := range []connview.Conn{{VHost: "/", State: "starting"}, {VHost: "/", State: "running", User: "ann", Mechanism: "SCRAM-SHA-256"}} {
+		var v connview.Conn
+		if s.conn.View(&v); !reflect.DeepEqual(v, want) {
+			t.Errorf("%+v, want %+v", v, want)
+		}
+		s.login(1, "SCRAM-SHA-256", "ann", "ann")
+	}
+	if s.conn.CloseFor("enough"); !s.link.Closed {
+		t.Error("it goes on")
 	}
 }
 
@@ -137,7 +173,11 @@ func TestLoginWithoutRequests(t *testing.T) {
 	s := newGuarded(t)
 	s.handshake(0, plainMechanism)
 	s.feed([]byte{0, 0, 0, 5, 0, 'a', 0, 'b', 'c'})
-	if len(s.responses()) > 0 || !s.link.Closed {
+	if s.conn.Ended(); len(s.responses()) > 0 || s.link.Closed {
+		t.Error("a wrong password is the end at once")
+	}
+	s.link.LaterMS += refusalDelayMS
+	if s.conn.Deadline(s.link.NowMS()); len(s.responses()) > 0 || !s.link.Closed {
 		t.Error("a wrong password is not the end")
 	}
 }

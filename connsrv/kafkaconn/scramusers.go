@@ -20,12 +20,6 @@ func scramKey(number int8) string {
 	return access.ScramKey(map[int8]string{1: "SCRAM-SHA-256", 2: "SCRAM-SHA-512"}[number])
 }
 
-// Bounds of the rounds of hashing, as Kafka has them.
-const (
-	minScramRounds = 4096
-	maxScramRounds = 16384
-)
-
 // users asks for users by name, or for all where there are no names.
 func (c *Conn) users(k *call, names []string, then func(byName map[string]*admin.Definition, err error)) {
 	ask := admin.Describe{Kind: admin.KindDefinition}
@@ -189,8 +183,8 @@ func checkScram(m *kmsg.AlterUserSCRAMCredentialsRequest, name string, have *adm
 		if code, text := named(u.Mechanism); code != codeNone {
 			return code, text
 		}
-		if u.Iterations < minScramRounds || u.Iterations > maxScramRounds {
-			return codeUnacceptableSecret, fmt.Sprintf("%d rounds; %d to %d are allowed", u.Iterations, minScramRounds, maxScramRounds)
+		if u.Iterations < definitions.MinScramRounds || u.Iterations > definitions.MaxScramRounds {
+			return codeUnacceptableSecret, fmt.Sprintf("%d rounds; %d to %d are allowed", u.Iterations, definitions.MinScramRounds, definitions.MaxScramRounds)
 		}
 		if len(u.Salt) == 0 || !definitions.SaltedFits(scramKey(u.Mechanism), u.SaltedPassword) {
 			return codeUnacceptableSecret, "a salt or a salted password is missing, or not as long as its mechanism has it"

@@ -191,7 +191,7 @@ func (a *API) putUser(r *request) (answer, error) {
 		for _, d := range old { // tags alone: the password stays
 			if d.Name == u.Name {
 				is := definitions.UserOf(d)
-				u.PasswordHash, u.HashingAlgorithm, u.Scram = is.PasswordHash, is.HashingAlgorithm, is.Scram
+				u.PasswordHash, u.HashingAlgorithm, u.ScramSHA256, u.ScramSHA512 = is.PasswordHash, is.HashingAlgorithm, is.ScramSHA256, is.ScramSHA512
 			}
 		}
 	}

@@ -59,7 +59,15 @@ func (u *User) Command(salt []byte) (Command, error) {
 		return Command{}, fmt.Errorf("user %q: the password hash is not in Base64: %w", u.Name, err)
 	}
 	d.Values = append(d.Values, admin.TextValue("hashing_algorithm", algorithm), admin.TextValue("password_hash", u.PasswordHash))
-	d.Values = append(d.Values, u.Scram...)
+	for _, v := range []admin.Value{admin.TextValue("scram_sha_256", u.ScramSHA256), admin.TextValue("scram_sha_512", u.ScramSHA512)} {
+		switch {
+		case v.Text == "":
+			continue
+		case !isScram(v.Key, v.Text):
+			return Command{}, fmt.Errorf("user %q: %s is no secret of SCRAM: rounds (%d at least), salt, stored key and server key in base64, with commas between them", u.Name, v.Key, MinScramRounds)
+		}
+		d.Values = append(d.Values, v)
+	}
 	return define(d)
 }
 

@@ -116,6 +116,32 @@ func TestQueuesOfAFile(t *testing.T) {
 	}
 }
 
+// Who logs in by SCRAM can do so where a file of definitions is imported: the secrets are in it.
+func TestSecretsOfScramGoAlong(t *testing.T) {
+	values, err := Credentials("secret", bytes.Repeat([]byte{7}, SaltBytes))
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := Whole{Definitions: []admin.Definition{{Kind: admin.DefUser, Name: "ann", Values: append(values, admin.TextValue("tags", "management"))}}}
+	whole.Definitions[0].Canonical()
+	text, err := json.Marshal(whole.Export(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := Read(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := f.Plan(salt)
+	if len(steps) != 1 || steps[0].Problem != nil {
+		t.Fatalf("%v", steps)
+	}
+	made := steps[0].Body.(*admin.Definition)
+	if made.Canonical(); !reflect.DeepEqual(*made, whole.Definitions[0]) {
+		t.Errorf("%+v, want %+v", *made, whole.Definitions[0])
+	}
+}
+
 func TestProblemsNameTheThing(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"queues":[{"name":"q","vhost":"/","arguments":{"x-max-length":"many"}}]}`:                   `queue "q" in vhost "/": argument "x-max-length"`,
@@ -127,6 +153,8 @@ func TestProblemsNameTheThing(t *testing.T) {
 		`{"queues":[{"name":"q","vhost":"/","arguments":{"x-dead-letter-exchange":1}}]}`:              `a text is wanted`,
 		`{"exchanges":[{"name":"x","vhost":"/","type":"odd"}]}`:                                       `there is no exchange type "odd"`,
 		`{"users":[{"name":"u","hashing_algorithm":"odd"}]}`:                                          `user "u": the hashing algorithm "odd"`,
+		`{"users":[{"name":"u","scram_sha_256":"1,YQ==,YQ==,YQ=="}]}`:                                 `user "u": scram_sha_256 is no secret of SCRAM`,
+		`{"users":[{"name":"u","scram_sha_512":"odd"}]}`:                                              `user "u": scram_sha_512 is no secret of SCRAM`,
 		`{"parameters":[{"name":"p","vhost":"/","component":"c"}]}`:                                   `parameter "p": it has no value`,
 		`{"parameters":[{"name":"p","vhost":"/","component":"vhost-limits","value":{}}]}`:             `limits of vhost "/"`,
 		`{"parameters":[{"name":"p","vhost":"/","component":"operator_policy","value":1}]}`:           `operator policy "p"`,
@@ -158,7 +186,7 @@ func TestPasswords(t *testing.T) {
 	if !Verify(d, "secret") || Verify(d, "Secret") || Verify(d, "") || Verify(&admin.Definition{}, "") {
 		t.Error("passwords are not told apart")
 	}
-	if s, ok := ScramOf(d, "scram_sha_256"); !ok || s.Rounds != scramRounds || len(s.Salt) != scramSalt || len(s.Key) != 32 {
+	if s, ok := ScramOf(d, "scram_sha_256"); !ok || s.Rounds != MinScramRounds || len(s.Salt) != scramSalt || len(s.Key) != 32 {
 		t.Errorf("%+v", s)
 	}
 	for _, text := range []string{"", "1,2,3", "x,,,", "0,,,", "1,?,,"} {

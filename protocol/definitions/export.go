@@ -12,13 +12,10 @@ import (
 
 // UserOf is a user. Limits are not in its definition.
 func UserOf(d *admin.Definition) User {
-	u := User{Name: d.Name, PasswordHash: d.Text("password_hash"), HashingAlgorithm: d.Text("hashing_algorithm"), Tags: ParseTags(d.Text("tags"))}
-	for _, v := range d.Values {
-		if scramHashes[v.Key] != nil {
-			u.Scram = append(u.Scram, v)
-		}
+	return User{
+		Name: d.Name, PasswordHash: d.Text("password_hash"), HashingAlgorithm: d.Text("hashing_algorithm"), Tags: ParseTags(d.Text("tags")),
+		ScramSHA256: d.Text("scram_sha_256"), ScramSHA512: d.Text("scram_sha_512"),
 	}
-	return u
 }
 
 // VHostOf is a vhost.

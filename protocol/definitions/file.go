@@ -6,8 +6,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-
-	"github.com/trimq/trimq/protocol/admin"
 )
 
 // File is a file of definitions as RabbitMQ exports it. Operators' policies and limits of vhosts stand
@@ -38,8 +36,9 @@ type User struct {
 	Tags             Tags             `json:"tags"`
 	Limits           map[string]int64 `json:"limits,omitempty"`
 
-	// Scram are the secrets of SCRAM as they are, where the password is not told. They are in no file.
-	Scram []admin.Value `json:"-"`
+	// The secrets of SCRAM, as ScramText makes them, where the password is not told. RabbitMQ has none.
+	ScramSHA256 string `json:"scram_sha_256,omitempty"`
+	ScramSHA512 string `json:"scram_sha_512,omitempty"`
 }
 
 // Tags are a list, or as older versions have it a text with commas.

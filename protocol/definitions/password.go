@@ -22,8 +22,10 @@ const (
 	scramSalt  = 16
 	// SaltBytes is how many random bytes Credentials wants.
 	SaltBytes = rabbitSalt + 2*scramSalt
-	// scramRounds is what Kafka asks for at least.
-	scramRounds = 4096
+	// MinScramRounds is what Kafka asks for at least.
+	MinScramRounds = 4096
+	// MaxScramRounds is what Kafka takes at most: each client has to do as many.
+	MaxScramRounds = 16384
 )
 
 // hashes are RabbitMQ's names of them.
@@ -45,11 +47,11 @@ func Credentials(password string, salt []byte) ([]admin.Value, error) {
 	}
 	for i, key := range [...]string{"scram_sha_256", "scram_sha_512"} {
 		s, h := salt[rabbitSalt+i*scramSalt:][:scramSalt], scramHashes[key]
-		salted, err := pbkdf2.Key(h, password, s, scramRounds, h().Size())
+		salted, err := pbkdf2.Key(h, password, s, MinScramRounds, h().Size())
 		if err != nil {
 			return nil, fmt.Errorf("hash a password: %w", err)
 		}
-		out = append(out, admin.TextValue(key, ScramText(key, scramRounds, s, salted)))
+		out = append(out, admin.TextValue(key, ScramText(key, MinScramRounds, s, salted)))
 	}
 	return out, nil
 }
@@ -97,6 +99,13 @@ func Verify(user *admin.Definition, password string) bool {
 	sum.Write(kept[:rabbitSalt])
 	sum.Write([]byte(password))
 	return subtle.ConstantTimeCompare(sum.Sum(nil), kept[rabbitSalt:]) == 1
+}
+
+// isScram tells whether a text is one that ScramText has made.
+func isScram(key, text string) bool {
+	s, ok := ScramOf(&admin.Definition{Values: []admin.Value{admin.TextValue(key, text)}}, key)
+	size := scramHashes[key]().Size()
+	return ok && s.Rounds >= MinScramRounds && s.Rounds <= MaxScramRounds && len(s.Salt) > 0 && len(s.Stored) == size && len(s.Key) == size
 }
 
 // Scram is what a SCRAM server knows of a user.

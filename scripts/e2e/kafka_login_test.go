@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"encoding/json"
 	"errors"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -141,4 +143,27 @@ func TestKafkaLoginOthers(t *testing.T) {
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
+}
+
+// Who logs in at one broker can do so at another, which has its definitions; and the management API shows who is there.
+func TestKafkaLoginElsewhere(t *testing.T) {
+	t.Parallel()
+	b, _ := loginBroker(t, nil)
+	other, addr := kafkaBroker(t, map[string]string{"kafka_auth": `"SCRAM-SHA-512"`})
+	manage(t, other, http.MethodPost, "/api/definitions", manage(t, b, http.MethodGet, "/api/definitions", ""))
+	var c *kgo.Client
+	eventually(t, "the definitions count", func() bool {
+		c = kafkaClient(t, addr, mechanismOf("SCRAM-SHA-512", "app", "app"), kgo.AllowAutoTopicCreation())
+		return c.Ping(testContext(t)) == nil
+	})
+	kafkaProduce(t, c, "app-topic", 0, 10)
+	var conns []struct{ Protocol, User, State, VHost string }
+	if err := json.Unmarshal([]byte(manage(t, other, http.MethodGet, "/api/connections", "")), &conns); err != nil || len(conns) == 0 {
+		t.Fatalf("%+v, %v", conns, err)
+	}
+	for _, c := range conns {
+		if c.Protocol != "Kafka" || c.User != "app" || c.State != "running" || c.VHost != "/" {
+			t.Errorf("%+v", c)
+		}
+	}
 }

@@ -107,7 +107,7 @@ func TestKafkaToolsTopics(t *testing.T) {
 	t.Parallel()
 	k := newKafkaTools(t)
 	k.run(kafkaTopics, "", k.at("--create", "--topic", "tools", "--partitions", "3", "--config", "retention.ms=3600000"), "Created topic tools")
-	k.run(kafkaTopics, "", k.at("--describe", "--topic", "tools"), "PartitionCount: 3", "retention.ms=3600000", "Leader: 0", "Isr: 0")
+	k.run(kafkaTopics, "", k.at("--describe", "--topic", "tools"), "PartitionCount: 3", "retention.ms=3600000", "Leader: 1", "Isr: 1")
 	k.run(kafkaTopics, "", k.at("--alter", "--topic", "tools", "--partitions", "4"))
 	k.run(kafkaTopics, "", k.at("--list"), "tools")
 	k.run(kafkaConfigs, "", k.at("--describe", "--all", "--entity-type", "topics", "--entity-name", "tools"), "retention.ms=3600000")

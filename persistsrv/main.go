@@ -99,6 +99,17 @@ func settings(c *tier.Config) shell.Settings {
 	}
 }
 
+// syncDue syncs, or has it done, where that is due; done says that it is over.
+func syncDue(s *shell.Shell, w *workers) (done bool, err error) {
+	if !s.SyncDue() {
+		return false, nil
+	}
+	if done, err = s.SyncAtOnce(); !done {
+		w.sync.kick()
+	}
+	return done, err
+}
+
 // loop steps until ctx ends and everything that stands in the ring is done with, or, unless ctx has
 // ended, until it is to leave: then the successor goes on as after a death, but no sync is broken
 // off, of which nobody would know how it ended. A failed sync ends it with that error: the process
@@ -124,9 +135,11 @@ func loop(ctx context.Context, s *shell.Shell, slow *pace, bell *shmqueue.Bell, 
 		if leave.Load() && ctx.Err() == nil {
 			return tier.ErrHandOver
 		}
-		if s.SyncDue() {
-			w.sync.kick()
+		synced, err := syncDue(s, w)
+		if err != nil {
+			return err
 		}
+		progress = progress || synced
 		if s.MaintainDue() {
 			w.maintain.kick()
 		}

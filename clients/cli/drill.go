@@ -23,7 +23,7 @@ func drillCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.Uint64Flag{Name: "seed", Usage: "settings, faults and what clients do follow from it", DefaultText: "the time"},
 			&cli.DurationFlag{Name: "duration", Value: 30 * time.Second, Usage: "of the faults"},
-			&cli.StringFlag{Name: "load", Usage: "what clients do: `topics`, queues, kafka, amqp or ktxn", DefaultText: "one after the other, as seeds go"},
+			&cli.StringFlag{Name: "load", Usage: "what clients do: `topics`, queues, kafka, amqp, ktxn or kcompact", DefaultText: "one after the other, as seeds go"},
 			&cli.StringSliceFlag{Name: "faults", Usage: "`KINDS`, separated by commas", DefaultText: "the usual ones of the load"},
 			&cli.StringFlag{Name: "dir", Usage: "`DIR`, which is empty or not there, for all that the drill makes", DefaultText: "a scratch directory"},
 			&cli.BoolFlag{Name: "keep", Usage: "keep the directory of a good run too"},

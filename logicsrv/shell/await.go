@@ -18,7 +18,7 @@ import (
 // awaited are LSNs at which the cursors are worth a ring; 0: at every move.
 type awaited struct{ written, synced uint64 }
 
-// releaseShare is the part of ring 12345 that may wait for its release: more is worth a ring of its own.
+// releaseShare is the part of a ring that may wait for its release: more is worth a ring of the bell.
 const releaseShare = 8
 
 // showEveryMove is for a start, and wherever the cursors themselves are waited for.
@@ -83,4 +83,39 @@ func (s *Shell) awaits() (a awaited) {
 func (s *Shell) ringTight() bool {
 	a := s.opt.RingA
 	return a.Tail()-a.Head() >= a.Capacity()/releaseShare
+}
+
+// debt is a ring that persistsrv has coming: ring 65432 has got entries that nobody waits for, as that a
+// message is done with. What is urgent comes soon, as a rule, and is written together with them.
+type debt struct {
+	owed    bool
+	sinceMS int64  // since when
+	rung    uint64 // the last LSN for which persistsrv was rung
+}
+
+// debtMS is how long entries may lie in ring 65432 before they are rung for.
+const debtMS = 10
+
+// ringPersist wakes persistsrv for what this Step, and those before it, have left in ring 65432.
+func (s *Shell) ringPersist() {
+	d := &s.debt
+	if s.ringLog && !d.owed {
+		d.owed, d.sinceMS = true, s.now
+	}
+	if !d.owed || !s.urgent() && s.now < d.sinceMS+debtMS {
+		return
+	}
+	d.owed, d.rung = false, s.cur[ipc.LevelMemory]
+	s.opt.RingC.Bell().Ring()
+}
+
+// urgent tells whether anybody waits for what persistsrv has not been rung for yet: an output, a message
+// that is to become visible, a checkpoint, or who wants the room.
+func (s *Shell) urgent() bool {
+	if s.phase != running || s.stop.Load() || s.leave.Load() || s.entryLSN != 0 || s.checkpoint.out.total > 0 {
+		return true
+	}
+	awaited := max(s.core.AwaitsUpTo(), s.gate.newest(ipc.LevelPage), s.gate.newest(ipc.LevelDisk))
+	c := s.opt.RingC
+	return awaited > s.debt.rung || s.ringTight() || c.Tail()-c.Head() >= c.Capacity()/releaseShare
 }

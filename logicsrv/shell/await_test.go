@@ -2,6 +2,7 @@ package shell
 
 import (
 	"testing"
+	"time"
 
 	"github.com/trimq/trimq/logicsrv/core"
 	"github.com/trimq/trimq/protocol/ipc"
@@ -94,4 +95,47 @@ func TestAwaitsEveryMove(t *testing.T) {
 	if got := r.awaits(); got != (awaited{}) {
 		t.Fatalf("while it stops it awaits %v", got)
 	}
+}
+
+// TestDebt: persistsrv is woken at once for what somebody waits for, and for the rest soon.
+func TestDebt(t *testing.T) {
+	r := ready(t, 1<<16)
+	rings := 0
+	bell := r.c.Bell()
+	bell.SetWake(func() { rings++ })
+	bell.Ring() // the first wakes in any case
+	left := func(what string, want int) {
+		t.Helper()
+		bell.Arm()
+		rings = 0
+		r.shell.ringLog = true
+		r.shell.ringPersist()
+		if rings != want || r.shell.debt.owed == (want == 1) {
+			t.Fatalf("%s: %d rings, want %d; owed %t", what, rings, want, r.shell.debt.owed)
+		}
+	}
+	left("nobody waits", 0)
+	if got := r.shell.sleepTime(); got != debtMS*time.Millisecond {
+		t.Fatalf("it would sleep %v", got)
+	}
+	r.now += debtMS - 1
+	r.settle()
+	if rings != 0 || r.shell.sleepTime() != time.Millisecond {
+		t.Fatalf("%d rings before their time, it would sleep %v", rings, r.shell.sleepTime())
+	}
+	r.now++
+	r.settle()
+	if rings != 1 || r.shell.sleepTime() != maxSleep {
+		t.Fatalf("%d rings in time, it would sleep %v", rings, r.shell.sleepTime())
+	}
+
+	left("nobody waits again", 0)
+	r.produce(ipc.LevelDisk)
+	r.settle()
+	if rings != 1 || r.shell.debt.owed {
+		t.Fatalf("%d rings for what is waited for", rings)
+	}
+	left("what is waited for has been rung for", 0)
+	r.shell.stop.Store(true)
+	left("it stops", 1)
 }

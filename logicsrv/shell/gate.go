@@ -81,6 +81,15 @@ func (g *gate) await(level ipc.Level) uint64 {
 	return l.items[l.first].lsn
 }
 
+// newest returns the LSN that the last output of a lane waits for; 0 if there is none.
+func (g *gate) newest(level ipc.Level) uint64 {
+	l := &g.lanes[level]
+	if l.first == len(l.items) {
+		return 0
+	}
+	return l.items[len(l.items)-1].lsn
+}
+
 // flush passes on what the cursors have opened, lane by lane, until put refuses.
 func (g *gate) flush(c *cursors, put func(item heldOutput, record []byte) bool) (progress bool) {
 	for level := range g.lanes {

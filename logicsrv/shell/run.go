@@ -110,12 +110,14 @@ func (s *Shell) sleepTime() time.Duration {
 	if s.phase != running || s.stop.Load() {
 		return recoverySleep
 	}
-	ms, ok := s.timer()
-	if !ok || s.turnBlocked() {
-		return maxSleep
+	left := maxSleep.Milliseconds()
+	if ms, ok := s.timer(); ok && !s.turnBlocked() {
+		left = min(left, ms-s.now)
 	}
-	left := min(max(ms-s.now, 1), maxSleep.Milliseconds())
-	return time.Duration(left) * time.Millisecond
+	if s.debt.owed {
+		left = min(left, s.debt.sinceMS+debtMS-s.now)
+	}
+	return time.Duration(max(left, 1)) * time.Millisecond
 }
 
 // timerDue tells whether a timer of the core has fallen due.

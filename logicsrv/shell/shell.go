@@ -75,6 +75,7 @@ type Shell struct {
 	turns    turnQueue
 
 	await awaited // shown to persistsrv
+	debt  debt    // of rings, to persistsrv
 
 	notes      notes
 	checkpoint checkpoint
@@ -400,9 +401,7 @@ func (s *Shell) mirrorStatus() bool {
 
 // ringBells wakes the neighbours for which this Step has left something.
 func (s *Shell) ringBells() {
-	if s.ringLog {
-		s.opt.RingC.Bell().Ring()
-	}
+	s.ringPersist()
 	if s.ringConn {
 		s.opt.RingB.Bell().Ring()
 	}

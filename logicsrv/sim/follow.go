@@ -84,6 +84,7 @@ func (w *world) readLog(from uint64, f func(*commitlog.Reader, *journal.Entry, c
 	defer func() { w.running = was }()
 	r, err := commitlog.NewReader(w.disk.read(), from)
 	w.must(err, "open the log")
+	r.VerifyBodies(true) // the last entry may not be written whole yet
 	for {
 		e, place, err := r.Next()
 		if errors.Is(err, io.EOF) {

@@ -158,7 +158,7 @@ func (l *laundry) knows(p place) bool { return l != nil && l.gone[p] }
 // isGone tells whether compaction has removed a record by now.
 func (w *world) isGone(index, offset uint64) bool {
 	at := place{index, offset}
-	if l := w.laundry; l != nil && l.passing && !l.gone[at] && !w.log.pending {
+	if l := w.laundry; l != nil && !l.gone[at] && !w.log.pending {
 		w.lookWashed()
 	}
 	return w.laundry.knows(at)

@@ -92,6 +92,7 @@ func makePlan(r *rand.Rand) plan {
 	}
 	p.settings = pshell.Settings{
 		SegmentBytes:     int64(pick(4, 16, 64)) << 10,
+		AheadBytes:       1 << 10,
 		SegmentSeconds:   pick(2, 3600),
 		IndexEntries:     pick(4, 16, 256),
 		DiskReserveBytes: -1,

@@ -224,6 +224,9 @@ func (l *Log) write() error {
 		r.bufs = append(r.bufs, r.arena[r.run:])
 		r.run = len(r.arena)
 	}
+	if err := l.runAhead(s, s.offset(l.end)+r.bytes); err != nil {
+		return err
+	}
 	n, err := s.file.WritevAt(r.bufs, s.offset(l.end))
 	if err != nil {
 		if err = full(err); errors.Is(err, ErrFull) {

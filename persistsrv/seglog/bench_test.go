@@ -66,6 +66,34 @@ func addTo(b *testing.B, l *Log, e *journal.Entry, raw []byte) {
 	}
 }
 
+// BenchmarkSmallSyncs syncs after each small entry, as a few messages a millisecond do: with a file that
+// grows each time, and with one whose size runs ahead.
+func BenchmarkSmallSyncs(b *testing.B) {
+	for _, c := range []struct {
+		name  string
+		ahead int64
+	}{{"growing", 0}, {"ahead", 1 << 20}} {
+		b.Run(c.name, func(b *testing.B) {
+			l, e := benchLog(b, 1)
+			l.set.AheadBytes = c.ahead
+			e.Events = bytes.Repeat([]byte{'x'}, 400)
+			for b.Loop() {
+				e.LSN++
+				_, err := l.Add(e, nil)
+				if err == nil {
+					err = l.Flush()
+				}
+				if err == nil {
+					_, err = l.Sync()
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkOpen opens a log with 5,000 indexes that have a few entries each, as after a stop in good order.
 func BenchmarkOpen(b *testing.B) {
 	fs, err := vfs.NewOS(b.TempDir())

@@ -233,6 +233,7 @@ func (p *compacting) begin(sync func() error) (err error) {
 	}
 	c := &x.keep.Compaction
 	p.keep = compactSettings{minLagMS: c.MinLagMS, tombstoneMS: c.TombstoneMS}
+	failpoint.Hit("persist.compact.begun")
 	p.start, p.done, p.from = x.start, x.cleaned, max(x.start, x.cleaned)
 	p.survey.end = x.next
 	for _, f := range x.files[x.frontFile:] {

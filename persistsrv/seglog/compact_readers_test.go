@@ -2,10 +2,13 @@ package seglog
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/trimq/trimq/protocol/commitlog"
 )
@@ -111,4 +114,113 @@ func TestVerifyKnowsFilesThatWereClosedEarly(t *testing.T) {
 	if verify() == 0 {
 		t.Error("a slot that is neither an entry nor zero is not noticed")
 	}
+}
+
+// TestViewsTellWhatThereIsNow: start, size and times of an index are those of the files that are there, though others
+// are mapped.
+func TestViewsTellWhatThereIsNow(t *testing.T) {
+	dir := t.TempDir()
+	d := newLaundry(t, dir)
+	v, err := commitlog.OpenView(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	for i := range 5 {
+		d.put(i)
+		d.now += 1000
+	}
+	walk(t, v, 0, 10, 1<<20)
+	d.wash()
+	d.trim(5)
+	for _, tell := range []struct {
+		what string
+		of   func(ix *commitlog.IndexView) (uint64, error)
+	}{
+		{"start", func(ix *commitlog.IndexView) (uint64, error) { return ix.Start() }},
+		{"size", func(ix *commitlog.IndexView) (uint64, error) { n, err := ix.Bytes(); return uint64(n), err }},
+		{"first offset by time", func(ix *commitlog.IndexView) (uint64, error) {
+			e, err := ix.ByTime(1_000_000)
+			return e.Position, err
+		}},
+	} {
+		now := func(v *commitlog.View) uint64 {
+			t.Helper()
+			ix, err := v.Index(compactedIndex)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, err := tell.of(ix)
+			if err != nil {
+				t.Fatalf("%s: %v", tell.what, err)
+			}
+			return n
+		}
+		fresh, err := commitlog.OpenView(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := now(fresh)
+		if err := fresh.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for until := time.Now().Add(10 * time.Second); now(v) != want; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(until) {
+				t.Errorf("%s is told as %d, it is %d", tell.what, now(v), want)
+				break
+			}
+		}
+	}
+}
+
+// TestViewsWhileFilesAreReplaced reads an index all the time while it is compacted, and what is not needed any more
+// removed: nothing of it looks damaged, and nothing is passed over that is there.
+func TestViewsWhileFilesAreReplaced(t *testing.T) {
+	dir := t.TempDir()
+	d := newLaundry(t, dir)
+	d.put(0)
+	var end atomic.Uint64
+	var done atomic.Bool
+	end.Store(2)
+	failures := make(chan error, 3)
+	for range cap(failures) {
+		go func() { failures <- readAllTheTime(dir, &end, &done) }()
+	}
+	for round := range 15 {
+		for i := range 10 {
+			d.put(1 + round*10 + i)
+		}
+		end.Store(uint64(2 * (1 + (round+1)*10)))
+		d.wash()
+	}
+	done.Store(true)
+	for range cap(failures) {
+		if err := <-failures; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// readAllTheTime reads to the end that there is, over and over: the last record of each key has to be there.
+func readAllTheTime(dir string, end *atomic.Uint64, done *atomic.Bool) error {
+	v, err := commitlog.OpenView(dir)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	ix, err := v.Index(compactedIndex)
+	for rounds := 0; err == nil && (!done.Load() || rounds == 0); rounds++ {
+		to := end.Load()
+		for at := uint64(0); at < to && err == nil; {
+			var spans []commitlog.Span
+			if spans, err = ix.Spans(at, to, 300, nil); err != nil {
+				err = fmt.Errorf("offset %d of %d: %w", at, to, err)
+			}
+			for i := range spans {
+				at = spans[i].End
+				spans[i].Seg.Release()
+			}
+		}
+	}
+	return err
 }

@@ -74,7 +74,7 @@ func (w *washer) reopen() {
 	w.log, err = Open(Options{
 		FS: w.mem, Now: func() int64 { return w.now }, Salt: salts.Uint64, Warm: w.warm, SyncedHint: hint, Pace: w.pace,
 		Settings: Settings{
-			SegmentBytes: 3000, SegmentMS: 10_000, IndexEntries: 4, IndexCheckpointBytes: 2500, IndexCheckpointMS: 1000,
+			SegmentBytes: 3000, AheadBytes: 500, SegmentMS: 10_000, IndexEntries: 4, IndexCheckpointBytes: 2500, IndexCheckpointMS: 1000,
 			RoundBytes: 2000, OpenIndexFiles: 2, VerifyIndexBytes: 1 << 20, CompactKeys: 1 + w.dice.IntN(20), CompactBytes: 1,
 		},
 	})

@@ -22,6 +22,7 @@ type Settings struct {
 	IndexCheckpointMS    int64  // … or that time, if anything was written
 	DiskReserveBytes     uint64 // less free than this is a full disk; 0: only ENOSPC is
 	RoundBytes           int64  // of log gathered into one write
+	AheadBytes           int64  // by which the current segment's file is longer than what is in it; 0: not at all
 	OpenIndexFiles       int    // kept open for appending
 	VerifyIndexBytes     int64  // of index entries checked at start
 	CompactMS            int64  // at the earliest after that time an index is compacted again

@@ -83,7 +83,7 @@ func (m *machine) open(rewrite bool) {
 	m.log, err = Open(Options{
 		FS: m.mem, Now: func() int64 { return m.now }, Salt: salts.Uint64, Warm: m.warm, Rewrite: rewrite, SyncedHint: m.hint(),
 		Settings: Settings{
-			SegmentBytes: 3000, SegmentMS: 10_000, IndexEntries: 4, IndexCheckpointBytes: 2500, IndexCheckpointMS: 1000,
+			SegmentBytes: 3000, AheadBytes: 500, SegmentMS: 10_000, IndexEntries: 4, IndexCheckpointBytes: 2500, IndexCheckpointMS: 1000,
 			RoundBytes: 2000, OpenIndexFiles: 2, VerifyIndexBytes: 1 << 20,
 		},
 	})

@@ -295,8 +295,10 @@ func (r *recovery) cutAt(i int, at uint64, bad *commitlog.BadEntry) error {
 		return err
 	}
 	f := &r.files[i]
-	r.l.stats.TornBytes += f.End - at
-	r.l.log.Info("cut torn end of the log", "segment", f.Name, "position", at, "bytes", f.End-at, "lsn", r.last+1, "why", bad.Why)
+	if !bad.Blank {
+		r.l.stats.TornBytes += f.End - at
+		r.l.log.Info("cut torn end of the log", "segment", f.Name, "position", at, "bytes", f.End-at, "lsn", r.last+1, "why", bad.Why)
+	}
 	file, err := r.l.fs.Open(f.Name)
 	if err != nil {
 		return err

@@ -421,7 +421,7 @@ func (g *packing) install(made *pack, files []indexFile) error {
 	if err := l.writeNew(tmp, packedIndex(&made.header, g.w.entries, p.start, p.now)); err != nil {
 		return err
 	}
-	failpoint.Hit("persist.compact")
+	failpoint.Hit("persist.compact.index")
 	l.mu.Lock()
 	err := g.replace(made, files, tmp)
 	l.mu.Unlock()
@@ -429,7 +429,7 @@ func (g *packing) install(made *pack, files []indexFile) error {
 		_ = l.fs.Remove(tmp) // or the next start does
 		return err
 	}
-	failpoint.Hit("persist.compact")
+	failpoint.Hit("persist.compact.installed")
 	p.groups++
 	p.before, p.after = p.before+g.records.before, p.after+g.records.after
 	p.bytesBefore, p.bytesAfter = p.bytesBefore+g.bytes.before, p.bytesAfter+g.bytes.after
@@ -591,7 +591,7 @@ func (w *packWriter) begin(l *Log) (err error) {
 	if err == nil || isNotExist(err) {
 		w.f, err = l.fs.Create(w.tmp)
 	}
-	failpoint.Hit("persist.compact")
+	failpoint.Hit("persist.pack.created")
 	return full(err)
 }
 
@@ -657,16 +657,16 @@ func (w *packWriter) finish(h *commitlog.PackHeader) error {
 	if _, err := w.f.WritevAt([][]byte{h.Append(nil)}, 0); err != nil {
 		return fmt.Errorf("write %s: %w", w.tmp, full(err))
 	}
-	failpoint.Hit("persist.compact")
+	failpoint.Hit("persist.pack.written")
 	if err := w.sync(); err != nil {
 		return err
 	}
-	failpoint.Hit("persist.compact")
+	failpoint.Hit("persist.pack.synced")
 	if err := w.l.fs.Rename(w.tmp, commitlog.PackName(w.at)); err != nil {
 		return fmt.Errorf("name %s: %w", w.tmp, full(err))
 	}
 	w.named = true
-	failpoint.Hit("persist.compact")
+	failpoint.Hit("persist.pack.named")
 	if err := w.l.syncDir(commitlog.PackDir); err != nil {
 		return err
 	}

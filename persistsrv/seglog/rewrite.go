@@ -96,6 +96,7 @@ func (r *recovery) settleEnd() error {
 		return nil
 	}
 	l.cur.sealed = false
+	l.cur.size = l.cur.offset(l.cur.end)
 	// Where there is no room, the next entry begins a new segment, or waits for room.
 	if err := l.cur.file.Reserve(l.cur.capacity); err != nil {
 		l.cur.sealed = true
@@ -158,6 +159,7 @@ func (r *recovery) copySegment(s, from *segment) error {
 	failpoint.Hit("persist.rewrite")
 	l.stats.Rewritten += uint64(size)
 	s.capacity, s.createdMS, s.synced = fresh.capacity, fresh.createdMS, s.position
+	s.size = commitlog.SegmentHeaderSize + size
 	s.file, s.broken = fresh.file, false
 	l.unsynced = append(l.unsynced, s)
 	return nil

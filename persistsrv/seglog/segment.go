@@ -19,6 +19,7 @@ type segment struct {
 	end       uint64 // log position behind its last entry
 	synced    uint64 // log position up to which it is durable
 	capacity  int64  // of the file
+	size      int64  // of the file, while it is appended to
 	createdMS int64
 	salt      uint64
 	file      vfs.File // open while it may have to be written or synced
@@ -142,7 +143,7 @@ func (l *Log) createSegment(name string, position, lsn, salt uint64, capacity in
 	failpoint.Hit("persist.segment")
 	s := &segment{
 		position: position, baseLSN: lsn, lastLSN: lsn - 1, end: position, synced: position,
-		capacity: capacity, createdMS: l.now(), salt: salt, file: f,
+		capacity: capacity, size: commitlog.SegmentHeaderSize, createdMS: l.now(), salt: salt, file: f,
 	}
 	h := commitlog.SegmentHeader{
 		Shard: l.set.Shard, Position: position, BaseLSN: lsn, CreatedMS: s.createdMS, Capacity: uint64(capacity),

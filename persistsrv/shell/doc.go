@@ -1,8 +1,8 @@
 // Package shell is persistsrv's loop: it drains ring 65432 into the commit log and moves the
 // cursors that say how far it is.
 //
-// Called by persistsrv's main (Step in one goroutine, SyncLog and Maintain in one each) and
-// by logicsrv/sim (Step and SyncStep in one).
+// Called by persistsrv's main (Step and SyncAtOnce in one goroutine, SyncLog and Maintain in one
+// each) and by logicsrv/sim (Step and SyncStep in one).
 //
 // Invariants:
 //  1. A record of ring 65432 is released only when all that it asks for has happened: an

@@ -134,7 +134,7 @@ type ringEnd struct {
 func smallSettings() Settings {
 	return Settings{
 		SegmentBytes: 8 << 10, SegmentSeconds: 3600, IndexEntries: 16, DiskReserveBytes: -1, PageFlushMS: 20,
-		RetentionCheckMS: 50, FlushBytes: 16 << 10, RoundBytes: 4 << 10, CheckpointBytes: 6 << 10, CheckpointMS: 500,
+		RetentionCheckMS: 50, FlushBytes: 16 << 10, RoundBytes: 4 << 10, AheadBytes: 1 << 10, CheckpointBytes: 6 << 10, CheckpointMS: 500,
 	}
 }
 

@@ -54,3 +54,53 @@ func TestRingsForWhatIsAwaited(t *testing.T) {
 		r.follow()
 	}
 }
+
+// TestSyncAtOnce: the loop syncs by itself only where that keeps nobody waiting.
+func TestSyncAtOnce(t *testing.T) {
+	r := newRig(t, script(11, 60))
+	if err := r.start(); err != nil {
+		t.Fatal(err)
+	}
+	awaited := r.ringA.Word(shmqueue.WordAwaitWritten)
+	step := func() {
+		t.Helper()
+		r.send(1)
+		if _, err := r.sh.Step(); err != nil {
+			t.Fatal(err)
+		}
+		r.follow()
+	}
+	want := func(what string, want bool) {
+		t.Helper()
+		before := r.synced
+		done, err := r.sh.SyncAtOnce()
+		r.follow()
+		if err != nil || done != want || done != (r.synced > before) || done && r.synced != r.told {
+			t.Fatalf("%s: done %t, %v, synced %d → %d of %d", what, done, err, before, r.synced, r.told)
+		}
+	}
+	step()
+	want("nobody has said what is waited for", false)
+	awaited.Store(^uint64(0))
+	want("a moment ago somebody waited for the page cache", false)
+	r.now += calmMS
+	want("nobody has for a while", true)
+	step()
+	want("nobody does", true)
+	r.sh.syncTook.Store(int64(calmSync) + 1)
+	step()
+	want("syncs take long", false)
+	if err := r.sh.SyncLog(); err != nil {
+		t.Fatal(err)
+	}
+	r.follow()
+	step()
+	want("they no longer do", true)
+	step()
+	r.sh.syncMu.Lock()
+	want("another one is under way", false)
+	r.sh.syncMu.Unlock()
+	awaited.Store(uint64(r.sent) + 1)
+	step()
+	want("somebody waits for the page cache", false)
+}

@@ -26,6 +26,7 @@ type Settings struct {
 	RetentionCheckMS int64 // default 5000
 	FlushBytes       int64 // unsynced bytes that start a sync though nobody waits; default 128 MiB
 	RoundBytes       int64 // gathered at most in one write; default 16 MiB
+	AheadBytes       int64 // see seglog.Settings; default 1 MiB
 	CheckpointBytes  int64 // of log between two index checkpoints; default 64 MiB
 	CheckpointMS     int64 // … or that time, if anything was written; default 30000
 	CompactMS        int64 // at the earliest after that time a partition is compacted again; default 15000
@@ -77,6 +78,8 @@ type Shell struct {
 	nextCount  int64
 	checkAfter uint64 // bytes that may be written before free space is looked at again
 	syncMu     sync.Mutex
+	syncTook   atomic.Int64 // ns, of the last sync
+	awaitedMS  int64        // when logicsrv was seen last to wait for the page cache
 	counted    seglog.Stats
 }
 
@@ -98,6 +101,7 @@ func (s *Settings) fill() {
 	orDefault(&s.RetentionCheckMS, 5000)
 	orDefault(&s.FlushBytes, 128<<20)
 	orDefault(&s.RoundBytes, 16<<20)
+	orDefault(&s.AheadBytes, 1<<20)
 	orDefault(&s.CheckpointBytes, 64<<20)
 	orDefault(&s.CheckpointMS, 30_000)
 	orDefault(&s.CompactMS, 15_000)
@@ -126,7 +130,7 @@ func New(o Options) (*Shell, error) {
 			Shard: o.Shard, SegmentBytes: set.SegmentBytes, SegmentMS: int64(set.SegmentSeconds) * 1000,
 			IndexEntries: uint32(set.IndexEntries), IndexCheckpointBytes: uint64(set.CheckpointBytes),
 			IndexCheckpointMS: set.CheckpointMS, DiskReserveBytes: uint64(set.DiskReserveBytes),
-			RoundBytes: set.RoundBytes, OpenIndexFiles: 512, VerifyIndexBytes: 256 << 20,
+			RoundBytes: set.RoundBytes, AheadBytes: set.AheadBytes, OpenIndexFiles: 512, VerifyIndexBytes: 256 << 20,
 			CompactMS: set.CompactMS, CompactKeys: set.CompactKeys, CompactBytes: set.CompactBytes,
 		},
 	})
@@ -343,6 +347,9 @@ func (s *Shell) publish() (moved bool) {
 		moved = true
 	}
 	if moved {
+		if s.o.RingA.Word(shmqueue.WordAwaitWritten).Load() != ^uint64(0) {
+			s.awaitedMS = s.o.Now()
+		}
 		s.ringMoved()
 	}
 	return moved

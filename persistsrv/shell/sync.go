@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"errors"
 	"time"
 
 	"github.com/trimq/trimq/protocol/failpoint"
@@ -41,9 +42,34 @@ func (s *Shell) markDirty() {
 func (s *Shell) SyncLog() error {
 	s.syncMu.Lock()
 	defer s.syncMu.Unlock()
+	return s.syncLog()
+}
+
+const (
+	calmMS    = 1000                 // without anybody who waits for the page cache
+	calmBytes = 64 << 10             // unsynced at most
+	calmSync  = 2 * time.Millisecond // that the last sync has taken at most
+)
+
+// SyncAtOnce is SyncLog in the goroutine that calls Step, where nobody is delayed by it: nobody waits for
+// the page cache, little is to be synced, syncs are short. What comes meanwhile is gathered in the ring
+// as well as in the log, and two goroutines need not wake each other for each message. done is false
+// where SyncLog has to be called beside Step.
+func (s *Shell) SyncAtOnce() (done bool, err error) {
+	_, _, bytes := s.log.Cursors()
+	if s.o.Now()-s.awaitedMS < calmMS || bytes > calmBytes || s.syncTook.Load() > int64(calmSync) || !s.syncMu.TryLock() {
+		return false, nil
+	}
+	defer s.syncMu.Unlock()
+	return true, s.syncLog()
+}
+
+// syncLog is SyncLog. REQUIRES: syncMu is held.
+func (s *Shell) syncLog() error {
 	if !s.log.NeedsSync() {
 		return nil
 	}
+	began := time.Now()
 	status := s.o.RingC.Word(shmqueue.WordStatus)
 	status.Or(StatusSyncing)
 	failpoint.Hit("persist.status")
@@ -59,6 +85,7 @@ func (s *Shell) SyncLog() error {
 	moved := s.raise(shmqueue.WordSynced, synced)
 	status.And(^uint64(StatusSyncing))
 	failpoint.Hit("persist.status")
+	s.syncTook.Store(int64(time.Since(began)))
 	if moved {
 		s.ringMoved()
 		s.o.RingC.Bell().Ring() // our own: what waited for this is to be released
@@ -143,7 +170,7 @@ func (s *Shell) Finish() error {
 		return err
 	}
 	s.release()
-	return s.maintain(true)
+	return errors.Join(s.maintain(true), s.log.EndAhead())
 }
 
 // Idle says whether Step has nothing to do: for the sleeper, after it has set its flag.

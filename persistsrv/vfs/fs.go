@@ -37,7 +37,8 @@ type File interface {
 	Sync() error
 	// Reserve takes disk space for bytes below size without changing the file's size.
 	Reserve(size int64) error
-	// Truncate sets the size; what is cut off, and the space reserved behind, is given back.
+	// Truncate sets the size. A smaller one, or the same, gives back what is cut off and the space
+	// reserved behind; behind a larger one the file reads as zero, and what is reserved stays so.
 	Truncate(size int64) error
 	Size() (int64, error)
 	Close() error

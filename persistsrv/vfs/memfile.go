@@ -201,8 +201,10 @@ func (f *memFile) Truncate(size int64) error {
 			}
 		}
 	}
+	if size <= f.n.size {
+		f.n.reserved = min(f.n.reserved, size)
+	}
 	f.n.size = size
-	f.n.reserved = min(f.n.reserved, size)
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -58,8 +59,39 @@ func (f *indexMap) close(v *View) {
 	v.maps.Add(-1)
 }
 
-// load reads the index's directory. Files that are known and the same stay mapped.
+// maxLooks bounds how often load begins again. Compaction replaces a file much more seldom.
+const maxLooks = 10
+
+// load maps the index's files, until they are those that are there at the same time: while they are opened compaction may
+// put one in the place of several, and of those with the old one in front of them some would seem to be missing.
 func (ix *IndexView) load() error {
+	for range maxLooks {
+		if err := ix.mapFiles(); err != nil {
+			return err
+		}
+		if ix.whole() {
+			break
+		}
+	}
+	if ix.v.maps.Load() > maxIndexMaps {
+		ix.v.evict(ix)
+	}
+	return nil
+}
+
+// whole tells whether all that is mapped is still there.
+func (ix *IndexView) whole() bool {
+	for _, f := range ix.files {
+		var st unix.Stat_t
+		if err := unix.Stat(f.path, &st); err != nil || st.Ino != f.inode {
+			return false
+		}
+	}
+	return true
+}
+
+// mapFiles reads the index's directory. Files that are known and the same stay mapped.
+func (ix *IndexView) mapFiles() error {
 	bases, err := ListIndexFiles(DirFS(ix.v.root), ix.id)
 	if errors.Is(err, fs.ErrNotExist) {
 		ix.unmap()
@@ -100,9 +132,6 @@ func (ix *IndexView) load() error {
 		f.grow()
 	}
 	ix.files, ix.hint = files, place{}
-	if ix.v.maps.Load() > maxIndexMaps {
-		ix.v.evict(ix)
-	}
 	return nil
 }
 
@@ -213,6 +242,32 @@ func (ix *IndexView) renew() error {
 	return nil
 }
 
+// again reads, and reads again as long as what looks like damage goes on and other files are there each time: compaction
+// has put one in the place of one that was mapped, or of some between two of those that were being mapped, and what
+// that one led to is gone.
+func (ix *IndexView) again(read func() error) error {
+	err := read()
+	for errors.Is(err, ErrDamaged) {
+		was := ix.inodes()
+		if loadErr := ix.load(); loadErr != nil {
+			return loadErr
+		}
+		if slices.Equal(was, ix.inodes()) {
+			return err
+		}
+		err = read()
+	}
+	return err
+}
+
+// inodes tell the mapped files from others.
+func (ix *IndexView) inodes() (list []uint64) {
+	for _, f := range ix.files {
+		list = append(list, f.inode)
+	}
+	return list
+}
+
 // begin sees that files are mapped, and that the first one is still in use.
 func (ix *IndexView) begin() error {
 	if len(ix.files) == 1 && ix.files[0].count < ix.files[0].slots {
@@ -256,17 +311,25 @@ func (ix *IndexView) trimmed(e *Entry) bool {
 func (ix *IndexView) Start() (uint64, error) {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
-	if err := ix.begin(); err != nil || len(ix.files) == 0 {
+	if err := ix.current(); err != nil || len(ix.files) == 0 {
 		return 0, err
 	}
 	return ix.files[0].start()
+}
+
+// current is begin, with a look at files that were replaced.
+func (ix *IndexView) current() error {
+	if err := ix.renew(); err != nil {
+		return err
+	}
+	return ix.begin()
 }
 
 // Bytes is how many bytes the batches behind the start have. It looks at every entry.
 func (ix *IndexView) Bytes() (n int64, err error) {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
-	if err := ix.begin(); err != nil || len(ix.files) == 0 {
+	if err := ix.current(); err != nil || len(ix.files) == 0 {
 		return 0, err
 	}
 	next, err := ix.files[0].start()
@@ -291,16 +354,17 @@ func (ix *IndexView) Bytes() (n int64, err error) {
 func (ix *IndexView) Find(offset uint64) (Entry, error) {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
-	_, e, err := ix.find(offset)
+	var e Entry
+	err := ix.again(func() (err error) {
+		_, e, err = ix.find(offset)
+		return err
+	})
 	return e, err
 }
 
 // find is Find with the entry's place.
 func (ix *IndexView) find(offset uint64) (place, Entry, error) {
-	if err := ix.renew(); err != nil {
-		return place{}, Entry{}, err
-	}
-	if err := ix.begin(); err != nil {
+	if err := ix.current(); err != nil {
 		return place{}, Entry{}, err
 	}
 	if len(ix.files) == 0 {
@@ -404,7 +468,7 @@ func (ix *IndexView) next(p place) (place, Entry, bool) {
 func (ix *IndexView) ByTime(ms int64) (Entry, error) {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
-	if err := ix.begin(); err != nil {
+	if err := ix.current(); err != nil {
 		return Entry{}, err
 	}
 	if n := len(ix.files); n > 0 && !ix.files[n-1].grow() && ix.files[n-1].count == ix.files[n-1].slots {

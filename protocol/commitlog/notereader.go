@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"sort"
 
 	"github.com/trimq/trimq/protocol/batch"
@@ -168,8 +169,18 @@ func (r *NoteReader) noteBytes(position uint64) ([]byte, error) {
 }
 
 // find looks for the entry that holds an offset or, where compaction has left nothing there, for a later
-// one, or for where one may be: then it holds nothing.
-func (r *NoteReader) find(index, offset uint64) (Entry, error) {
+// one, or for where one may be: then it holds nothing. A file that compaction has removed since the directory was read is
+// looked for again.
+func (r *NoteReader) find(index, offset uint64) (e Entry, err error) {
+	for range maxLooks {
+		if e, err = r.lookFor(index, offset); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return e, err
+}
+
+func (r *NoteReader) lookFor(index, offset uint64) (Entry, error) {
 	if r.file != nil && r.index == index {
 		if e, err := r.search(offset); err == nil && e.Count > 0 {
 			return e, nil

@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -134,6 +135,8 @@ func (r *Reader) Next() (*journal.Entry, Place, error) {
 				return nil, Place{}, err
 			}
 			continue
+		case errors.As(err, &bad) && bad.Blank && r.seg+1 >= len(r.segs):
+			return nil, Place{}, io.EOF
 		case errors.As(err, &bad) && r.strict:
 			if r.lsn == 0 || r.lsn >= r.from || !r.passes(bad, p.Length) {
 				return nil, p, bad
@@ -211,8 +214,17 @@ func (r *Reader) damaged(bad *BadEntry, length int) error {
 			return err
 		}
 		if !ok {
-			if r.seg+1 >= len(r.segs) && first >= 0 {
+			if r.seg+1 >= len(r.segs) && first >= 0 && first != r.seg {
 				break
+			}
+			if r.seg+1 >= len(r.segs) && first >= 0 {
+				// Its bodies need not be lost: they may never have been written.
+				blank, err := r.sc.blankFrom(r.sc.offset(d.End))
+				if err == nil && !blank {
+					break
+				}
+				r.tail, r.seg = bad, -1
+				return cmp.Or(err, io.EOF)
 			}
 			if r.seg+1 >= len(r.segs) {
 				r.tail, r.seg = bad, -1

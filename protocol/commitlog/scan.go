@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/trimq/trimq/protocol/journal"
 )
@@ -23,6 +24,9 @@ type BadEntry struct {
 	Segment  string
 	Position uint64
 	Why      error
+	// Blank is true where from there on the segment is zero: nothing has been written, as far as can be
+	// known, and the file only ran ahead of the log.
+	Blank bool
 	// Known is true where the head is whole and only a body fails its check: the entry that
 	// came with the error can be used but for its bodies.
 	Known bool
@@ -117,7 +121,7 @@ func (s *Scanner) At(position uint64) (*journal.Entry, Place, error) {
 	}
 	p, err := s.head(&s.entry, off)
 	if err != nil {
-		return nil, p, s.bad(position, err)
+		return nil, p, s.blank(off, s.bad(position, err))
 	}
 	if s.Bodies {
 		if err := s.checkBodies(&s.entry, off); err != nil {
@@ -194,6 +198,37 @@ func (s *Scanner) BrokenBodies(e *journal.Entry, position uint64) []bool {
 		at += int64(e.Bodies[i].Length)
 	}
 	return broken
+}
+
+// blank looks whether what is bad is only that nothing has been written from off on.
+func (s *Scanner) blank(off int64, err error) error {
+	if bad, ok := err.(*BadEntry); ok {
+		if bad.Blank, err = s.blankFrom(off); err == nil {
+			err = bad
+		}
+	}
+	return err
+}
+
+// blankFrom says whether the segment goes on at off, and with zero only.
+func (s *Scanner) blankFrom(off int64) (bool, error) {
+	if off >= s.end {
+		return false, nil
+	}
+	for off < s.end {
+		b, err := s.view(off, int(min(scanChunk, s.end-off)))
+		if errors.Is(err, errShort) {
+			return true, nil // cut off meanwhile
+		}
+		if err != nil {
+			return false, err
+		}
+		if slices.ContainsFunc(b, func(c byte) bool { return c != 0 }) {
+			return false, nil
+		}
+		off += int64(len(b))
+	}
+	return true, nil
 }
 
 // bad sorts an error: formats make a *BadEntry, the file system's own pass.

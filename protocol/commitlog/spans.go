@@ -1,7 +1,6 @@
 package commitlog
 
 import (
-	"errors"
 	"fmt"
 	"sort"
 )
@@ -19,19 +18,13 @@ func (ix *IndexView) Spans(offset, visible uint64, maxBytes int, dst []Span) ([]
 	if offset >= visible {
 		return dst, ErrBeyondEnd
 	}
-	out, err := ix.spans(offset, visible, maxBytes, dst)
-	if errors.Is(err, errMoved) {
-		// Compaction has put another file in the place of one that is mapped, and what that led to is gone.
-		if err := ix.load(); err != nil {
-			return dst, err
-		}
+	out := dst
+	err := ix.again(func() (err error) {
 		out, err = ix.spans(offset, visible, maxBytes, dst)
-	}
+		return err
+	})
 	return out, err
 }
-
-// errMoved says that what an entry leads to is not there: it is damage, or the entry is an old one.
-var errMoved = fmt.Errorf("%w: no segment has it", ErrDamaged)
 
 // spans is Spans for what is mapped.
 func (ix *IndexView) spans(offset, visible uint64, maxBytes int, dst []Span) ([]Span, error) {
@@ -50,11 +43,8 @@ func (ix *IndexView) spans(offset, visible uint64, maxBytes int, dst []Span) ([]
 			if len(r.dst) > len(dst) {
 				break
 			}
-			switch {
-			case ix.trimmed(&e):
+			if ix.trimmed(&e) {
 				err = ErrBelowStart // since it was found
-			case errors.Is(err, ErrDamaged):
-				err = fmt.Errorf("%w: %w", errMoved, err)
 			}
 			return dst, err
 		}

@@ -27,15 +27,16 @@ type kindOf struct {
 
 // Loads.
 const (
-	LoadTopics = "topics" // topics, and what queues do since there are queues
-	LoadQueues = "queues" // all else that queues do
-	LoadKafka  = "kafka"  // topics, with Kafka's clients beside native ones
-	LoadAMQP   = "amqp"   // queues, with AMQP's clients beside native ones
-	LoadKTxn   = "ktxn"   // transactions of Kafka's clients
+	LoadTopics = "topics"   // topics, and what queues do since there are queues
+	LoadQueues = "queues"   // all else that queues do
+	LoadKafka  = "kafka"    // topics, with Kafka's clients beside native ones
+	LoadAMQP   = "amqp"     // queues, with AMQP's clients beside native ones
+	LoadKTxn   = "ktxn"     // transactions of Kafka's clients
+	LoadTables = "kcompact" // compacted topics of Kafka's clients
 )
 
 // Loads are all that there are.
-var Loads = []string{LoadTopics, LoadQueues, LoadKafka, LoadAMQP, LoadKTxn}
+var Loads = []string{LoadTopics, LoadQueues, LoadKafka, LoadAMQP, LoadKTxn, LoadTables}
 
 // faultKinds are the kinds that there are.
 var faultKinds = map[string]kindOf{

@@ -38,6 +38,8 @@ type sentMessage struct {
 	forgotten bool   // … but so long ago that the broker does not know any more
 	deal      *deal  // the transaction that it is part of; nil: none
 	source    string // the message of which it was made; empty: none
+	subject   string // its key in a compacted topic; empty: it is for another one
+	deletes   bool   // it says that there is nothing to be told of the subject any more, and has no value
 	at, end   time.Time
 }
 
@@ -121,6 +123,7 @@ type history struct {
 	keys    map[string]string // by "topic key": the partition in which it was found
 	dealt   map[string]bool   // topics with transactions in them, some of whose offsets nobody is given
 	moved   map[string]bool   // topics of each of whose messages one other must have been made
+	tables  map[string]*table // compacted topics
 	passed  map[string][]gap  // by "topic/partition" of those: what committed readers have passed over
 	down    []span            // connsrv was not there
 	deaf    []span            // logicsrv was not there
@@ -131,6 +134,7 @@ type history struct {
 	wrong   []string
 	kinds   map[string]int // of what is wrong
 	ended   bool
+	over    time.Time // when it was
 }
 
 // faultSpan is one thing that the nemesis did.
@@ -150,7 +154,7 @@ func newHistory() *history {
 		began: time.Now(), senders: map[string]*sender{}, queues: map[string]*queueHistory{},
 		seen: map[string]map[uint64]string{}, final: map[string][]sight{}, parties: map[string]*wires{},
 		commits: map[string]*offsets{}, marks: map[string]uint64{}, kinds: map[string]int{}, looks: map[string][]look{}, reads: map[string][]look{}, keys: map[string]string{},
-		dealt: map[string]bool{}, moved: map[string]bool{}, passed: map[string][]gap{},
+		dealt: map[string]bool{}, moved: map[string]bool{}, tables: map[string]*table{}, passed: map[string][]gap{},
 	}
 	h.ledger = newLedger(h)
 	return h
@@ -200,7 +204,7 @@ func (h *history) send(who string, m sentMessage) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	n := len(h.senders[who].messages)
-	o := &opSent{Who: who, N: n, Topic: m.topic, Partition: m.partition, Key: m.key, Places: m.places, Source: m.source}
+	o := &opSent{Who: who, N: n, Topic: m.topic, Partition: m.partition, Key: m.key, Places: m.places, Source: m.source, Subject: m.subject, Deletes: m.deletes}
 	if m.deal != nil {
 		o.Deal = &m.deal.n
 	}

@@ -19,6 +19,7 @@ func (h *history) judge() []string {
 		return h.wrong
 	}
 	h.judgeFates()
+	h.surveyTables()
 	found := map[string]map[string][]uint64{} // by place and value: its offsets
 	for where, records := range h.final {
 		h.judgePartition(where, records, found)
@@ -29,6 +30,7 @@ func (h *history) judge() []string {
 	h.judgeLoss(found)
 	h.judgeParts(found)
 	h.judgeMoved(found)
+	h.judgeTables()
 	h.judgeLines()
 	h.judgeConnections()
 	h.ledger.judge()
@@ -112,7 +114,7 @@ func (h *history) judgePartition(where string, records []sight, found map[string
 		h.place(where, topic, r.Value, r.Offset, found, last)
 	}
 	for o, v := range seen {
-		if _, there := recordAt(records, o); !there {
+		if _, there := recordAt(records, o); !there && !h.mayBeGone(v, o) {
 			h.violation("%s: a reader saw %q at offset %d, where nothing is in the end", where, v, o)
 		}
 	}
@@ -186,7 +188,7 @@ func (h *history) judgeLoss(found map[string]map[string][]uint64) {
 			}
 			for _, p := range places {
 				at := found[p][value]
-				if q := h.queues[p]; len(at) == 0 && m.expected() && (q == nil || !q.autoAck) {
+				if q := h.queues[p]; len(at) == 0 && m.expected() && (q == nil || !q.autoAck) && !h.replaced(&m, m.offset, m.hasOffset) {
 					h.violation("LOST: %s, acknowledged at offset %d (%v), is not in %s", value, m.offset, m.hasOffset, p)
 				}
 				if len(at) > 1 && !h.mayDouble(s, &m) {

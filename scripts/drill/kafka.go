@@ -171,14 +171,31 @@ func (w *world) newKafkaProducer(name string, s kafkaStyle, r *rand.Rand) (*kafk
 func (x *kafkaProducing) send(r *rand.Rand, size int, told func()) {
 	note, _ := x.style.next(r)
 	n := x.h.send(x.name, note)
-	rec := &kgo.Record{Topic: note.topic, Partition: int32(note.partition), Value: valueFor(x.name, n, size)}
-	if note.key != "" {
-		rec.Key = []byte(note.key)
-	}
+	rec := kafkaRecord(&note, x.name, n, size)
 	x.c.Produce(x.life, rec, func(rec *kgo.Record, err error) {
 		x.settled(n, rec, err)
 		told()
 	})
+}
+
+// kafkaRecord is a message as it is sent.
+func kafkaRecord(m *sentMessage, name string, n, size int) *kgo.Record {
+	rec := &kgo.Record{Topic: m.topic, Partition: int32(m.partition), Value: valueFor(name, n, size)}
+	if key := m.key + m.subject; key != "" {
+		rec.Key = []byte(key)
+	}
+	if m.deletes {
+		rec.Headers, rec.Value = []kgo.RecordHeader{{Key: nameHeader, Value: valueFor(name, n, 0)}}, nil
+	}
+	return rec
+}
+
+// nameOfKafka is nameOf for a record, which may have no value.
+func nameOfKafka(r *kgo.Record) string {
+	if r.Value == nil && len(r.Headers) == 1 {
+		return nameOf(r.Headers[0].Value)
+	}
+	return nameOf(r.Value)
 }
 
 // settled notes what became of a message.
@@ -246,27 +263,34 @@ func (w *world) extendKafka(name, topic string, r *rand.Rand) {
 // readKafka reads a topic without a group, in incarnations that go on where the one before has stood.
 func (w *world) readKafka(name, topic string, partitions uint32, r *rand.Rand, more ...kgo.Opt) {
 	at := map[string]uint64{}
-	for i := 0; w.ctx.Err() == nil; i++ {
-		from := map[int32]kgo.Offset{}
-		for p := range partitions {
-			from[int32(p)] = kgo.NewOffset().At(int64(at[place(topic, p)]))
-		}
-		x, err := w.newKafka(fmt.Sprintf("%s-%d", name, i), append(slices.Clip(more), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}),
-			kgo.FetchMaxWait(200*time.Millisecond), kgo.FetchMaxBytes(1<<(16+r.Int32N(6))), kgo.DisableFetchSessions())...)
-		if err != nil {
-			w.h.report("%v", err)
-			return
-		}
-		ctx, cancel := context.WithTimeout(w.ctx, time.Duration(1+r.IntN(5))*time.Second)
-		for ctx.Err() == nil {
-			x.poll(ctx, 0, func(where string, asked time.Time, seen []sight) {
-				w.h.note(&opRead{Where: where, Asked: w.h.since(asked), Next: at[where], Records: seen})
-				at[where] = seen[len(seen)-1].Offset + 1
-			})
-		}
-		cancel()
-		x.leave(false)
+	for i, good := 0, true; good && w.ctx.Err() == nil; i++ {
+		good = w.readKafkaFrom(fmt.Sprintf("%s-%d", name, i), topic, partitions, at, r, more...)
 	}
+}
+
+// readKafkaFrom is one incarnation of such a reader, which goes on from where at says, and keeps that up to date.
+// false: it could not begin.
+func (w *world) readKafkaFrom(name, topic string, partitions uint32, at map[string]uint64, r *rand.Rand, more ...kgo.Opt) bool {
+	from := map[int32]kgo.Offset{}
+	for p := range partitions {
+		from[int32(p)] = kgo.NewOffset().At(int64(at[place(topic, p)]))
+	}
+	x, err := w.newKafka(name, append(slices.Clip(more), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}),
+		kgo.FetchMaxWait(200*time.Millisecond), kgo.FetchMaxBytes(1<<(16+r.Int32N(6))), kgo.DisableFetchSessions())...)
+	if err != nil {
+		w.h.report("%v", err)
+		return false
+	}
+	defer x.leave(false)
+	ctx, cancel := context.WithTimeout(w.ctx, time.Duration(1+r.IntN(5))*time.Second)
+	defer cancel()
+	for ctx.Err() == nil {
+		x.poll(ctx, 0, func(where string, asked time.Time, seen []sight) {
+			w.h.note(&opRead{Where: where, Asked: w.h.since(asked), Next: at[where], Records: seen})
+			at[where] = seen[len(seen)-1].Offset + 1
+		})
+	}
+	return true
 }
 
 // poll waits for records, most of them at most (0: all that there are), and shows those of each partition.
@@ -281,7 +305,7 @@ func (x *kafkaClient) poll(ctx context.Context, most int, see func(where string,
 	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
 		seen := make([]sight, 0, len(p.Records))
 		for _, m := range p.Records {
-			seen = append(seen, sight{uint64(m.Offset), nameOf(m.Value)})
+			seen = append(seen, sight{uint64(m.Offset), nameOfKafka(m)})
 		}
 		if len(seen) > 0 {
 			see(place(p.Topic, uint32(p.Partition)), asked, seen)

@@ -13,9 +13,9 @@ import (
 
 // Tellers have transactions of several topics and partitions, of which a part is aborted.
 
-// tell is a teller under a transactional id, in incarnations some of which are killed in the middle of a
+// tell is a teller of some topics under a transactional id, in incarnations some of which are killed in the middle of a
 // transaction.
-func (w ktxnLoad) tell(name, id string, r *rand.Rand) {
+func (w ktxnLoad) tell(name, id string, r *rand.Rand, topics ...string) {
 	for life := 0; w.ctx.Err() == nil; life++ {
 		x, err := w.newKafka(fmt.Sprintf("%s-%d", name, life), kgo.TransactionalID(id), kgo.TransactionTimeout(txnTimeout),
 			kgo.RecordPartitioner(kgo.ManualPartitioner()))
@@ -28,24 +28,24 @@ func (w ktxnLoad) tell(name, id string, r *rand.Rand) {
 		ctx, cancel := context.WithTimeout(w.ctx, time.Duration(500+r.IntN(5000))*time.Millisecond)
 		n, good := 0, true
 		for ; good && ctx.Err() == nil; n++ {
-			good = x.tellOnce(n, r, false)
+			good = x.tellOnce(n, r, false, topics)
 			time.Sleep(time.Duration(r.IntN(40)) * time.Millisecond)
 		}
 		if cancel(); good && killed {
-			x.tellOnce(n, r, true)
+			x.tellOnce(n, r, true, topics)
 		}
 		x.leave(killed)
 	}
 }
 
 // tellOnce has one transaction; false: this incarnation can have no more.
-func (x *kafkaClient) tellOnce(n int, r *rand.Rand, dies bool) bool {
+func (x *kafkaClient) tellOnce(n int, r *rand.Rand, dies bool, topics []string) bool {
 	if err := x.c.BeginTransaction(); err != nil {
 		return x.gone(err, "begin")
 	}
 	t := x.newTxn(n)
 	for range 1 + r.IntN(12) {
-		t.send([]string{"out", "tally"}[r.IntN(2)], "", r)
+		t.send(topics[r.IntN(len(topics))], "", r)
 		if r.IntN(4) == 0 {
 			time.Sleep(time.Duration(r.IntN(10)) * time.Millisecond)
 		}

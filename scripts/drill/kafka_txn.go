@@ -65,7 +65,7 @@ func (w ktxnLoad) employ(seed uint64) *sync.WaitGroup {
 		run(func(r *rand.Rand) { w.move(moverID(i), r) })
 	}
 	for i := range 4 {
-		run(func(r *rand.Rand) { w.tell(fmt.Sprintf("teller-%d", i), tellerID(i), r) })
+		run(func(r *rand.Rand) { w.tell(fmt.Sprintf("teller-%d", i), tellerID(i), r, "out", "tally") })
 	}
 	for topic, partitions := range outTopics {
 		run(func(r *rand.Rand) {
@@ -178,8 +178,12 @@ func (w ktxnLoad) mark(topic string, partitions uint32) (ends map[string]uint64,
 	defer x.leave(false)
 	ends = map[string]uint64{}
 	for p := range partitions {
-		n := w.h.send(x.name, sentMessage{topic: topic, partition: p})
-		rec, err := x.c.ProduceSync(w.life, &kgo.Record{Topic: topic, Partition: int32(p), Value: valueFor(x.name, n, 0)}).First()
+		m := sentMessage{topic: topic, partition: p}
+		if tableTopics[topic] > 0 {
+			m.subject = "mark"
+		}
+		n := w.h.send(x.name, m)
+		rec, err := x.c.ProduceSync(w.life, kafkaRecord(&m, x.name, n, 0)).First()
 		x.settled(n, rec, err)
 		if err != nil {
 			return nil, fmt.Errorf("the mark of %s/%d: %w", topic, p, err)
@@ -227,10 +231,13 @@ func (x *kafkaClient) newTxn(n int) *kafkaTxn {
 
 // send sends one message of it, made of source, or of nothing.
 func (t *kafkaTxn) send(topic, source string, r *rand.Rand) {
-	p := r.Uint32N(outTopics[topic])
-	n := t.h.send(t.name, sentMessage{topic: topic, partition: p, deal: t.deal, source: source})
+	m := sentMessage{topic: topic, partition: r.Uint32N(outTopics[topic] + tableTopics[topic]), deal: t.deal, source: source}
+	if tableTopics[topic] > 0 {
+		m.subject, m.deletes = someSubject(r)
+	}
+	n := t.h.send(t.name, m)
 	t.all.Add(1)
-	rec := &kgo.Record{Topic: topic, Partition: int32(p), Value: valueFor(t.name, n, r.IntN(200))}
+	rec := kafkaRecord(&m, t.name, n, r.IntN(200))
 	t.c.Produce(t.life, rec, func(rec *kgo.Record, err error) {
 		defer t.all.Done()
 		o := &opSettled{Who: t.name, N: n, Fate: unknown}

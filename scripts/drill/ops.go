@@ -45,8 +45,8 @@ func (o *opBegan) apply(h *history, _ time.Time) {
 // opEnded says that the run came to its end, and all that is there was looked at.
 type opEnded struct{}
 
-func (*opEnded) kind() string                  { return "ended" }
-func (*opEnded) apply(h *history, _ time.Time) { h.ended = true }
+func (*opEnded) kind() string                   { return "ended" }
+func (*opEnded) apply(h *history, at time.Time) { h.ended, h.over = true, at }
 
 // opWrong is what a client, or the nemesis, says is wrong.
 type opWrong struct {
@@ -149,6 +149,8 @@ type opSent struct {
 	Places    []string `json:"l,omitempty"`
 	Deal      *int     `json:"d,omitempty"`   // the transaction that it is part of
 	Source    string   `json:"src,omitempty"` // the message of which it was made
+	Subject   string   `json:"s,omitempty"`   // its key in a compacted topic
+	Deletes   bool     `json:"del,omitempty"` // … which it deletes
 }
 
 func (*opSent) kind() string { return "send" }
@@ -158,7 +160,7 @@ func (o *opSent) apply(h *history, at time.Time) {
 		h.violation("message %d of %s is not its next one", o.N, o.Who)
 		return
 	}
-	m := sentMessage{topic: o.Topic, partition: o.Partition, key: o.Key, places: o.Places, source: o.Source, at: at}
+	m := sentMessage{topic: o.Topic, partition: o.Partition, key: o.Key, places: o.Places, source: o.Source, subject: o.Subject, deletes: o.Deletes, at: at}
 	if o.Deal != nil {
 		m.deal = h.deal(*o.Deal)
 	}

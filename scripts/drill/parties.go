@@ -139,7 +139,9 @@ func (w *world) produce(name string, r *rand.Rand, idempotent bool, life time.Du
 			if r.IntN(200) == 0 {
 				size = r.IntN(40_000)
 			}
-			m.Tag, m.Value = uint64(n), valueFor(name, n, size)
+			if m.Tag, m.Value = uint64(n), valueFor(name, n, size); note.deletes {
+				m.Headers, m.Value = []trimq.Header{{Key: nameHeader, Value: valueFor(name, n, 0)}}, nil
+			}
 			if err := x.p.Produce(ctx, &m, x.done); err != nil {
 				w.h.note(&opSettled{Who: name, N: n, Fate: refused}) // not taken: nothing may come of it
 				if ctx.Err() == nil {
@@ -230,7 +232,11 @@ func (w *world) commit(k *trimq.Consumer, group string) {
 func sights(records []trimq.Record) []sight {
 	seen := make([]sight, 0, len(records))
 	for _, m := range records {
-		seen = append(seen, sight{m.Offset, nameOf(m.Value)})
+		value := m.Value
+		if value == nil && len(m.Headers) == 1 {
+			value = m.Headers[0].Value
+		}
+		seen = append(seen, sight{m.Offset, nameOf(value)})
 	}
 	return seen
 }

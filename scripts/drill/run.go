@@ -134,11 +134,14 @@ func (w *world) prepare() (err error) {
 	switch o.Load {
 	case LoadQueues:
 		settings["transaction_checks"] = "1000"
-	case LoadKafka, LoadKTxn:
+	case LoadKafka, LoadKTxn, LoadTables:
 		if w.guests, err = broker.FreeAddress(); err != nil {
 			return err
 		}
 		maps.Copy(settings, kafkaSettings(w.guests))
+		if o.Load == LoadTables {
+			maps.Copy(settings, tableSettings)
+		}
 	case LoadAMQP:
 		if w.guests, err = broker.FreeAddress(); err != nil {
 			return err
@@ -246,6 +249,8 @@ func (w *world) script() script {
 		return amqpLoad{&drill{world: w, l: w.h.ledger}}
 	case LoadKTxn:
 		return ktxnLoad{w}
+	case LoadTables:
+		return tableLoad{ktxnLoad{w}}
 	}
 	return w
 }

@@ -73,6 +73,11 @@ func TestKafkaTransactionsUnderFaults(t *testing.T) {
 	sound(t, drill.Options{Load: drill.LoadKTxn}, 10*time.Second)
 }
 
+// TestCompactedTopicsUnderFaults: of each key the last record stays while topics are compacted, and a nemesis.
+func TestCompactedTopicsUnderFaults(t *testing.T) {
+	sound(t, drill.Options{Load: drill.LoadTables}, 10*time.Second)
+}
+
 // TestAMQPUnderFaults: AMQP's clients beside native ones, at the same queues, and a nemesis.
 func TestAMQPUnderFaults(t *testing.T) {
 	sound(t, drill.Options{Load: drill.LoadAMQP}, 10*time.Second)

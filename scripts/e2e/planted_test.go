@@ -44,6 +44,11 @@ var planted = []struct{ load, rule, fault, wrong string }{
 	{drill.LoadKTxn, "aborted-positions", "cut", "LOST: nothing was made of"},
 	{drill.LoadKTxn, "finish-half", "logicsrv", "do not come to the ends"},
 	{drill.LoadKTxn, "restart-halves", "logicsrv", "was rolled back, but"},
+	{drill.LoadTables, "compact-drops-last", "cut", "LOST"},
+	{drill.LoadTables, "compact-drops-tombstones", "cut", "LOST"},
+	{drill.LoadTables, "compact-keeps-aborted", "cut", "LOST"},
+	{drill.LoadTables, "compact-past-open", "cut", "LOST"},
+	{drill.LoadTables, "compact-unsynced", "power", "LOST"},
 }
 
 // attempts bounds how many drills it may take until a broken rule shows: most take one or two, and on a machine

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
 	"github.com/trimq/trimq/clients/trimq"
+	"github.com/trimq/trimq/protocol/ipc"
 )
 
 // chronicle is a topic that lives as long as the walk, and is read from its start after each step.
@@ -15,11 +17,14 @@ type chronicle struct {
 	client *trimq.Client
 	p      *trimq.Producer
 	n      int
+	table  map[string]string // what was written last under each key of the compacted topic
 }
 
 const (
 	chronicleTopic = "chronicle"
 	floodTopic     = "flood"
+	tableTopic     = "table" // which is compacted all the time
+	tableKeys      = 8
 )
 
 func openChronicle(ctx context.Context, addr string) (*chronicle, error) {
@@ -32,12 +37,21 @@ func openChronicle(ctx context.Context, addr string) (*chronicle, error) {
 			return nil, err
 		}
 	}
+	_, err = client.CreateTopic(ctx, trimq.TopicSpec{Name: tableTopic, Partitions: 1, Configs: []ipc.Header{
+		{Key: "cleanup.policy", Value: "compact"}, {Key: "delete.retention.ms", Value: "500"}, {Key: "min.cleanable.dirty.ratio", Value: "0"}, {Key: "segment.ms", Value: "1"},
+	}})
+	if err != nil {
+		return nil, err
+	}
 	p, err := client.NewProducer(trimq.WithRetryFor(patience))
-	return &chronicle{client: client, p: p}, err
+	return &chronicle{client: client, p: p, table: map[string]string{}}, err
 }
 
-// write adds a line, and reads all of them.
+// write adds a line, and reads all of them; and it fills in the table, and reads that.
 func (c *chronicle) write(ctx context.Context) error {
+	if err := c.fillIn(ctx); err != nil {
+		return fmt.Errorf("table: %w", err)
+	}
 	if _, err := c.p.ProduceSync(ctx, &trimq.Message{Topic: chronicleTopic, Value: fmt.Append(nil, c.n)}); err != nil {
 		return fmt.Errorf("chronicle: %w", err)
 	}
@@ -59,6 +73,45 @@ func (c *chronicle) write(ctx context.Context) error {
 			at++
 		}
 		f.Release()
+	}
+	return errors.Join(err, k.Close(ctx))
+}
+
+// fillIn writes something else under each key of the table, deletes one, and looks whether what was written last is there.
+func (c *chronicle) fillIn(ctx context.Context) error {
+	last := uint64(0)
+	for i := range tableKeys {
+		m := &trimq.Message{Topic: tableTopic, Key: fmt.Append(nil, "key ", i), Value: fmt.Append(nil, c.n)}
+		if c.table[string(m.Key)] = string(m.Value); c.n%tableKeys == i {
+			m.Value = nil
+			delete(c.table, string(m.Key))
+		}
+		r, err := c.p.ProduceSync(ctx, m)
+		if err != nil {
+			return err
+		}
+		last = max(last, r.Offset)
+	}
+	k, err := c.client.NewConsumer(ctx, []string{tableTopic})
+	if err != nil {
+		return err
+	}
+	found := map[string]string{}
+	for end := false; !end && err == nil; {
+		var f *trimq.Fetch
+		if f, err = k.Poll(ctx); err != nil {
+			break
+		}
+		for _, r := range f.Records {
+			if found[string(r.Key)] = string(r.Value); r.Value == nil {
+				delete(found, string(r.Key))
+			}
+			end = r.Offset >= last
+		}
+		f.Release()
+	}
+	if err == nil && !maps.Equal(found, c.table) {
+		err = fmt.Errorf("it holds %v, was filled in with %v", found, c.table)
 	}
 	return errors.Join(err, k.Close(ctx))
 }

@@ -33,7 +33,7 @@ var smallSettings = map[string]string{
 	"ring_request_bytes": `"64Ki"`, "ring_response_bytes": `"64Ki"`, "ring_log_bytes": `"64Ki"`, "max_frame_bytes": `"8Ki"`,
 	"segment_bytes": `"64Ki"`, "index_entries": "64", "page_flush_ms": "20", "retention_check_ms": "50", "disk_reserve_bytes": `"16Mi"`,
 	"checkpoint_seconds": "1", "checkpoint_bytes": `"64Ki"`, "checkpoint_events": "400", "turn_inputs": "64", "event_loops": "2",
-	"group_initial_delay_ms": "0", "group_heartbeat_ms": "100",
+	"group_initial_delay_ms": "0", "group_heartbeat_ms": "100", "compact_ms": "50",
 }
 
 // route says how a point was come to.

@@ -342,6 +342,9 @@ func (m *Model) deadLettered(e *journal.DeadLettered) {
 
 // deleted tells whether the dead go nowhere, for their records have been deleted from the topic or compacted away.
 func (m *Model) deleted(e *journal.DeadLettered) bool {
+	if len(e.Targets) > 0 {
+		return false
+	}
 	start := uint64(0)
 	if p := m.parts[e.Index]; p != nil {
 		start = p.start
@@ -351,7 +354,7 @@ func (m *Model) deleted(e *journal.DeadLettered) bool {
 			return false
 		}
 	}
-	return len(e.Targets) == 0
+	return true
 }
 
 // judgeDeadLettered: they go where the exchange leads, but for a queue from which they have come

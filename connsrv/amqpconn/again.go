@@ -10,8 +10,9 @@ import (
 
 // What travelled together may have to be published again one by one:
 //
-//	NeedHeaders   its headers were left out, and an exchange on its way looks at them: with them. From
-//	              then on messages for the exchange bear their headers, and only equal ones travel together.
+//	NeedHeaders   its headers were left out, and an exchange on its way looks at them, or that to which a
+//	              queue sends its dead: with them. From then on messages for the exchange, or by the default
+//	              one for the queue, bear their headers, and only equal ones travel together.
 //	              Behind it others of the channel may be under way that are refused likewise: those that
 //	              come now wait, or they would overtake
 //	QueueFull     a queue that rejects what is too much could take a part of it: each is taken or not
@@ -23,7 +24,7 @@ func (c *Conn) publishAgain(s *sending, code errcode.Code) bool {
 	case s.channel.gone:
 		return false
 	case code == errcode.NeedHeaders && x.left:
-		c.loop.byHeaders[c.full(string(x.exchange))] = true
+		c.loop.byHeaders[c.way(x.exchange, x.key)] = true
 		s.channel.sorting = true
 	case code == errcode.QueueFull && !x.single && s.count > 1:
 	default:
@@ -53,7 +54,7 @@ func (c *Conn) putSingle(x *run, rec *batch.Record, n uint64, single bool) {
 		invariant.Fail("properties that were read before cannot be: %v", err)
 	}
 	y := c.loop.newRun()
-	headers := c.loop.headersOf(x.channel, x.exchange, &p)
+	headers := c.loop.headersOf(x.channel, x.exchange, x.key, &p)
 	y.restart(x.channel, &x.routing, x.exchange, x.key, headers)
 	y.more, y.single, y.first = x.more, single, x.first+n
 	y.add(rec.TimeMS, properties, &p, rec.Value)

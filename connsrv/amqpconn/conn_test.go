@@ -347,3 +347,31 @@ func TestPublishedAgainInOrder(t *testing.T) {
 		t.Errorf("published in the order %v", keys)
 	}
 }
+
+// Behind the default exchange it is a queue of which is found out that headers are looked at, when its messages die.
+func TestQueueLooksAtHeaders(t *testing.T) {
+	r := newRig(t)
+	r.open()
+	p := amqp.Properties{Flags: amqp.HasHeaders, Headers: amqp.Table(nil).Add("format", amqp.String("pdf"))}
+	send := func(key string) (headers []ipc.Header) {
+		r.feed(publish(nil, &amqp.BasicPublish{RoutingKey: []byte(key)}, &p, nil))
+		list, _ := r.publishes()
+		if len(list) != 1 || list[0].NoHeaders == (len(list[0].Headers) > 0) {
+			t.Fatalf("%+v", list)
+		}
+		if key == "mortal" && len(list[0].Headers) == 0 {
+			refusal := ipc.Error{Head: list[0].Head, Code: uint16(errcode.NeedHeaders)}
+			r.reply(ipc.TypeError, refusal.Append(nil))
+			list, _ = r.publishes()
+		}
+		done := ipc.Published{Head: list[0].Head, Queues: 1}
+		r.reply(ipc.TypePublished, done.Append(nil))
+		r.feed(nil)
+		return list[0].Headers
+	}
+	for _, key := range []string{"mortal", "mortal", "other"} {
+		if headers := send(key); (len(headers) == 1) != (key == "mortal") {
+			t.Errorf("%s: %v", key, headers)
+		}
+	}
+}

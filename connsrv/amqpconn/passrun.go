@@ -132,13 +132,16 @@ func (x *run) unseal(s *handover.Codec) {
 	x.sealed = sealed
 }
 
-// passByHeaders goes over those exchanges of the channels behind which headers are known to be looked at:
+// passByHeaders goes over those ways of the channels on which headers are known to be looked at:
 // found out anew, what is under way would be refused and published again behind what comes later.
 func (c *Conn) passByHeaders(s *handover.Codec) {
 	mine := map[string]bool{}
 	for _, ch := range c.channels { // order: sorted below
-		if ch.incoming != nil && (s.Reading() || c.loop.byHeaders[c.full(string(ch.incoming.exchange))]) {
-			mine[c.full(string(ch.incoming.exchange))] = true
+		if ch.incoming == nil {
+			continue
+		}
+		if way := c.way(ch.incoming.exchange, ch.incoming.key); s.Reading() || c.loop.byHeaders[way] {
+			mine[way] = true
 		}
 	}
 	names := slices.Sorted(maps.Keys(mine))

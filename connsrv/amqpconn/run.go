@@ -90,7 +90,7 @@ func (x *run) takes(ch *channel, r *routing, p *amqp.Properties) bool {
 // begin makes a run one of messages like this.
 func (x *run) begin(ch *channel, r *routing, p *amqp.Properties) {
 	in := ch.incoming
-	x.restart(ch, r, in.exchange, in.key, ch.conn.loop.headersOf(ch, in.exchange, p))
+	x.restart(ch, r, in.exchange, in.key, ch.conn.loop.headersOf(ch, in.exchange, in.key, p))
 	x.more = in.more
 	x.first = ch.confirms.published + 1
 }
@@ -110,14 +110,22 @@ func (x *run) restart(ch *channel, r *routing, exchange, key, headers []byte) {
 
 // headersOf are the headers by which messages for an exchange have to be routed; nil: nothing that
 // looks at them is known behind it. Within a transaction nothing is found out before its end.
-func (l *Loop) headersOf(ch *channel, exchange []byte, p *amqp.Properties) []byte {
-	if len(exchange) == 0 || !l.byHeaders[ch.conn.full(string(exchange))] && ch.tx.number == 0 {
+func (l *Loop) headersOf(ch *channel, exchange, key []byte, p *amqp.Properties) []byte {
+	if !l.byHeaders[ch.conn.way(exchange, key)] && ch.tx.number == 0 {
 		return nil
 	}
 	if p.Headers == nil {
 		return []byte{}
 	}
 	return p.Headers
+}
+
+// way names in byHeaders what messages are published to: an exchange or, behind the default one, a queue.
+func (c *Conn) way(exchange, key []byte) string {
+	if len(exchange) == 0 {
+		return "=" + c.full(string(key))
+	}
+	return c.full(string(exchange))
 }
 
 // newRun gives an empty run.

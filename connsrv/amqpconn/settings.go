@@ -31,8 +31,8 @@ type Loop struct {
 	builders []batch.Builder // free ones
 	// confirming are the channels to which something is to be confirmed at the end of the turn.
 	confirming []*channel
-	// byHeaders are the exchanges, by their whole names, behind which headers are looked at. One that is
-	// not in it is found out: logicsrv refuses what has to have its headers and has none.
+	// byHeaders are the ways (see Conn.way) on which headers are looked at. One that is not in it is
+	// found out: logicsrv refuses what has to have its headers and has none.
 	byHeaders map[string]bool
 	reader    batch.Reader
 	opened    opened     // the batch that was read last

@@ -69,7 +69,7 @@ func (c *Core) decidePublish() {
 	}
 	c.route(x, &c.msg)
 	switch n := len(c.targets); {
-	case m.NoHeaders && c.headersSeen && !failpoint.Broken("no-headers-ignored"):
+	case m.NoHeaders && (c.headersSeen || c.deathLooks()) && !failpoint.Broken("no-headers-ignored"):
 		c.reject(m.Head, errcode.NeedHeaders, fmt.Sprintf("exchange %s, or one behind it, looks at headers", quoted(m.Exchange)))
 	case n == 0 && m.Mandatory:
 		c.reject(m.Head, errcode.Unroutable, fmt.Sprintf("no queue is bound to exchange %s for key %s", quoted(m.Exchange), quoted(m.RoutingKey)))
@@ -80,6 +80,21 @@ func (c *Core) decidePublish() {
 	default:
 		c.routeBatch(m, bodyOff, x)
 	}
+}
+
+// deathLooks tells whether one of c.targets is a queue whose dead-letter exchange looks at headers: what
+// was left out now could not be found out when a message dies.
+func (c *Core) deathLooks() bool {
+	for _, ix := range c.targets {
+		q := ix.owner()
+		if q == nil || !q.set.DeadLetter {
+			continue
+		}
+		if x, ok := c.exchanges.get(q.set.DeadLetterExchange); ok && x.looksAtHeaders() {
+			return true
+		}
+	}
+	return false
 }
 
 // sent is what events say of a published batch.

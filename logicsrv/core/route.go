@@ -69,10 +69,15 @@ func (c *Core) sortTargets() {
 	}
 }
 
+// looksAtHeaders tells whether an exchange itself routes by headers.
+func (x *exchange) looksAtHeaders() bool {
+	return x.spec.Type == admin.Headers || x.spec.HashHeader != ""
+}
+
 // routeThrough lets one exchange find the destinations of a message.
 func (c *Core) routeThrough(x *exchange, m *message) {
 	c.matched = false
-	c.headersSeen = c.headersSeen || x.spec.Type == admin.Headers || x.spec.HashHeader != ""
+	c.headersSeen = c.headersSeen || x.looksAtHeaders()
 	c.routeKey = m.key
 	x.router.match(m, c.hit)
 	for _, key := range m.more {

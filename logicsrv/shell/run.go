@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// spins is how often Run looks again before it sleeps, while work keeps coming.
+	// spins is how often Run looks again before it sleeps.
 	spins = 16
 	// maxSleep bounds a sleep, for the checkpoint that is due by time.
 	maxSleep = 500 * time.Millisecond
@@ -22,7 +22,6 @@ const (
 // checkpoint. An error is final.
 func (s *Shell) Run() error {
 	defer s.replay.start(func() { s.bell.Ring() })()
-	idle := 0
 	var deadline int64
 	for {
 		start := time.Now()
@@ -48,17 +47,21 @@ func (s *Shell) Run() error {
 			return ErrLeft
 		}
 		s.publishCounters()
-		if progress {
-			idle = 0
-			continue
+		if !progress && !s.spin() {
+			s.sleep()
 		}
-		// Not runtime.Gosched: it would wake another thread to go on with this goroutine.
-		if idle++; idle < spins {
-			continue
-		}
-		s.sleep()
-		idle = spins / 2
 	}
+}
+
+// spin looks a few times more, which costs less than a sleep, and less than a Step; true: something has
+// come. It does not call runtime.Gosched: that would wake another thread to go on with this goroutine.
+func (s *Shell) spin() bool {
+	for range spins {
+		if !s.stillIdle() {
+			return true
+		}
+	}
+	return false
 }
 
 // Stop makes Run return after it has drained. Safe from any goroutine.

@@ -210,6 +210,33 @@ func TestAMQPDeadLetters(t *testing.T) {
 	}
 }
 
+// Dead letters find their way by their headers, though nothing on the way to their queue looked at them.
+func TestAMQPDeadLettersByHeaders(t *testing.T) {
+	t.Parallel()
+	_, url := amqpBroker(t, nil)
+	ch := amqpChannel(t, amqpDial(t, url))
+	if err := ch.ExchangeDeclare("dlx", amqp.ExchangeHeaders, true, false, false, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"red", "blue"} {
+		amqpQueue(t, ch, name, nil)
+		if err := ch.QueueBind(name, "", "dlx", false, amqp.Table{"x-match": "any", "from": name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	amqpQueue(t, ch, "q", amqp.Table{"x-dead-letter-exchange": "dlx"})
+	for _, name := range []string{"red", "blue", "none", "red"} {
+		if err := ch.Publish("", "q", false, false, amqp.Publishing{Expiration: "1", Headers: amqp.Table{"from": name}, Body: []byte(name)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"red", "red", "blue"} {
+		if d := amqpGet(t, ch, name); string(d.Body) != name || d.Headers["from"] != name {
+			t.Errorf("%s: %+v", name, d)
+		}
+	}
+}
+
 // A quorum queue tells how often a message was delivered before.
 func TestAMQPDeliveryCount(t *testing.T) {
 	t.Parallel()

@@ -138,7 +138,8 @@ func (m *Model) refusedPublish(p *ipc.Publish, code errcode.Code) {
 		r := m.routeAll(p)
 		legal = p.Mandatory && len(r.queues)+len(r.topics) == 0
 	case errcode.NeedHeaders:
-		legal = p.NoHeaders && m.routeKeys(p).headers
+		r := m.routeKeys(p)
+		legal = p.NoHeaders && (r.headers || m.deathLooks(r))
 		m.saw(RuleNeedHeaders)
 	case errcode.QueueFull:
 		legal = p.Whole && p.Batch.Count > 1 && m.turnsAway(p)

@@ -60,10 +60,18 @@ func (m *Model) waits(p *ipc.Publish) bool {
 // are looked at.
 func (m *Model) routeAll(p *ipc.Publish) *router {
 	r := m.routeKeys(p)
-	if p.NoHeaders && r.headers {
+	if p.NoHeaders && (r.headers || !r.vague && m.deathLooks(r)) {
 		m.cfg.Fail("a batch for exchange %q with key %q is routed by headers that are not known", p.Exchange, p.RoutingKey)
 	}
 	return r
+}
+
+// deathLooks tells whether a queue of those sends its dead to an exchange that looks at headers.
+func (m *Model) deathLooks(r *router) bool {
+	return slices.ContainsFunc(r.queues, func(q *queue) bool {
+		x := m.exchanges[q.set.DeadLetterExchange]
+		return q.set.DeadLetter && x != nil && (x.spec.Type == admin.Headers || x.spec.HashHeader != "")
+	})
 }
 
 // turnsAway tells whether a queue that a batch is for does not take it, as far as that is known.

@@ -89,6 +89,7 @@ func figures(s *server.Server, link *management.Link, metrics *shmqueue.Metrics)
 	return exporter.New(exporter.Options{
 		Broker: link, Connections: func() []connview.Conn { return link.Without(s.Connections()) }, VHosts: s.VHosts,
 		Metrics: metrics, Host: s.Host, Node: o.Node, Cluster: o.Cluster, Version: o.Version,
+		Uptime:      func() time.Duration { return o.Now().Sub(o.Started) },
 		ClusterName: func() string { return o.Access.Load().ClusterName(o.Cluster) },
 	})
 }

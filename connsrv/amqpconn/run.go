@@ -61,18 +61,23 @@ func (ch *channel) addTo(r *routing, p *amqp.Properties, body []byte) bool {
 // add adds a message to the batch. REQUIRES: there is room.
 func (x *run) add(timeMS int64, properties []byte, p *amqp.Properties, body []byte) {
 	x.listed = recordHeaders(x.listed[:0], properties, p)
-	var key []byte
-	if len(x.exchange) > 0 && len(x.key) > 0 {
-		key = x.key
-	}
 	if body == nil {
 		body = []byte{}
 	}
-	if !x.builder.Add(timeMS, key, body, x.listed) {
+	if !x.builder.Add(timeMS, x.recordKey(), body, x.listed) {
 		invariant.Fail("a message of %d bytes finds no room in a batch", len(body))
 	}
 	x.weight += uint32(len(body))
 	x.left = x.left || x.headers == nil && len(p.Headers) > 0
+}
+
+// recordKey is the key of the run's records: the routing key, but through the default exchange, where
+// that names a queue. nil: they have none.
+func (x *run) recordKey() []byte {
+	if len(x.exchange) == 0 || len(x.key) == 0 {
+		return nil
+	}
+	return x.key
 }
 
 // takes tells whether a message travels with those that are there.
@@ -253,7 +258,7 @@ func (x *run) record(unixMS func() int64) ipc.Publish {
 	m := ipc.Publish{
 		Level: r.level, Mandatory: r.mandatory, Priority: r.priority, Weight: x.weight, Txn: r.txn, TTLMS: r.ttlMS,
 		Exchange: c.full(string(x.exchange)), RoutingKey: string(x.key), Headers: routedBy(x.headers), MoreKeys: x.more,
-		DelayedOnly: true, Whole: !x.single, NoHeaders: x.left,
+		DelayedOnly: true, Whole: !x.single, NoHeaders: x.left, Keyless: x.recordKey() == nil,
 	}
 	if len(x.exchange) == 0 {
 		m.Exchange, m.RoutingKey = "", c.full(string(x.key))

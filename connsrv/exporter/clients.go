@@ -14,8 +14,10 @@ const imitated = "3.13.7"
 func (s *scrape) info() {
 	if s.families == nil {
 		s.put(buildInfo, 1, "rabbitmq_version", imitated, "product_name", "TriMQ", "product_version", s.Version)
-		s.put(identityInfo, 1, "rabbitmq_node", s.Node, "rabbitmq_cluster", s.ClusterName(), "rabbitmq_cluster_permanent_id", s.Cluster)
 	}
+	(&scrape{out: s.out, prefix: "rabbitmq_"}).put(
+		identityInfo, 1, "rabbitmq_node", s.Node, "rabbitmq_cluster", s.ClusterName(), "rabbitmq_cluster_permanent_id", s.Cluster, "rabbitmq_endpoint", s.endpoint(),
+	)
 	if s.families != nil && s.wants("vhost_status") {
 		for _, name := range s.VHosts() {
 			(&scrape{out: s.out, prefix: "rabbitmq_cluster_"}).put(vhostStatus, 1, "vhost", name)
@@ -26,9 +28,21 @@ func (s *scrape) info() {
 	}
 }
 
-// host tells what the machine gives.
+// endpoint is RabbitMQ's word for what was asked for: dashboards show one of them, so that nothing counts twice.
+func (s *scrape) endpoint() string {
+	switch {
+	case s.families != nil:
+		return "detailed"
+	case s.apart:
+		return "per-object"
+	}
+	return "aggregated"
+}
+
+// host tells what the machine gives, and for how long.
 func (s *scrape) host() {
 	h := s.Host()
+	s.put(uptime, s.Uptime().Seconds())
 	s.put(residentMemory, float64(h.MemoryBytes))
 	s.put(openFiles, float64(h.OpenFiles))
 	s.put(maxFiles, float64(h.MaxFiles))

@@ -25,6 +25,7 @@ type Options struct {
 	Node        string // what the broker calls itself
 	Cluster     string // its id
 	ClusterName func() string
+	Uptime      func() time.Duration // of the process
 	Version     string
 }
 
@@ -124,7 +125,7 @@ func (e *Exporter) PerObject(w http.ResponseWriter, r *http.Request) {
 }
 
 // Detailed serves those families that the request names, of the vhosts that it names or all: as RabbitMQ,
-// nothing where it names no family.
+// who it is alone where it names no family.
 func (e *Exporter) Detailed(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	s := scrape{Exporter: e, prefix: "rabbitmq_detailed_", apart: true, families: append([]string{}, q["family"]...), vhosts: q["vhost"]}

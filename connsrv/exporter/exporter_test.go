@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -53,7 +54,7 @@ func testExporter(broker *fake) *Exporter {
 				{Number: 1, Unacked: 2, Unconfirmed: 3, Publishes: true, Consumers: make([]connview.Consumer, 1)}, {Number: 7, Unacked: 5, SharedPrefetch: 9},
 			}}}
 		},
-		ClusterName: func() string { return "shop" }, VHosts: func() []string { return []string{"/", "v"} },
+		ClusterName: func() string { return "shop" }, Uptime: func() time.Duration { return 90 * time.Second }, VHosts: func() []string { return []string{"/", "v"} },
 		Host: func() management.Host {
 			return management.Host{MemoryBytes: 100, OpenFiles: 5, MaxFiles: 50, Sockets: 3, FreeBytes: 70, ReserveBytes: 7}
 		},
@@ -116,15 +117,18 @@ func TestFigures(t *testing.T) {
 			"rabbitmq_global_publishers 1", "rabbitmq_channel_messages_unacked 7", "rabbitmq_channel_consumers 1", "rabbitmq_connection_channels 2",
 			"rabbitmq_connections_closed_total 284", "rabbitmq_global_messages_delivered_total 218", "rabbitmq_global_messages_confirmed_total 49",
 			"rabbitmq_disk_space_available_bytes 70", "rabbitmq_process_open_tcp_sockets 3",
-			`rabbitmq_identity_info{rabbitmq_cluster="shop",rabbitmq_cluster_permanent_id="c",rabbitmq_node="rabbit@here"} 1`,
+			`rabbitmq_identity_info{rabbitmq_cluster="shop",rabbitmq_cluster_permanent_id="c",rabbitmq_endpoint="aggregated",rabbitmq_node="rabbit@here"} 1`,
+			"rabbitmq_erlang_uptime_seconds 90",
 		}, "queue="},
 		{http.HandlerFunc(e.PerObject), "/metrics/per-object", []string{
 			`rabbitmq_queue_messages_ready{queue="a",vhost="/"} 3`, `rabbitmq_queue_messages_ready{queue="a",vhost="v"} 10`,
 			`rabbitmq_queue_messages_ready{queue="t",vhost="/"} 4`, `rabbitmq_channel_messages_unacked{channel="127.0.0.1:9 (7)"} 5`,
 			`rabbitmq_channel_prefetch{channel="127.0.0.1:9 (7)"} 9`, `rabbitmq_connection_channels{connection="127.0.0.1:9"} 2`, "rabbitmq_queues 3",
+			`rabbitmq_identity_info{rabbitmq_cluster="shop",rabbitmq_cluster_permanent_id="c",rabbitmq_endpoint="per-object",rabbitmq_node="rabbit@here"} 1`,
 		}, "detailed"},
 		{http.HandlerFunc(e.Detailed), "/metrics/detailed?family=queue_coarse_metrics&vhost=v&family=vhost_status", []string{
 			`rabbitmq_detailed_queue_messages{queue="a",vhost="v"} 10`, `rabbitmq_cluster_vhost_status{vhost="/"} 1`,
+			`rabbitmq_identity_info{rabbitmq_cluster="shop",rabbitmq_cluster_permanent_id="c",rabbitmq_endpoint="detailed",rabbitmq_node="rabbit@here"} 1`,
 		}, `queue="t"`},
 		{http.HandlerFunc(e.Detailed), "/metrics/detailed?family=connection_churn_metrics", []string{"rabbitmq_detailed_channels_opened_total 60"}, "queue_"},
 	} {
@@ -138,7 +142,7 @@ func TestFigures(t *testing.T) {
 			t.Errorf("%s: %q", c.target, lines[i])
 		}
 	}
-	if lines := answered(t, http.HandlerFunc(e.Detailed), "/metrics/detailed"); len(lines) > 0 {
+	if lines := answered(t, http.HandlerFunc(e.Detailed), "/metrics/detailed"); len(lines) != 1 || !strings.Contains(lines[0], "identity_info") {
 		t.Errorf("without a family: %q", lines)
 	}
 }

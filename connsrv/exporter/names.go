@@ -77,6 +77,7 @@ var (
 	buildInfo    = gauge("build_info", "The version of the broker, and that of RabbitMQ whose clients it serves.")
 	identityInfo = gauge("identity_info", "The node and the cluster.")
 
+	uptime         = gauge("erlang_uptime_seconds", "Time since connsrv began.")
 	residentMemory = gauge("process_resident_memory_bytes", "Memory used by the broker's daemons.")
 	openFiles      = gauge("process_open_fds", "Open file descriptors.")
 	maxFiles       = gauge("process_max_fds", "Limit of open file descriptors.")

@@ -189,7 +189,7 @@ func (c *Core) letterRun(k *cursor, first, next uint64, reason ipc.Reason, n *No
 	}
 	level := ipc.LevelPage
 	if ok {
-		p := c.place(ev.Note.Priority, ev.Count, ev.Weight, true)
+		p := c.place(arrival{priority: ev.Note.Priority, count: ev.Count, weight: ev.Weight, promised: true})
 		ev.Targets, ev.Full = p.targets, p.full
 		x.count(ev.Count, len(p.targets)-len(p.newborn))
 		level = max(level, p.level)

@@ -15,7 +15,8 @@ import (
 //
 // Who publishes is answered at the highest level among what the batch reached, unless it asked
 // for another. No target is success, with 0 queues, unless the message is mandatory. A queue that
-// is full and takes no more is no error either: the answer says how many there were.
+// is full and takes no more is no error either, nor is a topic that does not take such a batch: the
+// answer says how many there were.
 
 // decidePublish routes a batch through an exchange. One body, however many it reaches.
 func (c *Core) decidePublish() {
@@ -113,7 +114,7 @@ func noteOf(m *ipc.Publish) ipc.Note {
 // queues that are full.
 func (c *Core) routeBatch(m *ipc.Publish, bodyOff int, x *exchange) {
 	t := c.turn
-	p := c.place(m.Priority, m.Batch.Count, m.Weight, false)
+	p := c.place(arrival{priority: m.Priority, count: m.Batch.Count, weight: m.Weight, bytes: m.Batch.Length, keyless: m.Keyless})
 	if m.Whole && p.full > 0 && m.Batch.Count > 1 && !failpoint.Broken("whole-ignored") {
 		c.reject(m.Head, errcode.QueueFull, fmt.Sprintf("queue %s cannot take all of %d messages", quoted(p.fullName), m.Batch.Count))
 		return

@@ -287,7 +287,7 @@ func (c *Core) release(l *limbo, b *heldBatch) {
 // releaseTo decides that a batch of limbo becomes part of c.targets.
 func (c *Core) releaseTo(l *limbo, ev journal.Released, priority uint8) *placing {
 	t := c.turn
-	p := c.place(priority, ev.Count, ev.Weight, true)
+	p := c.place(arrival{priority: priority, count: ev.Count, weight: ev.Weight, promised: true})
 	ev.Targets, ev.Full = p.targets, p.full
 	t.raise(max(p.level, ipc.LevelPage))
 	t.events = ev.Append(t.events)

@@ -11,6 +11,8 @@ import (
 // queue takes it at all.
 //
 //	partition                       its index
+//	… whose topic does not take it  nowhere, and the publisher is told, as by a full queue that rejects;
+//	                                in its index if he was told before
 //	queue                           its index, or that of the message's priority
 //	full queue, drop-head           … and at the end of the turn the oldest make room
 //	full queue, reject              nowhere, and the publisher is told; in its index if he was
@@ -20,46 +22,59 @@ import (
 // placing is where one batch goes: the result of place, valid until the next.
 type placing struct {
 	targets  []journal.Target
-	full     uint32
+	full     uint32        // queues and topics that do not take it
 	level    ipc.Level     // the highest of the targets'
 	newborn  []journal.Run // of targets: those that die at once
-	fullName string        // of one of the full queues, for people
+	fullName string        // of one of those, for people
 }
 
-// place finds a place in each of c.targets for a batch of count records that weigh so much.
-// Indexes for priorities that come for the first time are made by events of their own. promised
-// says that the batch was acknowledged to its publisher before.
-func (c *Core) place(priority uint8, count, weight uint32, promised bool) *placing {
+// arrival is a batch that is to be placed.
+type arrival struct {
+	priority uint8
+	count    uint32
+	weight   uint32
+	bytes    uint32 // of the batch; 0 if it is promised
+	keyless  bool   // a record has no key, as far as is known
+	promised bool   // it was acknowledged to its publisher before
+}
+
+// place finds a place in each of c.targets for a batch. Indexes for priorities that come for the first
+// time are made by events of their own.
+func (c *Core) place(a arrival) *placing {
 	p := &c.placing
 	*p = placing{targets: p.targets[:0], newborn: p.newborn[:0], level: ipc.LevelMemory}
 	for _, ix := range c.targets {
 		q := ix.owner()
 		if q == nil {
+			if !a.promised && !ix.topic.takes(&a) {
+				p.refuse(ix.topic.name)
+				continue
+			}
 			p.targets = append(p.targets, journal.Target{Index: ix.id, Base: ix.next})
 			p.level = max(p.level, ix.level)
 			continue
 		}
 		dies := false
 		switch {
-		case q.accepts(count, weight):
+		case q.accepts(a.count, a.weight):
 		case q.set.Overflow == admin.DropHead:
 			c.overflows(q)
-		case promised && q.set.Overflow == admin.RejectPublish:
+		case a.promised && q.set.Overflow == admin.RejectPublish:
 			// Nobody can be told any more; what was acknowledged is not dropped.
 		case !c.resynced:
 			// What is in hands does not count, and is not known yet: it is not called full.
 		case q.set.Overflow == admin.RejectPublish:
-			p.refuse(q)
+			p.refuse(q.name)
 			continue
 		default:
-			p.refuse(q)
+			p.refuse(q.name)
 			dies = true
 		}
-		to := c.laneFor(q, priority)
+		to := c.laneFor(q, a.priority)
 		p.targets = append(p.targets, to)
 		p.level = max(p.level, q.level)
 		if dies {
-			p.newborn = append(p.newborn, journal.Run{Index: to.Index, Range: ipc.Range{First: to.Base, Count: count}})
+			p.newborn = append(p.newborn, journal.Run{Index: to.Index, Range: ipc.Range{First: to.Base, Count: a.count}})
 		}
 	}
 	return p
@@ -80,9 +95,16 @@ func (c *Core) placeBytes(priority uint8) (n int) {
 	return n
 }
 
-func (p *placing) refuse(q *queue) {
+// refuse counts a queue or topic of that name that does not take the batch.
+func (p *placing) refuse(name string) {
 	p.full++
-	p.fullName = q.name
+	p.fullName = name
+}
+
+// takes tells whether a topic takes a batch that comes through an exchange, as it takes those that are sent to it.
+func (t *topic) takes(a *arrival) bool {
+	max := t.set.MaxMessageBytes
+	return (max < 0 || int64(a.bytes) <= max) && !(t.set.Compact && a.keyless)
 }
 
 // accepts tells whether a queue stays within its limits with so much more.

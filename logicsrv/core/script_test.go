@@ -298,7 +298,7 @@ func (s *script) input(line string) (ipc.Type, []byte) {
 			Head: h, Level: w.level(), Mandatory: w.flag("mandatory"), Batch: w.batch(),
 			Exchange: inVHost(w["exchange"]), RoutingKey: inVHost(w["key"]), Headers: w.headers(), Priority: uint8(w.num("priority", 0)),
 			TTLMS: w.num("ttl", ipc.NoTTL), DueMS: w.num("due", 0), Weight: uint32(w.num("weight", 0)), Txn: uint64(w.num("txn", 0)),
-			MoreKeys: w.list("more"), DelayedOnly: w.flag("delayed-only"), Whole: w.flag("whole"), NoHeaders: w.flag("no-headers"),
+			MoreKeys: w.list("more"), DelayedOnly: w.flag("delayed-only"), Whole: w.flag("whole"), NoHeaders: w.flag("no-headers"), Keyless: w.flag("keyless"),
 		})
 	case "pull":
 		m := ipc.Pull{Head: h, Sub: sub, Queue: queue, Max: uint32(w.num("max", 1)), Wait: w.flag("wait"), InvisibleMS: uint64(w.num("invisible", 0))}

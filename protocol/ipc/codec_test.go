@@ -100,7 +100,7 @@ func codecs() []codec {
 			}, "hello batch", DecodePublish),
 		withBatch("publish_keys", headLayout+metaLayout+"batch.epoch:2 level:1 mandatory:1 bodyOff:4 txn:8 dueMS:8 ttlMS:8 weight:4 priority:1 flags:1 zero:2 "+
 			"exchange:s routingKey:s headers:v keys:v key:s key:s pad:5 "+batchLayout,
-			Publish{Head: head, Batch: meta, Exchange: "x", RoutingKey: "k", MoreKeys: []string{"a", "bc"}, DelayedOnly: true, Whole: true, NoHeaders: true}, "hello batch", DecodePublish),
+			Publish{Head: head, Batch: meta, Exchange: "x", RoutingKey: "k", MoreKeys: []string{"a", "bc"}, DelayedOnly: true, Whole: true, NoHeaders: true, Keyless: true}, "hello batch", DecodePublish),
 		record("init_producer", headLayout+"producer:8 epoch:2", InitProducer{head, -1, -1}, DecodeInitProducer),
 		record("producer", headLayout+"producer:8 epoch:2", Producer{head, 77, 3}, DecodeProducer),
 		record("admin", headLayout+"command:2 body:s", Admin{head, 17, []byte("body")}, DecodeAdmin),
@@ -213,7 +213,7 @@ func TestRecordsRefuseBadValues(t *testing.T) {
 		{"publish", "bodyOff before the strings", set(60, 8)},
 		{"publish", "string longer than the record", set(96, 0x7f)},
 		{"publish", "padding", set(95, 1)},
-		{"publish", "unknown flags", set(93, 0x10)},
+		{"publish", "unknown flags", set(93, 0x20)},
 		{"publish", "a flag for keys that are not there", set(93, 8)},
 		{"publish", "due time", set(79, 0x80)},
 		{"publish", "time to live", set(87, 0x80)},

@@ -166,11 +166,12 @@ const (
 	flagWhole
 	flagNoHeaders
 	flagMoreKeys
+	flagKeyless
 	publishFlags = 1<<iota - 1
 )
 
 func (m *Publish) flags() byte {
-	return bit(m.DelayedOnly)*flagDelayedOnly | bit(m.Whole)*flagWhole | bit(m.NoHeaders)*flagNoHeaders | bit(len(m.MoreKeys) > 0)*flagMoreKeys
+	return bit(m.DelayedOnly)*flagDelayedOnly | bit(m.Whole)*flagWhole | bit(m.NoHeaders)*flagNoHeaders | bit(len(m.MoreKeys) > 0)*flagMoreKeys | bit(m.Keyless)*flagKeyless
 }
 
 func stringSize(s string) int { return uvarintSize(uint64(len(s))) + len(s) }
@@ -231,7 +232,7 @@ func (m *Publish) Decode(b []byte) (bodyOff int, err error) {
 	m.Txn, m.DueMS, m.TTLMS = le.Uint64(b[64:]), int64(le.Uint64(b[72:])), int64(le.Uint64(b[80:]))
 	m.Weight, m.Priority = le.Uint32(b[88:]), b[92]
 	flags := b[93]
-	m.DelayedOnly, m.Whole, m.NoHeaders = flags&flagDelayedOnly != 0, flags&flagWhole != 0, flags&flagNoHeaders != 0
+	m.DelayedOnly, m.Whole, m.NoHeaders, m.Keyless = flags&flagDelayedOnly != 0, flags&flagWhole != 0, flags&flagNoHeaders != 0, flags&flagKeyless != 0
 	off := uint64(le.Uint32(b[60:]))
 	switch {
 	case m.Level > LevelQuorum:

@@ -143,6 +143,7 @@ type Publish struct {
 
 	DelayedOnly bool // DueMS counts only where the exchange delays
 	Whole       bool // if a queue that rejects could take a part of its records only, none is taken: errcode.QueueFull
+	Keyless     bool // a record has no key: a compacted topic does not take it. Not told of batches that clients have made
 	NoHeaders   bool // its records have headers that are not in Headers: if they are looked at, errcode.NeedHeaders
 }
 

@@ -155,3 +155,35 @@ func TestInteropKafkaTransactionsToAMQP(t *testing.T) {
 		}
 	}
 }
+
+// A compacted topic takes no message without a key, and no topic one that is too large: AMQP's publishers are told by a nack.
+func TestInteropAMQPToATopicThatRefuses(t *testing.T) {
+	t.Parallel()
+	_, url, addr := interopBroker(t)
+	c := kafkaClient(t, addr)
+	compactedTopic(t, c, "latest", 1, map[string]string{"cleanup.policy": "compact", "max.message.bytes": "2000"})
+	ch := amqpChannel(t, amqpDial(t, url))
+	if err := ch.QueueBind("latest", "#", "amq.topic", false, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := ch.Confirm(false); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []struct {
+		exchange, key string
+		bytes         int
+		taken         bool
+	}{{"amq.topic", "a", 10, true}, {"amq.topic", "", 10, false}, {"", "latest", 10, false}, {"amq.topic", "b", 3000, false}, {"amq.topic", "a", 20, true}} {
+		done, err := ch.PublishWithDeferredConfirm(m.exchange, m.key, false, false, amqp.Publishing{Body: make([]byte, m.bytes)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if taken := done.Wait(); taken != m.taken {
+			t.Errorf("%+v: taken %t", m, taken)
+		}
+	}
+	list := readTopic(t, addr, "latest")
+	if len(list) != 2 || len(list[1].Value) != 20 || string(list[1].Key) != "a" {
+		t.Errorf("%v", list)
+	}
+}

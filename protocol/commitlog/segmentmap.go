@@ -65,8 +65,8 @@ type Segment struct {
 	file     *os.File
 	fd       int
 	inode    uint64
-	capacity int64 // bytes that are mapped at once
-	misnamed bool  // its header is that of another segment: it holds nothing that is looked for here
+	capacity int64        // bytes that are mapped at once
+	misnamed bool         // its header is that of another segment: it holds nothing that is looked for here
 	size     atomic.Int64 // when it was looked at last
 	held     atomic.Int64 // offset in the file up to which it is known to hold the log, for good
 	refs     atomic.Int64

@@ -30,12 +30,12 @@ func (c *Conn) delivered(m *ipc.Deliver) {
 		c.putVerdict(s, m.Index, ipc.VerdictRequeue, []ipc.Range{{First: m.First, Count: m.Count}})
 		return
 	}
-	ch := s.channel
+	ch, skipped := s.channel, s.Skipped
 	p := parcel{s, ipc.PulledRun{Index: m.Index, First: m.First, Count: m.Count, Attempts: m.Attempts}}
 	if len(ch.line) > 0 || !ch.carry(&p) {
 		ch.line = append(ch.line, p)
 	}
-	if s.noAck || s.prefetch == 0 {
+	if s.noAck || s.prefetch == 0 || s.Skipped > skipped { // of what was skipped no acknowledgement will come
 		c.topUp(s)
 	}
 }

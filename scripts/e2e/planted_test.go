@@ -48,7 +48,6 @@ var planted = []struct{ load, rule, fault, wrong string }{
 	{drill.LoadTables, "compact-drops-tombstones", "cut", "LOST"},
 	{drill.LoadTables, "compact-keeps-aborted", "cut", "LOST"},
 	{drill.LoadTables, "compact-past-open", "cut", "LOST"},
-	{drill.LoadTables, "compact-unsynced", "power", "LOST"},
 }
 
 // attempts bounds how many drills it may take until a broken rule shows: most take one or two, and on a machine

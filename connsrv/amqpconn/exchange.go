@@ -210,7 +210,8 @@ func (ch *channel) exchangeUnbind(m *amqp.ExchangeUnbind) {
 	})
 }
 
-// joinExchanges makes or deletes a binding between two exchanges that must be there.
+// joinExchanges makes or deletes a binding between two exchanges. To be bound they must be there; where one
+// is not, there is nothing to delete.
 func (ch *channel) joinExchanges(m amqp.Method, source, destination, key []byte, args amqp.Table, cmd admin.Command, done func()) {
 	c := ch.conn
 	from, to := plain(source), plain(destination)
@@ -224,10 +225,15 @@ func (ch *channel) joinExchanges(m amqp.Method, source, destination, key []byte,
 			return
 		}
 		for _, name := range []string{from, to} {
-			if slices.Contains(d.Missing, c.full(name)) {
-				ch.fail(m, c.missing("exchange", name))
+			if !slices.Contains(d.Missing, c.full(name)) {
+				continue
+			}
+			if cmd == admin.CmdDeleteBinding {
+				done()
 				return
 			}
+			ch.fail(m, c.missing("exchange", name))
+			return
 		}
 		i := slices.IndexFunc(d.Exchanges, func(x admin.ExchangeInfo) bool { return x.Name == c.full(from) })
 		b, f := binding(&d.Exchanges[i].CreateExchange, key, args)

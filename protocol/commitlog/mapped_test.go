@@ -76,3 +76,24 @@ func resident(t *testing.T, path string) int64 {
 	}
 	return sum
 }
+
+// TestSegmentGetsShorter: a file that ran ahead of the log, and was cut off there because the log goes on in
+// another one, holds what it did, and nothing of what would have come into its zeros.
+func TestSegmentGetsShorter(t *testing.T) {
+	root := t.TempDir()
+	path := filepath.Join(root, "segment")
+	h := SegmentHeader{BaseLSN: 1, Capacity: 1 << 16, Salt: 1}
+	must(t, os.WriteFile(path, append(h.Append(nil), make([]byte, 4096)...), 0o600))
+	s, err := openSegment(root, listed{"segment", 0, SegmentHeaderSize}, nil)
+	must(t, err)
+	defer s.Release()
+	if !s.holds(0, 100) {
+		t.Fatal("it does not hold what it begins with")
+	}
+	must(t, os.Truncate(path, SegmentHeaderSize+200))
+	for n, want := range map[int]bool{100: true, 200: true, 201: false, 4096: false} {
+		if got := s.holds(0, n); got != want {
+			t.Errorf("%d bytes of 200: %t", n, got)
+		}
+	}
+}

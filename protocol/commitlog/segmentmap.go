@@ -65,9 +65,10 @@ type Segment struct {
 	file     *os.File
 	fd       int
 	inode    uint64
-	capacity int64 // bytes that are mapped at once
-	misnamed bool  // its header is that of another segment: it holds nothing that is looked for here
-	size     atomic.Int64
+	capacity int64        // bytes that are mapped at once
+	misnamed bool         // its header is that of another segment: it holds nothing that is looked for here
+	size     atomic.Int64 // when it was looked at last
+	held     atomic.Int64 // offset in the file up to which it is known to hold the log, for good
 	refs     atomic.Int64
 
 	once   sync.Once
@@ -122,6 +123,7 @@ func (s *Segment) openPack() *Segment {
 	h, err := DecodePackHeader(b[:])
 	s.misnamed = err == nil && h.Position != s.position
 	s.size.Store(s.capacity)
+	s.held.Store(s.capacity)
 	s.refs.Store(1)
 	return s
 }
@@ -148,13 +150,15 @@ const maxSegmentMap = 1 << 37
 // holds says whether the file has n bytes from a log position on.
 func (s *Segment) holds(position uint64, n int) bool { return s.holdsAt(s.offset(position), n) }
 
-// holdsAt is holds for an offset in the file.
+// holdsAt is holds for an offset in the file. The size that the file had a while ago says nothing of what
+// an index leads to since: the file of the last segment runs ahead of the log, and after a failed sync the
+// log may go on in another one; this one was made shorter before.
 func (s *Segment) holdsAt(off int64, n int) bool {
 	end := off + int64(n)
 	if s.misnamed {
 		return false
 	}
-	if end <= s.size.Load() {
+	if end <= s.held.Load() {
 		return true
 	}
 	var st unix.Stat_t
@@ -162,7 +166,11 @@ func (s *Segment) holdsAt(off int64, n int) bool {
 		return false
 	}
 	s.size.Store(st.Size)
-	return end <= st.Size
+	if end > st.Size {
+		return false
+	}
+	s.held.Store(end)
+	return true
 }
 
 func (s *Segment) offset(position uint64) int64 {

@@ -143,6 +143,12 @@ var exchangeProbes = []probe{
 		return ch.QueueBind("cq", "", "amq.headers", false, amqp.Table{"x-match": int32(23)})
 	}, 406, "PRECONDITION_FAILED - Invalid x-match field type signedint (value 23); expected longstr"},
 	{"delete missing exchange", func(ch *amqp.Channel) error { return ch.ExchangeDelete("nope", false, false) }, 0, ""},
+	{"unbind missing exchanges", func(ch *amqp.Channel) error {
+		return ch.ExchangeUnbind("amq.direct", "", "no-such-exchange", false, nil)
+	}, 0, ""},
+	{"unbind missing destination", func(ch *amqp.Channel) error {
+		return ch.ExchangeUnbind("no-such-exchange", "", "amq.direct", false, nil)
+	}, 0, ""},
 	{"unbind missing", func(ch *amqp.Channel) error { return ch.QueueUnbind("cq", "nope", "amq.direct", nil) }, 0, ""},
 }
 

@@ -143,7 +143,10 @@ func (r *recovery) checkIndex(x *index, st *commitlog.IndexState, budget *int64)
 		if p != nil {
 			covered = p.header.End
 		}
-		if x.stored = max(x.stored, start); r.warm {
+		if len(x.files) == 0 {
+			x.storedLow = start
+		}
+		if x.stored, x.storedLow = max(x.stored, start), min(x.storedLow, start); r.warm {
 			x.start = max(x.start, start)
 		}
 		x.files = append(x.files, indexFile{base: fst.Base, count: fst.Count, slots: fst.Slots, pack: p})
@@ -332,7 +335,7 @@ func (r *recovery) settleStart(x *index) error {
 			x.files[i].dirty = true
 		}
 	}
-	x.startMoved = x.start != x.stored
+	x.startMoved = x.start != x.stored || x.start != x.storedLow
 	x.rebuild = false
 	return r.l.storeStart(x)
 }

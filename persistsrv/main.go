@@ -1,7 +1,8 @@
 // Persistsrv is the tier of TriMQ that owns the disk: the commit log, its indexes,
 // checkpoints, sync and retention. See ARCHITECTURE.md.
 //
-// Goroutines: the main one drains ring 65432; one syncs, one maintains, one compacts. If the process
+// Goroutines: the main one drains ring 65432, and syncs where that delays nobody; one syncs otherwise, one
+// maintains, one compacts. If the process
 // dies, its successor finds what was not written in ring 65432 and goes on.
 package main
 

@@ -1,8 +1,10 @@
 package management
 
 import (
+	"context"
 	"net/http"
 	"net/netip"
+	"time"
 
 	"github.com/trimq/trimq/connsrv/access"
 )
@@ -21,9 +23,9 @@ var anyone = []string{viewer, policymaker, monitoring}
 
 // identify finds out who asks.
 func (a *API) identify(r *http.Request) (*request, error) {
-	table := a.Access.Load()
+	table := a.users(r.Context())
 	if table == nil {
-		return nil, &problem{http.StatusServiceUnavailable, "service_unavailable", "users are not known yet"}
+		return nil, &problem{http.StatusServiceUnavailable, "service_unavailable", "users are not known yet: logicsrv has not told them"}
 	}
 	name, password, given := r.BasicAuth()
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
@@ -36,6 +38,26 @@ func (a *API) identify(r *http.Request) (*request, error) {
 		return nil, denied
 	}
 	return &request{Request: r, user: user, from: table}, nil
+}
+
+// usersWait is for how long a request waits for the users, which logicsrv tells when it has started; so do
+// clients of the other protocols.
+const usersWait, usersLook = 10 * time.Second, 5 * time.Millisecond
+
+// users are those that there are; nil: nobody has told them.
+func (a *API) users(ctx context.Context) *access.Table {
+	ctx, cancel := context.WithTimeout(ctx, usersWait)
+	defer cancel()
+	for {
+		if table := a.Access.Load(); table != nil {
+			return table
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(usersLook):
+		}
+	}
 }
 
 // allowed tells whether the user has a tag that is asked for, and permissions in the vhost of the path.

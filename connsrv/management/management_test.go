@@ -1,6 +1,7 @@
 package management
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,6 +40,27 @@ func TestWhoMayComeIn(t *testing.T) {
 		t.Errorf("%+v", r.Queues)
 	}
 	r.want(401, http.MethodPost, "/api/exchanges/v/amq.default/publish", `{"routing_key":"mine","payload":"x"}`)
+}
+
+// TestWhoComesBeforeTheUsers: who asks while logicsrv has not told the users yet waits for them, as clients of
+// the other protocols do.
+func TestWhoComesBeforeTheUsers(t *testing.T) {
+	r := newRig(t)
+	users := r.api.Access.Load()
+	r.api.Access.Store(nil)
+	go func() {
+		time.Sleep(20 * time.Millisecond)
+		r.api.Access.Store(users)
+	}()
+	if status, body := r.ask(http.MethodGet, "/api/whoami", ""); status != http.StatusOK {
+		t.Errorf("%d %s", status, body)
+	}
+	r.api.Access.Store(nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if r.api.users(ctx) != nil {
+		t.Error("who has gone is told users")
+	}
 }
 
 func TestQueuesAndExchanges(t *testing.T) {

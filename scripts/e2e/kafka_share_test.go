@@ -144,9 +144,7 @@ func TestKafkaShareConnsrvDies(t *testing.T) {
 	g.join()
 	g.join()
 	for n := 300; n < 600; n += 100 {
-		if err := b.Kill("connsrv"); err != nil {
-			t.Fatal(err)
-		}
+		eventually(t, "connsrv is there to be killed", func() bool { return b.Kill("connsrv") == nil })
 		kafkaProduce(t, p, "shared", n, n+100)
 	}
 	g.wait(600)

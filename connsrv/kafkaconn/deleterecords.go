@@ -6,6 +6,7 @@ import (
 	"github.com/trimq/trimq/connsrv/access"
 	"github.com/trimq/trimq/protocol/admin"
 	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/ipc"
 )
 
 // toEnd is the offset with which a client asks for all that is visible to be deleted.
@@ -52,7 +53,7 @@ func (c *Conn) deleteBelow(k *call, name string, offset int64, p *kmsg.DeleteRec
 	case offset < toEnd:
 		p.ErrorCode = codeOffsetOutOfRange
 	case offset == toEnd:
-		c.askEnd(k, index, func(end uint64, err error) {
+		c.askEnd(k, index, ipc.WaitNow, func(end uint64, err error) {
 			if err != nil {
 				p.ErrorCode = codeOf(err)
 				done()

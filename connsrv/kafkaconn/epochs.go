@@ -4,6 +4,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/ipc"
 )
 
 // offsetForLeaderEpoch tells where a leader epoch has ended. There is one only, and it goes on.
@@ -45,7 +46,7 @@ func (c *Conn) findEpochEnd(k *call, name string, epoch int32, p *kmsg.OffsetFor
 		p.ErrorCode = codeUnknownTopic
 	case epoch != leaderEpoch: // nothing was ever written in it
 	default:
-		c.askEnd(k, index, func(end uint64, err error) {
+		c.askEnd(k, index, ipc.WaitNow, func(end uint64, err error) {
 			if is(err, errcode.UnknownIndex) {
 				c.loop.topics.forgetIndex(index)
 			}

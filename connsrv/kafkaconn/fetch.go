@@ -187,7 +187,7 @@ func (c *Conn) askEndFor(k *call, f *fetching, p *fetchedPart, then func(end uin
 		c.askStable(k, p.index, uint64(p.offset), then)
 		return
 	}
-	c.askEnd(k, p.index, func(end uint64, err error) {
+	c.askEnd(k, p.index, ipc.WaitNow, func(end uint64, err error) {
 		if err == nil && f.committed && c.loop.Lane.Stables[p.index] != nil { // as it turns out
 			c.askStable(k, p.index, uint64(p.offset), then)
 			return
@@ -196,10 +196,11 @@ func (c *Conn) askEndFor(k *call, f *fetching, p *fetchedPart, then func(end uin
 	})
 }
 
-// askEnd asks for the visible end of an index as it is now.
-func (c *Conn) askEnd(k *call, index uint64, then func(end uint64, err error)) {
+// askEnd asks for the visible end of an index: as it is now (ipc.WaitNow), or when all that is stored by now
+// is visible (ipc.WaitStored).
+func (c *Conn) askEnd(k *call, index, beyond uint64, then func(end uint64, err error)) {
 	c.ask(k, ipc.TypeWait, func(head ipc.Head, b []byte) []byte {
-		m := ipc.Wait{Head: head, Index: index, Beyond: ipc.WaitNow}
+		m := ipc.Wait{Head: head, Index: index, Beyond: beyond}
 		return m.Append(b)
 	}, func(a answer) {
 		m, err := c.endTold(a)

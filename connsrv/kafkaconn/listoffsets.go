@@ -4,6 +4,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/trimq/trimq/protocol/errcode"
+	"github.com/trimq/trimq/protocol/ipc"
 )
 
 // Times of ListOffsets that are none.
@@ -19,7 +20,8 @@ const (
 // sinceVersion is the version of ListOffsets from which on a time that is none is understood.
 var sinceVersion = map[int64]int16{timeMax: 7, timeEarliestLocal: 8, timeLatestTiered: 9, timePendingUpload: 11}
 
-// listOffsets finds offsets by time. Each visible end is asked for: all answers are bounded by it.
+// listOffsets finds offsets by time. Each visible end is asked for: all answers are bounded by it. What is stored
+// by then is waited for: a producer that asks for less than its topic's level (acks=1) was told of it before it is visible.
 func (c *Conn) listOffsets(k *call, m *kmsg.ListOffsetsRequest) {
 	resp := kmsg.NewPtrListOffsetsResponse()
 	var list []wanted
@@ -62,7 +64,7 @@ func (c *Conn) findOffset(k *call, committed bool, name string, timeMS int64, p 
 	case !ok:
 		p.ErrorCode = codeUnknownTopic
 	default:
-		c.askEnd(k, index, func(end uint64, err error) {
+		c.askEnd(k, index, ipc.WaitStored, func(end uint64, err error) {
 			if committed {
 				end = c.loop.Lane.StableEnd(index)
 			}

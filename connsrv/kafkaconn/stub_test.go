@@ -213,7 +213,7 @@ func (s *stub) answerWaits() {
 	for i := 0; i < len(s.waits); i++ {
 		w := s.waits[i]
 		ix := s.indexes[w.Index]
-		if ix != nil && w.Beyond != ipc.WaitNow && ix.next <= w.Beyond {
+		if ix != nil && w.Beyond < ipc.WaitStored && ix.next <= w.Beyond {
 			continue
 		}
 		s.waits = slices.Delete(s.waits, i, i+1)

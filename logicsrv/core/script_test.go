@@ -334,8 +334,13 @@ func (s *script) input(line string) (ipc.Type, []byte) {
 	case "init-producer":
 		return ipc.TypeInitProducer, (&ipc.InitProducer{Head: h, ProducerID: w.num("pid", -1), Epoch: int16(w.num("pepoch", -1))}).Append(nil)
 	case "wait":
-		m := ipc.Wait{Head: h, Index: index, Beyond: ipc.WaitNow}
-		if w["beyond"] != "now" {
+		m := ipc.Wait{Head: h, Index: index}
+		switch w["beyond"] {
+		case "now":
+			m.Beyond = ipc.WaitNow
+		case "stored":
+			m.Beyond = ipc.WaitStored
+		default:
 			m.Beyond = uint64(w.num("beyond", 0))
 		}
 		return ipc.TypeWait, m.Append(nil)

@@ -58,6 +58,11 @@ func (c *Core) waitFor(m *wait, index uint64) {
 		c.unpark(w) // told again
 	}
 	ix, ok := c.indexes.get(index)
+	if ok && m.beyond == ipc.WaitStored {
+		if m.beyond = ipc.WaitNow; ix.next > 0 {
+			m.beyond = ix.next - 1
+		}
+	}
 	switch {
 	case !ok || ix.limbo != nil: // nobody reads what belongs to nobody yet
 		c.refuse(m.head, errcode.UnknownIndex, fmt.Sprintf("index %d is no queue or partition", index))

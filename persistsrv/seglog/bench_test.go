@@ -2,8 +2,11 @@ package seglog
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 	"time"
 
@@ -182,5 +185,78 @@ func BenchmarkItems(b *testing.B) {
 		addTo(b, l, e, raw)
 		e.Items[0].Base += 10
 		e.Bodies[0].Base += 10
+	}
+}
+
+// BenchmarkCompaction compacts an index of batches of ten records of 100 bytes, each of which has been followed by nine
+// more of its key, but for the last: what is read and looked at, a second; a tenth of it is written.
+func BenchmarkCompaction(b *testing.B) {
+	for _, codec := range []batch.Codec{batch.None, batch.Zstd} {
+		b.Run(codec.String(), func(b *testing.B) {
+			const batches = 20_000
+			records, bytesRead := 0, int64(0)
+			for range b.N {
+				b.StopTimer()
+				l := compactionLog(b, batches, codec)
+				bytesRead = int64(l.indexes[1].bytes)
+				b.StartTimer()
+				if err := l.Compact(func() error { _, err := l.Sync(); return err }); err != nil {
+					b.Fatal(err)
+				}
+				if s := l.Stats(); s.Compactions != 1 || s.CompactedRecords < batches*8 {
+					b.Fatalf("%+v", s)
+				}
+				records += 10 * batches
+			}
+			b.SetBytes(bytesRead)
+			b.ReportMetric(float64(records)/b.Elapsed().Seconds(), "records/s")
+		})
+	}
+}
+
+// compactionLog is a log with an index 1 that is to be compacted.
+func compactionLog(b *testing.B, batches int, codec batch.Codec) *Log {
+	l, e := benchLog(b, 0)
+	l.set.CompactBytes, l.set.CompactKeys = 1, 1<<20
+	settings := ipc.IndexSettings{Index: 1, Compaction: ipc.Compaction{On: true, MaxLagMS: 1 << 62, ClosingBytes: 1}}
+	e.Ops = []journal.IndexOp{
+		{Kind: journal.OpCreate, Index: 1, Settings: ipc.IndexSettings{Index: 1}},
+		{Kind: journal.OpCompact, Index: 1, Settings: settings}, {Kind: journal.OpClosing, Index: 1, Settings: settings},
+	}
+	var bb batch.Builder
+	for i := range batches {
+		bb.Reset()
+		for k := range 10 {
+			bb.Add(1, fmt.Appendf(nil, "key %d", (i*10+k)%batches), bytes.Repeat([]byte{'a' + byte(k)}, 100), nil)
+		}
+		raw, base := bb.Seal(codec, -1, -1, -1), uint64(10*i)
+		e.LSN, e.Events = uint64(i+1), nil
+		e.Bodies = []journal.Body{{RingPos: e.LSN, Length: uint32(len(raw)), CRC: batch.Header(raw).CRC(), Base: base}}
+		e.Items = []journal.IndexItem{{Index: 1, Base: base, Count: 10, MaxTimeMS: 1}}
+		if _, err := l.Add(e, func(uint64, int) []byte { return raw }); err != nil {
+			b.Fatal(err)
+		}
+		e.Ops = nil
+		if err := l.Flush(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return l
+}
+
+// BenchmarkCompactionKeys tells what a key costs in the memory of a pass.
+func BenchmarkCompactionKeys(b *testing.B) {
+	const n = 2_000_000 // as many as a pass remembers at most
+	var before, after runtime.MemStats
+	for range b.N {
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		keys := map[[2]uint64]uint64{}
+		for i := range uint64(n) {
+			keys[keyOf(binary.LittleEndian.AppendUint64(nil, i))] = i
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(len(keys)), "bytes/key")
 	}
 }

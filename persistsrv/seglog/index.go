@@ -32,7 +32,8 @@ type index struct {
 	dirty      bool        // has unsynced entries since the last index checkpoint
 	made       bool        // its directory's name is not synced
 	rebuild    bool        // only in recovery
-	stored     uint64      // start as the last file has it; only in recovery
+	stored     uint64      // start as the files have it, the highest; only in recovery
+	storedLow  uint64      // … and the lowest: a power cut may have taken what was written to one of them
 	base       uint64      // a rebuild begins here, as the first file did, so that readers find all files as they were
 	file       vfs.File
 	older      *index // in tailFiles

@@ -1,8 +1,10 @@
 package seglog
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
+	"io"
 	"slices"
 	"sort"
 
@@ -92,6 +94,53 @@ func (r *recovery) settleNames() error {
 		return err
 	}
 	return r.l.syncDir("")
+}
+
+// mendPack writes the header of a pack anew that fails its check, where an index file proves what it was: the entries at the
+// pack's end are those of that file, which is the one that the index checkpoint knows. Up to where it was compacted, and
+// until when tombstones stay, is found out anew.
+func (r *recovery) mendPack(p *pack, f vfs.File, file *commitlog.IndexHeader, end uint64) error {
+	l := r.l
+	entries := make([]byte, int(file.Slots)*commitlog.IndexEntrySize)
+	if n, err := f.ReadAt(entries, slotOffset(0)); n < len(entries) {
+		return notEOF(err)
+	}
+	pf, err := l.fs.Open(p.name())
+	if err != nil {
+		return err
+	}
+	defer pf.Close()
+	own := make([]byte, len(entries))
+	at := commitlog.PackHeaderSize + int64(p.end-p.position) - int64(len(own))
+	if at < commitlog.PackHeaderSize {
+		return nil
+	}
+	if n, err := pf.ReadAt(own, at); n < len(own) {
+		return notEOF(err)
+	}
+	for b := entries; len(b) > 0; b = b[commitlog.IndexEntrySize:] {
+		if e, ok := commitlog.DecodeEntry(b); !ok || e.Origin != p.position {
+			return nil
+		}
+	}
+	if !bytes.Equal(own, entries) {
+		return nil
+	}
+	h := commitlog.PackHeader{Index: file.Index, Base: file.Base, End: end, Cleaned: file.Base, CreatedMS: l.now(), Entries: file.Slots, Position: p.position}
+	if err := writeSynced(pf, [][]byte{h.Append(nil)}); err != nil {
+		return fmt.Errorf("write the header of %s anew: %w", p.name(), err)
+	}
+	p.header, p.broken = h, false
+	l.log.Warn("the header of a pack was damaged, and is written anew from its index", "pack", p.name(), "index", h.Index, "from", h.Base, "to", h.End)
+	return nil
+}
+
+// notEOF is an error but for that of a file that is too short.
+func notEOF(err error) error {
+	if err == io.EOF {
+		return nil
+	}
+	return err
 }
 
 // sortPacks finds out which packs stand for which offsets of which index: a newer one for all that an

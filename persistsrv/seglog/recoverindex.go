@@ -131,7 +131,7 @@ func (r *recovery) checkIndex(x *index, st *commitlog.IndexState, budget *int64)
 		if err != nil {
 			return nil, err
 		}
-		p, why, err := r.compacted(f, &fst)
+		p, why, err := r.compacted(f, &fst, end)
 		var start uint64
 		if why == nil && err == nil {
 			start, why, err = checkIndexFile(f, x.id, fst, budget)
@@ -143,7 +143,10 @@ func (r *recovery) checkIndex(x *index, st *commitlog.IndexState, budget *int64)
 		if p != nil {
 			covered = p.header.End
 		}
-		if x.stored = max(x.stored, start); r.warm {
+		if len(x.files) == 0 {
+			x.storedLow = start
+		}
+		if x.stored, x.storedLow = max(x.stored, start), min(x.storedLow, start); r.warm {
 			x.start = max(x.start, start)
 		}
 		x.files = append(x.files, indexFile{base: fst.Base, count: fst.Count, slots: fst.Slots, pack: p})
@@ -155,8 +158,9 @@ func (r *recovery) checkIndex(x *index, st *commitlog.IndexState, budget *int64)
 }
 
 // compacted finds the pack of an index file, if it was compacted. This may have happened after the index
-// checkpoint, which has another file of the same name then: such a file is full, and says so itself.
-func (r *recovery) compacted(f vfs.File, st *commitlog.FileState) (p *pack, why, err error) {
+// checkpoint, which has another file of the same name then: such a file is full, and says so itself. The file stands for
+// offsets up to end.
+func (r *recovery) compacted(f vfs.File, st *commitlog.FileState, end uint64) (p *pack, why, err error) {
 	var b [commitlog.IndexHeaderSize + commitlog.IndexEntrySize]byte
 	n, err := f.ReadAt(b[:], 0)
 	if err != nil && err != io.EOF {
@@ -175,7 +179,12 @@ func (r *recovery) compacted(f vfs.File, st *commitlog.FileState) (p *pack, why,
 	if !ok {
 		return nil, fmt.Errorf("the first entry of the file from offset %d fails its check", st.Base), nil
 	}
-	if p = r.l.packAt(e.Origin); p == nil || p.broken {
+	if p = r.l.packAt(e.Origin); p != nil && p.broken && st.Pack == p.position {
+		if err := r.mendPack(p, f, &h, end); err != nil {
+			return nil, nil, err
+		}
+	}
+	if p == nil || p.broken {
 		return nil, fmt.Errorf("the file from offset %d leads to a pack at position %d, which is not there", st.Base, e.Origin), nil
 	}
 	st.Count, st.Slots = h.Slots, h.Slots
@@ -326,7 +335,7 @@ func (r *recovery) settleStart(x *index) error {
 			x.files[i].dirty = true
 		}
 	}
-	x.startMoved = x.start != x.stored
+	x.startMoved = x.start != x.stored || x.start != x.storedLow
 	x.rebuild = false
 	return r.l.storeStart(x)
 }

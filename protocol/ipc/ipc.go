@@ -178,6 +178,10 @@ type Wait struct {
 // WaitNow as Wait.Beyond parks nothing: the visible end is answered at once, whatever it is.
 const WaitNow = ^uint64(0)
 
+// WaitStored as Wait.Beyond waits until all is visible that is in the index when logicsrv reads the record: who
+// was told that something is stored, at whatever level, is not shown an end below it.
+const WaitStored = WaitNow - 1
+
 // Unwait takes a Wait back: Target is its Req.
 type Unwait struct {
 	Head

@@ -17,6 +17,7 @@ type Class string
 var Classes = map[Class]string{
 	"log":              "commitlog/*",
 	"index":            "index/*/*",
+	"pack":             "packs/*",
 	"checkpoint":       "checkpoint/*",
 	"index-checkpoint": "index.ckpt",
 	"marker":           "TRIMQ",

@@ -257,6 +257,37 @@ func TestKafkaListOffsets(t *testing.T) {
 	}
 }
 
+// Who was told that a message is stored, at less than the topic's level, is told no end below it.
+func TestKafkaEndBehindAcks(t *testing.T) {
+	t.Parallel()
+	b, addr := kafkaBroker(t, nil)
+	p := kafkaClient(t, addr, kgo.AllowAutoTopicCreation(), kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite(), kgo.DefaultProduceTopic("t"))
+	other := kafkaClient(t, addr)
+	ctx := testContext(t)
+	for n := range int64(100) {
+		if err := p.ProduceSync(ctx, kgo.StringRecord("x")).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		if n == 50 {
+			if err := b.Kill("logicsrv"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		req := kmsg.NewPtrListOffsetsRequest()
+		topic, part := kmsg.NewListOffsetsRequestTopic(), kmsg.NewListOffsetsRequestTopicPartition()
+		req.ReplicaID, req.IsolationLevel, topic.Topic, part.Timestamp = -1, int8(n%2), "t", -1
+		topic.Partitions = append(topic.Partitions, part)
+		req.Topics = append(req.Topics, topic)
+		resp, err := req.RequestWith(ctx, other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := resp.Topics[0].Partitions[0]; got.Offset != n+1 || got.ErrorCode != 0 {
+			t.Fatalf("%d messages are stored: %+v", n+1, got)
+		}
+	}
+}
+
 // Who fetches from beyond the end starts again where it is told to.
 func TestKafkaOffsetOutOfRange(t *testing.T) {
 	t.Parallel()

@@ -207,6 +207,7 @@ func (a *API) consumersOf(c *connview.Conn, ch *connview.Channel) []object {
 		list = append(list, object{
 			"consumer_tag": k.Tag, "queue": object{"name": k.Queue, "vhost": c.VHost}, "ack_required": k.AckNeeded, "exclusive": k.Exclusive,
 			"prefetch_count": k.Prefetch, "arguments": args, "active": true, "activity_status": "up",
+			"consumer_timeout": 0, // what is held is not taken back for its age
 			"channel_details": object{
 				"name": fmt.Sprintf("%s (%d)", name, ch.Number), "number": ch.Number, "connection_name": name, "node": a.Node,
 				"peer_host": host, "peer_port": port, "user": c.User,

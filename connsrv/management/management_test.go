@@ -182,6 +182,7 @@ func TestDefinitions(t *testing.T) {
 	r.want(201, http.MethodPut, "/api/operator-policies/shop/p", `{"pattern":"^a","definition":{"max-length":5}}`)
 	r.want(201, http.MethodPut, "/api/parameters/shovel/shop/s", `{"value":{"a":1}}`)
 	r.want(201, http.MethodPut, "/api/global-parameters/g", `{"value":"x"}`)
+	r.want(204, http.MethodPost, "/api/rebalance/queues", "")
 	r.want(400, http.MethodPut, "/api/cluster-name", `{}`)
 	r.want(204, http.MethodPut, "/api/cluster-name", `{"name":"north"}`)
 	r.want(201, http.MethodPut, "/api/topic-permissions/shop/bob", `{"exchange":"x","write":"a","read":"b"}`)
@@ -259,7 +260,7 @@ func TestConnections(t *testing.T) {
 	if ch := get[[]map[string]any](r, "/api/channels"); len(ch) != 1 || ch[0]["name"] != "127.0.0.1:1 -> 127.0.0.1:5672 (1)" || ch[0]["confirm"] != true {
 		t.Errorf("%v", ch)
 	}
-	if k := get[[]map[string]any](r, "/api/consumers/%2F"); len(k) != 1 || k[0]["consumer_tag"] != "t" {
+	if k := get[[]map[string]any](r, "/api/consumers/%2F"); len(k) != 1 || k[0]["consumer_tag"] != "t" || k[0]["consumer_timeout"] != 0.0 {
 		t.Errorf("%v", k)
 	}
 	if k := get[[]map[string]any](r, "/api/consumers/v"); len(k) != 0 {

@@ -25,6 +25,8 @@ func (a *API) routes() {
 	a.handle("GET /api/health/checks/{check...}", a.healthCheck, anyone...)
 	a.handle("GET /api/healthchecks/node", a.healthCheck, anyone...)
 	a.handle("GET /api/aliveness-test/{vhost}", a.aliveness, anyone...)
+	// One node leads all queues: there is nothing to move.
+	a.handle("POST /api/rebalance/queues", func(*request) (answer, error) { return answer{}, nil }, administrator)
 	a.connectionRoutes()
 	a.thingRoutes()
 	a.definitionRoutes()

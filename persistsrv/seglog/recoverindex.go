@@ -340,8 +340,8 @@ func (r *recovery) settleStart(x *index) error {
 	return r.l.storeStart(x)
 }
 
-// clearSurplus removes files that an index should not have, and zeroes slots behind its last
-// entry: entries of a log whose end was lost. Files do not shrink, for the sake of readers.
+// clearSurplus removes files that an index should not have, and zeroes slots behind the last
+// entry of each file: entries of a log whose end was lost, or that another file has. Files do not shrink, for the sake of readers.
 func (r *recovery) clearSurplus(x *index) error {
 	l := r.l
 	names, err := l.fs.List(commitlog.IndexPath(x.id))
@@ -362,16 +362,38 @@ func (r *recovery) clearSurplus(x *index) error {
 			}
 		}
 	}
+	last := len(x.files) - 1
+	for i := range x.files[:last] {
+		// A pass of compaction has begun the next file before this one was full, and the index was made anew with
+		// other files meanwhile, of which a power cut has left this one.
+		if file := &x.files[i]; file.count < file.slots {
+			f, err := l.fs.Open(commitlog.IndexName(x.id, file.base))
+			if err != nil {
+				return err
+			}
+			if err = zeroBehind(f, file); err != nil {
+				f.Close()
+				return err
+			}
+			if err = f.Close(); err != nil {
+				return err
+			}
+		}
+	}
 	f, err := l.tailFile(x)
 	if err != nil {
 		return err
 	}
+	return zeroBehind(f, &x.files[last])
+}
+
+// zeroBehind zeroes what a file has behind its last entry.
+func zeroBehind(f vfs.File, file *indexFile) error {
 	size, err := f.Size()
 	if err != nil {
 		return err
 	}
-	last := &x.files[len(x.files)-1]
-	at := slotOffset(last.count)
+	at := slotOffset(file.count)
 	if size <= at {
 		return nil
 	}
@@ -383,7 +405,7 @@ func (r *recovery) clearSurplus(x *index) error {
 		return nil
 	}
 	clear(b)
-	last.dirty = true
+	file.dirty = true
 	if _, err := f.WritevAt([][]byte{b}, at); err != nil {
 		return full(err)
 	}

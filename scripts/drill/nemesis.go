@@ -23,22 +23,18 @@ type nemesis struct {
 
 // rage goes on for a time; it returns what it did, counted.
 func (n *nemesis) rage(d time.Duration, faults []fault) string {
-	sum := 0
-	for _, f := range faults {
-		sum += f.odds
-	}
 	counts := map[string]int{}
+	asked := slices.DeleteFunc(slices.Clone(n.w.o.Faults), func(kind string) bool { return len(ofKind(faults, kind)) == 0 }) // it cannot be done here
+	n.r.Shuffle(len(asked), func(i, j int) { asked[i], asked[j] = asked[j], asked[i] })
 	for end := time.Now().Add(d); time.Now().Before(end) && n.w.life.Err() == nil; {
 		time.Sleep(time.Duration(50+n.r.IntN(900)) * time.Millisecond)
-		at := n.r.IntN(sum)
-		for _, f := range faults {
-			if at -= f.odds; at < 0 {
-				n.w.logf("%7.3f  %s", time.Since(n.w.h.began).Seconds(), f.name)
-				counts[f.name]++
-				n.inflict(f)
-				break
-			}
+		f := n.draw(faults)
+		if len(asked) > 0 { // who asks for a kind of fault gets it, however short the drill is
+			f, asked = n.draw(ofKind(faults, asked[0])), asked[1:]
 		}
+		n.w.logf("%7.3f  %s", time.Since(n.w.h.began).Seconds(), f.name)
+		counts[f.name]++
+		n.inflict(f)
 	}
 	var list []string
 	for name, c := range counts {
@@ -53,6 +49,26 @@ func (n *nemesis) inflict(f fault) {
 	n.w.h.note(&opFault{Name: f.name})
 	f.do()
 	n.w.h.note(&opFault{Name: f.name, Over: true})
+}
+
+// draw takes one of the faults by their odds.
+func (n *nemesis) draw(faults []fault) fault {
+	sum := 0
+	for _, f := range faults {
+		sum += f.odds
+	}
+	at := n.r.IntN(sum)
+	for _, f := range faults {
+		if at -= f.odds; at < 0 {
+			return f
+		}
+	}
+	return faults[len(faults)-1]
+}
+
+// ofKind are the faults of a kind.
+func ofKind(faults []fault, kind string) []fault {
+	return slices.DeleteFunc(slices.Clone(faults), func(f fault) bool { return f.kind != kind })
 }
 
 // kill kills tiers at once, and waits until all serve again.

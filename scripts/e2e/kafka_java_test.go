@@ -17,8 +17,15 @@ func TestKafkaJava3(t *testing.T) { playJava(t, "java3", "Client.java", 8) }
 // Transactions.
 func TestKafkaJavaTransactions(t *testing.T) { playJava(t, "java", "TxnClient.java", 4) }
 
+// Compaction.
+func TestKafkaJavaCompaction(t *testing.T) { playJava(t, "java", "TableClient.java", 1) }
+
 // Share groups.
 func TestKafkaJavaShare(t *testing.T) { playJava(t, "java", "ShareClient.java", 3) }
+
+// othersSettings are those of brokers for clients of other languages: groups form at once, and compaction
+// does not let them wait.
+var othersSettings = map[string]string{"group_initial_delay_ms": "0", "group_heartbeat_ms": "500", "compact_ms": "100", "retention_check_ms": "100"}
 
 // playJava runs a program of testdata/kafka/java, with the archives of a folder, against a broker of its
 // own; it says so many times that something is ok.
@@ -32,7 +39,7 @@ func playJava(t *testing.T, folder, program string, oks int) {
 	if err != nil {
 		t.Skip("there is no java")
 	}
-	_, addr := kafkaBroker(t, map[string]string{"group_initial_delay_ms": "0", "group_heartbeat_ms": "500"})
+	_, addr := kafkaBroker(t, othersSettings)
 	cmd := exec.CommandContext(testContext(t), java, "-cp", filepath.Join(archives, "*"), filepath.Join("testdata", "kafka", "java", program), addr)
 	out, err := cmd.CombinedOutput()
 	if err != nil || strings.Count(string(out), " ok\n") != oks {

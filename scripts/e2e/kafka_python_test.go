@@ -31,11 +31,11 @@ func clientPython(t *testing.T) string {
 func TestKafkaLibrdkafka(t *testing.T) {
 	t.Parallel()
 	python := clientPython(t)
-	_, addr := kafkaBroker(t, map[string]string{"group_initial_delay_ms": "0", "group_heartbeat_ms": "500"})
+	_, addr := kafkaBroker(t, othersSettings)
 	cmd := exec.CommandContext(testContext(t), python, filepath.Join("testdata", "kafka", "client.py"), addr)
 	cmd.Env = append(os.Environ(), "PYTHONUNBUFFERED=1")
 	out, err := cmd.CombinedOutput()
-	if err != nil || strings.Count(string(out), "ok") != 10 {
+	if err != nil || strings.Count(string(out), "ok") != 11 {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

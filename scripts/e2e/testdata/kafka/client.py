@@ -117,6 +117,47 @@ def check_transactions(admin):
     print("transactions ok")
 
 
+def read_all(topic):
+    """what a partition holds, from its start to the end that it has now"""
+    consumer = Consumer({**SERVERS, "group.id": "nobody", "enable.auto.commit": False, "enable.partition.eof": False})
+    _, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=30)
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    seen = []
+    deadline = time.time() + 30
+    while consumer.position([TopicPartition(topic, 0)])[0].offset < end:
+        assert time.time() < deadline, f"{len(seen)} messages, and the end {end} is not reached"
+        for message in consumer.consume(100, 0.2):
+            if message.error():
+                raise KafkaException(message.error())
+            seen.append(message)
+    consumer.close()
+    return seen
+
+
+def check_compaction(admin):
+    topic, keys, rounds = "compacted", 20, 10
+    config = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0", "segment.ms": "1", "segment.bytes": "14", "delete.retention.ms": "3600000"}
+    for f in admin.create_topics([NewTopic(topic, num_partitions=1, replication_factor=1, config=config)]).values():
+        f.result(30)
+    producer = Producer(SERVERS)
+    last = {}
+    for n in range(rounds):
+        for key in range(keys):
+            value = None if n == rounds - 1 and key == 0 else f"value {n}".encode()
+            producer.produce(topic, key=f"key {key}", value=value)
+            last[f"key {key}".encode()] = value
+        assert producer.flush(30) == 0, "not all is delivered"
+    deadline = time.time() + 30
+    while True:
+        seen = read_all(topic)
+        assert {m.key(): m.value() for m in seen} == last, "another last value"
+        if len(seen) <= 2 * keys:  # what came last stays as it is
+            break
+        assert time.time() < deadline, f"{len(seen)} messages are still there"
+        time.sleep(0.1)
+    print("compaction ok")
+
+
 def main():
     admin = AdminClient(SERVERS)
     check_codecs(admin)
@@ -124,6 +165,7 @@ def main():
     check_group(admin, "cooperative", **{"partition.assignment.strategy": "cooperative-sticky"})
     check_group(admin, "modern", **{"group.protocol": "consumer"})
     check_transactions(admin)
+    check_compaction(admin)
     check_admin(admin)
 
 

@@ -364,5 +364,8 @@ func cloneNote(n *ipc.Note) ipc.Note {
 	for _, h := range n.Headers {
 		out.Headers = append(out.Headers, ipc.Header{Key: strings.Clone(h.Key), Value: strings.Clone(h.Value)})
 	}
+	for _, key := range n.More {
+		out.More = append(out.More, strings.Clone(key))
+	}
 	return out
 }

@@ -139,7 +139,7 @@ func TestGolden(t *testing.T) {
 		limbos:v class:1 index:v next:v floor:v set:1 delayed:v gap:v length:v due:v ttl:v weight:v priority:1 dests:v dest:v
 			class:1 index:v next:v floor:v set:1 delayed:v
 		txns:v id:v group:s key:s owner.nonce:8 owner.epoch:v owner.conn:v begun:v check:v next:v checks:v doomed:1
-			parts:v offset:v count:v weight:v ttl:v partition:v exchange:v note.exchange:s note.key:s note.headers:v note.priority:1 note.deaths:v
+			parts:v offset:v count:v weight:v ttl:v partition:v exchange:v note.more:v note.exchange:s note.key:s note.headers:v note.priority:1 note.deaths:v
 		ended:v id:v committed:1 queues:v
 		settings:v group:s list:v name:s value:s
 		definitions:v kind:1 vhost:s name:s item:s values:v

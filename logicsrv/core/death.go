@@ -179,11 +179,10 @@ func (c *Core) letterRun(k *cursor, first, next uint64, reason ipc.Reason, n *No
 	x, ok := c.exchanges.get(q.set.DeadLetterExchange)
 	if ok = ok && !n.Unreadable; ok {
 		ev.Note = c.noteOfDead(k, reason, n)
-		c.msg = message{key: ev.Note.Key, headers: ev.Note.Headers}
-		c.route(x, &c.msg)
+		c.routeNoted(x, &ev.Note)
 		c.targets = slices.DeleteFunc(c.targets, func(ix *index) bool { return circling(ix, ev.Note.Deaths) })
 	}
-	c.scratch = ev.Note.Append(c.scratch[:0])
+	c.scratch = journal.AppendNoteBody(c.scratch[:0], &ev.Note)
 	if !c.fits(len(c.scratch) + deadBytes + c.placeBytes(ev.Note.Priority)) {
 		return false
 	}
@@ -222,15 +221,26 @@ func (c *Core) noteOfDead(k *cursor, reason ipc.Reason, n *Noted) ipc.Note {
 		Deaths: addDeath(&n.Note, k.queue.name, reason, c.turn.timeMS),
 	}
 	if set.KeepKey {
-		note.Key = n.Note.Key
+		note.Key, note.More = n.Note.Key, slices.Clone(n.Note.More)
 	}
-	if vhost, _ := admin.SplitVHost(k.queue.name); note.Exchange == "" && !strings.Contains(note.Key, admin.VHostMark) {
-		note.Key = admin.InVHost(vhost, note.Key) // names of queues bear the vhost
+	if vhost, _ := admin.SplitVHost(k.queue.name); note.Exchange == "" { // names of queues bear the vhost
+		note.Key = queueKey(vhost, note.Key)
+		for i := range note.More {
+			note.More[i] = queueKey(vhost, note.More[i])
+		}
 	}
-	for c.scratch = note.Append(c.scratch[:0]); len(c.scratch) > 2*c.cfg.maxNote() && len(note.Deaths) > 1; c.scratch = note.Append(c.scratch[:0]) {
+	for c.scratch = journal.AppendNoteBody(c.scratch[:0], &note); len(c.scratch) > 2*c.cfg.maxNote() && len(note.Deaths) > 1; c.scratch = journal.AppendNoteBody(c.scratch[:0], &note) {
 		note.Deaths = note.Deaths[:len(note.Deaths)-1]
 	}
 	return note
+}
+
+// queueKey is a key as the default exchange wants it: a queue's name, with its vhost.
+func queueKey(vhost, key string) string {
+	if strings.Contains(key, admin.VHostMark) {
+		return key
+	}
+	return admin.InVHost(vhost, key)
 }
 
 // addDeath is the message's deaths with one more, latest first.

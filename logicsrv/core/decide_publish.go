@@ -105,9 +105,17 @@ func sent(m *ipc.Publish, x *exchange) journal.Sent {
 	}
 }
 
-// noteOf is what consumers will be told of it.
+// noteOf is what consumers will be told of it, and what it is routed by later.
 func noteOf(m *ipc.Publish) ipc.Note {
-	return ipc.Note{Exchange: m.Exchange, Key: m.RoutingKey, Headers: m.Headers, Priority: m.Priority}
+	return ipc.Note{Exchange: m.Exchange, Key: m.RoutingKey, Headers: m.Headers, Priority: m.Priority, More: m.MoreKeys}
+}
+
+// routeNoted routes what was noted before, into c.targets.
+func (c *Core) routeNoted(x *exchange, n *ipc.Note) {
+	if c.msg = (message{n.Key, n.Headers, n.More}); failpoint.Broken("more-keys-forgotten") {
+		c.msg.more = nil
+	}
+	c.route(x, &c.msg)
 }
 
 // routeBatch decides that the batch becomes the next offsets of all of c.targets, but for

@@ -29,7 +29,7 @@ package core
 // The smaller form of a set is taken, runs if equal. What a CRC covers is the matter of the
 // envelope, journal.AppendCheckpoint. Version ladder: 1, never released; 2; 3: share
 // groups, settings of groups, arguments of queues, exchanges and bindings, definitions,
-// transactional producers, handing; 4, the one read: leader epochs of committed offsets.
+// transactional producers, handing; 4, the one read: leader epochs of committed offsets, further keys of what a transaction holds.
 
 import (
 	"math/bits"

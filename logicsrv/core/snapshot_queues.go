@@ -161,7 +161,7 @@ func (c *Core) appendTxns(b []byte) []byte {
 			for _, v := range [...]uint64{p.offset, uint64(p.count), uint64(p.weight), uint64(p.ttlMS + 1), p.partition, p.exchange} {
 				b = wire.AppendUvarint(b, v)
 			}
-			b = p.note.Append(b)
+			b = journal.AppendNoteBody(b, &p.note)
 		}
 	}
 	b = wire.AppendUvarint(b, uint64(len(c.ended)))
@@ -448,10 +448,10 @@ func (l *loader) txns() {
 // parts reads the batches of a transaction.
 func (l *loader) parts(x *txn) bool {
 	m := l.c.limbos[txnClass]
-	for range l.Count(11, maxTxnParts) {
+	for range l.Count(12, maxTxnParts) {
 		p := txnPart{offset: l.Uvarint(), count: uint32(l.small(maxCount)), weight: uint32(l.small(math.MaxUint32))}
 		p.ttlMS, p.partition, p.exchange = int64(l.small(math.MaxInt64))-1, l.Uvarint(), l.Uvarint()
-		p.note = ipc.ReadNote(&l.Cursor)
+		p.note = journal.ReadNoteBody(&l.Cursor)
 		next := p.offset + uint64(p.count)
 		if !l.ensure(m != nil && p.count > 0) || !l.ensure(p.offset >= m.floor && next <= m.ix.next && m.done.nextSet(p.offset) >= next) {
 			return false

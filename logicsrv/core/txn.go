@@ -402,8 +402,7 @@ func (c *Core) targetsOf(p *txnPart) {
 		return
 	}
 	if x := c.exchByID[p.exchange]; x != nil {
-		c.msg = message{key: p.note.Key, headers: p.note.Headers}
-		c.route(x, &c.msg)
+		c.routeNoted(x, &p.note)
 	}
 }
 

@@ -73,6 +73,7 @@ var Mutants = []Mutant{
 	{"sac-two-active", "consumers of a queue with a single active one are all served"},
 	{"active-forgotten", "after a restart of logicsrv another consumer is the active one"},
 	{"more-keys-ignored", "a message goes where its first key leads alone"},
+	{"more-keys-forgotten", "what is routed after a transaction or a death goes where its first key leads alone"},
 	{"whole-ignored", "of what has to be taken as a whole a full queue gets its part"},
 	{"no-headers-ignored", "what has headers that are not told is routed by those that are"},
 	{"delayed-only-ignored", "every exchange delays what only some should"},

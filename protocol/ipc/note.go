@@ -60,6 +60,9 @@ type Note struct {
 	Headers  []Header // those given for routing
 	Priority uint8
 	Deaths   []Death // latest first; RabbitMQ's x-death
+	// More are the keys by which it is routed besides (AMQP's CC and BCC). They stand in the log, in front of
+	// the note, for transactions and dead letters are routed later; consumers are not told.
+	More []string
 }
 
 // Death is one row of a message's deaths: in one queue, of one reason.
@@ -79,7 +82,7 @@ const MaxDeaths = 64
 // maxDeathKeys bounds the keys of a death.
 const maxDeathKeys = 1 << 12
 
-// Append appends a note.
+// Append appends a note, without More.
 func (n *Note) Append(b []byte) []byte {
 	b = wire.AppendString(wire.AppendString(b, n.Exchange), n.Key)
 	b = append(AppendHeaders(b, n.Headers), n.Priority)
@@ -96,7 +99,7 @@ func (n *Note) Append(b []byte) []byte {
 	return b
 }
 
-// ReadNote reads a note.
+// ReadNote reads a note, without More.
 func ReadNote(c *wire.Cursor) Note {
 	n := Note{Exchange: c.String(), Key: c.String(), Headers: ReadHeaders(c), Priority: c.U8()}
 	if rows := c.Count(20, MaxDeaths); rows > 0 {

@@ -62,12 +62,13 @@ func event[T any, P appender[T]](typ EventType, name, layout string, v T, decode
 var note = ipc.Note{
 	Exchange: "orders", Key: "eu.de", Headers: []ipc.Header{{Key: "format", Value: "pdf"}}, Priority: 3,
 	Deaths: []ipc.Death{{Queue: "q", Reason: ipc.ReasonRejected, Count: 2, FirstMS: 1_700_000_000_000, Exchange: "first", Keys: []string{"k"}}},
+	More:   []string{"eu.at"},
 }
 
 const (
 	sentLayout  = "exchange:8 count:4 baseSeq:4 producer:8 epoch:2 weight:4 ttlMS:8 "
 	laterLayout = "limbo:8 offset:8 dueMS:8 "
-	noteLayout  = "note.exchange:s note.key:s note.headers:v key:s value:s note.priority:1 " +
+	noteLayout  = "more:v key:s note.exchange:s note.key:s note.headers:v key:s value:s note.priority:1 " +
 		"deaths:v queue:s reason:1 count:8 firstMS:8 exchange:s keys:v key:s check:4 pad:*"
 	rangesLayout  = "ranges:4 first:8 count:4 first:8 count:4 "
 	bindingLayout = "exchange:s queue:s toExchange:1 routingKey:s matchAny:1 withX:1 headers:v key:s value:s present:v name:s arguments:s "

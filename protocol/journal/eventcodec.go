@@ -79,7 +79,7 @@ func (ev *Routed) Append(b []byte) []byte {
 	start := len(b)
 	b = ev.Sent.append(beginEvent(b, EvRouted, ev.Pos))
 	b = appendTargets(wire.AppendU32(wire.AppendU32(b, ev.Full), ev.Dying), ev.Targets)
-	return endNoted(ev.Note.Append(b), start)
+	return endNoted(AppendNoteBody(b, &ev.Note), start)
 }
 
 // DecodeRouted reads the event's body.

@@ -107,7 +107,7 @@ func (ev *DeadLettered) Append(b []byte) []byte {
 	b = wire.AppendU64(beginEvent(b, EvDeadLettered, ev.Pos), ev.Queue)
 	b = wire.AppendU64(wire.AppendU64(b, ev.Index), ev.Offset)
 	b = wire.AppendU32(wire.AppendU32(wire.AppendU32(b, ev.Count), ev.Weight), ev.Full)
-	return endNoted(ev.Note.Append(appendTargets(b, ev.Targets)), start)
+	return endNoted(AppendNoteBody(appendTargets(b, ev.Targets), &ev.Note), start)
 }
 
 // DecodeDeadLettered reads the event's body.
@@ -119,7 +119,7 @@ func DecodeDeadLettered(ev Event) (DeadLettered, error) {
 	c := wire.Read(body)
 	d := DeadLettered{Pos: ev.Pos, Queue: c.U64(), Index: c.U64(), Offset: c.U64(), Count: c.U32(), Weight: c.U32(), Full: c.U32()}
 	d.Targets = readTargets(&c, nil)
-	d.Note = ipc.ReadNote(&c)
+	d.Note = ReadNoteBody(&c)
 	return d, eventErr(c.Done("dead-lettered"))
 }
 
@@ -267,7 +267,7 @@ func (ev *Delayed) Append(b []byte) []byte {
 	for _, d := range ev.Dests {
 		b = wire.AppendU64(b, d)
 	}
-	return endNoted(ev.Note.Append(b), start)
+	return endNoted(AppendNoteBody(b, &ev.Note), start)
 }
 
 // DecodeDelayed reads the event's body.
@@ -279,7 +279,7 @@ func DecodeDelayed(ev Event) (Delayed, error) {
 	c := wire.Read(body)
 	d := Delayed{Pos: ev.Pos, Sent: readSent(&c), Later: readLater(&c)}
 	d.Dests = decodeIndexes(&c)
-	d.Note = ipc.ReadNote(&c)
+	d.Note = ReadNoteBody(&c)
 	return d, eventErr(c.Done("delayed"))
 }
 
@@ -356,7 +356,7 @@ func (ev *TxnHeld) Append(b []byte) []byte {
 	b = wire.AppendU64(beginEvent(b, EvTxnHeld, ev.Pos), ev.Txn)
 	b = wire.AppendBool(wire.AppendU64(b, ev.Partition), ev.Mandatory)
 	b = ev.Later.append(ev.Sent.append(b))
-	return endNoted(ev.Note.Append(b), start)
+	return endNoted(AppendNoteBody(b, &ev.Note), start)
 }
 
 // DecodeTxnHeld reads the event's body.
@@ -367,7 +367,7 @@ func DecodeTxnHeld(ev Event) (TxnHeld, error) {
 	}
 	c := wire.Read(body)
 	t := TxnHeld{Pos: ev.Pos, Txn: c.U64(), Partition: c.U64(), Mandatory: c.Bool(), Sent: readSent(&c), Later: readLater(&c)}
-	t.Note = ipc.ReadNote(&c)
+	t.Note = ReadNoteBody(&c)
 	return t, eventErr(c.Done("txn held"))
 }
 

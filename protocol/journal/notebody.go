@@ -1,7 +1,7 @@
 package journal
 
-// What stands in an event that is a note (note.go), behind the fields of its own: an ipc.Note,
-// and then the check of the whole event.
+// What stands in an event that is a note (note.go), behind the fields of its own: the keys that nobody is told
+// of, an ipc.Note, and then the check of the whole event.
 
 import (
 	"fmt"
@@ -16,6 +16,29 @@ const (
 	laterSize  = 24
 	targetSize = 16
 )
+
+// AppendNoteBody appends a note as it stands in the log: its further keys, and the note.
+func AppendNoteBody(b []byte, n *ipc.Note) []byte {
+	b = wire.AppendUvarint(b, uint64(len(n.More)))
+	for _, key := range n.More {
+		b = wire.AppendString(b, key)
+	}
+	return n.Append(b)
+}
+
+// ReadNoteBody reads what AppendNoteBody has appended.
+func ReadNoteBody(c *wire.Cursor) ipc.Note {
+	var more []string
+	if keys := c.Count(1, ipc.MaxHeaders); keys > 0 {
+		more = make([]string, keys)
+	}
+	for i := range more {
+		more[i] = c.String()
+	}
+	n := ipc.ReadNote(c)
+	n.More = more
+	return n
+}
 
 // DecodeNote reads the note of an event that is one.
 func DecodeNote(ev Event) (ipc.Note, error) {
@@ -69,7 +92,7 @@ func decodeRoutedNote(ev Event) (ipc.Note, error) {
 	readSent(&c)
 	c.Raw(8) // full, dying
 	c.Raw(16 * c.Count(16, maxListed))
-	n := ipc.ReadNote(&c)
+	n := ReadNoteBody(&c)
 	return n, eventErr(c.Done("routed"))
 }
 
@@ -82,8 +105,8 @@ func expectNoted(ev Event, want EventType) ([]byte, error) {
 	return checked.Body, err
 }
 
-// NoteWithin tells where the note of an event that is one lies: ev.Raw[from:to] is what DecodeNote
-// decodes, still encoded.
+// NoteWithin tells where the note of an event that is one lies: ev.Raw[from:to] is what consumers are told of
+// what DecodeNote decodes, still encoded.
 //
 // REQUIRES: ReadNote has given ev, so that its check is right.
 func NoteWithin(ev Event) (from, to int, err error) {
@@ -106,6 +129,9 @@ func NoteWithin(ev Event) (from, to int, err error) {
 		c.Raw(2*8 + 1 + sentSize + laterSize)
 	default:
 		return 0, 0, fmt.Errorf("%w: type %d is no note", ErrEvent, ev.Type)
+	}
+	for range c.Count(1, ipc.MaxHeaders) {
+		c.Alias() // a key that nobody is told of
 	}
 	return EventHeaderSize + c.Offset(), EventHeaderSize + n, eventErr(c.Err())
 }

@@ -68,6 +68,78 @@ func TestAMQPSenderSelected(t *testing.T) {
 	}
 }
 
+// Keys in CC and BCC count as well for what is routed later: when a transaction is committed, and where a
+// dead-letter exchange goes by the message's own keys. Between publish and that, logicsrv dies.
+func TestAMQPSenderSelectedLater(t *testing.T) {
+	t.Parallel()
+	b, url := amqpBroker(t, nil)
+	ch := amqpChannel(t, amqpDial(t, url))
+	for _, q := range []string{"a", "b", "c"} {
+		amqpQueue(t, ch, q, nil)
+		if err := ch.QueueBind(q, "key-"+q, "amq.direct", false, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	soon := amqp.Table{"x-message-ttl": int32(1000), "x-dead-letter-exchange": "amq.direct"}
+	amqpQueue(t, ch, "soon", soon)
+	amqpQueue(t, ch, "renamed", amqp.Table{"x-message-ttl": int32(1000), "x-dead-letter-exchange": "amq.direct", "x-dead-letter-routing-key": "key-c"})
+	if err := ch.QueueBind("soon", "", "amq.fanout", false, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := ch.Tx(); err != nil {
+		t.Fatal(err)
+	}
+	to := func(exchange, key, body string) {
+		t.Helper()
+		m := amqp.Publishing{Headers: amqp.Table{"CC": []any{"key-b"}, "BCC": []any{"key-c"}}, DeliveryMode: amqp.Persistent, Body: []byte(body)}
+		if err := ch.Publish(exchange, key, false, false, m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect := func(body string, queues ...string) {
+		t.Helper()
+		for _, q := range queues {
+			d := amqpGet(t, ch, q)
+			_, bcc := d.Headers["BCC"]
+			if string(d.Body) != body || bcc {
+				t.Errorf("queue %s has %q with headers %v, want %q", q, d.Body, d.Headers, body)
+			}
+		}
+		for _, q := range []string{"a", "b", "c"} {
+			if n := amqpCount(t, ch, q); n != 0 {
+				t.Errorf("after %q: queue %s has %d more", body, q, n)
+			}
+		}
+	}
+	commit := func() {
+		t.Helper()
+		if err := b.Kill("logicsrv"); err != nil {
+			t.Fatal(err)
+		}
+		if err := ch.TxCommit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	to("amq.direct", "key-a", "in a transaction")
+	commit()
+	expect("in a transaction", "a", "b", "c")
+	to("amq.fanout", "key-a", "after its death")
+	commit()
+	if err := b.Kill("logicsrv"); err != nil {
+		t.Fatal(err)
+	}
+	expect("after its death", "a", "b", "c")
+	if err := ch.QueueUnbind("soon", "", "amq.fanout", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := ch.QueueBind("renamed", "", "amq.fanout", false, nil); err != nil {
+		t.Fatal(err)
+	}
+	to("amq.fanout", "key-a", "by another key")
+	commit()
+	expect("by another key", "c")
+}
+
 // After basic.cancel what was delivered can still be settled, and nothing more comes.
 func TestAMQPCancelKeepsWhatIsHeld(t *testing.T) {
 	t.Parallel()

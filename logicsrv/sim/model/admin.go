@@ -263,7 +263,7 @@ func (m *Model) refusedCommand(c *command, q *queue, code errcode.Code) {
 	legal := true
 	switch code {
 	case errcode.NotFound:
-		legal = q == nil && (c.create == nil || m.lacks(c.create))
+		legal = q == nil && c.create == nil || c.create != nil && m.lacks(c.create, q)
 	case errcode.Locked:
 		legal = q != nil && m.locked(q, c.head)
 		m.saw(RuleLocked)
@@ -283,10 +283,11 @@ func (m *Model) refusedCommand(c *command, q *queue, code errcode.Code) {
 	}
 }
 
-// lacks tells whether there is no vhost for a queue, or no topic over which it is to be.
-func (m *Model) lacks(q *admin.CreateQueue) bool {
-	vhost, _ := admin.SplitVHost(q.Name)
-	return !m.hasVHost(vhost) || q.Topic != "" && m.topicNamed(q.Topic) == nil
+// lacks tells whether there is no vhost for a queue, though its queues may go a little later, or no topic over
+// which a new one is to be.
+func (m *Model) lacks(create *admin.CreateQueue, q *queue) bool {
+	vhost, _ := admin.SplitVHost(create.Name)
+	return !m.hasVHost(vhost) || q == nil && create.Topic != "" && m.topicNamed(create.Topic) == nil
 }
 
 // beyond tells whether a seek goes to where nothing is, or is kept no longer.

@@ -317,10 +317,16 @@ func (m *Model) deadLettered(e *journal.DeadLettered) {
 	t.history = append(slices.Clip(t.history), demise{q.name, first.why, m.now(), t.exchange, t.key})
 	t.exchange = q.set.DeadLetterExchange
 	if !q.set.KeepKey {
-		t.key = q.set.DeadLetterKey
+		t.key, t.more = q.set.DeadLetterKey, nil
 	}
 	if vhost, _ := admin.SplitVHost(q.name); t.exchange == "" && !strings.Contains(t.key, admin.VHostMark) {
 		t.key = admin.InVHost(vhost, t.key) // the names of queues bear the vhost
+	}
+	t.more = slices.Clone(t.more)
+	for i, key := range t.more {
+		if vhost, _ := admin.SplitVHost(q.name); t.exchange == "" && !strings.Contains(key, admin.VHostMark) {
+			t.more[i] = admin.InVHost(vhost, key)
+		}
 	}
 	weight := uint64(0)
 	for _, x := range batch {
@@ -367,7 +373,7 @@ func (m *Model) judgeDeadLettered(e *journal.DeadLettered, q *queue, t *letter) 
 		m.saw(RuleNoExchange)
 		return
 	}
-	r := m.route(t.exchange, t.key, t.headers)
+	r := m.routeLetter(t)
 	r.queues = slices.DeleteFunc(r.queues, func(to *queue) bool {
 		if !circles(t.history, to.name) {
 			return false
@@ -384,7 +390,7 @@ func (m *Model) judgeDeadLettered(e *journal.DeadLettered, q *queue, t *letter) 
 		m.saw(RuleDeathKey)
 	}
 	want := rows(t.history)
-	if e.Note.Exchange != t.exchange || e.Note.Key != t.key || e.Note.Priority != t.priority || !slices.Equal(e.Note.Headers, t.headers) || !slices.EqualFunc(e.Note.Deaths, want, sameDeath) {
+	if e.Note.Exchange != t.exchange || e.Note.Key != t.key || e.Note.Priority != t.priority || !slices.Equal(e.Note.More, t.more) || !slices.Equal(e.Note.Headers, t.headers) || !slices.EqualFunc(e.Note.Deaths, want, sameDeath) {
 		m.cfg.Fail("queue %s: dead letters are noted as %+v, expected are %+v with the deaths %+v", q.name, e.Note, t, want)
 	}
 	if want[0].Count > 1 {

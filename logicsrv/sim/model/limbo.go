@@ -80,7 +80,7 @@ func (m *Model) judgeReleased(e *journal.Released, b *heldBatch) {
 			return
 		}
 		if b.partition == 0 {
-			r = m.route(b.letter.exchange, b.letter.key, b.letter.headers)
+			r = m.routeLetter(b.letter)
 		} else {
 			*r = router{}
 			if p := m.parts[b.partition]; p != nil {

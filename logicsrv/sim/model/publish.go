@@ -40,7 +40,7 @@ func (m *Model) routed(ev journal.Event) {
 }
 
 func letterOf(n *ipc.Note, s *journal.Sent) *letter {
-	return &letter{exchange: n.Exchange, key: n.Key, headers: n.Headers, priority: n.Priority, weight: uint64(s.Weight), count: s.Count}
+	return &letter{exchange: n.Exchange, key: n.Key, more: n.More, headers: n.Headers, priority: n.Priority, weight: uint64(s.Weight), count: s.Count}
 }
 
 // waits tells whether a batch is for later. The time may count only where its exchange delays.
@@ -82,7 +82,7 @@ func (m *Model) turnsAway(p *ipc.Publish) bool {
 
 // judgeNote: consumers are told what the publisher has said.
 func (m *Model) judgeNote(n *ipc.Note, p *ipc.Publish) {
-	if n.Exchange != p.Exchange || n.Key != p.RoutingKey || n.Priority != p.Priority || !slices.Equal(n.Headers, p.Headers) || len(n.Deaths) > 0 {
+	if n.Exchange != p.Exchange || n.Key != p.RoutingKey || n.Priority != p.Priority || !slices.Equal(n.More, p.MoreKeys) || !slices.Equal(n.Headers, p.Headers) || len(n.Deaths) > 0 {
 		m.cfg.Fail("what was published to %q with key %q, priority %d, headers %v is noted as %+v", p.Exchange, p.RoutingKey, p.Priority, p.Headers, n)
 	}
 }

@@ -38,9 +38,9 @@ type router struct {
 	headers bool
 }
 
-// route finds where a message goes, by the bindings of now.
-func (m *Model) route(name, key string, headers []ipc.Header) *router {
-	return m.routeKeys(&ipc.Publish{Exchange: name, RoutingKey: key, Headers: headers})
+// routeLetter finds where a message goes that was noted before, by the bindings of now.
+func (m *Model) routeLetter(t *letter) *router {
+	return m.routeKeys(&ipc.Publish{Exchange: t.exchange, RoutingKey: t.key, MoreKeys: t.more, Headers: t.headers})
 }
 
 // routeKeys is route for a batch that may have more keys than one: each exchange on its way looks by all of them.

@@ -57,6 +57,7 @@ type lease struct {
 // letter is how messages came to where they are.
 type letter struct {
 	exchange, key string
+	more          []string // keys besides
 	headers       []ipc.Header
 	priority      uint8
 	history       []demise // oldest first

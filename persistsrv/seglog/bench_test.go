@@ -16,9 +16,9 @@ import (
 	"github.com/trimq/trimq/protocol/journal"
 )
 
-// benchLog is a log with an index 1 of n batches of ten records.
-func benchLog(b *testing.B, n int) (*Log, *journal.Entry) {
-	fs, err := vfs.NewOS(b.TempDir())
+// benchOpen opens a log of the real file system, new or not.
+func benchOpen(b *testing.B, dir string) *Log {
+	fs, err := vfs.NewOS(dir)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -32,6 +32,12 @@ func benchLog(b *testing.B, n int) (*Log, *journal.Entry) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	return l
+}
+
+// benchLog is a log with an index 1 of n batches of ten records.
+func benchLog(b *testing.B, n int) (*Log, *journal.Entry) {
+	l := benchOpen(b, b.TempDir())
 	b.Cleanup(func() { l.Close() })
 	var bb batch.Builder
 	for range 10 {
@@ -99,24 +105,8 @@ func BenchmarkSmallSyncs(b *testing.B) {
 
 // BenchmarkOpen opens a log with 5,000 indexes that have a few entries each, as after a stop in good order.
 func BenchmarkOpen(b *testing.B) {
-	fs, err := vfs.NewOS(b.TempDir())
-	if err != nil {
-		b.Fatal(err)
-	}
-	open := func() *Log {
-		l, err := Open(Options{
-			FS: fs, Now: func() int64 { return time.Now().UnixMilli() }, Salt: rand.Uint64,
-			Settings: Settings{
-				SegmentBytes: 256 << 20, SegmentMS: 1 << 40, IndexEntries: 65536, IndexCheckpointBytes: 1 << 40, IndexCheckpointMS: 1 << 40,
-				RoundBytes: 16 << 20, OpenIndexFiles: 512, VerifyIndexBytes: 1 << 20,
-			},
-		})
-		if err != nil {
-			b.Fatal(err)
-		}
-		return l
-	}
-	l := open()
+	dir := b.TempDir()
+	l := benchOpen(b, dir)
 	var bb batch.Builder
 	bb.Add(1, nil, bytes.Repeat([]byte{'x'}, 20), nil)
 	raw := bytes.Clone(bb.Seal(batch.None, -1, -1, -1))
@@ -134,7 +124,7 @@ func BenchmarkOpen(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		if err := open().Close(); err != nil {
+		if err := benchOpen(b, dir).Close(); err != nil {
 			b.Fatal(err)
 		}
 	}

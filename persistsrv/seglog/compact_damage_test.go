@@ -99,11 +99,7 @@ func turnBit(t *testing.T, path string, at int) {
 // whatIsThere asks for each offset of an index: which records are there, and which are told to be damaged.
 func whatIsThere(t *testing.T, dir string, end uint64) (there, damaged []uint64) {
 	t.Helper()
-	v, err := commitlog.OpenView(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer v.Close()
+	v := viewOf(t, dir)
 	ix, err := v.Index(compactedIndex)
 	if err != nil {
 		t.Fatal(err)

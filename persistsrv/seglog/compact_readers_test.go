@@ -121,11 +121,7 @@ func TestVerifyKnowsFilesThatWereClosedEarly(t *testing.T) {
 func TestViewsTellWhatThereIsNow(t *testing.T) {
 	dir := t.TempDir()
 	d := newLaundry(t, dir)
-	v, err := commitlog.OpenView(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer v.Close()
+	v := viewOf(t, dir)
 	for i := range 5 {
 		d.put(i)
 		d.now += 1000

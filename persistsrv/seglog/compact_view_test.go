@@ -103,6 +103,17 @@ func (d *laundry) wash() {
 	}
 }
 
+// viewOf opens a view, for as long as the test goes on.
+func viewOf(t *testing.T, dir string) *commitlog.View {
+	t.Helper()
+	v, err := commitlog.OpenView(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { v.Close() })
+	return v
+}
+
 // walk reads an index to an end through a view, and returns the offsets of the records that it has.
 func walk(t *testing.T, v *commitlog.View, from, end uint64, maxBytes int) (offsets []uint64) {
 	t.Helper()
@@ -145,11 +156,7 @@ func walk(t *testing.T, v *commitlog.View, from, end uint64, maxBytes int) (offs
 func TestViewsPassOverWhatIsGone(t *testing.T) {
 	dir := t.TempDir()
 	d := newLaundry(t, dir)
-	old, err := commitlog.OpenView(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer old.Close()
+	old := viewOf(t, dir)
 	const n = 100
 	for round := range 3 {
 		for i := range n {
@@ -198,11 +205,7 @@ func TestViewsPassOverWhatIsGone(t *testing.T) {
 func TestViewsLookAgain(t *testing.T) {
 	dir := t.TempDir()
 	d := newLaundry(t, dir)
-	v, err := commitlog.OpenView(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer v.Close()
+	v := viewOf(t, dir)
 	for i := range 5 {
 		d.put(i)
 	}

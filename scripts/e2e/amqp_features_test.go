@@ -36,17 +36,23 @@ func amqpCount(t *testing.T, ch *amqp.Channel, queue string) int {
 	return q.Messages
 }
 
-// Keys in CC and BCC: each queue once, BCC is hidden.
-func TestAMQPSenderSelected(t *testing.T) {
-	t.Parallel()
-	_, url := amqpBroker(t, nil)
-	ch := amqpChannel(t, amqpDial(t, url))
+// queuesByKey makes queues a, b and c, which get what amq.direct has for key-a, key-b and key-c.
+func queuesByKey(t *testing.T, ch *amqp.Channel) {
+	t.Helper()
 	for _, q := range []string{"a", "b", "c"} {
 		amqpQueue(t, ch, q, nil)
 		if err := ch.QueueBind(q, "key-"+q, "amq.direct", false, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+// Keys in CC and BCC: each queue once, BCC is hidden.
+func TestAMQPSenderSelected(t *testing.T) {
+	t.Parallel()
+	_, url := amqpBroker(t, nil)
+	ch := amqpChannel(t, amqpDial(t, url))
+	queuesByKey(t, ch)
 	headers := amqp.Table{"CC": []any{"key-b", "key-a"}, "BCC": []any{"key-c"}, "kept": "x"}
 	if err := ch.Publish("amq.direct", "key-a", true, false, amqp.Publishing{Headers: headers, Body: []byte("to three")}); err != nil {
 		t.Fatal(err)
@@ -74,12 +80,7 @@ func TestAMQPSenderSelectedLater(t *testing.T) {
 	t.Parallel()
 	b, url := amqpBroker(t, nil)
 	ch := amqpChannel(t, amqpDial(t, url))
-	for _, q := range []string{"a", "b", "c"} {
-		amqpQueue(t, ch, q, nil)
-		if err := ch.QueueBind(q, "key-"+q, "amq.direct", false, nil); err != nil {
-			t.Fatal(err)
-		}
-	}
+	queuesByKey(t, ch)
 	soon := amqp.Table{"x-message-ttl": int32(1000), "x-dead-letter-exchange": "amq.direct"}
 	amqpQueue(t, ch, "soon", soon)
 	amqpQueue(t, ch, "renamed", amqp.Table{"x-message-ttl": int32(1000), "x-dead-letter-exchange": "amq.direct", "x-dead-letter-routing-key": "key-c"})

@@ -319,13 +319,10 @@ func (m *Model) deadLettered(e *journal.DeadLettered) {
 	if !q.set.KeepKey {
 		t.key, t.more = q.set.DeadLetterKey, nil
 	}
-	if vhost, _ := admin.SplitVHost(q.name); t.exchange == "" && !strings.Contains(t.key, admin.VHostMark) {
-		t.key = admin.InVHost(vhost, t.key) // the names of queues bear the vhost
-	}
-	t.more = slices.Clone(t.more)
-	for i, key := range t.more {
-		if vhost, _ := admin.SplitVHost(q.name); t.exchange == "" && !strings.Contains(key, admin.VHostMark) {
-			t.more[i] = admin.InVHost(vhost, key)
+	if t.more = slices.Clone(t.more); t.exchange == "" {
+		t.key = nameFor(q, t.key)
+		for i := range t.more {
+			t.more[i] = nameFor(q, t.more[i])
 		}
 	}
 	weight := uint64(0)
@@ -344,6 +341,15 @@ func (m *Model) deadLettered(e *journal.DeadLettered) {
 	}
 	m.goesTo(e.Targets, e.Count, weight, ipc.NoTTL, &t)
 	m.condemn(e.Targets)
+}
+
+// nameFor is a key as the name of a queue, which bears a vhost: that of the queue in which something has died, if no other.
+func nameFor(q *queue, key string) string {
+	if strings.Contains(key, admin.VHostMark) {
+		return key
+	}
+	vhost, _ := admin.SplitVHost(q.name)
+	return admin.InVHost(vhost, key)
 }
 
 // deleted tells whether the dead go nowhere, for their records have been deleted from the topic or compacted away.
